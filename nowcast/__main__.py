@@ -1,0 +1,5 @@
+"""`python -m nowcast`, e.g. under torchrun."""
+
+from nowcast.cli import main
+
+main()

@@ -1,0 +1,264 @@
+"""The command line: parse, build, call. What a command does is imported when it is called."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from nowcast.core.errors import NowcastError
+
+if TYPE_CHECKING:
+    from nowcast.core.settings import RunSettings
+    from nowcast.core.table import Table
+
+app = typer.Typer(
+    help="Precipitation nowcasting from radar: train, evaluate and compare forecasters.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Make and describe radar archives.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE ...]", help="Dotted config keys, e.g. train.steps=100."),
+]
+Config = Annotated[Path, typer.Argument(help="A YAML file from configs/.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message on stderr and exit status 1 or 2."""
+    try:
+        app()
+    except NowcastError as error:
+        sys.stderr.write(f"nowcast: {error}\n")
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.stderr.write("nowcast: stopped\n")
+        sys.exit(1)
+
+
+@data.command("sample")
+def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
+    """Write eleven days of real DWD radar, which arrive with the package pycomlink, as an archive.
+
+    Example: `nowcast data sample data/dwd`
+    """
+    from nowcast.core.log import counted
+    from nowcast.precipitation.sample import write_sample
+
+    with counted("DWD sample") as progress:
+        write_sample(out, progress)
+    typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
+
+
+@data.command("synth")
+def data_synth(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    days: Annotated[int, typer.Option(help="Days of rain, at least 3.")] = 6,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    size: Annotated[int, typer.Option(help="Rows and columns of a frame.")] = 128,
+    step: Annotated[int, typer.Option(help="Minutes between frames.")] = 6,
+) -> None:
+    """Write an archive of synthetic rain that moves, grows and decays.
+
+    Example: `nowcast data synth data/synthetic --days 6 --seed 0`
+    """
+    from nowcast.core.log import counted
+    from nowcast.precipitation.synthetic import write_synthetic
+
+    with counted("synthetic rain") as progress:
+        write_synthetic(
+            out,
+            days=days,
+            seed=seed,
+            height=size,
+            width=size,
+            step_minutes=step,
+            progress=progress,
+        )
+    typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
+
+
+@data.command("info")
+def data_info(
+    roots: Annotated[list[Path], typer.Argument(metavar="ROOT...", help="Archives to describe.")],
+) -> None:
+    """Describe archives: what they hold, and how their rain behaves.
+
+    Example: `nowcast data info data/dwd data/synthetic`
+    """
+    from nowcast.precipitation.archive import Archive
+    from nowcast.precipitation.info import archive_info
+
+    columns = [archive_info(Archive(root)).rows() for root in roots]
+    rows = [
+        [label, *(column[position][1] for column in columns)]
+        for position, (label, _) in enumerate(columns[0])
+    ]
+    _print_table(["", *map(str, roots)], rows)
+
+
+@app.command()
+def train(
+    config: Config,
+    run: Annotated[Path, typer.Option(help="Folder of the run; the same one resumes it.")],
+    overrides: Overrides = None,
+) -> None:
+    """Train one forecaster; the same command goes on where it stopped.
+
+    Example: `nowcast train configs/precipitation/smoke.yaml data.root=data/dwd --run runs/first`
+
+    On several GPUs or machines: `torchrun --nproc-per-node 4 -m nowcast train ...`
+    """
+    from nowcast import registry
+    from nowcast.core.distributed import joined
+    from nowcast.core.runs import Run
+    from nowcast.core.trainer import train as train_run
+
+    settings = _settings(config, overrides)
+    with joined() as ranks:
+        train_run(registry.build(settings), settings, Run(run), ranks)
+        if ranks.is_main:
+            result = Run(run).result()
+            typer.echo(
+                f"{run}: finished {result['steps']} steps; best at step {result['best_step']} "
+                f"({' + '.join(result['objective'])} {result['best_objective']:.1f} on valid)"
+            )
+
+
+@app.command()
+def evaluate(
+    forecaster: Annotated[str, typer.Argument(help="A run folder, or the baseline `persistence`.")],
+    root: Annotated[Path, typer.Option("--data", help="The archive to evaluate on.")],
+    overrides: Overrides = None,
+    split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Which days.")] = "test",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the scores to this file.")
+    ] = None,
+) -> None:
+    """Score a forecaster on a split of an archive, in the mean and by lead time.
+
+    Example: `nowcast evaluate persistence --data data/dwd --split test data.out_len=12`
+    """
+    from nowcast import config as configs
+    from nowcast import registry
+    from nowcast.core.distributed import joined
+    from nowcast.core.evaluate import evaluate as score
+    from nowcast.core.evaluate import pick_device
+    from nowcast.core.runs import Run, write_json
+    from nowcast.core.table import Row, Table
+    from nowcast.core.trainer import trained_model
+
+    run = Run(Path(forecaster))
+    base = run.config() if run.folder.is_dir() else {"task": "precipitation"}
+    content = configs.overridden(base, _parsed(overrides) | {"data.root": str(root)})
+    settings = configs.validate(
+        registry.settings_class(content["task"]), content, forecaster, evaluating=True
+    )
+    with joined() as ranks:
+        task = registry.build(settings)
+        device = pick_device(settings.train.device, ranks)
+        known = run.folder.is_dir()
+        model = trained_model(task, settings, run) if known else task.baseline(forecaster)
+        scores = score(task, model.to(device), split, ranks, device)
+        if not ranks.is_main:
+            return
+        document = {"forecaster": forecaster, **task.facts(split), **scores.document()}
+        if json_file is not None:
+            write_json(json_file, document)
+    _print_scores(Table(task.columns, (Row(forecaster, {None: scores}),)))
+    typer.echo(
+        f"{document['clips']} clips of {document['archive']}, {document['split']} split, "
+        f"{document['in_len']} -> {document['out_len']} frames, "
+        f"{document['height']}x{document['width']} pixels, masks: {document['masks']}"
+    )
+
+
+@app.command()
+def compare(
+    config: Config,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
+    overrides: Overrides = None,
+) -> None:
+    """Train, score and tabulate variants over seeds; what is finished is kept.
+
+    Example: `nowcast compare configs/precipitation/demo.yaml data.root=data/dwd --out runs/demo`
+    """
+    from nowcast import config as configs
+    from nowcast import registry
+    from nowcast.core.compare import board_command
+    from nowcast.core.compare import compare as compare_variants
+    from nowcast.core.distributed import joined
+    from nowcast.core.settings import CompareSettings
+
+    content = configs.overridden(configs.read(config), _parsed(overrides))
+    if "compare" not in content:
+        from nowcast.core.errors import ConfigError
+
+        raise ConfigError(f"{config}: expected a `compare:` section with variants, found none")
+    comparison = configs.validate(
+        CompareSettings, content.pop("compare"), f"{config}, section compare"
+    )
+
+    def resolve(changes: Any) -> "RunSettings":
+        changed = configs.overridden(content, changes)
+        return configs.validate(registry.settings_class(content.get("task")), changed, str(config))
+
+    with joined() as ranks:
+        table = compare_variants(comparison, resolve, registry.build, out.resolve(), ranks)
+        if not ranks.is_main:
+            return
+    _print_scores(table)
+    typer.echo(f"report       {out / 'report.html'}")
+    typer.echo(f"tensorboard  {board_command(out)}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a comparison.")],
+) -> None:
+    """Write table and report page of a comparison again, from its stored scores.
+
+    Example: `nowcast report runs/demo`
+    """
+    from nowcast.core.compare import board_command
+    from nowcast.core.compare import report as write_report
+
+    _print_scores(write_report(folder))
+    typer.echo(f"report       {folder / 'report.html'}")
+    typer.echo(f"tensorboard  {board_command(folder)}")
+
+
+def _settings(config: Path, overrides: list[str] | None) -> "RunSettings":
+    from nowcast import config as configs
+    from nowcast import registry
+
+    content = configs.overridden(configs.read(config), _parsed(overrides))
+    content.pop("compare", None)  # a comparison's config trains its base as a single run
+    return configs.validate(registry.settings_class(content.get("task")), content, str(config))
+
+
+def _parsed(overrides: list[str] | None) -> dict[str, Any]:
+    from nowcast import config as configs
+
+    return configs.parse_overrides(overrides or [])
+
+
+def _print_scores(table: "Table") -> None:
+    _print_table(table.header(), table.cells())
+
+
+def _print_table(header: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    shown = RichTable(header_style="bold", show_lines=False)
+    for position, title in enumerate(header):
+        shown.add_column(title, justify="left" if position == 0 else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    Console().print(shown)

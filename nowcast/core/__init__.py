@@ -1,0 +1,1 @@
+"""What the tasks share: MEmeL, the training loop, runs and their comparison. Imports no task."""

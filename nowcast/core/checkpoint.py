@@ -1,0 +1,137 @@
+"""Weights and training state on disk: written whole or not at all, read without pickles.
+
+Weights alone are safetensors; the state that resumes a run is a torch file of plain tensors and
+numbers, read with ``weights_only=True``.
+"""
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nowcast.core.errors import RunError
+from nowcast.core.memel import MEmeL
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Args:
+        step: optimiser steps done.
+        best_step: the validated step with the least objective so far; None before the first.
+        best_objective: that objective.
+    """
+
+    step: int = 0
+    best_step: int | None = None
+    best_objective: float | None = None
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a temporary file beside `path`, then put it in place in one move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_weights(path: Path, model: nn.Module, config: Mapping[str, Any]) -> None:
+    """Write a model's state as safetensors, its config and MEmeL sites in the header."""
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    metadata = {"config": json.dumps(config), "memel_sites": json.dumps(memel_sites(model))}
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load the weights of `save_weights` into a model, with MEmeL plugged in or not on either side.
+
+    MEmeL's statistics are loaded where both have a layer at a site, dropped where only the file
+    has one, and left fresh where only the model has one. Everything else must match.
+
+    Raises:
+        RunError: unreadable, or the weights of another model (the differences are named).
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            sites = json.loads(file.metadata()["memel_sites"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: expected weights written by nowcast: {error}") from error
+    here, there = memel_sites(model), set(sites)
+    weights = {n: t for n, t in tensors.items() if _site(n, there - set(here)) is None}
+    fresh = {n: t for n, t in model.state_dict().items() if _site(n, set(here) - there) is not None}
+    expected = model.state_dict()
+    wrong = sorted(
+        [f"{name}: missing in the file" for name in expected.keys() - weights.keys() - fresh.keys()]
+        + [f"{name}: unknown to the model" for name in weights.keys() - expected.keys()]
+        + [
+            f"{name}: {tuple(weights[name].shape)} in the file, {tuple(expected[name].shape)} in "
+            "the model"
+            for name in weights.keys() & expected.keys()
+            if weights[name].shape != expected[name].shape
+        ]
+    )
+    if wrong:
+        shown = "\n  ".join(wrong[:5])
+        raise RunError(
+            f"{path}: weights of another model, {len(wrong)} entries differ:\n  {shown}\n"
+            "use the config the weights were trained with"
+        )
+    model.load_state_dict(weights | fresh)
+
+
+def memel_sites(model: nn.Module) -> list[str]:
+    """Names of the MEmeL layers in a model."""
+    return [name for name, module in model.named_modules() if isinstance(module, MEmeL)]
+
+
+def _site(name: str, sites: set[str]) -> str | None:
+    host = name.rpartition(".")[0]
+    return host if host in sites else None
+
+
+def save_state(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write all that a run needs to go on as if it had not stopped."""
+    state = {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "progress": asdict(progress),
+        "generator": torch.get_rng_state(),
+    }
+    write_whole(path, lambda temporary: torch.save(state, temporary))
+
+
+def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
+    """Put back what `save_state` wrote, and say how far the run had come.
+
+    Raises:
+        RunError: unreadable, or of another model.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        generator: Tensor = state["generator"]
+        torch.set_rng_state(generator)
+        return Progress(**state["progress"])
+    except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError, EOFError) as error:
+        raise RunError(
+            f"{path}: expected the state of this run, found something else ({error}); remove the "
+            "file to start the run anew"
+        ) from error

@@ -1,0 +1,143 @@
+"""The page of a comparison: one HTML file that needs no network, to open anywhere and to send."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.core.charts import LINE_WIDTH, Chart, Curve, Line, drawn, legend, lines
+from nowcast.core.runs import write_text
+from nowcast.core.table import DASH, Column, Table
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the page shows.
+
+    Args:
+        title: of the page.
+        facts: what was compared, on what and when, e.g. ``Archive``, ``Split``, ``Machine``.
+        table: the comparison; its scores' curves become the charts.
+        parents: variant -> the variant it was fine-tuned from, None: from scratch. What was never
+            trained is left out.
+        histories: ``variant/seed 0`` -> the rows of that run's ``history.jsonl``, either
+            ``{"step": 50, "loss": 1.2}`` or ``{"step": 200, "valid": {"csi/0.5": 0.41}}``.
+        pictures: caption -> RGB, ``height width 3``.
+        command: that opens the runs in TensorBoard.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    table: Table
+    parents: Mapping[str, str | None]
+    histories: Mapping[str, Sequence[Mapping[str, Any]]]
+    pictures: Mapping[str, NDArray[np.uint8]]
+    command: str
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page; a reader of `path` sees the old page or the new one, never a part."""
+    write_text(path, _page(report))
+
+
+def _page(report: Report) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    styles = _styles(report)
+    score_charts = [chart for column in report.table.columns if (chart := _scores(report, column))]
+    training_charts = _training(report)
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        rows=[(name, [_marked(cell) for cell in cells]) for name, *cells in report.table.cells()],
+        spread=_spread(report.table),
+        dash=DASH,
+        axis=next((chart.axis for chart in score_charts), ""),
+        score_charts=drawn(score_charts, styles, "score"),
+        score_legend=legend(score_charts, styles),
+        training_charts=drawn(training_charts, styles, "training"),
+        training_legend=legend(training_charts, styles),
+        line_width=LINE_WIDTH,
+        pictures={caption: _data_uri(picture) for caption, picture in report.pictures.items()},
+        children=_children(report.parents),
+    )
+
+
+def _marked(cell: str) -> tuple[str, bool]:
+    """A cell of the table without its mark, and whether it had one."""
+    return cell.removesuffix(" *"), cell.endswith(" *")
+
+
+def _spread(table: Table) -> str:
+    """What ± means in this table, in a sentence."""
+    seeds = {len(row.scores) for row in table.rows if None not in row.scores}
+    if not seeds:
+        return ""
+    if max(seeds) == 1:
+        return "One seed each, so the spread over seeds is not known."
+    count = f"{max(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    return f"Mean ± sample standard deviation over {count} seeds."
+
+
+def _children(parents: Mapping[str, str | None]) -> dict[str | None, list[str]]:
+    """Parent -> its variants; under None those whose parent is not part of the comparison."""
+    children: dict[str | None, list[str]] = {None: []}
+    for variant, parent in parents.items():
+        children.setdefault(parent if parent in parents else None, []).append(variant)
+    return children
+
+
+def _styles(report: Report) -> dict[str, Line]:
+    return lines(chain((row.name for row in report.table.rows), map(_variant, report.histories)))
+
+
+def _variant(run: str) -> str:
+    return run.rsplit("/seed", 1)[0]
+
+
+def _scores(report: Report, column: Column) -> Chart | None:
+    """The curves of one score along the axis; None where no forecaster has any."""
+    curves: dict[str, list[Curve]] = {}
+    axis = ""
+    for row in report.table.rows:
+        for scores in row.scores.values():
+            if column.score in scores.curves:
+                axis = scores.axis_name
+                curve = dict(zip(scores.axis, scores.curves[column.score], strict=True))
+                curves.setdefault(row.name, []).append(curve)
+    return Chart(column.title, axis, curves) if curves else None
+
+
+def _training(report: Report) -> list[Chart]:
+    """The training loss, and the first two scores of the table as validated on the way."""
+    losses: dict[str, list[Curve]] = {}
+    for run, history in report.histories.items():
+        if loss := {float(row["step"]): row["loss"] for row in history if "loss" in row}:
+            losses.setdefault(_variant(run), []).append(loss)
+    charts = [Chart("training loss", "step", losses, is_loss=True)] if losses else []
+    for column in report.table.columns[:2]:
+        curves: dict[str, list[Curve]] = {}
+        for run, history in report.histories.items():
+            validated = [row for row in history if column.score in row.get("valid", {})]
+            if curve := {float(row["step"]): row["valid"][column.score] for row in validated}:
+                curves.setdefault(_variant(run), []).append(curve)
+        if curves:
+            charts.append(Chart(f"validation {column.title}", "step", curves))
+    return charts
+
+
+def _data_uri(picture: NDArray[np.uint8]) -> str:
+    encoded, png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert encoded, picture.shape
+    return f"data:image/png;base64,{base64.b64encode(png.tobytes()).decode()}"

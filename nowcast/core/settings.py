@@ -1,0 +1,107 @@
+"""What a config may say, for the parts that all tasks share: types, ranges and defaults.
+
+The defaults are the paper's (Wang et al. 2024, section 4.1 and its released code), so a recipe
+says only what differs.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+# Absolute, so that a run's config means the same from every folder.
+Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A frozen part of a config; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OptimSettings(Section):
+    """Optimiser, schedule and clipping of gradients."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: Positive = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    decay_every: Count | None = 5000
+    """Steps between decays of the rate; null keeps it constant."""
+    decay_factor: Positive = 0.7
+    clip: Literal["value", "norm"] | None = "value"
+    clip_at: Positive = 50.0
+
+
+class MEmeLSettings(Section):
+    """Where MEmeL sits and how it inhibits; see `nowcast.core.memel.MEmeL`."""
+
+    sites: tuple[str, ...] | None = None
+    """Socket names or patterns; null takes the task's own."""
+    delta: float = 1.0
+    top_k: Count = 1
+    forget_steps: Count = 10
+    late_start: Count = 10
+    eps: Annotated[float, Field(ge=0)] = 0.01
+    convention: Literal["paper", "released"] = "paper"
+    in_eval: bool = False
+    sync: bool = True
+
+
+class TrainSettings(Section):
+    """The loop."""
+
+    steps: Count = 20_000
+    batch_size: Count = 16
+    """Over all ranks together."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    validate_every: Count = 1000
+    log_every: Count = 50
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that read data; 0 reads in the training process."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class RunSettings(Section):
+    """One training run of any task."""
+
+    task: str
+    train: TrainSettings = TrainSettings()
+    optim: OptimSettings = OptimSettings()
+    memel: MEmeLSettings | None = None
+    start_from: Place | None = None
+    """A finished run whose best weights this one starts from (fine-tuning)."""
+
+
+class VariantSettings(Section):
+    """One line of a comparison: what it changes, and which variant's weights it starts from."""
+
+    start_from: str | None = None
+    set: dict[str, object] = {}
+    """Dotted keys and values, as on the command line."""
+
+
+class CompareSettings(Section):
+    """A comparison: variants by name, each trained with every seed, on the same clips."""
+
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    variants: Annotated[dict[str, VariantSettings], Field(min_length=1)]
+    baselines: tuple[str, ...] = ()
+    split: Literal["valid", "test"] = "test"
+
+    @model_validator(mode="after")
+    def _graph(self) -> Self:
+        earlier: set[str] = set()
+        for name, variant in self.variants.items():
+            if variant.start_from is not None and variant.start_from not in earlier:
+                raise ValueError(
+                    f"variants.{name}.start_from: expected a variant listed above it, found "
+                    f"{variant.start_from!r}; listed above: {', '.join(sorted(earlier)) or 'none'}"
+                )
+            earlier.add(name)
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds: expected each once, found {list(self.seeds)}")
+        return self

@@ -1,0 +1,110 @@
+"""The table of a comparison: one row a forecaster, mean and standard deviation over its seeds."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from nowcast.core.sums import Scores
+
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One score of the table.
+
+    Args:
+        score: its name in `Scores.values`.
+        header: as shown, e.g. ``B-MSE``.
+        best: whether less or more is better.
+        digits: decimals shown.
+    """
+
+    score: str
+    header: str
+    best: str
+    digits: int
+
+    @property
+    def title(self) -> str:
+        """Header with the direction of better."""
+        return f"{self.header} {'↓' if self.best == 'less' else '↑'}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one forecaster.
+
+    Args:
+        name: the variant or baseline.
+        scores: seed -> its scores; a baseline has the one entry None.
+    """
+
+    name: str
+    scores: Mapping[int | None, Scores]
+
+    def samples(self, score: str) -> list[float]:
+        """The defined values of a score, one a seed."""
+        values = (scores.values.get(score) for scores in self.scores.values())
+        return [value for value in values if value is not None]
+
+    def mean(self, score: str) -> float | None:
+        """Mean over seeds; None where the score is undefined."""
+        samples = self.samples(score)
+        return fmean(samples) if samples else None
+
+    def deviation(self, score: str) -> float | None:
+        """Sample standard deviation over seeds; None below two seeds."""
+        samples = self.samples(score)
+        return stdev(samples) if len(samples) > 1 else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows and columns of a comparison."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+    def cells(self) -> list[list[str]]:
+        """Texts ``mean ± standard deviation``, the best mean of each column marked with ``*``."""
+        best = {column.score: self._best(column) for column in self.columns}
+        return [
+            [row.name, *(self._cell(row, column, best[column.score]) for column in self.columns)]
+            for row in self.rows
+        ]
+
+    def header(self) -> list[str]:
+        """Texts above the cells."""
+        return ["", *(column.title for column in self.columns)]
+
+    def markdown(self) -> str:
+        """As a Markdown table."""
+        lines = [self.header(), ["---", *("---:" for _ in self.columns)], *self.cells()]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    def csv(self) -> str:
+        """One line per forecaster and seed, full precision; undefined scores are empty."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["forecaster", "seed", *(column.score for column in self.columns)])
+        for row in self.rows:
+            for seed, scores in row.scores.items():
+                values = (scores.values.get(column.score) for column in self.columns)
+                writer.writerow([row.name, seed, *values])
+        return text.getvalue()
+
+    def _best(self, column: Column) -> float | None:
+        means = [mean for row in self.rows if (mean := row.mean(column.score)) is not None]
+        if not means:
+            return None
+        return min(means) if column.best == "less" else max(means)
+
+    def _cell(self, row: Row, column: Column, best: float | None) -> str:
+        mean, deviation = row.mean(column.score), row.deviation(column.score)
+        if mean is None:
+            return DASH
+        spread = "" if deviation is None else f" ± {deviation:.{column.digits}f}"
+        return f"{mean:.{column.digits}f}{spread}{' *' if mean == best else ''}"

@@ -1,0 +1,76 @@
+"""The seam between the loop and a task: all that the core may know of rain, words or pictures."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nowcast.core.distributed import Ranks
+from nowcast.core.sums import Scores, Sums
+from nowcast.core.table import Column
+
+
+class Batch(Protocol):
+    """What a task's model is trained and scored on."""
+
+    def to(self, device: torch.device) -> Self:
+        """The batch on a device."""
+        ...
+
+    def names(self) -> list[str]:
+        """What each sample is, for messages."""
+        ...
+
+
+class Task(Protocol):
+    """Model, data, loss and scores of one task, built from its settings."""
+
+    sites: tuple[str, ...]
+    """Where MEmeL sits unless the config says otherwise: socket names or patterns."""
+    columns: tuple[Column, ...]
+    """The scores that tables show."""
+    objective: tuple[str, ...]
+    """The scores whose sum on the validation split says which weights are best; least is best."""
+
+    def model(self) -> nn.Module:
+        """A fresh model; its initial weights come from torch's global generator."""
+        ...
+
+    def baseline(self, name: str) -> nn.Module:
+        """A forecaster that needs no training; raises ConfigError for an unknown name."""
+        ...
+
+    def dry_run(self, model: nn.Module) -> object:
+        """Pass one sample through a model, to read the shapes inside it."""
+        ...
+
+    def training_batches(self, start: int, ranks: Ranks) -> Iterator[Any]:
+        """This rank's share of the training batches, without end, from step `start` on."""
+        ...
+
+    def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[Any]:
+        """This rank's share of a split, each sample once."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """The training loss of a batch, a mean over its samples."""
+        ...
+
+    def score(self, model: nn.Module, batch: Any) -> Sums:
+        """The sums of a batch, which merge to those of a data set."""
+        ...
+
+    def read(self, sums: Sums) -> Scores:
+        """What the sums say."""
+        ...
+
+    def facts(self, split: str) -> Mapping[str, Any]:
+        """What a split is and how it was cut, for reports and JSON; ``clips`` or the like first."""
+        ...
+
+    def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
+        """A few results as RGB images ``height width 3``, by caption."""
+        ...

@@ -1,0 +1,25 @@
+"""Forecasts without training, which a trained forecaster must beat."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Persistence(nn.Module):
+    """The last input frame, again and again.
+
+    Args:
+        out_len: frames to forecast.
+    """
+
+    def __init__(self, out_len: int) -> None:
+        super().__init__()
+        self.out_len = out_len
+
+    def forward(
+        self, frames: Float[Tensor, "batch in_len 1 height width"]
+    ) -> Float[Tensor, "batch out_len 1 height width"]:
+        """Repeat the last frame `out_len` times."""
+        return frames[:, -1:].expand(-1, self.out_len, -1, -1, -1)
+
+
+BASELINES = {"persistence": Persistence}

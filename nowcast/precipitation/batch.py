@@ -1,0 +1,72 @@
+"""A batch of clips: frames with their masks and times, checked when built."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor
+
+from nowcast.precipitation.units import PIXEL_LEVELS
+
+
+@dataclass(frozen=True)
+class RadarBatch:
+    """Clips of `in_len` input frames and the frames that followed.
+
+    Args:
+        levels: 8-bit frames; a missing one repeats the frame before it.
+        mask: True = use; all False where the frame is missing.
+        times: valid time of each frame, UTC, minutes since 1970.
+        missing: True where there is no frame.
+        in_len: how many frames of each clip are input.
+
+    Raises:
+        ValueError: `in_len` leaves no frame to forecast, or times do not ascend evenly.
+    """
+
+    levels: UInt8[Tensor, "batch time 1 height width"]
+    mask: Bool[Tensor, "batch time 1 height width"]
+    times: Int64[Tensor, "batch time"]
+    missing: Bool[Tensor, "batch time"]
+    in_len: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.in_len < self.levels.shape[1]:
+            raise ValueError(
+                f"in_len must be 1 to {self.levels.shape[1] - 1} of a clip of "
+                f"{self.levels.shape[1]} frames; found {self.in_len}"
+            )
+        steps = self.times.diff(dim=1)
+        if bool((steps <= 0).any()) or bool((steps != steps[:, :1]).any()):
+            raise ValueError("the times of a clip must ascend by one step")
+
+    @property
+    def inputs(self) -> Float[Tensor, "batch in_len 1 height width"]:
+        """Input frames, pixels in [0, 1]."""
+        return self.levels[:, : self.in_len].float() / PIXEL_LEVELS
+
+    @property
+    def truth(self) -> Float[Tensor, "batch out_len 1 height width"]:
+        """Frames to forecast, pixels in [0, 1]."""
+        return self.levels[:, self.in_len :].float() / PIXEL_LEVELS
+
+    @property
+    def truth_mask(self) -> Bool[Tensor, "batch out_len 1 height width"]:
+        """Mask of the frames to forecast, True = use."""
+        return self.mask[:, self.in_len :]
+
+    def to(self, device: torch.device) -> "RadarBatch":
+        """The batch on a device; 8-bit levels travel, a quarter of the floats they become."""
+        return RadarBatch(
+            self.levels.to(device, non_blocking=True),
+            self.mask.to(device, non_blocking=True),
+            self.times,
+            self.missing,
+            self.in_len,
+        )
+
+    def names(self) -> list[str]:
+        """Init time of each clip, e.g. ``2018-05-19T14:05``, for messages and pictures."""
+        start = self.times[:, self.in_len - 1].numpy()
+        return [str(time) for time in start.astype("datetime64[m]").astype(np.datetime64)]

@@ -1,0 +1,76 @@
+"""Which days train, validate and test: text lists ``YYYYMMDD, mm``, one line a day."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+from nowcast.core.errors import ConfigError, DataError
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+Days = Mapping[str, float]  # "YYYYMMDD" -> mean rain depth of the day, mm
+
+
+def days_path(lists: Path, split: Split) -> Path:
+    """The day list of a split, under HKO-7's own name."""
+    return lists / f"hko7_rainy_{split}_days.txt"
+
+
+def read_days(path: Path) -> dict[str, float]:
+    """The days of a list and their rain depth in mm (NaN where the list has no depth).
+
+    Raises:
+        ConfigError: the file is absent.
+        DataError: a line is not ``YYYYMMDD`` or ``YYYYMMDD, mm``, or a day stands twice.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: expected a list of days, found none; write one line `YYYYMMDD, mm` a day"
+        ) from error
+    days: dict[str, float] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        day, _, depth = (part.strip() for part in line.partition(","))
+        try:
+            datetime.strptime(day, "%Y%m%d")
+            millimetres = float(depth) if depth else float("nan")
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {number}: expected `YYYYMMDD, mm`, found {line!r}"
+            ) from error
+        if day in days:
+            raise DataError(f"{path}, line {number}: {day} stands twice; remove one")
+        days[day] = millimetres
+    return days
+
+
+def write_days(lists: Path, split: Split, days: Days) -> None:
+    """Write the day list of a split."""
+    lists.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{day}, {depth:.1f}\n" for day, depth in sorted(days.items()))
+    days_path(lists, split).write_text(text)
+
+
+def read_splits(lists: Path) -> dict[Split, dict[str, float]]:
+    """The day lists of all three splits.
+
+    Raises:
+        ConfigError: a list is absent.
+        DataError: a list is malformed, or a day stands in two splits.
+    """
+    splits = {split: read_days(days_path(lists, split)) for split in SPLITS}
+    seen: dict[str, Split] = {}
+    for split, days in splits.items():
+        for day in days:
+            if day in seen:
+                raise DataError(
+                    f"{lists}: {day} stands in both the {seen[day]} and the {split} list; a day "
+                    "belongs to one split"
+                )
+            seen[day] = split
+    return splits

@@ -1,0 +1,149 @@
+"""The encoder-forecaster: stages of convolution and recurrence down, and the same way up again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nowcast.precipitation.convgru import LEAK, ConvGRU
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One resolution of the encoder-forecaster.
+
+    Args:
+        channels: channels out of the encoder's downsampling convolution.
+        hidden: channels of the recurrent state, in encoder and forecaster.
+        kernel: side of the state-to-state kernel, odd.
+        down: (kernel, stride, padding) of the encoder's convolution into this stage.
+        up: (kernel, stride, padding) of the forecaster's deconvolution out of it.
+    """
+
+    channels: int
+    hidden: int
+    kernel: int
+    down: tuple[int, int, int]
+    up: tuple[int, int, int]
+
+    @property
+    def stride(self) -> int:
+        """By how much this stage shrinks its input."""
+        return self.down[1]
+
+
+# Wang et al. 2024 on a 120x120 crop, as released: 13,775,137 parameters.
+PAPER_STAGES = (
+    Stage(channels=8, hidden=64, kernel=5, down=(7, 5, 1), up=(7, 5, 1)),
+    Stage(channels=64, hidden=192, kernel=5, down=(5, 3, 1), up=(5, 3, 1)),
+    Stage(channels=192, hidden=192, kernel=3, down=(3, 2, 1), up=(4, 2, 1)),
+)
+
+
+class EncoderForecaster(nn.Module):
+    """ConvGRU encoder-forecaster (Shi et al. 2017, figure 1b).
+
+    The encoder reads the input frames; its last hidden states start the forecaster, whose coarsest
+    stage has no input and each finer one the upsampled output of the coarser.
+
+    Args:
+        stages: from the finest to the coarsest.
+        out_len: frames to forecast.
+        activate_convolutions: see `ConvGRU`.
+
+    Shape:
+        ``batch in_len 1 height width`` -> ``batch out_len 1 height width``, pixels in [0, 1]
+        (outputs are not clipped). In training, height and width must be multiples of `multiple`;
+        in evaluation other sizes are padded with dry pixels below and to the right and cut back.
+
+    Raises:
+        ValueError: in training, a frame size that is no multiple of `multiple`.
+    """
+
+    def __init__(
+        self, stages: Sequence[Stage], out_len: int, activate_convolutions: bool = True
+    ) -> None:
+        super().__init__()
+        self.out_len = out_len
+        self.multiple = prod(stage.stride for stage in stages)
+        self.down = nn.ModuleList()
+        self.encoder = nn.ModuleList()
+        self.forecaster = nn.ModuleList()
+        self.up = nn.ModuleList()
+        below = 1
+        for position, stage in enumerate(stages):
+            above = stages[min(position + 1, len(stages) - 1)]
+            upsampled = stage.hidden if position else stage.channels
+            self.down.append(_conv(below, stage.channels, stage.down))
+            self.encoder.append(
+                ConvGRU(stage.channels, stage.hidden, stage.kernel, activate_convolutions)
+            )
+            self.forecaster.append(
+                ConvGRU(above.hidden, stage.hidden, stage.kernel, activate_convolutions)
+            )
+            self.up.append(_deconv(stage.hidden, upsampled, stage.up))
+            below = stage.hidden
+        self.head = nn.Conv2d(stages[0].channels, 1, 1)
+        # The coarsest forecaster stage has no input, so these weights take part in nothing. They
+        # stand here because the published model has them; without a gradient they cost nothing.
+        coarsest = self.forecaster[-1]
+        assert isinstance(coarsest, ConvGRU)
+        coarsest.input_conv.weight.requires_grad_(False)
+        # Convolutions of few channels run faster with the channels innermost, on CPU and GPU.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(
+        self, frames: Float[Tensor, "batch in_len 1 height width"]
+    ) -> Float[Tensor, "batch out_len 1 height width"]:
+        """Forecast `out_len` frames."""
+        height, width = frames.shape[-2:]
+        short = (-height % self.multiple, -width % self.multiple)
+        if any(short):
+            if self.training:
+                raise ValueError(
+                    f"frames of {height}x{width} are no multiple of the model's strides, "
+                    f"{self.multiple}; train on a crop that is"
+                )
+            frames = functional.pad(frames, (0, short[1], 0, short[0]))
+        forecast = self._forecast(self._encode(frames.transpose(0, 1)))
+        return forecast.transpose(0, 1)[..., :height, :width]
+
+    def _encode(self, sequence: Tensor) -> list[Tensor]:
+        states: list[Tensor] = []
+        length, batch = sequence.shape[:2]
+        for down, cell in zip(self.down, self.encoder, strict=True):
+            sequence = _each(down, sequence)
+            assert isinstance(cell, ConvGRU)
+            start = sequence.new_zeros(batch, cell.hidden_channels, *sequence.shape[-2:])
+            outputs = cell(sequence, start, length)
+            states.append(outputs[-1])
+            sequence = torch.stack(outputs)
+        return states
+
+    def _forecast(self, states: list[Tensor]) -> Tensor:
+        sequence: Tensor | None = None
+        for state, cell, up in zip(
+            reversed(states), reversed(self.forecaster), reversed(self.up), strict=True
+        ):
+            outputs = cell(sequence, state, self.out_len)
+            sequence = _each(up, torch.stack(outputs))
+        assert sequence is not None
+        return _each(self.head, sequence)
+
+
+def _each(layer: nn.Module, sequence: Tensor) -> Tensor:
+    """A layer applied to every frame of ``time batch ...``, in one call."""
+    output: Tensor = layer(sequence.flatten(0, 1))
+    return output.view(*sequence.shape[:2], *output.shape[1:])
+
+
+def _conv(channels_in: int, channels_out: int, shape: tuple[int, int, int]) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, *shape), nn.LeakyReLU(LEAK))
+
+
+def _deconv(channels_in: int, channels_out: int, shape: tuple[int, int, int]) -> nn.Module:
+    return nn.Sequential(nn.ConvTranspose2d(channels_in, channels_out, *shape), nn.LeakyReLU(LEAK))

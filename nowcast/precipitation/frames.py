@@ -1,0 +1,205 @@
+"""One moment of an archive: its frame and its mask. What is missing is stated, never guessed.
+
+Layout (HKO-7): ``radarPNG/YYYY/MM/DD/RADyymmddHHMM00.png`` holds an 8-bit grey image, row 0 north;
+``radarPNG_mask/YYYY/MM/DD/RADyymmddHHMM00.mask`` holds zlib-compressed booleans, True = use.
+"""
+
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Shaped, UInt8
+
+from nowcast.core.errors import ConfigError, DataError
+
+FRAME_FOLDER = "radarPNG"
+MASK_FOLDER = "radarPNG_mask"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+FRAME_NAME = re.compile(r"RAD(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})00\.png")
+
+Moments = Shaped[np.ndarray, " moment"]  # datetime64, UTC, unit minute, ascending
+
+
+class FrameError(DataError):
+    """A frame or mask file that is absent or does not hold one whole frame."""
+
+
+def frame_path(root: Path, moment: np.datetime64) -> Path:
+    """Where the frame of a moment lies under an archive's root."""
+    return root / FRAME_FOLDER / _relative(moment, "png")
+
+
+def mask_path(root: Path, moment: np.datetime64) -> Path:
+    """Where the mask of a moment lies under an archive's root."""
+    return root / MASK_FOLDER / _relative(moment, "mask")
+
+
+def _relative(moment: np.datetime64, suffix: str) -> str:
+    time: datetime = moment.astype("datetime64[m]").item()
+    return time.strftime(f"%Y/%m/%d/RAD%y%m%d%H%M00.{suffix}")
+
+
+def list_moments(root: Path) -> Moments:
+    """All moments that have a frame file, ascending, found from names alone.
+
+    Raises:
+        ConfigError: there is no ``radarPNG`` folder, or nothing in it.
+        FrameError: a frame's name contradicts the day folder it lies in.
+    """
+    folder = root / FRAME_FOLDER
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{root}: expected an archive with a {FRAME_FOLDER}/ folder, found none; give the "
+            "folder that holds it (make one with `nowcast data sample` or `nowcast data synth`)"
+        )
+    moments = sorted(_walk(folder))
+    if not moments:
+        raise ConfigError(
+            f"{folder}: expected frames named YYYY/MM/DD/RADyymmddHHMM00.png, found none"
+        )
+    return np.array(moments, dtype="datetime64[m]")
+
+
+def _walk(folder: Path) -> Iterator[np.datetime64]:
+    for day_folder in sorted(folder.glob("[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]")):
+        year, month, day = day_folder.parts[-3:]
+        with os.scandir(day_folder) as entries:
+            for entry in entries:
+                match = FRAME_NAME.fullmatch(entry.name)
+                if match is None:
+                    continue
+                yy, mm, dd, hour, minute = match.groups()
+                if (year[2:], month, day) != (yy, mm, dd) or hour > "23" or minute > "59":
+                    raise FrameError(
+                        f"{entry.path}: the name says another time than its folder "
+                        f"{year}/{month}/{day}; move or rename it"
+                    )
+                yield np.datetime64(f"{year}-{month}-{day}T{hour}:{minute}", "m")
+
+
+def frame_shape(path: Path) -> tuple[int, int]:
+    """(height, width) of a frame, from its PNG header alone."""
+    with _opened(path) as file:
+        head = file.read(26)
+    if len(head) < 26 or not head.startswith(PNG_SIGNATURE):
+        raise FrameError(f"{path}: expected a PNG, found {len(head)} bytes of something else")
+    width, height = struct.unpack(">II", head[16:24])
+    return height, width
+
+
+def read_frame(path: Path, shape: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
+    """The 8-bit levels of one frame.
+
+    Every chunk of the PNG is checked against its own checksum first, because decoders return
+    a truncated file as a whole image whose rest is garbage.
+
+    Args:
+        path: the PNG file.
+        shape: (height, width) that every frame of the archive has.
+
+    Raises:
+        FrameError: absent, empty, truncated or damaged; not 8-bit grey; of another size.
+    """
+    with _opened(path) as file:
+        data = file.read()
+    _check_png(path, data)
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise FrameError(f"{path}: a damaged PNG that cannot be decoded; {_MEND}")
+    if image.dtype != np.uint8 or image.ndim != 2:
+        channels = 1 if image.ndim == 2 else image.shape[2]
+        raise FrameError(
+            f"{path}: expected one 8-bit grey channel, found {channels} of {image.dtype}; {_MEND}"
+        )
+    if image.shape != shape:
+        raise FrameError(
+            f"{path}: expected {shape[0]}x{shape[1]} pixels as in the rest of the archive, found "
+            f"{image.shape[0]}x{image.shape[1]}; {_MEND}"
+        )
+    return np.asarray(image, dtype=np.uint8)
+
+
+_MEND = "fetch it again, or remove it and allow data.max_missing"
+
+
+def _check_png(path: Path, data: bytes) -> None:
+    if not data.startswith(PNG_SIGNATURE):
+        raise FrameError(f"{path}: expected a PNG, found {len(data)} bytes of something else")
+    position = len(PNG_SIGNATURE)
+    while position + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            break
+        (checksum,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(data[position + 4 : end - 4]) != checksum:
+            raise FrameError(f"{path}: damaged, a checksum inside the PNG does not match; {_MEND}")
+        if data[position + 4 : position + 8] == b"IEND":
+            return
+        position = end
+    raise FrameError(f"{path}: truncated, its {len(data)} bytes end before the PNG does; {_MEND}")
+
+
+def read_mask(path: Path, shape: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """The mask of one moment, True = use.
+
+    Raises:
+        FrameError: absent, not zlib, of another length, or holding other values than 0 and 1.
+    """
+    with _opened(path) as file:
+        packed = file.read()
+    expected = shape[0] * shape[1]
+    inflater = zlib.decompressobj()
+    try:
+        # One byte more than expected is enough to know: a file that inflates without end is not
+        # followed.
+        data = inflater.decompress(packed, expected + 1)
+    except zlib.error as error:
+        raise FrameError(
+            f"{path}: expected zlib-compressed booleans, found {error}; {_MEND}"
+        ) from error
+    if len(data) != expected or not inflater.eof:
+        found = f"more than {expected}" if len(data) > expected else str(len(data))
+        raise FrameError(
+            f"{path}: expected {expected} booleans ({shape[0]}x{shape[1]}), found {found}"
+            f"{'' if inflater.eof else ' and no end of the stream'}; {_MEND}"
+        )
+    values = np.frombuffer(data, dtype=np.uint8).reshape(shape)
+    if values.max(initial=0) > 1:
+        raise FrameError(f"{path}: expected booleans 0 and 1, found {values.max()}; {_MEND}")
+    return values.astype(bool)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise FrameError(f"{path}: expected a file, found none; {_MEND}") from error
+    except OSError as error:
+        raise FrameError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def write_frame(
+    root: Path, moment: np.datetime64, levels: UInt8[np.ndarray, "height width"]
+) -> None:
+    """Write the 8-bit levels of one frame (PNG, row 0 north)."""
+    path = frame_path(root, moment)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, data = cv2.imencode(".png", levels)
+    if not done:
+        raise FrameError(f"{path}: OpenCV could not encode the frame")
+    path.write_bytes(data.tobytes())
+
+
+def write_mask(root: Path, moment: np.datetime64, mask: Bool[np.ndarray, "height width"]) -> None:
+    """Write the mask of one moment (True = use)."""
+    path = mask_path(root, moment)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(zlib.compress(mask.astype(np.uint8).tobytes()))

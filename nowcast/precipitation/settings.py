@@ -1,0 +1,135 @@
+"""What a precipitation config may say: data, model, and the contracts between them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from nowcast.core.settings import Count, Place, RunSettings, Section
+from nowcast.precipitation.forecaster import PAPER_STAGES, Stage
+
+PAPER_CROP = (164, 284, 175, 295)  # rows, columns: Wang et al. 2024, as released
+
+Conv = tuple[Count, Count, Annotated[int, Field(ge=0)]]
+
+
+class DataSettings(Section):
+    """Which clips are cut out of which archive."""
+
+    root: Place | None = None
+    lists: Place | None = None
+    """Folder of day lists and exclude mask; null is ROOT/hko_data."""
+    in_len: Count = 10
+    out_len: Count = 10
+    stride: Count = 5
+    """Frames between clip starts in validation and test."""
+    crop: Literal["paper"] | tuple[int, int, int, int] | None = None
+    """null is the whole frame, paper is rows 164:284 and columns 175:295, or [r0, r1, c0, c1]."""
+    random_crop: tuple[Count, Count] | None = None
+    """Height and width that training cuts out of the crop, anew for every clip."""
+    masks: Literal["frame", "exclude", "both"] = "frame"
+    min_wet: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Training draws only clips whose last input frame has at least this share of its unmasked
+    pixels at or above 0.5 mm/h. Validation and test keep every clip."""
+    max_missing: Annotated[int, Field(ge=0)] = 0
+    """Missing frames in a row that a clip may have."""
+    cache_mb: Count = 512
+
+    @field_validator("crop")
+    @classmethod
+    def _ascending(cls, crop: object) -> object:
+        if isinstance(crop, tuple) and not (0 <= crop[0] < crop[1] and 0 <= crop[2] < crop[3]):
+            raise ValueError(
+                f"expected [r0, r1, c0, c1] with 0 <= r0 < r1, 0 <= c0 < c1, found {list(crop)}"
+            )
+        return crop
+
+    @property
+    def crop_bounds(self) -> tuple[int, int, int, int] | None:
+        """The crop as (r0, r1, c0, c1), None for the whole frame."""
+        return PAPER_CROP if self.crop == "paper" else self.crop
+
+
+class StageSettings(Section):
+    """One resolution of the encoder-forecaster; see `forecaster.Stage`."""
+
+    channels: Count
+    hidden: Count
+    kernel: Count
+    down: Conv
+    up: Conv
+
+    @model_validator(mode="after")
+    def _invertible(self) -> Self:
+        kernel, stride, padding = self.down
+        # Sides that are multiples of the stride must shrink by exactly it, and grow back.
+        side = 12 * stride
+        if (side + 2 * padding - kernel) // stride + 1 != side // stride:
+            raise ValueError(
+                f"down {list(self.down)}: a side of {side} must become {side // stride}; "
+                "kernel - 2 * padding must be 1 to stride"
+            )
+        kernel, up_stride, padding = self.up
+        if up_stride != stride or kernel - 2 * padding != stride:
+            raise ValueError(
+                f"up {list(self.up)}: must undo down {list(self.down)}: the same stride, and "
+                "kernel - 2 * padding equal to it"
+            )
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel: expected an odd side, found {self.kernel}")
+        return self
+
+    def stage(self) -> Stage:
+        """As the model takes it."""
+        return Stage(self.channels, self.hidden, self.kernel, self.down, self.up)
+
+
+def _paper_stages() -> tuple[StageSettings, ...]:
+    return tuple(StageSettings.model_validate(stage.__dict__) for stage in PAPER_STAGES)
+
+
+class ModelSettings(Section):
+    """The encoder-forecaster; the default is the paper's, of 13,775,137 parameters."""
+
+    stages: Annotated[tuple[StageSettings, ...], Field(min_length=1)] = Field(
+        default_factory=_paper_stages
+    )
+    activate_convolutions: bool = True
+
+    @property
+    def multiple(self) -> int:
+        """What height and width of a training frame must be multiples of."""
+        product = 1
+        for stage in self.stages:
+            product *= stage.down[1]
+        return product
+
+
+class PrecipitationSettings(RunSettings):
+    """One run of the precipitation task."""
+
+    task: Literal["precipitation"] = "precipitation"
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+
+    @model_validator(mode="after")
+    def _strides_divide(self, info: ValidationInfo) -> Self:
+        """The contract that needs no archive; the rest is checked when one is opened."""
+        if info.context is not None and info.context.get("evaluating"):
+            return self
+        bounds = self.data.crop_bounds
+        size = self.data.random_crop or (
+            (bounds[1] - bounds[0], bounds[3] - bounds[2]) if bounds else None
+        )
+        if size is not None:
+            check_divides(size, self.model.multiple)
+        return self
+
+
+def check_divides(size: tuple[int, int], multiple: int) -> None:
+    """Raise ValueError unless both sides of a training frame are multiples of the strides."""
+    if size[0] % multiple or size[1] % multiple:
+        raise ValueError(
+            f"data.crop: the model's strides multiply to {multiple} and must divide the frames it "
+            f"trains on, found {size[0]}x{size[1]}; e.g. "
+            f"{max(size[0] // multiple, 1) * multiple}x{max(size[1] // multiple, 1) * multiple}"
+        )

@@ -1,0 +1,213 @@
+"""The precipitation task: HKO-7-like archives, the ConvGRU encoder-forecaster, balanced scores."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from nowcast.core.distributed import Ranks
+from nowcast.core.errors import ConfigError
+from nowcast.core.sums import Scores, Sums
+from nowcast.core.table import Column
+from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.baselines import BASELINES
+from nowcast.precipitation.batch import RadarBatch
+from nowcast.precipitation.clips import (
+    Clips,
+    Draw,
+    collate,
+    evaluation_draws,
+    training_draws,
+)
+from nowcast.precipitation.days import SPLITS
+from nowcast.precipitation.forecaster import EncoderForecaster
+from nowcast.precipitation.loss import balanced_loss
+from nowcast.precipitation.render import strip
+from nowcast.precipitation.scores import read_scores, score_frames
+from nowcast.precipitation.settings import PrecipitationSettings, check_divides
+from nowcast.precipitation.units import THRESHOLD_NAMES
+
+PICTURES = 2  # clips shown per validation
+FRAMES_PER_ROW = 5
+
+
+class PrecipitationTask:
+    """Implements `nowcast.core.task.Task` for radar.
+
+    Args:
+        settings: the whole config of a run.
+        reuse: another task; if it reads the same clips, its frames in memory are shared.
+
+    Raises:
+        ConfigError: no archive is named, it cannot be opened, or it does not fit the settings.
+    """
+
+    sites = ("*.candidate",)
+    objective = ("b_mse", "b_mae")
+    columns = (
+        Column("b_mse", "B-MSE", "less", 0),
+        Column("b_mae", "B-MAE", "less", 0),
+        *(Column(f"csi/{name}", f"CSI ≥ {name} mm/h", "more", 3) for name in THRESHOLD_NAMES),
+    )
+
+    def __init__(
+        self, settings: PrecipitationSettings, reuse: "PrecipitationTask | None" = None
+    ) -> None:
+        self.settings = settings
+        data = settings.data
+        if data.root is None:
+            raise ConfigError(
+                "data.root: expected the folder of an archive, found none; add data.root=FOLDER "
+                "(make one with `nowcast data sample` or `nowcast data synth`)"
+            )
+        shared = reuse if reuse is not None and reuse.settings.data == data else None
+        self.archive: Archive = shared.archive if shared else Archive(data.root, data.lists)
+        self._clips: dict[str, Clips] = shared._clips if shared else {}
+
+    def clips(self, split: str) -> Clips:
+        """The clips of a split as they are scored, `stride` apart."""
+        name = next((name for name in SPLITS if name == split), None)
+        if name is None:
+            raise ConfigError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
+        data = self.settings.data
+        return self._opened(name, lambda: Clips(self.archive, name, data, data.stride))
+
+    def training_clips(self) -> Clips:
+        """All clips of the training days, cut by `random_crop` where there is one."""
+        data = self.settings.data
+        return self._opened(
+            "training",
+            lambda: Clips(self.archive, "train", data, 1, data.random_crop, data.min_wet),
+        )
+
+    def _opened(self, name: str, make: Callable[[], Clips]) -> Clips:
+        if name not in self._clips:
+            self._clips[name] = make()
+        return self._clips[name]
+
+    def model(self) -> nn.Module:
+        """The encoder-forecaster of the settings."""
+        return EncoderForecaster(
+            [stage.stage() for stage in self.settings.model.stages],
+            self.settings.data.out_len,
+            self.settings.model.activate_convolutions,
+        )
+
+    def baseline(self, name: str) -> nn.Module:
+        """A forecaster that needs no training."""
+        if name not in BASELINES:
+            raise ConfigError(f"expected a baseline ({', '.join(BASELINES)}), found {name!r}")
+        return BASELINES[name](self.settings.data.out_len)
+
+    def dry_run(self, model: nn.Module) -> object:
+        """Pass one dry clip of the training size through a model."""
+        device = next(model.parameters()).device
+        size = self._training_size()
+        return model(torch.zeros(1, self.settings.data.in_len, 1, *size, device=device))
+
+    def training_batches(self, start: int, ranks: Ranks) -> Iterator[RadarBatch]:
+        """Batches of random clips of the training days; see `Task`."""
+        self._training_size()
+        clips, train = self.training_clips(), self.settings.train
+        return self._load(
+            clips,
+            training_draws(clips, train.batch_size, train.seed, start, ranks.rank, ranks.size),
+        )
+
+    def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[RadarBatch]:
+        """Batches of a split's clips in order of time; see `Task`."""
+        clips = self.clips(split)
+        size = max(1, self.settings.train.batch_size // ranks.size)
+        return self._load(clips, evaluation_draws(clips, size, ranks.rank, ranks.size))
+
+    def _load(self, clips: Clips, plan: Iterator[list[Draw]]) -> Iterator[RadarBatch]:
+        loader: DataLoader[RadarBatch] = DataLoader(
+            clips,  # type: ignore[arg-type]
+            batch_sampler=plan,
+            num_workers=self.settings.train.workers,
+            collate_fn=partial(collate, in_len=self.settings.data.in_len),
+            pin_memory=torch.cuda.is_available(),
+        )
+        return iter(loader)
+
+    def loss(self, model: nn.Module, batch: RadarBatch) -> Tensor:
+        """5e-5 (B-MSE + B-MAE) of the batch."""
+        prediction = model(batch.inputs)
+        return balanced_loss(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
+
+    def score(self, model: nn.Module, batch: RadarBatch) -> Sums:
+        """Sums of the benchmark's scores over the batch."""
+        prediction = model(batch.inputs)
+        return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
+
+    def read(self, sums: Sums) -> Scores:
+        """B-MSE, B-MAE, CSI, HSS, POD, FAR in the mean and by lead time in minutes."""
+        return read_scores(sums, self.archive.description.step_minutes)
+
+    def facts(self, split: str) -> Mapping[str, Any]:
+        """Which clips of which archive."""
+        clips, data = self.clips(split), self.settings.data
+        return {
+            "clips": len(clips),
+            "archive": self.archive.description.name,
+            "credit": self.archive.description.credit,
+            "root": str(self.archive.root),
+            "split": split,
+            "in_len": data.in_len,
+            "out_len": data.out_len,
+            "stride": clips.stride,
+            "step_minutes": self.archive.description.step_minutes,
+            "height": clips.height,
+            "width": clips.width,
+            "masks": data.masks,
+        }
+
+    def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
+        """Input, truth and forecast of the clips with the most rain, by init time."""
+        clips = self.clips(split)
+        chosen = [Draw(clip) for clip in clips.wettest(PICTURES)]
+        batch = collate([clips[draw] for draw in chosen], self.settings.data.in_len)
+        was_training = model.training
+        with torch.inference_mode():
+            device = next(iter(model.parameters()), torch.zeros(())).device
+            prediction = model.eval()(batch.to(device).inputs).clamp(0, 1).cpu()
+        model.train(was_training)
+        return {
+            f"init {name}": self._strip(batch, prediction, position)
+            for position, name in enumerate(batch.names())
+        }
+
+    def _strip(self, batch: RadarBatch, prediction: Tensor, clip: int) -> NDArray[np.uint8]:
+        step, first = self.archive.description.step_minutes, batch.in_len
+        before = _spread(1 - first, 0)
+        after = _spread(1, prediction.shape[1])
+        truth = (batch.levels[clip, :, 0].float() / 255).numpy()
+        mask = batch.mask[clip, :, 0].numpy()
+        forecast = prediction[clip, :, 0].numpy()
+
+        def seen(leads: list[int]) -> list[tuple[int, np.ndarray, np.ndarray]]:
+            return [
+                (lead * step, truth[first - 1 + lead], mask[first - 1 + lead]) for lead in leads
+            ]
+
+        ahead = [(lead * step, forecast[lead - 1], mask[first - 1 + lead]) for lead in after]
+        rows = [("input", seen(before)), ("truth", seen(after)), ("forecast", ahead)]
+        return strip(rows, self.archive.calibration)
+
+    def _training_size(self) -> tuple[int, int]:
+        size = self.training_clips().frame_size
+        try:
+            check_divides(size, self.settings.model.multiple)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return size
+
+
+def _spread(first: int, last: int) -> list[int]:
+    """`FRAMES_PER_ROW` leads from first to last, as even as whole numbers are."""
+    return [int(lead) for lead in np.rint(np.linspace(first, last, FRAMES_PER_ROW))]

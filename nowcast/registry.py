@@ -1,0 +1,54 @@
+"""The one file that knows every task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from nowcast.core.errors import ConfigError
+from nowcast.core.settings import RunSettings
+from nowcast.core.task import Task
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a task's settings and the task itself are; imported only when asked for.
+
+    Args:
+        settings: ``module:class`` of its `RunSettings`.
+        task: ``module:class`` that builds a `Task` from them, and another task to share data with.
+    """
+
+    settings: str
+    task: str
+
+
+TASKS = {
+    "precipitation": Entry(
+        "nowcast.precipitation.settings:PrecipitationSettings",
+        "nowcast.precipitation.task:PrecipitationTask",
+    ),
+}
+
+
+def settings_class(name: object) -> type[RunSettings]:
+    """The settings of a task; raises ConfigError for an unknown one."""
+    found: type[RunSettings] = _load(_entry(name).settings)
+    return found
+
+
+def build(settings: RunSettings, reuse: Task | None = None) -> Task:
+    """The task of a resolved config; data that `reuse` has open is shared where it is the same."""
+    make: Callable[[RunSettings, Task | None], Task] = _load(_entry(settings.task).task)
+    return make(settings, reuse)
+
+
+def _entry(name: object) -> Entry:
+    if name not in TASKS:
+        raise ConfigError(f"task: expected one of {', '.join(TASKS)}, found {name!r}")
+    return TASKS[str(name)]
+
+
+def _load(where: str) -> Any:
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)

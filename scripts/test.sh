@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Every check; arguments go to pytest, e.g. `bash scripts/test.sh -m slow`.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+# One thread a process: on a shared machine two threads of torch wait for each other.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+ruff format --check .
+ruff check .
+mypy
+lint-imports
+python -m pytest "$@"

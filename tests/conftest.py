@@ -1,0 +1,58 @@
+"""Archives that several tests read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nowcast.precipitation.archive import ArchiveWriter, Description
+from nowcast.precipitation.synthetic import write_synthetic
+
+RADAR_DEV = Path(__file__).parents[2] / "shared" / "radar_dev"
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three days of synthetic rain on 64x64 pixels; read it, do not change it."""
+    root = tmp_path_factory.mktemp("archives") / "synthetic"
+    write_synthetic(root, days=3, seed=0, height=64, width=64)
+    return root
+
+
+@pytest.fixture(scope="session")
+def radar_dev() -> Path:
+    """Real KNMI and MeteoSwiss radar in HKO-7's layout."""
+    if not RADAR_DEV.is_dir():
+        pytest.skip("needs the KNMI/MeteoSwiss development archive, which is not in this checkout")
+    return RADAR_DEV
+
+
+@pytest.fixture
+def write_archive(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an archive of 8x8 frames at given moments; frame n is filled with level n."""
+
+    def write(days: dict[str, list[str]], step_minutes: int = 6) -> Path:
+        root = tmp_path / "archive"
+        description = Description("tiny", "made by the tests", step_minutes, 8, 8, 58.53, 1.56)
+        writer = ArchiveWriter(root, description)
+        moments = sorted({time for times in days.values() for time in times})
+        for number, time in enumerate(moments):
+            levels = np.full((8, 8), number, dtype=np.uint8)
+            writer.write(np.datetime64(time, "m"), levels, np.ones((8, 8), dtype=bool))
+        splits = {
+            split: {time[:10].replace("-", ""): 1.0 for time in times}
+            for split, times in days.items()
+        }
+        usable = np.ones((8, 8), dtype=bool)
+        usable[0] = False
+        writer.finish(usable, splits)  # type: ignore[arg-type]
+        return root
+
+    return write
+
+
+def every(minutes: int, start: str, count: int) -> list[str]:
+    """`count` moments from `start` on, a fixed number of minutes apart."""
+    first = np.datetime64(start, "m")
+    return [str(first + np.timedelta64(minutes * n, "m")) for n in range(count)]

@@ -1,0 +1,236 @@
+"""The report is one file that shows everything it was given, safely and reproducibly."""
+
+import base64
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from nowcast.core.charts import COLOURS, DASHES
+from nowcast.core.report import Report, write_report
+from nowcast.core.sums import Scores
+from nowcast.core.table import DASH, Column, Row, Table
+
+COLUMNS = (Column("error", "Error", "less", 0), Column("hit/2", "Hit 2", "more", 3))
+PICTURE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def scores(error: float, hit: float | None) -> Scores:
+    curves = {
+        "error": (0.5 * error, error, 1.5 * error),
+        "hit/2": (hit, None, None if hit is None else hit / 2),
+    }
+    return Scores({"error": error, "hit/2": hit}, curves, "minutes", (5.0, 10.0, 15.0))
+
+
+def history(start: float) -> list[dict[str, Any]]:
+    return [
+        *({"step": step, "loss": start / step, "lr": 1e-4} for step in (1, 10, 20)),
+        {"step": 10, "valid": {"error": 80.0, "hit/2": None}},
+        {"step": 20, "valid": {"error": 70.0, "hit/2": 0.4}},
+    ]
+
+
+TABLE = Table(
+    COLUMNS,
+    (
+        Row("last frame", {None: scores(90.0, None)}),
+        Row("Plain", {0: scores(51.0, 0.311), 1: scores(57.0, 0.322)}),
+        Row("Plain+", {0: scores(40.0, 0.413), 1: scores(43.0, 0.424)}),
+    ),
+)
+REPORT = Report(
+    title="A comparison",
+    facts={"Archive": "an archive", "Credit": "https://example.org"},
+    table=TABLE,
+    parents={"Plain": None, "Plain+": "Plain"},
+    histories={"Plain/seed 0": history(9), "Plain/seed 1": history(8), "Plain+/seed 0": history(2)},
+    pictures={"the last hour": PICTURE},
+    command="tensorboard --logdir runs",
+)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text a reader sees."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.bold: list[str] = []
+        self.text = ""
+        self.html = html
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.lasttag == "b":
+            self.bold.append(data)
+
+    def attributes(self, name: str) -> list[str]:
+        return [value for _, attributes in self.tags if (value := attributes.get(name))]
+
+
+def written(folder: Path, report: Report) -> Page:
+    write_report(folder / "report.html", report)
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
+    page = written(tmp_path, REPORT)
+    loaded = [link for name in ("src", "href", "xlink:href") for link in page.attributes(name)]
+    assert loaded
+    assert all(link.startswith(("data:", "#")) for link in loaded)
+    assert not {"script", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
+    assert "@import" not in page.html
+    assert all(inner.startswith("#") for inner in re.findall(r"url\(([^)]*)\)", page.html))
+    assert page.html.count("://") == 1  # the credit, as text
+
+
+def test_every_name_number_and_fact_is_shown(tmp_path: Path) -> None:
+    page = written(tmp_path, REPORT)
+    for row in TABLE.cells():
+        for cell in row:
+            assert cell.removesuffix(" *") in page.text
+    for text in (*TABLE.header(), REPORT.title, *REPORT.facts.values(), REPORT.command):
+        assert text in page.text
+    assert "Plain+ fine-tuned from Plain" in page.text
+    assert "Plain from scratch" in page.text
+    assert "sample standard deviation over 2 seeds" in page.text
+
+
+def test_the_best_of_each_column_is_bold(tmp_path: Path) -> None:
+    # less error, more hits: both are Plain+'s
+    bold = written(tmp_path, REPORT).bold
+    assert {"42 ± 2", "0.418 ± 0.008"} <= set(bold)
+    assert not {"90", "54 ± 4", "0.316 ± 0.008"} & set(bold)
+
+
+def test_an_undefined_score_is_a_dash(tmp_path: Path) -> None:
+    page = written(tmp_path, REPORT)
+    assert f"<td>{DASH}</td>" in page.html
+    assert "None" not in page.text
+    assert "nan" not in re.findall(r"\w+", page.html)
+
+
+def test_markup_in_words_is_escaped(tmp_path: Path) -> None:
+    evil = "<script>alert('&')</script> $x_"
+    report = Report(
+        title=evil,
+        facts={evil: evil},
+        table=Table((Column("error", evil, "less", 0),), (Row(evil, {0: scores(3.0, 0.5)}),)),
+        parents={evil: None},
+        histories={f"{evil}/seed 0": history(1)},
+        pictures={evil: PICTURE},
+        command=evil,
+    )
+    page = written(tmp_path, report)
+    assert "<script" not in page.html
+    assert evil in page.text
+    assert evil in page.attributes("alt")
+
+
+def test_a_picture_survives_to_the_pixel(tmp_path: Path) -> None:
+    # a view with negative strides, as a flipped image is
+    for picture in (PICTURE, PICTURE[::-1, ::-1]):
+        page = written(tmp_path, replace(REPORT, pictures={"it": picture}))
+        [uri] = page.attributes("src")
+        png = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+        bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+        assert bgr is not None
+        np.testing.assert_array_equal(bgr[..., ::-1], picture)
+
+
+def test_each_chart_is_there_and_no_two_share_an_identifier(tmp_path: Path) -> None:
+    page = written(tmp_path, REPORT)
+    figures = [attributes for tag, attributes in page.tags if tag == "figure"]
+    labels = [figure["aria-label"] for figure in figures if figure["class"] == "card"]
+    assert labels == [
+        "Error ↓",
+        "Hit 2 ↑",
+        "training loss",
+        "validation Error ↓",
+        "validation Hit 2 ↑",
+    ]
+    identifiers = page.attributes("id")
+    assert len(identifiers) == len(set(identifiers))
+    references = [link for link in page.attributes("xlink:href") if link.startswith("#")]
+    references += re.findall(r"url\((#[^)]*)\)", page.html)
+    assert references
+    assert {reference[1:] for reference in references} <= set(identifiers)
+
+
+def test_a_forecaster_looks_the_same_in_every_chart_and_legend(tmp_path: Path) -> None:
+    page = written(tmp_path, REPORT)
+    charts = page.html.split("<figure")[1:6]
+    for colour in COLOURS[1:3]:
+        assert [f"stroke: {colour}" in chart for chart in charts] == [True] * 5
+    legends = [attributes["stroke"] for tag, attributes in page.tags if tag == "line"]
+    # the baseline was not trained
+    assert legends == [*COLOURS[:3], *COLOURS[1:3]]
+
+
+def test_many_forecasters_never_share_colour_and_dashes() -> None:
+    pairs = {(COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]) for i in range(28)}
+    assert len(pairs) == 28
+
+
+def test_one_seed_without_histories_and_pictures(tmp_path: Path) -> None:
+    table = Table(
+        COLUMNS, (Row("last frame", {None: scores(90.0, None)}), Row("P", {0: scores(5.0, 1.0)}))
+    )
+    report = replace(REPORT, table=table, parents={}, histories={}, pictures={})
+    page = written(tmp_path, report)
+    assert "±" not in page.text
+    for heading in ("Training", "Forecasts", "How the variants descend"):
+        assert f"<h2>{heading}" not in page.html
+    assert "Scores over lead time (minutes)" in page.text
+
+
+def test_baselines_alone_and_scores_without_an_axis(tmp_path: Path) -> None:
+    flat = Row("guess", {None: Scores({"error": 3.0, "hit/2": 0.5}, {}, "", ())})
+    report = replace(REPORT, table=Table(COLUMNS, (flat,)), parents={}, histories={}, pictures={})
+    page = written(tmp_path, report)
+    assert "±" not in page.text
+    assert "<svg" not in page.html
+
+
+def test_a_loss_that_is_not_a_number_is_a_gap(tmp_path: Path) -> None:
+    rows = [{"step": step, "loss": loss} for step, loss in enumerate((9.0, float("nan"), None))]
+    page = written(tmp_path, replace(REPORT, histories={"Plain/seed 0": rows}))
+    assert "training loss" in page.attributes("aria-label")
+    assert "nan" not in re.findall(r"\w+", page.html)
+
+
+def test_a_variant_whose_parent_is_elsewhere_is_still_listed(tmp_path: Path) -> None:
+    page = written(tmp_path, replace(REPORT, parents={"Plain+": "an older run"}))
+    assert "Plain+ fine-tuned from an older run" in page.text
+
+
+def test_no_temporary_file_is_left_and_a_failure_keeps_the_old_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = written(tmp_path, REPORT).html
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+    def fail(self: Path, target: Path) -> Path:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(tmp_path / "report.html", replace(REPORT, title="A newer one"))
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == old
+
+
+def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
+    write_report(tmp_path / "one.html", REPORT)
+    write_report(tmp_path / "two.html", REPORT)
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()

@@ -1,0 +1,71 @@
+"""The comparison's table against values worked by hand."""
+
+import pytest
+
+from nowcast.core.sums import Scores
+from nowcast.core.table import DASH, Column, Row, Table
+
+COLUMNS = (Column("error", "Error", "less", 0), Column("hit/2", "Hit 2", "more", 2))
+
+
+def scores(error: float | None, hit: float | None) -> Scores:
+    return Scores({"error": error, "hit/2": hit}, {}, "minutes", ())
+
+
+BASELINE = Row("baseline", {None: scores(7.0, 0.25)})
+TRAINED = Row("trained", {0: scores(2.0, 0.5), 1: scores(4.0, None), 2: scores(9.0, 0.7)})
+
+
+def test_mean_and_sample_deviation_by_hand() -> None:
+    # (2 + 4 + 9) / 3 = 5; (9 + 1 + 16) / (3 - 1) = 13
+    assert TRAINED.mean("error") == 5.0
+    assert TRAINED.deviation("error") == pytest.approx(13**0.5)
+
+
+def test_a_seed_whose_score_is_undefined_is_left_out() -> None:
+    # (0.5 + 0.7) / 2 = 0.6; (0.01 + 0.01) / (2 - 1) = 0.02
+    assert TRAINED.samples("hit/2") == [0.5, 0.7]
+    assert TRAINED.mean("hit/2") == pytest.approx(0.6)
+    assert TRAINED.deviation("hit/2") == pytest.approx(0.02**0.5)
+
+
+def test_one_seed_has_no_deviation_and_no_seed_no_mean() -> None:
+    assert BASELINE.mean("error") == 7.0
+    assert BASELINE.deviation("error") is None
+    empty = Row("empty", {0: scores(None, None)})
+    assert (empty.mean("error"), empty.deviation("error")) == (None, None)
+    assert empty.mean("never scored") is None
+
+
+def test_best_is_the_least_or_the_most_as_the_column_says() -> None:
+    low, high = Row("low", {0: scores(1.0, 0.1)}), Row("high", {0: scores(3.0, 0.9)})
+    assert Table(COLUMNS, (low, high)).cells() == [
+        ["low", "1 *", "0.10"],
+        ["high", "3", "0.90 *"],
+    ]
+
+
+def test_equal_means_are_both_best_and_rounding_makes_none() -> None:
+    rows = tuple(Row("any", {0: scores(error, 0.5)}) for error in (1.0, 1.0, 1.01))
+    assert [row[1] for row in Table(COLUMNS, rows).cells()] == ["1 *", "1 *", "1"]
+
+
+def test_a_column_that_nobody_has_is_all_dashes() -> None:
+    rows = (Row("a", {0: scores(None, 0.5)}), Row("b", {None: scores(None, 0.4)}))
+    assert [row[1] for row in Table(COLUMNS, rows).cells()] == [DASH, DASH]
+
+
+def test_markdown() -> None:
+    assert Table(COLUMNS, (BASELINE, TRAINED)).markdown() == (
+        "|  | Error ↓ | Hit 2 ↑ |\n"
+        "| --- | ---: | ---: |\n"
+        "| baseline | 7 | 0.25 |\n"
+        "| trained | 5 ± 4 * | 0.60 ± 0.14 * |\n"
+    )
+
+
+def test_csv_has_a_line_per_seed_at_full_precision() -> None:
+    thirds = Row("a, b", {0: scores(1 / 3, None)})
+    assert Table(COLUMNS, (BASELINE, thirds)).csv() == (
+        'forecaster,seed,error,hit/2\nbaseline,,7.0,0.25\n"a, b",0,0.3333333333333333,\n'
+    )
