@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from nowcast.core.errors import RunError
 from nowcast.core.memel import MEmeL
 
+HEADER = "nowcast"  # the entry of a weights file that holds its config and MEmeL sites
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -52,7 +54,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 def save_weights(path: Path, model: nn.Module, config: Mapping[str, Any]) -> None:
     """Write a model's state as safetensors, its config and MEmeL sites in the header."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    metadata = {"config": json.dumps(config), "memel_sites": json.dumps(memel_sites(model))}
+    # One entry: safetensors writes several in an order that changes from call to call.
+    metadata = {HEADER: json.dumps({"config": config, "memel_sites": memel_sites(model)})}
     write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
@@ -67,7 +70,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            sites = json.loads(file.metadata()["memel_sites"])
+            sites = json.loads(file.metadata()[HEADER])["memel_sites"]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise RunError(f"{path}: expected weights written by nowcast: {error}") from error

@@ -5,7 +5,7 @@ says only what differs.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -93,7 +93,7 @@ class CompareSettings(Section):
     split: Literal["valid", "test"] = "test"
 
     @model_validator(mode="after")
-    def _graph(self) -> Self:
+    def _graph(self) -> "CompareSettings":
         earlier: set[str] = set()
         for name, variant in self.variants.items():
             if variant.start_from is not None and variant.start_from not in earlier:

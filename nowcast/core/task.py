@@ -1,7 +1,7 @@
 """The seam between the loop and a task: all that the core may know of rain, words or pictures."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 
 
+@runtime_checkable
 class Batch(Protocol):
     """What a task's model is trained and scored on."""
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
         ...
 
@@ -25,6 +26,7 @@ class Batch(Protocol):
         ...
 
 
+@runtime_checkable
 class Task(Protocol):
     """Model, data, loss and scores of one task, built from its settings."""
 

@@ -1,6 +1,6 @@
 """What a precipitation config may say: data, model, and the contracts between them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -59,7 +59,7 @@ class StageSettings(Section):
     up: Conv
 
     @model_validator(mode="after")
-    def _invertible(self) -> Self:
+    def _invertible(self) -> "StageSettings":
         kernel, stride, padding = self.down
         # Sides that are multiples of the stride must shrink by exactly it, and grow back.
         side = 12 * stride
@@ -112,7 +112,7 @@ class PrecipitationSettings(RunSettings):
     model: ModelSettings = ModelSettings()
 
     @model_validator(mode="after")
-    def _strides_divide(self, info: ValidationInfo) -> Self:
+    def _strides_divide(self, info: ValidationInfo) -> "PrecipitationSettings":
         """The contract that needs no archive; the rest is checked when one is opened."""
         if info.context is not None and info.context.get("evaluating"):
             return self

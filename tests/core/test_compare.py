@@ -1,0 +1,94 @@
+"""A comparison trains each variant once, in the order of its graph, and reports what it finds."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from toy import ToyTask
+
+from nowcast.core.compare import compare, plan, report
+from nowcast.core.distributed import Ranks
+from nowcast.core.errors import ConfigError
+from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
+
+VARIANTS = {
+    "P-Original": {},
+    "P-MEmeL": {"set": {"memel": {"late_start": 2}}},
+    "T-MEmeL": {"start_from": "P-MEmeL", "set": {"optim": {"lr": 0.005}}},
+}
+
+
+def resolve(changes) -> RunSettings:
+    train = TrainSettings(
+        steps=10, batch_size=8, validate_every=5, log_every=5, seed=changes["train.seed"]
+    )
+    rest = {name: value for name, value in changes.items() if name != "train.seed"}
+    return RunSettings(task="toy", train=train, **({"optim": OptimSettings(lr=0.02)} | rest))
+
+
+def comparison(**changes) -> CompareSettings:
+    content = {"seeds": [0, 1], "variants": VARIANTS, "baselines": ["identity"]} | changes
+    return CompareSettings.model_validate(content)
+
+
+def test_parents_come_before_their_children_seed_by_seed(tmp_path: Path):
+    jobs = plan(comparison(), resolve, tmp_path)
+    assert [(job.variant, job.seed) for job in jobs[:3]] == [
+        ("P-Original", 0),
+        ("P-MEmeL", 0),
+        ("T-MEmeL", 0),
+    ]
+    assert jobs[5].settings.start_from == jobs[4].run.folder
+    assert jobs[4].settings.train.seed == jobs[3].settings.train.seed == 1
+
+
+def test_a_variant_cannot_start_from_one_below_it():
+    with pytest.raises(ValidationError, match="expected a variant listed above it, found 'B'"):
+        comparison(variants={"A": {"start_from": "B"}, "B": {}})
+
+
+def test_everything_is_written_and_a_second_call_only_reports(tmp_path: Path):
+    first = compare(comparison(), resolve, ToyTask, tmp_path, Ranks())
+    runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pt")}
+    assert len(runs) == 6
+    # "identity" forecasts x where the truth is 2x: its error is the mean of x^2.
+    assert first.rows[0].name == "identity"
+    assert first.rows[0].mean("error") == pytest.approx(0.3519, abs=1e-3)
+    again = compare(comparison(), resolve, ToyTask, tmp_path, Ranks())
+    assert again.markdown() == first.markdown() == (tmp_path / "table.md").read_text()
+    assert runs == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pt")}
+
+    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [(row["forecaster"], row["seed"]) for row in rows][:3] == [
+        ("identity", ""),
+        ("P-Original", "0"),
+        ("P-Original", "1"),
+    ]
+    stored = json.loads((tmp_path / "scores.json").read_text())
+    assert {row["forecaster"] for row in stored["rows"]} == {"identity", *VARIANTS}
+    assert stored["rows"][1]["samples"] == 37
+    page = (tmp_path / "report.html").read_text()
+    assert all(name in page for name in VARIANTS)
+    assert "T-MEmeL, a square" in page
+
+
+def test_report_needs_neither_task_nor_data(tmp_path: Path):
+    table = compare(comparison(), resolve, ToyTask, tmp_path, Ranks())
+    for name in ("table.md", "table.csv", "report.html"):
+        (tmp_path / name).unlink()
+    assert report(tmp_path).markdown() == table.markdown()
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_changed_config_does_not_reuse_an_old_run(tmp_path: Path):
+    compare(comparison(variants={"A": {}}), resolve, ToyTask, tmp_path, Ranks())
+    changed = comparison(variants={"A": {"set": {"optim": {"lr": 0.5}}}})
+    with pytest.raises(ConfigError, match=r"optim.lr 0.02 there, 0.5 now"):
+        compare(changed, resolve, ToyTask, tmp_path, Ranks())
+
+
+def test_report_of_something_else_says_what_it_needs(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"expected scores.json of a comparison"):
+        report(tmp_path)

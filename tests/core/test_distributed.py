@@ -1,0 +1,90 @@
+"""Two gloo processes do what one process does on the union of their batches."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = """
+import json, sys
+import torch
+sys.path.insert(0, sys.argv[1])
+from toy import ToyTask
+from nowcast import MEmeL
+from nowcast.core.distributed import joined, sum_over_ranks
+from nowcast.core.evaluate import evaluate
+from nowcast.core.runs import Run
+from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
+from nowcast.core.trainer import train, trained_model
+from pathlib import Path
+
+torch.set_num_threads(1)
+settings = RunSettings(
+    task="toy",
+    train=TrainSettings(steps=50, batch_size=8, validate_every=25, log_every=1),
+    optim=OptimSettings(lr=0.02),
+    memel=MEmeLSettings(late_start=3, forget_steps=5),
+)
+run = Run(Path(sys.argv[2]))
+with joined() as ranks:
+    layer = MEmeL((3,), late_start=1)
+    values = torch.arange(30.0).view(10, 3).sin() ** 3
+    share = values[:7] if ranks.rank == 0 else values[7:]  # uneven
+    share = values if ranks.size == 1 else share
+    layer(share)
+    chosen = layer(share) != share
+    task = ToyTask(settings)
+    train(task, settings, run, ranks)
+    model = trained_model(task, settings, run)
+    scores = evaluate(task, model, "valid", ranks, torch.device("cpu"))
+    if ranks.is_main:
+        out = {"mean": layer.running_mean.tolist(), "var": layer.running_var.tolist(),
+               "chosen": chosen[:7].tolist(), "error": scores.values["error"]}
+        (run.folder / "seen.json").write_text(json.dumps(out))
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, dict]]:
+    found = {}
+    for ranks in (1, 2):
+        run = tmp_path_factory.mktemp("ranks") / f"{ranks}"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        processes = []
+        for rank in range(ranks):
+            place = {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(ranks),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+            }
+            command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(run)]
+            processes.append(subprocess.Popen(command, env=os.environ | place))
+        assert [process.wait(timeout=120) for process in processes] == [0] * ranks
+        found[ranks] = run, json.loads((run / "seen.json").read_text())
+    return found
+
+
+def test_memel_takes_the_statistics_of_the_union(outcomes):
+    one, two = outcomes[1][1], outcomes[2][1]
+    torch.testing.assert_close(torch.tensor(two["mean"]), torch.tensor(one["mean"]))
+    torch.testing.assert_close(torch.tensor(two["var"]), torch.tensor(one["var"]))
+    assert two["chosen"] == one["chosen"]
+    assert any(any(row) for row in one["chosen"])
+
+
+def test_training_and_scores_are_those_of_one_process(outcomes):
+    states = [
+        torch.load(run / "last.pt", weights_only=True)["model"] for run, _ in outcomes.values()
+    ]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5)
+    assert outcomes[2][1]["error"] == pytest.approx(outcomes[1][1]["error"], rel=1e-4)

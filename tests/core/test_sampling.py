@@ -1,0 +1,20 @@
+"""Draws are a function of (seed, step)."""
+
+import numpy as np
+
+from nowcast.core.sampling import draws
+
+
+def test_the_same_seed_and_step_draw_the_same_and_others_do_not():
+    first = draws(0, 7, 64, (100, 5))
+    assert np.array_equal(first, draws(0, 7, 64, (100, 5)))
+    assert not np.array_equal(first, draws(0, 8, 64, (100, 5)))
+    assert not np.array_equal(first, draws(1, 7, 64, (100, 5)))
+
+
+def test_draws_cover_each_population_and_stay_inside():
+    many = draws(0, 0, 4000, (7, 1, 3))
+    assert set(many[:, 0]) == set(range(7))
+    assert set(many[:, 1]) == {0}
+    assert set(many[:, 2]) == {0, 1, 2}
+    assert abs(np.mean(many[:, 0]) - 3) < 0.2

@@ -1,0 +1,90 @@
+"""A task of a few numbers, to test the loop without rain: fit y = 2x."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nowcast.core.distributed import Ranks
+from nowcast.core.errors import ConfigError
+from nowcast.core.sampling import draws
+from nowcast.core.settings import RunSettings
+from nowcast.core.sums import Scores, Sums
+from nowcast.core.table import Column
+
+SAMPLES = 37
+
+
+@dataclass(frozen=True)
+class ToyBatch:
+    x: Tensor
+
+    def to(self, device: torch.device) -> "ToyBatch":
+        return ToyBatch(self.x.to(device))
+
+    def names(self) -> list[str]:
+        return [f"x={value:.2f}" for value in self.x[:, 0].tolist()]
+
+
+class ToyModel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(1, 8)
+        self.hidden = nn.Identity()
+        self.last = nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.hidden(torch.tanh(self.first(x))))
+
+
+class ToyTask:
+    sites = ("hidden",)
+    objective = ("error",)
+    columns = (Column("error", "Error", "less", 3),)
+
+    def __init__(self, settings: RunSettings, reuse: object = None) -> None:
+        self.settings = settings
+        self.x = torch.linspace(-1, 1, SAMPLES).unsqueeze(1)
+
+    def model(self) -> nn.Module:
+        return ToyModel()
+
+    def baseline(self, name: str) -> nn.Module:
+        if name != "identity":
+            raise ConfigError(f"unknown baseline {name}")
+        return nn.Identity()
+
+    def dry_run(self, model: nn.Module) -> object:
+        return model(torch.zeros(1, 1))
+
+    def training_batches(self, start: int, ranks: Ranks) -> Iterator[ToyBatch]:
+        step = start
+        while True:
+            size, seed = self.settings.train.batch_size, self.settings.train.seed
+            chosen = draws(seed, step, size, (SAMPLES,))[ranks.rank :: ranks.size, 0]
+            yield ToyBatch(self.x[chosen])
+            step += 1
+
+    def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[ToyBatch]:
+        mine = self.x[ranks.rank :: ranks.size]
+        yield from (ToyBatch(part) for part in mine.split(self.settings.train.batch_size))
+
+    def loss(self, model: nn.Module, batch: ToyBatch) -> Tensor:
+        return (model(batch.x) - 2 * batch.x).square().mean()
+
+    def score(self, model: nn.Module, batch: ToyBatch) -> Sums:
+        error = (model(batch.x) - 2 * batch.x).double().square().sum(0)
+        return Sums({"error": error.numpy(), "samples": np.array([len(batch.x)])})
+
+    def read(self, sums: Sums) -> Scores:
+        error = float(sums["error"][0] / sums["samples"][0])
+        return Scores({"error": error}, {"error": (error,)}, "place", (1.0,))
+
+    def facts(self, split: str) -> Mapping[str, Any]:
+        return {"samples": SAMPLES, "split": split}
+
+    def pictures(self, model: nn.Module, split: str) -> Mapping[str, Any]:
+        return {"a square": np.full((4, 6, 3), (255, 0, 64), dtype=np.uint8)}

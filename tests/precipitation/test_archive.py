@@ -1,0 +1,166 @@
+"""An archive says what its numbers mean, or it is read off its frames and the archive says so."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import every
+
+from nowcast.core.errors import ConfigError, DataError
+from nowcast.precipitation.archive import Archive, ArchiveWriter, Description
+from nowcast.precipitation.frames import FrameError, frame_path
+from nowcast.precipitation.units import Calibration
+
+DESCRIPTION = Description("tiny", "the tests", 10, 4, 6, 200.0, 1.6)
+DAYS = {
+    "train": [*every(6, "2015-07-09T10:00", 4), *every(6, "2015-07-12T00:00", 1)],
+    "valid": every(6, "2015-07-10T00:00", 3),
+    "test": every(6, "2015-07-11T23:54", 1),
+}
+
+
+def test_what_is_written_is_read(tmp_path: Path):
+    writer = ArchiveWriter(tmp_path / "new", DESCRIPTION)
+    rng = np.random.default_rng(0)
+    moments = np.array(every(10, "2020-02-29T23:50", 2), dtype="datetime64[m]")
+    levels = rng.integers(0, 256, (2, 4, 6), dtype=np.uint8)
+    masks = rng.random((2, 4, 6)) < 0.5
+    for moment, frame, mask in zip(moments, levels, masks, strict=True):
+        writer.write(moment, frame, mask)
+    usable = rng.random((4, 6)) < 0.5
+    writer.finish(usable, {"train": {"20200229": 3.5}, "test": {"20200301": 1.0}})
+    archive = Archive(tmp_path / "new")
+    assert archive.description == DESCRIPTION and archive.origin == "archive.json"
+    assert archive.shape == (4, 6) and archive.step == np.timedelta64(10, "m")
+    assert archive.calibration == Calibration(200.0, 1.6)
+    assert np.array_equal(archive.moments, moments)
+    for moment, frame, mask in zip(moments, levels, masks, strict=True):
+        assert np.array_equal(archive.frame(moment), frame)
+        assert np.array_equal(archive.mask(moment), mask)
+    assert np.array_equal(archive.usable, usable)
+    assert archive.days == {"train": {"20200229": 3.5}, "valid": {}, "test": {"20200301": 1.0}}
+    assert archive.moments_of("train").tolist() == moments[:1].tolist()
+    assert len(archive.moments_of("valid")) == 0
+
+
+def test_moments_of_a_split_are_those_of_its_days(write_archive: Callable[..., Path]):
+    archive = Archive(write_archive(DAYS))
+    for split, times in DAYS.items():
+        assert [str(moment) for moment in archive.moments_of(split)] == times
+
+
+def test_lists_may_lie_elsewhere(write_archive: Callable[..., Path], tmp_path: Path):
+    root = write_archive(DAYS)
+    (root / "hko_data").rename(tmp_path / "lists")
+    assert len(Archive(root, tmp_path / "lists").moments_of("valid")) == 3
+    with pytest.raises(ConfigError, match=r"hko7_rainy_train_days\.txt"):
+        Archive(root).moments_of("valid")
+
+
+def test_without_a_description_the_commonest_gap_is_the_step(write_archive: Callable[..., Path]):
+    times = [*every(6, "2015-07-09T10:00", 3), *every(12, "2015-07-09T10:24", 2)]
+    root = write_archive({"train": [*times, *every(6, "2015-07-09T20:00", 3)]})
+    (root / "archive.json").unlink()
+    archive = Archive(root)
+    # Gaps: 6, 6, 12, 12, 552, 6, 6.
+    assert archive.description == Description("archive", "not stated", 6, 8, 8, 58.53, 1.56)
+    assert archive.origin == "read off the frames; Z-R of HKO-7"
+
+
+def test_the_step_of_one_frame_is_asked_for(write_archive: Callable[..., Path]):
+    root = write_archive({"train": ["2015-07-09T10:00"]})
+    assert Archive(root).step == np.timedelta64(6, "m")
+    (root / "archive.json").unlink()
+    with pytest.raises(ConfigError, match=r"single frame; write it into archive\.json"):
+        Archive(root)
+
+
+WHOLE = {
+    "name": "tiny",
+    "credit": "the tests",
+    "step_minutes": 6,
+    "height": 8,
+    "width": 8,
+    "zr_a": 58.53,
+    "zr_b": 1.56,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "Expecting"),
+        ("[]", "expected the keys"),
+        ("7", "archive.json"),
+        (
+            json.dumps({key: value for key, value in WHOLE.items() if key != "zr_b"}),
+            r"missing \['zr_b'\], unknown \[\]",
+        ),
+        (json.dumps(WHOLE | {"step": 6}), r"missing \[\], unknown \['step'\]"),
+        (json.dumps(WHOLE | {"step_minutes": 0}), "must be at least 1"),
+        (json.dumps(WHOLE | {"width": -8}), "must be at least 1"),
+        (json.dumps(WHOLE | {"height": "8"}), "archive.json"),
+        (json.dumps(WHOLE | {"zr_a": 0.0}), "positive a and b"),
+    ],
+)
+def test_a_malformed_description_is_named(write_archive: Callable[..., Path], text: str, said: str):
+    root = write_archive(DAYS)
+    (root / "archive.json").write_text(json.dumps(WHOLE))
+    assert Archive(root).description.name == "tiny"
+    (root / "archive.json").write_text(text)
+    with pytest.raises(DataError, match=rf"archive\.json: .*{said}|{said}: "):
+        Archive(root)
+
+
+@pytest.mark.parametrize("stranger", ["archive.json", ".hidden"])
+def test_a_writer_touches_no_folder_that_holds_something(tmp_path: Path, stranger: str):
+    ArchiveWriter(tmp_path, DESCRIPTION)
+    (tmp_path / stranger).write_text("mine")
+    with pytest.raises(ConfigError, match="expected a new or empty folder"):
+        ArchiveWriter(tmp_path, DESCRIPTION)
+    with pytest.raises(ConfigError, match="expected a new or empty folder"):
+        ArchiveWriter(tmp_path / stranger, DESCRIPTION)
+    assert [path.name for path in tmp_path.iterdir()] == [stranger]
+
+
+def test_a_writer_takes_one_size(tmp_path: Path):
+    writer = ArchiveWriter(tmp_path, DESCRIPTION)
+    moment = np.datetime64("2020-01-01T00:00", "m")
+    for height, width in ((6, 4), (4, 7)):
+        wrong = np.zeros((height, width), dtype=np.uint8)
+        with pytest.raises(ValueError, match=r"expected \(4, 6\)"):
+            writer.write(moment, wrong, wrong == 0)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_half_written_archive_has_no_description(tmp_path: Path):
+    writer = ArchiveWriter(tmp_path, DESCRIPTION)
+    levels = np.full((4, 6), 7, dtype=np.uint8)
+    writer.write(np.datetime64("2020-01-01T00:00", "m"), levels, levels == 7)
+    assert not (tmp_path / "archive.json").exists()
+
+
+def test_a_frame_of_another_size_is_named(write_archive: Callable[..., Path]):
+    root = write_archive(DAYS)
+    (root / "archive.json").write_text(json.dumps(WHOLE | {"height": 9}))
+    archive = Archive(root)
+    first = archive.moments[0]
+    with pytest.raises(FrameError, match="expected 9x8 pixels") as error:
+        archive.frame(first)
+    assert str(frame_path(root, first)) in str(error.value)
+    with pytest.raises(FrameError, match=r"expected 72 booleans \(9x8\), found 64"):
+        archive.mask(first)
+
+
+def test_real_radar_is_read_for_what_it_is(radar_dev: Path):
+    archive = Archive(radar_dev)
+    assert len(archive.moments) == 212
+    assert archive.description.step_minutes == 5 and archive.shape == (480, 480)
+    assert archive.origin == "read off the frames; Z-R of HKO-7"
+    assert 1 - archive.usable.mean() == pytest.approx(0.404, abs=5e-4)
+    sizes = {split: len(archive.moments_of(split)) for split in archive.days}
+    assert sizes == {"train": 132, "valid": 40, "test": 40}
+    # One disc of De Bilt's radar is 59.6 % of the window.
+    assert archive.mask(archive.moments[0]).mean() == pytest.approx(0.596, abs=2e-3)
