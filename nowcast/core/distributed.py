@@ -53,9 +53,14 @@ def current() -> Ranks:
     return Ranks(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", 0)))
 
 
+def is_shared() -> bool:
+    """True where there is more than one rank."""
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all ranks, in place; the tensor itself where there is one rank."""
-    if dist.is_initialized() and dist.get_world_size() > 1:
+    if is_shared():
         dist.all_reduce(tensor)
     return tensor
 
@@ -79,7 +84,7 @@ def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
     Buffers are not broadcast: MEmeL's statistics are made equal on all ranks by their own
     all-reduce, and a broadcast would only hide it if they were not.
     """
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    if not is_shared():
         return model
     return nn.parallel.DistributedDataParallel(
         model,

@@ -116,8 +116,8 @@ class Clips(Dataset[Clip]):
         wet = np.array([self.wet_share(clip) for clip in range(len(self))])
         if not (wet >= least).any():
             raise ConfigError(
-                f"{self.archive.root}: no clip has the wet share data.min_wet: {least}; the wettest "
-                f"has {wet.max():.3f}"
+                f"{self.archive.root}: no clip has the wet share data.min_wet: {least}; the "
+                f"wettest has {wet.max():.3f}"
             )
         return self.starts[wet >= least]
 

@@ -1,0 +1,227 @@
+"""The command line as a user meets it: what it writes, how it fails, what it says then."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nowcast.cli import app, main
+from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.frames import frame_path
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "precipitation"
+SMOKE = str(CONFIGS / "smoke.yaml")
+QUICK = ["train.steps=6", "train.validate_every=3", "train.log_every=2", "data.random_crop=[32,32]"]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Calls the program in this process; exit status, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nowcast", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capsys.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
+def commands(group=app, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = [(*above, c.name or c.callback.__name__) for c in group.registered_commands]
+    for inner in group.registered_groups:
+        found += commands(inner.typer_instance, (*above, inner.name))
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_command_has_help_with_an_example(run: Run, command: tuple[str, ...]):
+    status, out, _ = run(*command, "--help")
+    assert status == 0
+    assert "Example:" in out and f"nowcast {' '.join(command)}" in out
+
+
+def test_the_commands_are_those_of_the_guide():
+    assert {" ".join(command) for command in commands()} == {
+        "data sample",
+        "data synth",
+        "data info",
+        "train",
+        "evaluate",
+        "compare",
+        "report",
+    }
+
+
+def test_train_evaluate_and_the_contract_of_the_json(run: Run, synthetic: Path, tmp_path: Path):
+    folder, file = tmp_path / "run", tmp_path / "scores.json"
+    status, out, err = run("train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", folder)
+    assert status == 0, err
+    assert "finished 6 steps" in out
+    assert yaml.safe_load((folder / "config.yaml").read_text())["train"]["steps"] == 6
+
+    options = ["--data", synthetic, "--split", "test", "--json", file]
+    status, out, err = run("evaluate", folder, *options, "data.out_len=4", "data.masks=both")
+    assert status == 0, err
+    assert "B-MSE" in out and "64x64 pixels" in out
+    found = json.loads(file.read_text())
+    assert found["forecaster"] == str(folder)
+    assert found["archive"] == "synthetic"
+    assert (found["split"], found["in_len"], found["out_len"]) == ("test", 5, 4)
+    assert found["clips"] > 5
+    assert found["masks"] == "both"
+    assert list(found["csi"]) == list(found["hss"]) == ["0.5", "2", "5", "10", "30"]
+    by_lead = found["by_lead_time"]
+    assert by_lead["minutes"] == [6, 12, 18, 24]
+    for name in ("b_mse", "b_mae"):
+        assert len(by_lead[name]) == 4
+        assert found[name] == pytest.approx(sum(by_lead[name]) / 4)
+    assert found["csi"]["0.5"] == pytest.approx(sum(by_lead["csi"]["0.5"]) / 4)
+
+
+def test_persistence_is_evaluated_on_the_crop_that_is_asked_for(
+    run: Run, synthetic: Path, tmp_path: Path
+):
+    sizes = {}
+    for crop in ("null", "[8,40,0,64]"):
+        file = tmp_path / "p.json"
+        arguments = ["persistence", "--data", synthetic, "--json", file, f"data.crop={crop}"]
+        assert run("evaluate", *arguments)[0] == 0
+        found = json.loads(file.read_text())
+        sizes[crop] = (found["height"], found["width"], found["b_mse"])
+    assert sizes["null"][:2] == (64, 64)
+    assert sizes["[8,40,0,64]"][:2] == (32, 64)
+    assert 0 < sizes["[8,40,0,64]"][2] < sizes["null"][2]
+
+
+def test_compare_and_report(run: Run, synthetic: Path, tmp_path: Path):
+    config = yaml.safe_load(Path(SMOKE).read_text())
+    config["compare"] = {
+        "seeds": [0, 1],
+        "baselines": ["persistence"],
+        "variants": {
+            "P-MEmeL": {},
+            "T-MEmeL": {"start_from": "P-MEmeL", "set": {"train.steps": 3, "memel": None}},
+        },
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    out_folder = tmp_path / "out"
+    arguments = [tmp_path / "c.yaml", f"data.root={synthetic}", *QUICK, "--out", out_folder]
+    status, out, err = run("compare", *arguments)
+    assert status == 0, err
+    assert "4 runs, 0 of them finished" in err
+    assert str(out_folder / "report.html") in out
+    assert f"tensorboard --logdir {out_folder / 'runs'}" in out
+    for name in ("table.md", "table.csv", "scores.json", "report.html"):
+        assert (out_folder / name).is_file()
+    for name in ("persistence", "P-MEmeL", "T-MEmeL"):
+        assert name in out and name in (out_folder / "table.md").read_text()
+
+    status, again, err = run("compare", *arguments)
+    assert status == 0 and "4 runs, 4 of them finished" in err
+    assert again == out
+    status, reported, _ = run("report", out_folder)
+    assert status == 0 and reported.splitlines()[0] == out.splitlines()[0]
+
+    changed = run("compare", *arguments, "optim.lr=0.5")
+    assert changed[0] == 2 and "optim.lr 0.002 there, 0.5 now" in changed[2]
+
+
+def test_synth_and_info(run: Run, tmp_path: Path):
+    root = tmp_path / "synthetic"
+    size = ["--days", 3, "--seed", 1, "--size", 32, "--step", 30]
+    status, out, err = run("data", "synth", root, *size)
+    assert status == 0, err
+    assert f"nowcast data info {root}" in out
+    status, out, _ = run("data", "info", root, root)
+    assert status == 0
+    assert out.count("32 x 32 px") == 2
+    assert "spectrum slope" in out and "decorrelation time" in out
+
+
+def test_info_on_real_radar(run: Run, radar_dev: Path):
+    status, out, _ = run("data", "info", radar_dev)
+    assert status == 0
+    assert "480 x 480 px" in out and "212" in out and "5 min" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "nowhere.yaml", "--run", "r"], "nowhere.yaml: expected a config file"),
+        (["train", SMOKE, "--run", "r"], "data.root: expected the folder of an archive"),
+        (
+            ["train", SMOKE, "data.root=nowhere", "--run", "r"],
+            "expected an archive with a radarPNG",
+        ),
+        (["train", SMOKE, "train.steps=many", "--run", "r"], "train.steps: Input should be"),
+        (["train", SMOKE, "steps=3", "--run", "r"], "steps: unknown key"),
+        (["train", SMOKE], "Missing option '--run'"),
+        (["evaluate", "persistense", "--data", "ROOT"], "found 'persistense'"),
+        (["evaluate", "persistence", "--data", "ROOT", "data.crop=paper"], "leaves the archive's"),
+        (["evaluate", "persistence", "--data", "ROOT", "--split", "all"], "'all' is not one of"),
+        (["evaluate", "persistence", "--data", "ROOT", "data.in_len=999"], "no run of that length"),
+        (["compare", SMOKE, "data.root=ROOT", "--out", "o"], "expected a `compare:` section"),
+        (["report", "ROOT"], "expected scores.json"),
+        (["data", "synth", "ROOT"], "expected a new or empty folder"),
+        (["data", "synth", "new", "--days", "1"], "expected at least 3"),
+        (["data", "info", "nowhere"], "expected an archive"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_a_users_mistake_is_status_2_and_one_message(
+    run: Run,
+    synthetic: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
+):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(*(argument.replace("ROOT", str(synthetic)) for argument in arguments))
+    assert status == 2
+    assert said in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err + out
+
+
+def test_a_damaged_frame_is_status_1_and_named(
+    run: Run, write_archive: Callable[..., Path], tmp_path: Path
+):
+    from conftest import every
+
+    root = write_archive(
+        {
+            "train": every(6, "2020-01-01T00:00", 30),
+            "valid": every(6, "2020-02-01T00:00", 30),
+            "test": every(6, "2020-03-01T00:00", 30),
+        }
+    )
+    broken = frame_path(root, Archive(root).moments_of("test")[3])
+    broken.write_bytes(broken.read_bytes()[:-20])
+    status, _, err = run("evaluate", "persistence", "--data", root)
+    assert status == 1
+    assert str(broken) in err and "truncated" in err and "data.max_missing" in err
+    assert "Traceback" not in err
+
+
+def test_a_run_of_another_config_is_not_overwritten(run: Run, synthetic: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    arguments = ["train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", folder]
+    assert run(*arguments)[0] == 0
+    weights = (folder / "best.safetensors").read_bytes()
+    status, _, err = run(*arguments, "train.seed=5")
+    assert status == 2
+    assert "train.seed 0 there, 5 now" in err
+    assert (folder / "best.safetensors").read_bytes() == weights
+    assert run(*arguments)[0] == 0  # and the same command finds it finished

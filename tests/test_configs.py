@@ -1,0 +1,32 @@
+"""Every YAML in configs/ is valid, and every comparison's variants are."""
+
+from pathlib import Path
+
+import pytest
+
+from nowcast import config
+from nowcast.core.compare import plan
+from nowcast.core.settings import CompareSettings
+from nowcast.registry import settings_class
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_is_valid(path: Path):
+    content = config.read(path)
+    comparison = content.pop("compare", None)
+
+    def resolve(changes):
+        changed = config.overridden(content, changes)
+        return config.validate(settings_class(content["task"]), changed, str(path))
+
+    assert resolve({}).task == path.parent.name
+    if comparison is not None:
+        settings = config.validate(CompareSettings, comparison, str(path))
+        jobs = plan(settings, resolve, Path("out"))
+        assert len(jobs) == len(settings.seeds) * len(settings.variants)
+
+
+def test_no_config_names_a_folder_of_ours():
+    assert not [path for path in CONFIGS if config.read(path).get("data", {}).get("root")]

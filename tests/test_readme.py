@@ -1,0 +1,80 @@
+"""The README stays true: its commands and its Python run, its paths exist, its figures are ours."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from nowcast.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
+
+# What makes the guide's long commands short enough for a test.
+SHORTER = {
+    "train": ["train.steps=4", "train.validate_every=2", "data.random_crop=[32,32]"],
+    "compare": [
+        "train.steps=4",
+        "train.validate_every=2",
+        "data.random_crop=[32,32]",
+        "data.min_wet=0",
+        "compare.seeds=[0]",
+        "compare.variants={P-Original: {}, T-Original: {start_from: P-Original}}",
+    ],
+}
+
+
+def blocks(language: str) -> list[str]:
+    return [text for found, text in BLOCKS if found == language]
+
+
+def commands() -> list[list[str]]:
+    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("nowcast ")]
+
+
+def test_the_two_commands_come_first():
+    assert "bash scripts/demo.sh" in blocks("bash")[0]
+    assert "bash scripts/test.sh" in blocks("bash")[0]
+
+
+def test_the_guides_commands_run_in_its_order(
+    synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dwd").symlink_to(synthetic)  # stands for the sample, smaller
+    ran = []
+    for _, *arguments in commands():
+        if arguments[:2] == ["data", "sample"]:
+            continue  # test_sample.py runs it
+        if arguments[:2] == ["data", "synth"]:
+            arguments += ["--size", "32", "--step", "30"]
+        arguments += SHORTER.get(arguments[0], [])
+        monkeypatch.setattr(sys, "argv", ["nowcast", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert not stop.value.code, arguments
+        ran.append(" ".join(arguments[: 2 if arguments[0] == "data" else 1]))
+    assert set(ran) == {"data synth", "data info", "train", "evaluate", "compare", "report"}
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_its_python_runs(code: str):
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_its_links_and_paths_exist():
+    links = re.findall(r"\]\((?!http)([^)#]+)", README)
+    paths = re.findall(r"`((?:nowcast|configs|scripts|hko_data|tests)/[\w./*]*)`", README)
+    assert links and paths
+    for path in {*links, *paths}:
+        assert list(ROOT.glob(path)) or (ROOT / path).exists(), path
+
+
+def test_it_speaks_of_the_project_alone():
+    assert "shared/" not in README
