@@ -183,6 +183,9 @@ def compare(
     config: Config,
     out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
     overrides: Overrides = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs trained side by side, each in its own process.")
+    ] = 1,
 ) -> None:
     """Train, score and tabulate variants over seeds; what is finished is kept.
 
@@ -209,7 +212,7 @@ def compare(
         return configs.validate(registry.settings_class(content.get("task")), changed, str(config))
 
     with joined() as ranks:
-        table = compare_variants(comparison, resolve, registry.build, out.resolve(), ranks)
+        table = compare_variants(comparison, resolve, registry.build, out.resolve(), ranks, jobs)
         if not ranks.is_main:
             return
     _print_scores(table)

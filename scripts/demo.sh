@@ -5,4 +5,4 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 data=${DATA:-data/dwd}
 [ -f "$data/archive.json" ] || nowcast data sample "$data"
-nowcast compare configs/precipitation/demo.yaml "data.root=$data" --out "${OUT:-runs/demo}"
+nowcast compare configs/precipitation/demo.yaml "data.root=$data" --jobs 2 --out "${OUT:-runs/demo}"

@@ -2,8 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,117 +14,66 @@ from numpy.typing import NDArray
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import evaluate, pick_device
-from nowcast.core.log import bar, console
+from nowcast.core.jobs import Build, Job, Resolve, complete, plan
+from nowcast.core.log import console
 from nowcast.core.report import Report, write_report
 from nowcast.core.runs import Run, write_json, write_text
-from nowcast.core.settings import CompareSettings, RunSettings
+from nowcast.core.settings import CompareSettings
 from nowcast.core.sums import Scores
 from nowcast.core.table import Column, Row, Table
 from nowcast.core.task import Task
-from nowcast.core.trainer import train, trained_model
-
-Resolve = Callable[[Mapping[str, object]], RunSettings]
-Build = Callable[[RunSettings, Task | None], Task]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One variant with one seed.
-
-    Args:
-        variant: its name in the comparison.
-        seed: the seed.
-        settings: its resolved config.
-        run: its folder.
-    """
-
-    variant: str
-    seed: int
-    settings: RunSettings
-    run: Run
-
-    @property
-    def title(self) -> str:
-        """As shown beside the progress bar."""
-        return f"{self.variant} seed {self.seed}"
-
-
-def plan(settings: CompareSettings, resolve: Resolve, out: Path) -> list[Job]:
-    """All jobs of a comparison, seed by seed, each after the one it starts from.
-
-    Args:
-        settings: variants and seeds.
-        resolve: dotted overrides -> the config with them.
-        out: the comparison's folder.
-
-    Raises:
-        ConfigError: a variant's config is invalid.
-    """
-    jobs: list[Job] = []
-    for seed in settings.seeds:
-        folders = {name: out / "runs" / name / f"seed{seed}" for name in settings.variants}
-        for name, variant in settings.variants.items():
-            parent = variant.start_from
-            overrides = dict(variant.set) | {
-                "train.seed": seed,
-                "start_from": None if parent is None else str(folders[parent]),
-            }
-            jobs.append(Job(name, seed, resolve(overrides), Run(folders[name])))
-    return jobs
+from nowcast.core.trainer import trained_model
+from nowcast.core.workers import complete_side_by_side
 
 
 def compare(
-    settings: CompareSettings, resolve: Resolve, build: Build, out: Path, ranks: Ranks
+    settings: CompareSettings,
+    resolve: Resolve,
+    build: Build,
+    out: Path,
+    ranks: Ranks,
+    parallel: int = 1,
 ) -> Table:
     """Train what is not trained yet, score everything, write table and report into `out`.
+
+    Args:
+        settings: variants, seeds, baselines and the split they are scored on.
+        resolve: dotted overrides -> the config with them.
+        build: settings, and a task to share data with -> the task.
+        out: folder of the comparison.
+        ranks: of this process.
+        parallel: how many runs are trained side by side, each in its own process.
 
     Raises:
         ConfigError: a variant's config is invalid, or a folder holds a run of another config.
         trainer.Interrupted: a signal came; the same call goes on.
     """
     jobs = plan(settings, resolve, out)
-    done = sum(job.run.is_finished for job in jobs)
-    if ranks.is_main:
-        console.print(f"{len(jobs)} runs, {done} of them finished; folder {out}")
-    tasks: list[Task] = []
     for job in jobs:
-        tasks.append(build(job.settings, tasks[-1] if tasks else None))
-        train(tasks[-1], job.settings, job.run, ranks, job.title)
-    rows = _score(settings, jobs, tasks, out, ranks)
+        if job.run.config_file.is_file():
+            job.run.claim(job.settings.model_dump(mode="json"))  # before hours of other runs
+    todo = [job for job in jobs if not job.is_complete(settings.split)]
     if ranks.is_main:
-        _write_results(settings, jobs, tasks[0], rows, out)
-    wait()
-    return Table(tasks[0].columns, rows)
-
-
-def _score(
-    settings: CompareSettings, jobs: list[Job], tasks: list[Task], out: Path, ranks: Ranks
-) -> tuple[Row, ...]:
-    device = pick_device(jobs[0].settings.train.device, ranks)
+        console.print(f"{len(jobs)} runs, {len(jobs) - len(todo)} of them finished; folder {out}")
+    if parallel > 1 and len(todo) > 1:
+        if ranks.size > 1:
+            raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")
+        complete_side_by_side(todo, build, settings.split, parallel)
+    task = build(jobs[0].settings, None)
     scores: dict[str, dict[int | None, Scores]] = {name: {} for name in settings.baselines}
-    total = len(settings.baselines) + len(jobs)
-    with bar(f"scoring the {settings.split} split", total, shown=ranks.is_main) as line:
-        for name in settings.baselines:
-            model = tasks[0].baseline(name).to(device)
-            scores[name][None] = evaluate(tasks[0], model, settings.split, ranks, device)
-            line.advance(name)
-        for job, task in zip(jobs, tasks, strict=True):
-            found = _scored_run(job, task, settings.split, ranks, device)
-            scores.setdefault(job.variant, {})[job.seed] = found
-            line.advance(job.title)
-    return tuple(Row(name, by_seed) for name, by_seed in scores.items())
-
-
-def _scored_run(job: Job, task: Task, split: str, ranks: Ranks, device: torch.device) -> Scores:
-    """Scores of a finished run's best weights, kept in its folder."""
-    kept = job.run.folder / f"scores_{split}.json"
-    if kept.is_file():
-        return Scores.from_document(json.loads(kept.read_text()))
-    model = trained_model(task, job.settings, job.run)
-    scores = evaluate(task, model.to(device), split, ranks, device)
+    device = pick_device(jobs[0].settings.train.device, ranks)
+    for name in settings.baselines:
+        model = task.baseline(name).to(device)
+        scores[name][None] = evaluate(task, model, settings.split, ranks, device)
+    for job in jobs:
+        task = build(job.settings, task)
+        found = complete(job, task, settings.split, ranks)
+        scores.setdefault(job.variant, {})[job.seed] = found
+    rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main:
-        write_json(kept, scores.document())
-    return scores
+        _write_results(settings, jobs, task, rows, out)
+    wait()
+    return Table(task.columns, rows)
 
 
 def _write_results(

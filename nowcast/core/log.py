@@ -41,9 +41,22 @@ class Bar:
         self._progress.update(self._line, completed=done, total=total)
 
 
+class Bars:
+    """Lines of progress under each other."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def add(self, title: str, total: int, done: int = 0) -> Bar:
+        """One more line."""
+        return Bar(
+            self._progress, self._progress.add_task(title, total=total, completed=done, note="")
+        )
+
+
 @contextmanager
-def bar(title: str, total: int, done: int = 0, shown: bool = True) -> Iterator[Bar]:
-    """A progress bar on stderr for as long as the block runs."""
+def bars(shown: bool = True) -> Iterator[Bars]:
+    """Progress on stderr for as long as the block runs."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -53,14 +66,14 @@ def bar(title: str, total: int, done: int = 0, shown: bool = True) -> Iterator[B
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, disable=not shown) as progress:
-        yield Bar(progress, progress.add_task(title, total=total, completed=done, note=""))
+        yield Bars(progress)
 
 
 @contextmanager
 def counted(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar for work that reports (done, total)."""
-    with bar(title, total=1) as line:
-        yield line.set
+    with bars() as lines:
+        yield lines.add(title, total=1).set
 
 
 class RunLog:

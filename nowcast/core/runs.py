@@ -106,10 +106,11 @@ class Run:
         return dict(json.loads(self.result_file.read_text()))
 
     def history(self) -> list[dict[str, Any]]:
-        """The history's entries in the order of steps."""
+        """The history's entries in the order of steps; a line that is still written is left out."""
         if not self.history_file.is_file():
             return []
-        return [json.loads(line) for line in self.history_file.read_text().splitlines()]
+        whole, _, _ = self.history_file.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 def write_json(path: Path, content: object) -> None:

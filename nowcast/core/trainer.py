@@ -17,7 +17,7 @@ from nowcast.core.checkpoint import Progress, load_state, load_weights, save_sta
 from nowcast.core.distributed import Ranks, any_rank, wait, wrapped
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.evaluate import evaluate, pick_device
-from nowcast.core.log import RunLog, bar
+from nowcast.core.log import Bar, RunLog, bars
 from nowcast.core.plug import plug_in
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, RunSettings
@@ -54,11 +54,26 @@ def trained_model(task: Task, settings: RunSettings, run: Run) -> nn.Module:
     return model
 
 
-def train(task: Task, settings: RunSettings, run: Run, ranks: Ranks, title: str = "") -> None:
+def train(
+    task: Task,
+    settings: RunSettings,
+    run: Run,
+    ranks: Ranks,
+    title: str = "",
+    shown: bool = True,
+) -> None:
     """Train until `settings.train.steps`, from wherever the run's folder says it stands.
 
     Validates, logs and saves every `validate_every` steps and at the end. SIGINT and SIGTERM save
     and stop; the same call again goes on as if nothing had happened.
+
+    Args:
+        task: built from the settings.
+        settings: the resolved config.
+        run: the folder.
+        ranks: of this process; the first one writes.
+        title: of the progress bar; the folder's name if empty.
+        shown: whether there is a progress bar.
 
     Raises:
         Interrupted: a signal came; the run is saved.
@@ -88,7 +103,9 @@ def train(task: Task, settings: RunSettings, run: Run, ranks: Ranks, title: str 
         load_weights(Run(settings.start_from).best_weights, model)
     log = RunLog(run, progress.step, shown=ranks.is_main)
     try:
-        progress = _loop(task, settings, run, ranks, model, optimiser, progress, log, title)
+        with bars(shown=shown and ranks.is_main) as lines:
+            line = lines.add(title or run.folder.name, settings.train.steps, progress.step)
+            progress = _loop(task, settings, run, ranks, model, optimiser, progress, log, line)
     finally:
         log.close()
     if ranks.is_main:
@@ -113,7 +130,7 @@ def _loop(
     optimiser: torch.optim.Optimizer,
     progress: Progress,
     log: RunLog,
-    title: str,
+    line: Bar,
 ) -> Progress:
     """The steps from where `progress` stands to the last one."""
     config: dict[str, Any] = settings.model_dump(mode="json")
@@ -122,10 +139,7 @@ def _loop(
     learner = wrapped(model, device)
     learner.train()
     batches = task.training_batches(progress.step, ranks)
-    with (
-        bar(title or run.folder.name, limits.steps, progress.step, shown=ranks.is_main) as line,
-        _stop_signals() as stopping,
-    ):
+    with stop_signals() as stopping:
         for step in range(progress.step, limits.steps):
             batch = next(batches).to(device)
             optim.set_rate(optimiser, optim.rate(step, settings.optim))
@@ -196,7 +210,7 @@ def _should_stop(stopping: threading.Event, step: int, ranks: Ranks, device: tor
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
+def stop_signals() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set; a second signal acts as it always did."""
     stopping = threading.Event()
     if threading.current_thread() is not threading.main_thread():

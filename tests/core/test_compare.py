@@ -10,7 +10,7 @@ from toy import ToyTask
 
 from nowcast.core.compare import compare, plan, report
 from nowcast.core.distributed import Ranks
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
 
 VARIANTS = {
@@ -92,3 +92,21 @@ def test_a_changed_config_does_not_reuse_an_old_run(tmp_path: Path):
 def test_report_of_something_else_says_what_it_needs(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"expected scores.json of a comparison"):
         report(tmp_path)
+
+
+def test_side_by_side_gives_the_same_table(tmp_path: Path):
+    one = compare(comparison(), resolve, ToyTask, tmp_path / "one", Ranks())
+    two = compare(comparison(), resolve, ToyTask, tmp_path / "two", Ranks(), parallel=2)
+    assert [row.name for row in two.rows] == [row.name for row in one.rows]
+    for first, second in zip(one.rows, two.rows, strict=True):
+        assert second.samples("error") == pytest.approx(first.samples("error"), rel=1e-4)
+
+
+class FailingTask(ToyTask):
+    def loss(self, model, batch):
+        raise RunError("no such luck")
+
+
+def test_a_failure_in_a_worker_comes_back_as_it_was(tmp_path: Path):
+    with pytest.raises(RunError, match="no such luck"):
+        compare(comparison(), resolve, FailingTask, tmp_path, Ranks(), parallel=2)
