@@ -67,9 +67,7 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
         stack.callback(_stop, workers)
         for _ in range(min(count, len(jobs))):
             orders, answers = context.SimpleQueue(), context.SimpleQueue()
-            process = context.Process(
-                target=_work, args=(orders, answers, build, split, threads), daemon=True
-            )
+            process = context.Process(target=_work, args=(orders, answers, build, split, threads))
             process.start()
             workers.append(_Worker(process, orders, answers))
         waiting = list(jobs)
@@ -112,9 +110,8 @@ def _tend(worker: _Worker) -> None:
 def _stop(workers: list[_Worker]) -> None:
     """End all workers; one that is training saves first."""
     for worker in workers:
-        if worker.job is None:
-            worker.orders.put(None)
-        elif worker.process.is_alive():
+        worker.orders.put(None)  # for one that is idle, or has just done its last step
+        if worker.job is not None:
             worker.process.terminate()  # SIGTERM, which the loop answers by saving
     for worker in workers:
         worker.process.join()

@@ -2,16 +2,21 @@
 
 import csv
 import json
+import os
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from toy import ToyTask
+from toy import ToyBatch, ToyTask
 
 from nowcast.core.compare import compare, plan, report
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
+from nowcast.core.trainer import Interrupted
 
 VARIANTS = {
     "P-Original": {},
@@ -110,3 +115,31 @@ class FailingTask(ToyTask):
 def test_a_failure_in_a_worker_comes_back_as_it_was(tmp_path: Path):
     with pytest.raises(RunError, match="no such luck"):
         compare(comparison(), resolve, FailingTask, tmp_path, Ranks(), parallel=2)
+
+
+class StopsItsParent(ToyTask):
+    """Sends the comparison SIGTERM from inside a worker, once."""
+
+    def training_batches(self, start: int, ranks: Ranks) -> Iterator[ToyBatch]:
+        for number, batch in enumerate(super().training_batches(start, ranks), start=start):
+            marker = Path(os.environ["MARKER"])
+            if number == 3 and not marker.exists():
+                marker.touch()
+                os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(0.2)
+            yield batch
+
+
+def test_a_signal_stops_all_workers_saved_and_the_same_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MARKER", str(tmp_path / "marker"))
+    out = tmp_path / "out"
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        compare(comparison(), resolve, StopsItsParent, out, Ranks(), parallel=2)
+    assert (out / "runs" / "P-Original" / "seed0" / "last.pt").is_file()
+    assert not (out / "scores.json").exists()
+    found = compare(comparison(), resolve, ToyTask, out, Ranks(), parallel=2)
+    straight = compare(comparison(), resolve, ToyTask, tmp_path / "straight", Ranks())
+    for first, second in zip(found.rows, straight.rows, strict=True):
+        assert first.samples("error") == pytest.approx(second.samples("error"), rel=1e-4)
