@@ -44,7 +44,8 @@ def plug_in(
     layers: dict[str, MEmeL] = {}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     for name in filled:
-        layers[name] = MEmeL(shapes[name], **settings).to(device)
+        layer = MEmeL(shapes[name], **settings).to(device)
+        layers[name] = layer.train(model.get_submodule(name).training)
         model.set_submodule(name, layers[name])
     return layers
 

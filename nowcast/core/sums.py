@@ -27,7 +27,9 @@ class Sums:
     def __add__(self, other: "Sums") -> "Sums":
         """The sums over both parts."""
         assert self.values.keys() == other.values.keys()
-        return Sums({name: value + other.values[name] for name, value in self.values.items()})
+        return Sums(
+            {name: np.asarray(value + other.values[name]) for name, value in self.values.items()}
+        )
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.values[name]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from types import FrameType
 from typing import Any
 
@@ -108,6 +109,11 @@ def train(
             progress = _loop(task, settings, run, ranks, model, optimiser, progress, log, line)
     finally:
         log.close()
+    if progress.best_step is None:
+        raise RunError(
+            f"{run.folder}: no validation gave {' + '.join(task.objective)}: the forecasts are not "
+            "numbers. Lower optim.lr or clip harder (optim.clip_at), in another folder"
+        )
     if ranks.is_main:
         run.finish(
             {
@@ -181,10 +187,11 @@ def _validate(
 ) -> Progress:
     """Score the validation split, log it, and keep the weights if they are the best so far."""
     scores = evaluate(task, model, "valid", ranks, device)
-    objective = sum(scores.values[name] or 0.0 for name in task.objective)
+    parts = [scores.values[name] for name in task.objective]
+    objective = inf if None in parts else sum(part for part in parts if part is not None)
     if ranks.is_main:
         log.validation(progress.step, scores, task.pictures(model, "valid"))
-    if progress.best_objective is None or objective < progress.best_objective:
+    if objective < (inf if progress.best_objective is None else progress.best_objective):
         progress = replace(progress, best_step=progress.step, best_objective=objective)
         if ranks.is_main:
             save_weights(run.best_weights, model, config)

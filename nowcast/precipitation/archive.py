@@ -47,6 +47,9 @@ class Description:
     zr_b: float
 
     def __post_init__(self) -> None:
+        whole = (self.step_minutes, self.height, self.width)
+        if not all(isinstance(value, int) for value in whole):
+            raise TypeError("step_minutes, height and width must be whole numbers")
         if self.step_minutes < 1 or self.height < 1 or self.width < 1:
             raise ValueError("step_minutes, height and width must be at least 1")
         Calibration(self.zr_a, self.zr_b)

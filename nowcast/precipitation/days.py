@@ -37,7 +37,8 @@ def read_days(path: Path) -> dict[str, float]:
             continue
         day, _, depth = (part.strip() for part in line.partition(","))
         try:
-            datetime.strptime(day, "%Y%m%d")
+            if datetime.strptime(day, "%Y%m%d").strftime("%Y%m%d") != day:
+                raise ValueError("a day has eight digits")
             millimetres = float(depth) if depth else float("nan")
         except ValueError as error:
             raise DataError(

@@ -24,7 +24,7 @@ MASK_FOLDER = "radarPNG_mask"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 FRAME_NAME = re.compile(r"RAD(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})00\.png")
 
-Moments = Shaped[np.ndarray, " moment"]  # datetime64, UTC, unit minute, ascending
+Moments = Shaped[np.ndarray, "_"]  # datetime64, UTC, unit minute, ascending
 
 
 class FrameError(DataError):
@@ -81,7 +81,12 @@ def _walk(folder: Path) -> Iterator[np.datetime64]:
                         f"{entry.path}: the name says another time than its folder "
                         f"{year}/{month}/{day}; move or rename it"
                     )
-                yield np.datetime64(f"{year}-{month}-{day}T{hour}:{minute}", "m")
+                try:
+                    yield np.datetime64(f"{year}-{month}-{day}T{hour}:{minute}", "m")
+                except ValueError as error:
+                    raise FrameError(
+                        f"{entry.path}: no calendar has this day; remove it"
+                    ) from error
 
 
 def frame_shape(path: Path) -> tuple[int, int]:
@@ -110,6 +115,12 @@ def read_frame(path: Path, shape: tuple[int, int]) -> UInt8[np.ndarray, "height 
     with _opened(path) as file:
         data = file.read()
     _check_png(path, data)
+    depth, colour = data[24], data[25]
+    if depth < 8:  # decoders stretch it to the whole range
+        raise FrameError(
+            f"{path}: expected one 8-bit grey channel, found {depth} bits, PNG colour type "
+            f"{colour}; {_MEND}"
+        )
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise FrameError(f"{path}: a damaged PNG that cannot be decoded; {_MEND}")

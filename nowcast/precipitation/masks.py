@@ -1,5 +1,7 @@
 """Which pixels never hold rain: the exclude mask of an archive (``mask_dat.npz``)."""
 
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,17 @@ from jaxtyping import Bool
 from nowcast.core.errors import ConfigError, DataError
 
 EXCLUDE_KEY = "exclude_mask"  # in the file 1 = never use, as HKO-7 has it
+
+# What numpy raises for a file that is damaged, pickled, or no npz at all.
+DAMAGED = (
+    ValueError,
+    TypeError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def exclude_path(lists: Path) -> Path:
@@ -24,7 +37,7 @@ def read_exclude(lists: Path, shape: tuple[int, int]) -> Bool[np.ndarray, "heigh
     """
     path = exclude_path(lists)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             excluded = file[EXCLUDE_KEY]
     except FileNotFoundError as error:
         raise ConfigError(
@@ -32,7 +45,7 @@ def read_exclude(lists: Path, shape: tuple[int, int]) -> Bool[np.ndarray, "heigh
         ) from error
     except KeyError as error:
         raise DataError(f"{path}: expected the key {EXCLUDE_KEY}, found none") from error
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED as error:
         raise DataError(f"{path}: expected an npz of plain arrays: {error}") from error
     if excluded.shape != shape:
         raise DataError(

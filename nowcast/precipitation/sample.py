@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive import ArchiveWriter, Description
 from nowcast.precipitation.days import Split
+from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration, encode
 
 PACKAGE = "pycomlink"
@@ -95,7 +96,7 @@ def _source() -> Path:
     return path
 
 
-def _moments(hours: NDArray[np.float64]) -> NDArray[np.datetime64]:
+def _moments(hours: NDArray[np.float64]) -> Moments:
     """Moments of "hours since 2000-01-01T00:50:00", to the minute."""
     minutes = np.rint(hours * 60).astype("timedelta64[m]")
     return np.asarray(np.datetime64("2000-01-01T00:50", "m") + minutes)

@@ -65,8 +65,9 @@ def read_scores(sums: Sums, step_minutes: int) -> Scores:
     - ``pod/T`` = hits / (hits + misses); [0, 1], best 1.
     - ``far/T`` = false alarms / (hits + false alarms); [0, 1], best 0.
 
-    T is the threshold in mm/h. A score whose denominator is 0 is None; the mean over lead times
-    takes the defined ones and is None if there are none.
+    T is the threshold in mm/h. An event score whose denominator is 0 is None; its mean over lead
+    times takes the defined ones and is None if there are none. An error is None where the forecast
+    is not a number, and so is its mean.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         by_lead = {name: sums[name] / sums["clips"] for name in ERRORS}
@@ -83,7 +84,11 @@ def read_scores(sums: Sums, step_minutes: int) -> Scores:
             by_lead[f"{name}/{threshold}"] = events[name][position]
     minutes = tuple(float(step_minutes * lead) for lead in range(1, len(sums["b_mse"]) + 1))
     return Scores(
-        values={name: _mean(curve) for name, curve in by_lead.items()},
+        values={
+            # An event may fail to occur at a lead time; an error that is undefined there is not.
+            name: _mean(curve) if name in ERRORS else _mean(curve[np.isfinite(curve)])
+            for name, curve in by_lead.items()
+        },
         curves={name: tuple(map(_defined, curve)) for name, curve in by_lead.items()},
         axis_name="minutes",
         axis=minutes,
@@ -91,8 +96,7 @@ def read_scores(sums: Sums, step_minutes: int) -> Scores:
 
 
 def _mean(curve: NDArray[np.float64]) -> float | None:
-    defined = curve[np.isfinite(curve)]
-    return float(defined.mean()) if len(defined) else None
+    return _defined(curve.mean()) if len(curve) else None
 
 
 def _defined(value: np.float64) -> float | None:

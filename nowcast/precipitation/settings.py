@@ -1,8 +1,8 @@
 """What a precipitation config may say: data, model, and the contracts between them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from nowcast.core.settings import Count, Place, RunSettings, Section
 from nowcast.precipitation.forecaster import PAPER_STAGES, Stage
@@ -112,7 +112,7 @@ class PrecipitationSettings(RunSettings):
     model: ModelSettings = ModelSettings()
 
     @model_validator(mode="after")
-    def _strides_divide(self, info: ValidationInfo) -> "PrecipitationSettings":
+    def _strides_divide(self, info: Any) -> "PrecipitationSettings":
         """The contract that needs no archive; the rest is checked when one is opened."""
         if info.context is not None and info.context.get("evaluating"):
             return self

@@ -93,7 +93,7 @@ WHOLE = {
     [
         ("{", "Expecting"),
         ("[]", "expected the keys"),
-        ("7", "archive.json"),
+        ("7", "not iterable"),
         (
             json.dumps({key: value for key, value in WHOLE.items() if key != "zr_b"}),
             r"missing \['zr_b'\], unknown \[\]",
@@ -101,7 +101,7 @@ WHOLE = {
         (json.dumps(WHOLE | {"step": 6}), r"missing \[\], unknown \['step'\]"),
         (json.dumps(WHOLE | {"step_minutes": 0}), "must be at least 1"),
         (json.dumps(WHOLE | {"width": -8}), "must be at least 1"),
-        (json.dumps(WHOLE | {"height": "8"}), "archive.json"),
+        (json.dumps(WHOLE | {"height": "8"}), ""),
         (json.dumps(WHOLE | {"zr_a": 0.0}), "positive a and b"),
     ],
 )
@@ -110,7 +110,7 @@ def test_a_malformed_description_is_named(write_archive: Callable[..., Path], te
     (root / "archive.json").write_text(json.dumps(WHOLE))
     assert Archive(root).description.name == "tiny"
     (root / "archive.json").write_text(text)
-    with pytest.raises(DataError, match=rf"archive\.json: .*{said}|{said}: "):
+    with pytest.raises(DataError, match=rf"archive\.json: (?s:.)*{said}"):
         Archive(root)
 
 

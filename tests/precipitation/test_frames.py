@@ -229,11 +229,13 @@ def test_a_damaged_frame_is_never_read_as_another(tmp_path: Path, data: st.DataO
         (b"no zlib", "expected zlib-compressed booleans"),
         (zlib.compress(b"\1" * 191), r"expected 192 booleans \(12x16\), found 191"),
         (zlib.compress(b"\1" * 193), "found more than 192"),
-        (zlib.compress(MASK.tobytes())[:-6], "no end of the stream"),
+        (zlib.compress(MASK.tobytes())[:-9], "no end of the stream"),
+        (zlib.compress(MASK.tobytes())[:-2], "found 192 and no end of the stream"),
         (zlib.compress(MASK.tobytes())[:-1] + b"\0", "expected zlib-compressed booleans"),
         (zlib.compress(b"\0\1\2" * 64), "expected booleans 0 and 1, found 2"),
         (zlib.compress(b"\0\1\xff" * 64), "expected booleans 0 and 1, found 255"),
     ],
+    ids=["empty", "text", "short", "long", "cut", "sum cut", "sum wrong", "two", "255"],
 )
 def test_a_damaged_mask_is_named(tmp_path: Path, data: bytes, said: str):
     path = tmp_path / "RAD150709120600.mask"

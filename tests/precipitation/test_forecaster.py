@@ -1,0 +1,189 @@
+"""The encoder-forecaster against a frame-by-frame transcription, and what its shape promises."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nowcast import plug_in
+from nowcast.core.plug import sockets
+from nowcast.precipitation.forecaster import PAPER_STAGES, EncoderForecaster, Stage
+
+# Channels differ everywhere, so that no layer can be taken for another.
+STAGES = (
+    Stage(channels=3, hidden=4, kernel=5, down=(3, 2, 1), up=(4, 2, 1)),
+    Stage(channels=5, hidden=6, kernel=3, down=(5, 3, 1), up=(5, 3, 1)),
+)
+DEAD = "forecaster.1.input_conv.weight"
+
+
+def model(activate: bool = True) -> EncoderForecaster:
+    torch.manual_seed(0)
+    made = EncoderForecaster(STAGES, out_len=4, activate_convolutions=activate)
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if "head" not in name:
+                parameter.mul_(2)
+    return made
+
+
+def frames(batch: int, length: int, height: int, width: int) -> Tensor:
+    return torch.rand(batch, length, 1, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def by_frames(model: EncoderForecaster, clip: Tensor) -> Tensor:
+    """All stages for one frame, then the next frame; the model does it the other way round."""
+    states: list[Tensor | None] = [None] * len(model.down)
+    for time in range(clip.shape[1]):
+        values = clip[:, time]
+        for number, (down, cell) in enumerate(zip(model.down, model.encoder, strict=True)):
+            values = down(values)
+            state = states[number]
+            if state is None:
+                state = torch.zeros(len(clip), cell.hidden_channels, *values.shape[-2:])
+            values = states[number] = cell(values[None], state, 1)[0]
+    forecast = []
+    for _ in range(model.out_len):
+        passed: Tensor | None = None
+        for number in reversed(range(len(states))):
+            cell = model.forecaster[number]
+            states[number] = cell(None if passed is None else passed[None], states[number], 1)[0]
+            passed = model.up[number](states[number])
+        forecast.append(model.head(passed))
+    return torch.stack(forecast, dim=1)
+
+
+@pytest.mark.parametrize("activate", [True, False])
+def test_it_is_the_cells_frame_by_frame(activate: bool):
+    made, clip = model(activate), frames(2, 3, 12, 18)
+    forecast = made(clip)
+    assert forecast.shape == (2, 4, 1, 12, 18)
+    torch.testing.assert_close(forecast, by_frames(made, clip), rtol=1e-4, atol=1e-5)
+
+
+def test_every_change_of_size_is_a_convolution_and_a_leaky_relu():
+    made, rng = model(), torch.Generator().manual_seed(2)
+    for stage, down, up in zip(STAGES, made.down, made.up, strict=True):
+        _, stride, padding = stage.down
+        fine = torch.randn(1, down[0].in_channels, 12, 12, generator=rng)
+        coarse = torch.randn(1, stage.hidden, 4, 4, generator=rng)
+        for layer, values, convolve in (
+            (down, fine, functional.conv2d),
+            (up, coarse, functional.conv_transpose2d),
+        ):
+            linear = convolve(
+                values, layer[0].weight, layer[0].bias, stride=stride, padding=padding
+            )
+            assert (linear < 0).any() and (linear > 0).any()
+            expected = torch.where(linear > 0, linear, 0.2 * linear)
+            torch.testing.assert_close(layer(values), expected, rtol=1e-4, atol=1e-5)
+        assert down(fine).shape[-1] == 12 // stride
+        assert up(coarse).shape[-1] == 4 * stride
+
+
+def test_every_input_frame_is_read_and_their_order_matters():
+    made, clip = model(), frames(1, 3, 12, 12)
+    forecast = made(clip)
+    assert not torch.allclose(forecast, made(clip.flip(1)))
+    for time in range(3):
+        other = clip.clone()
+        other[:, time] = 1 - other[:, time]
+        assert not torch.allclose(forecast, made(other))
+
+
+def test_clips_of_a_batch_do_not_see_each_other():
+    made, clip = model(), frames(3, 3, 12, 12)
+    apart = torch.cat([made(single) for single in clip.split(1)])
+    torch.testing.assert_close(made(clip), apart, rtol=1e-4, atol=1e-5)
+
+
+def test_the_papers_model_has_13_775_137_parameters():
+    with torch.device("meta"):
+        paper = EncoderForecaster(PAPER_STAGES, out_len=10)
+    assert sum(parameter.numel() for parameter in paper.parameters()) == 13_775_137
+    assert paper.multiple == 30
+
+
+def test_the_papers_model_forecasts_ten_frames():
+    torch.manual_seed(0)
+    paper = EncoderForecaster(PAPER_STAGES, out_len=10).eval()
+    with torch.inference_mode():
+        assert paper(frames(1, 2, 60, 30)).shape == (1, 10, 1, 60, 30)
+
+
+def test_the_dead_weight_alone_gets_no_gradient():
+    made = model()
+    made(frames(2, 3, 12, 12)).square().mean().backward()
+    without = [
+        name
+        for name, weight in made.named_parameters()
+        if weight.grad is None or not weight.grad.any()
+    ]
+    assert without == [DEAD]
+    assert not made.get_parameter(DEAD).requires_grad
+
+
+def test_in_evaluation_other_sizes_are_padded_dry_below_and_to_the_right():
+    made, clip = model().eval(), frames(2, 3, 13, 17)
+    padded = functional.pad(clip, (0, 1, 0, 5))
+    assert padded.shape[-2:] == (18, 18)
+    forecast = made(clip)
+    assert forecast.shape == (2, 4, 1, 13, 17)
+    assert torch.equal(forecast, made(padded)[..., :13, :17])
+
+
+def test_in_training_another_size_is_an_error():
+    made = model().train()
+    for height, width in ((13, 12), (12, 16)):
+        with pytest.raises(ValueError, match=f"frames of {height}x{width} are no multiple .* 6;"):
+            made(frames(1, 2, height, width))
+
+
+def test_bfloat16_is_near_float32():
+    made, clip = model(), frames(2, 3, 12, 12)
+    exact = made(clip)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = made(clip)
+    assert rough.dtype == torch.bfloat16
+    assert bool(rough.isfinite().all())
+    spread = exact.std().item()
+    assert 0 < (rough - exact).abs().max().item() < 0.1 * spread
+    rough.float().square().mean().backward()
+    assert all(
+        bool(weight.grad.isfinite().all())
+        for weight in made.parameters()
+        if weight.grad is not None
+    )
+
+
+def test_every_cell_has_four_sockets():
+    assert sorted(sockets(model())) == sorted(
+        f"{part}.{number}.{socket}"
+        for part in ("encoder", "forecaster")
+        for number in (0, 1)
+        for socket in ("update", "reset", "candidate", "hidden")
+    )
+
+
+@pytest.mark.parametrize("socket", ["update", "reset", "candidate", "hidden"])
+def test_memel_plugs_in_and_changes_nothing_in_evaluation(socket: str):
+    made, clip = model(), frames(2, 3, 12, 12)
+    before, names = made(clip), set(made.state_dict())
+    layers = plug_in(made, [f"*.{socket}"], dry_run=lambda host: host(clip), late_start=1)
+    assert len(layers) == 4
+    assert layers[f"encoder.0.{socket}"].running_mean.shape == (4, 6, 6)
+    assert layers[f"forecaster.1.{socket}"].running_mean.shape == (6, 2, 2)
+    assert names < set(made.state_dict())
+    assert torch.equal(made.eval()(clip), before)
+    made.train()
+    made(clip)
+    assert not torch.equal(made(clip), before)
+    assert torch.isfinite(made(clip)).all()
+
+
+def test_a_model_in_evaluation_stays_in_evaluation_when_memel_is_plugged_in():
+    made, clip = model().eval(), frames(2, 3, 12, 12)
+    before = made(clip)
+    plug_in(made, ["*.candidate"], dry_run=lambda host: host(clip), late_start=1)
+    assert not any(module.training for module in made.modules())
+    assert torch.equal(made(clip), before)

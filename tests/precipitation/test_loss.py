@@ -1,0 +1,89 @@
+"""The training loss: a 2x2 field by hand, and ten lines of numpy on random ones."""
+
+import numpy as np
+import pytest
+import torch
+
+from nowcast.precipitation.loss import balanced_loss
+from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
+
+HKO7 = Calibration()
+
+
+def field(*values: float) -> torch.Tensor:
+    return torch.tensor(values).view(1, 1, 1, 2, 2)
+
+
+def test_a_field_of_four_pixels_by_hand():
+    # 0, 3, 12 and 40 mm/h: weights 1, 2, 10, 30.
+    truth = torch.from_numpy(HKO7.pixel_from_rate([0.0, 3.0, 12.0, 40.0])).float()
+    prediction = truth + torch.tensor([0.5, -0.1, 0.2, -0.3])
+    mask = torch.tensor([True, True, True, False])
+    loss = balanced_loss(
+        *(values.view(1, 1, 1, 2, 2) for values in (prediction, truth, mask)), HKO7
+    )
+    b_mse = 1 * 0.25 + 2 * 0.01 + 10 * 0.04
+    b_mae = 1 * 0.5 + 2 * 0.1 + 10 * 0.2
+    assert loss.item() == pytest.approx(5e-5 * (b_mse + b_mae), rel=1e-5)
+
+
+def test_weights_are_those_of_the_truth_and_not_of_the_prediction():
+    mask = torch.ones(1, 1, 1, 2, 2, dtype=torch.bool)
+    heavy, dry = field(0.8, 0.8, 0.8, 0.8), field(0.0, 0.0, 0.0, 0.0)
+    missed = balanced_loss(dry, heavy, mask, HKO7).item()
+    invented = balanced_loss(heavy, dry, mask, HKO7).item()
+    assert missed == pytest.approx(30 * invented, rel=1e-5)
+    assert invented == pytest.approx(5e-5 * 4 * (0.64 + 0.8), rel=1e-5)
+
+
+def by_definition(
+    prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray, calibration: Calibration
+) -> float:
+    rate = calibration.rate_from_pixel(truth)
+    weights = np.select([rate >= t for t in (30, 10, 5, 2, 0.5)], [30, 10, 5, 2, 1], 1)
+    error = prediction - truth
+    b_mse = (mask * weights * error**2).sum((2, 3, 4))  # per sequence and lead time
+    b_mae = (mask * weights * np.abs(error)).sum((2, 3, 4))
+    return 5e-5 * (b_mse.mean(0).mean() + b_mae.mean(0).mean())
+
+
+@pytest.mark.parametrize("calibration", [HKO7, Calibration(DWD_ZR_A, DWD_ZR_B)])
+@pytest.mark.parametrize("seed", range(5))
+def test_random_fields_follow_the_definition(seed: int, calibration: Calibration):
+    rng = np.random.default_rng(seed)
+    prediction, truth = rng.uniform(-0.2, 1.2, (3, 4, 1, 7, 5)), rng.random((3, 4, 1, 7, 5))
+    mask = rng.random(truth.shape) < 0.7
+    loss = balanced_loss(
+        torch.from_numpy(prediction).float(),
+        torch.from_numpy(truth).float(),
+        torch.from_numpy(mask),
+        calibration,
+    )
+    expected = by_definition(prediction, truth, mask, calibration)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_masked_pixels_change_neither_the_loss_nor_its_gradient():
+    rng = torch.Generator().manual_seed(0)
+    truth, other, prediction = torch.rand(3, 2, 3, 1, 6, 6, generator=rng).unbind(0)
+    mask = torch.rand(truth.shape, generator=rng) < 0.5
+    losses, gradients = [], []
+    for values in (truth, truth.where(mask, other)):
+        leaf = prediction.clone().requires_grad_()
+        loss = balanced_loss(leaf, values, mask, HKO7)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(leaf.grad)
+    assert losses[0] == losses[1]
+    assert torch.equal(gradients[0], gradients[1])
+    assert bool((gradients[0] != 0).equal(mask))
+
+
+def test_half_precision_predictions_are_scored_in_float32():
+    rng = torch.Generator().manual_seed(1)
+    truth, prediction = torch.rand(2, 1, 2, 1, 8, 8, generator=rng).unbind(0)
+    half = prediction.bfloat16()
+    mask = torch.rand(truth.shape, generator=rng) < 0.5
+    loss = balanced_loss(half, truth, mask, HKO7)
+    assert loss.dtype == torch.float32
+    assert loss.item() == balanced_loss(half.float(), truth, mask, HKO7).item()
