@@ -252,14 +252,23 @@ def _parsed(overrides: list[str] | None) -> dict[str, Any]:
 
 
 def _print_scores(table: "Table") -> None:
-    _print_table(table.header(), table.cells())
+    _print_table(table.header(), [[_stacked(cell) for cell in row] for row in table.cells()])
+
+
+def _stacked(cell: str) -> str:
+    """``1.0 ± 0.1 *`` in two lines, so that a table fits a terminal."""
+    mean, plus_minus, spread = cell.partition(" ± ")
+    if not plus_minus:
+        return cell
+    return f"{mean}{' *' * spread.endswith(' *')}\n± {spread.removesuffix(' *')}"
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    shown = RichTable(header_style="bold", show_lines=False)
+    shown = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     for position, title in enumerate(header):
         shown.add_column(title, justify="left" if position == 0 else "right", overflow="fold")
     for row in rows:

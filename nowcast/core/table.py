@@ -69,7 +69,8 @@ class Table:
     rows: tuple[Row, ...]
 
     def cells(self) -> list[list[str]]:
-        """Texts ``mean ± standard deviation``, the best mean of each column marked with ``*``."""
+        """Texts ``mean ± standard deviation``; of several rows, the best mean of each column is
+        marked with ``*``."""
         best = {column.score: self._best(column) for column in self.columns}
         return [
             [row.name, *(self._cell(row, column, best[column.score]) for column in self.columns)]
@@ -98,7 +99,7 @@ class Table:
 
     def _best(self, column: Column) -> float | None:
         means = [mean for row in self.rows if (mean := row.mean(column.score)) is not None]
-        if not means:
+        if not means or len(self.rows) == 1:
             return None
         return min(means) if column.best == "less" else max(means)
 
