@@ -270,7 +270,10 @@ def _print_table(header: list[str], rows: list[list[str]]) -> None:
 
     shown = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     for position, title in enumerate(header):
-        shown.add_column(title, justify="left" if position == 0 else "right", overflow="fold")
+        first = position == 0
+        shown.add_column(
+            title, justify="left" if first else "right", no_wrap=first, overflow="fold"
+        )
     for row in rows:
         shown.add_row(*row)
     Console().print(shown)

@@ -95,7 +95,9 @@ def _write_results(
     for job in (job for job in jobs if job.seed == first):
         model = trained_model(task, job.settings, job.run)
         for caption, picture in task.pictures(model, settings.split).items():
-            _write_picture(out / "pictures" / f"{job.variant}, {caption}.png", picture)
+            # A colon, as times have, is not for every file system.
+            name = f"{job.variant}, {caption}.png".replace(":", "")
+            _write_picture(out / "pictures" / name, picture)
     report(out)
 
 
