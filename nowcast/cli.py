@@ -112,7 +112,7 @@ def train(
 
     Example: `nowcast train configs/precipitation/smoke.yaml data.root=data/dwd --run runs/first`
 
-    On several GPUs or machines: `torchrun --nproc-per-node 4 -m nowcast train ...`
+    On several GPUs or machines: `torchrun --nproc-per-node 4 -m -- nowcast train ...`
     """
     from nowcast import registry
     from nowcast.core.distributed import joined

@@ -81,13 +81,13 @@ def wait() -> None:
 def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
     """The model as DDP over all ranks, or as it is where there is one.
 
-    Buffers are not broadcast: MEmeL's statistics are made equal on all ranks by their own
-    all-reduce, and a broadcast would only hide it if they were not.
+    Buffers are not synchronised at each step: MEmeL's statistics are made equal on all ranks by
+    their own all-reduce, and a broadcast would only hide it if they were not.
     """
     if not is_shared():
         return model
     return nn.parallel.DistributedDataParallel(
         model,
         device_ids=[device.index] if device.type == "cuda" else None,
-        broadcast_buffers=False,
+        forward_sync_buffers=False,
     )

@@ -66,7 +66,15 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, 
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": str(port),
             }
-            command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(run)]
+            command = [
+                sys.executable,
+                "-W",
+                "error::FutureWarning",
+                "-c",
+                SCRIPT,
+                str(Path(__file__).parent),
+                str(run),
+            ]
             processes.append(subprocess.Popen(command, env=os.environ | place))
         assert [process.wait(timeout=120) for process in processes] == [0] * ranks
         found[ranks] = run, json.loads((run / "seen.json").read_text())

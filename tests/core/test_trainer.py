@@ -175,3 +175,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_samples(tmp_path:
     with pytest.raises(RunError, match=r"loss is nan at step 5, samples x=.*optim.lr"):
         train(Explodes(settings()), settings(), run, Ranks())
     assert not run.is_finished
+
+
+def test_bf16_trains_and_keeps_float32_statistics(tmp_path: Path):
+    run = Run(tmp_path / "run")
+    half = settings(train=settings().train.model_copy(update={"precision": "bf16"}))
+    train(ToyTask(half), half, run, Ranks())
+    losses = [entry["loss"] for entry in run.history() if "loss" in entry]
+    assert losses[-1] < losses[0]
+    found = state(run)
+    assert {found[name].dtype for name in ("first.weight", "hidden.running_var")} == {torch.float32}
+    assert found["hidden.num_batches_tracked"] == 20
