@@ -72,7 +72,7 @@ class MEmeL(nn.Module):
         forget_steps: below this many batches the statistics are the exact mean and unbiased
             variance of everything seen (Lemma 3.2); from there on the past counts as this many
             batches (Algorithm 1).
-        late_start: batches seen before anything is inhibited.
+        late_start: batches seen before the first one in which anything is inhibited.
         eps: weight of the layer's mean variance in the scale.
         convention: ``paper`` scores against the statistics of the past and then updates them;
             ``released`` updates with the current batch first, as the authors' code does.
@@ -142,16 +142,18 @@ class MEmeL(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """The values, some of them inhibited; see the class."""
+        # Decided on the device, without a host synchronisation.
+        started = self.num_batches_tracked >= self.late_start
         if not self.training:
-            return self._inhibited(values) if self.in_eval else values
+            return self._inhibited(values, started) if self.in_eval else values
         if self.convention == "released":
             self._update(values.detach())
-        output = self._inhibited(values)
+        output = self._inhibited(values, started)
         if self.convention == "paper":
             self._update(values.detach())
         return output
 
-    def _inhibited(self, values: Tensor) -> Tensor:
+    def _inhibited(self, values: Tensor, started: Tensor) -> Tensor:
         self._check(values)
         flat = values.flatten(1)
         mean = self.running_mean.flatten()
@@ -162,8 +164,6 @@ class MEmeL(nn.Module):
                 chosen = scale.argmax(dim=1, keepdim=True)
             else:
                 chosen = scale.topk(self.top_k, dim=1).indices
-        # Decided on the device, without a host synchronisation.
-        started = self.num_batches_tracked >= self.late_start
         return inhibit(flat, mean, chosen, self.delta, started).view_as(values)
 
     @torch.no_grad()

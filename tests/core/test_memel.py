@@ -89,21 +89,22 @@ def test_old_statistics_follow_algorithm_1():
         torch.testing.assert_close(layer.running_var, variance)
 
 
-def test_nothing_is_inhibited_before_late_start():
-    layer = MEmeL((4,), late_start=3, forget_steps=10)
+@pytest.mark.parametrize("convention", ["paper", "released"])
+def test_nothing_is_inhibited_before_late_start(convention: str):
+    layer = MEmeL((4,), late_start=3, forget_steps=10, convention=convention)
     torch.manual_seed(0)
     changed = []
     for _ in range(6):
         values = torch.randn(8, 4)
         changed.append(not torch.equal(layer(values), values))
-    # `paper`: the fourth call is the first that finds three batches behind it.
+    # The fourth call is the first that finds three batches behind it.
     assert changed == [False, False, False, True, True, True]
 
 
 def test_conventions_differ_in_what_the_scale_is_taken_against():
     values = [torch.tensor([[0.0, 0.0], [2.0, 1.0]]), torch.tensor([[10.0, 1.0], [0.0, 0.0]])]
     paper = MEmeL((2,), late_start=1, convention="paper")
-    released = MEmeL((2,), late_start=2, convention="released")
+    released = MEmeL((2,), late_start=1, convention="released")
     for layer in (paper, released):
         layer(values[0])
     outputs = {layer.convention: layer(values[1]) for layer in (paper, released)}
