@@ -71,13 +71,18 @@ def compare(
         scores.setdefault(job.variant, {})[job.seed] = found
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main:
-        _write_results(settings, jobs, task, rows, out)
+        _write_results(settings, jobs, build, task, rows, out)
     wait()
     return Table(task.columns, rows)
 
 
 def _write_results(
-    settings: CompareSettings, jobs: list[Job], task: Task, rows: tuple[Row, ...], out: Path
+    settings: CompareSettings,
+    jobs: list[Job],
+    build: Build,
+    task: Task,
+    rows: tuple[Row, ...],
+    out: Path,
 ) -> None:
     facts = dict(task.facts(settings.split))
     content = {
@@ -93,6 +98,7 @@ def _write_results(
     write_json(out / "scores.json", content)
     first = settings.seeds[0]
     for job in (job for job in jobs if job.seed == first):
+        task = build(job.settings, task)  # variants may differ in their model
         model = trained_model(task, job.settings, job.run)
         for caption, picture in task.pictures(model, settings.split).items():
             # A colon, as times have, is not for every file system.
@@ -125,8 +131,13 @@ def report(out: Path) -> Table:
     histories = {
         f"{run.parent.name}/{run.name.replace('seed', 'seed ')}": Run(run).history()
         for run in sorted((out / "runs").glob("*/seed*"))
+        if run.parent.name in parents  # a run of an earlier comparison in this folder is not shown
     }
-    pictures = {path.stem: _read_picture(path) for path in sorted(out.glob("pictures/*.png"))}
+    pictures = {
+        path.stem: _read_picture(path)
+        for path in sorted(out.glob("pictures/*.png"))
+        if path.stem.partition(", ")[0] in parents
+    }
     for name, text in {"table.md": table.markdown(), "table.csv": table.csv()}.items():
         write_text(out / name, text)
     write_report(

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Literal
 
 from nowcast.core.sums import Scores
 
@@ -24,7 +25,7 @@ class Column:
 
     score: str
     header: str
-    best: str
+    best: Literal["less", "more"]
     digits: int
 
     @property

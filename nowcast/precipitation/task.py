@@ -30,7 +30,7 @@ from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.render import strip
 from nowcast.precipitation.scores import read_scores, score_frames
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
-from nowcast.precipitation.units import THRESHOLD_NAMES
+from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
 
 PICTURES = 2  # clips shown per validation
 FRAMES_PER_ROW = 5
@@ -186,7 +186,7 @@ class PrecipitationTask:
         step, first = self.archive.description.step_minutes, batch.in_len
         before = _spread(1 - first, 0)
         after = _spread(1, prediction.shape[1])
-        truth = (batch.levels[clip, :, 0].float() / 255).numpy()
+        truth = (batch.levels[clip, :, 0].float() / PIXEL_LEVELS).numpy()
         mask = batch.mask[clip, :, 0].numpy()
         forecast = prediction[clip, :, 0].numpy()
 

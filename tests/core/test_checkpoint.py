@@ -61,7 +61,7 @@ def test_weights_load_with_and_without_memel_on_either_side(tmp_path: Path, save
 
 def test_weights_of_another_model_are_named(tmp_path: Path):
     save_weights(tmp_path / "w", torch.nn.Sequential(torch.nn.Linear(2, 2)), {})
-    with pytest.raises(RunError, match=r"8 entries|6 entries(.|\n)*first.weight: missing"):
+    with pytest.raises(RunError, match=r"6 entries(.|\n)*first.weight: missing"):
         load_weights(tmp_path / "w", ToyModel())
 
 

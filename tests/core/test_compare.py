@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from torch import nn
 from toy import ToyBatch, ToyTask
 
 from nowcast.core.compare import compare, plan, report
@@ -143,3 +144,29 @@ def test_a_signal_stops_all_workers_saved_and_the_same_call_goes_on(
     straight = compare(comparison(), resolve, ToyTask, tmp_path / "straight", Ranks())
     for first, second in zip(found.rows, straight.rows, strict=True):
         assert first.samples("error") == pytest.approx(second.samples("error"), rel=1e-4)
+
+
+class WidthOfBatch(ToyTask):
+    """A task whose model differs between the variants of a comparison."""
+
+    def model(self) -> nn.Module:
+        width = self.settings.train.batch_size
+        return nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, 1))
+
+
+def test_variants_may_differ_in_their_model_and_a_dropped_one_is_not_shown(tmp_path: Path):
+    def resolve_width(changes) -> RunSettings:
+        settings = resolve({name: value for name, value in changes.items() if name != "width"})
+        width = {"batch_size": changes.get("width", 4)}
+        return settings.model_copy(update={"train": settings.train.model_copy(update=width)})
+
+    variants = {"Narrow": {}, "Wide": {"set": {"width": 16}}}
+    both = comparison(variants=variants)
+    table = compare(both, resolve_width, WidthOfBatch, tmp_path, Ranks())
+    assert [row.name for row in table.rows] == ["identity", "Narrow", "Wide"]
+    assert "Narrow, a square" in (tmp_path / "report.html").read_text()
+
+    one = comparison(variants={"Wide": variants["Wide"]})
+    compare(one, resolve_width, WidthOfBatch, tmp_path, Ranks())
+    assert "Narrow" not in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "runs" / "Narrow" / "seed0" / "last.pt").is_file()
