@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nowcast.core.memel import MEmeL
-    from nowcast.core.plug import plug_in
+    from nowcast.core.plug import plug_in, unplug
 
-__all__ = ["MEmeL", "plug_in"]
+__all__ = ["MEmeL", "plug_in", "unplug"]
 __version__ = "0.1.0"
 
-_HOMES = {"MEmeL": "nowcast.core.memel", "plug_in": "nowcast.core.plug"}
+_HOMES = {
+    "MEmeL": "nowcast.core.memel",
+    "plug_in": "nowcast.core.plug",
+    "unplug": "nowcast.core.plug",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Make and describe radar archives.", no_args_is_help=True)
 app.add_typer(data, name="data")
+audit = typer.Typer(help="Look inside a trained model: what its neurons do.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
 
 Overrides = Annotated[
     list[str] | None,

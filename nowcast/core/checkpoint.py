@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nowcast.core.errors import RunError
-from nowcast.core.memel import MEmeL
+from nowcast.core.plug import matching_state, plugged
 
 HEADER = "nowcast"  # the entry of a weights file that holds its config and MEmeL sites
 
@@ -55,7 +55,7 @@ def save_weights(path: Path, model: nn.Module, config: Mapping[str, Any]) -> Non
     """Write a model's state as safetensors, its config and MEmeL sites in the header."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     # One entry: safetensors writes several in an order that changes from call to call.
-    metadata = {HEADER: json.dumps({"config": config, "memel_sites": memel_sites(model)})}
+    metadata = {HEADER: json.dumps({"config": config, "memel_sites": list(plugged(model))})}
     write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
@@ -70,16 +70,13 @@ def load_weights(path: Path, model: nn.Module) -> None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            sites = json.loads(file.metadata()[HEADER])["memel_sites"]
+            json.loads(file.metadata()[HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise RunError(f"{path}: expected weights written by nowcast: {error}") from error
-    here, there = memel_sites(model), set(sites)
-    weights = {n: t for n, t in tensors.items() if _site(n, there - set(here)) is None}
-    fresh = {n: t for n, t in model.state_dict().items() if _site(n, set(here) - there) is not None}
-    expected = model.state_dict()
+    weights, expected = matching_state(model, tensors), model.state_dict()
     wrong = sorted(
-        [f"{name}: missing in the file" for name in expected.keys() - weights.keys() - fresh.keys()]
+        [f"{name}: missing in the file" for name in expected.keys() - weights.keys()]
         + [f"{name}: unknown to the model" for name in weights.keys() - expected.keys()]
         + [
             f"{name}: {tuple(weights[name].shape)} in the file, {tuple(expected[name].shape)} in "
@@ -94,17 +91,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
             f"{path}: weights of another model, {len(wrong)} entries differ:\n  {shown}\n"
             "use the config the weights were trained with"
         )
-    model.load_state_dict(weights | fresh)
-
-
-def memel_sites(model: nn.Module) -> list[str]:
-    """Names of the MEmeL layers in a model."""
-    return [name for name, module in model.named_modules() if isinstance(module, MEmeL)]
-
-
-def _site(name: str, sites: set[str]) -> str | None:
-    host = name.rpartition(".")[0]
-    return host if host in sites else None
+    model.load_state_dict(weights)
 
 
 def save_state(

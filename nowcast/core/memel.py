@@ -6,33 +6,82 @@ the running mean in units of the running variance (eq. 7). Reversed Deactivation
 its place and turns its gradient round, so the network learns to depend on it less.
 """
 
-from typing import Literal, get_args
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from nowcast.core.distributed import is_shared, sum_over_ranks
+from nowcast.core.memory_order import as_matrix, as_samples, as_vector, is_channels_last
+from nowcast.core.recompute import keep, replay
+from nowcast.core.running import batch_moments, merge
 
 Convention = Literal["paper", "released"]
 
 TINY = torch.finfo(torch.float32).tiny  # the least variance a deviation is measured in
+# The chosen neurons, what takes their places, and where it does (None: everywhere).
+Edit = tuple[Tensor, Tensor, Tensor | None]
+
+PATIENCE = 10  # calls after `late_start` in which a site must have inhibited something
 
 
 def monosemantic_scale(
-    values: Float[Tensor, "batch neurons"],
-    mean: Float[Tensor, " neurons"],
-    variance: Float[Tensor, " neurons"],
+    values: Float[Tensor, "batch *neurons"],
+    mean: Float[Tensor, "*neurons"],
+    variance: Float[Tensor, "*neurons"],
     eps: float = 0.01,
-) -> Float[Tensor, "batch neurons"]:
-    """Monosemantic Scale phi of every value; range [0, inf), larger is more monosemantic.
+) -> Float[Tensor, "batch *neurons"]:
+    """Monosemantic Scale phi of every value, in float32; range [0, inf], larger: more monosemantic.
 
     ``phi = (z - mean)^2 / (variance + eps * mean over neurons of variance)``: eq. 7 with the
     variance compensation of Algorithm 2. Where all variances are 0, phi is 0 for values at their
     mean and huge for others, so a constant input scores 0 and not NaN.
     """
-    scale = variance + eps * variance.mean()
-    return (values.float() - mean).square_().div_(scale.clamp_min_(TINY))
+    return (values.float() - mean).square_().div_(_compensated(variance, eps))
+
+
+def _compensated(variance: Tensor, eps: float) -> Tensor:
+    return torch.add(variance, variance.mean(), alpha=eps).clamp_min_(TINY)
+
+
+def most_monosemantic(
+    scale: Float[Tensor, "batch *neurons"], top_k: int, channels_last: bool = False
+) -> Int[Tensor, "batch {top_k}"]:
+    """The `top_k` neurons of largest scale in each sample, the largest first.
+
+    A neuron's number is its place in memory: row-major, or with the first dimension innermost if
+    `channels_last`. Of equal scales the neuron that is first in row-major order comes first,
+    whatever the memory order. NaN counts as the largest.
+    """
+    matrix = as_matrix(scale, channels_last)
+    return _largest(matrix, scale.shape[1:], top_k, channels_last)
+
+
+def _largest(scale: Tensor, shape: Sequence[int], top_k: int, channels_last: bool) -> Tensor:
+    """`most_monosemantic` of a matrix in memory order."""
+    batch, neurons = scale.shape
+    if top_k > 1:
+        # Scales are not negative, so their bits order as they do; the lower half breaks the ties.
+        bits = scale.nan_to_num(nan=math.inf, posinf=math.inf).view(torch.int32).long()
+        place = torch.arange(neurons, device=scale.device).view(1, *shape)
+        return ((bits << 32) - as_matrix(place, channels_last)).topk(top_k, dim=1).indices
+    if len(shape) == 1:
+        return scale.argmax(1, keepdim=True)
+    # A maximum is vectorised and the search for its place is not, so only one channel is searched.
+    if channels_last:
+        grid = scale.view(batch, -1, shape[0])
+        channel = grid.amax(1).argmax(1, keepdim=True)
+        among = grid.gather(2, channel[:, None].expand(-1, grid.shape[1], 1)).argmax(1)
+        return torch.add(channel, among, alpha=shape[0])
+    grid = scale.view(batch, shape[0], -1)
+    channel = grid.amax(2).argmax(1, keepdim=True)
+    among = grid.gather(1, channel[:, :, None].expand(-1, 1, grid.shape[2])).argmax(2)
+    return torch.add(among, channel, alpha=grid.shape[2])
 
 
 def inhibit(
@@ -45,15 +94,53 @@ def inhibit(
     """Put the mean in the place of the chosen values, with -delta times their gradient.
 
     ``z' = -delta * z + (mean + delta * z).detach()`` (Reversed Deactivation at delta 1, Naive (a)
-    at 0, Naive (b) at -1), written so that the value is the mean to the bit. The result is a new
-    tensor of the values' dtype; values that were not chosen pass with value and gradient. Where
-    `active` is given and False, all do.
+    at 0, Naive (b) at -1), with the value equal to the mean to the bit. The result is a new tensor
+    of the values' dtype; values that were not chosen pass with value and gradient, and so do
+    values that are not finite, which must not be hidden. Where `active` is given and False, all do.
     """
+    edit = _edit(values.detach(), mean, chosen, active)
+    output: Tensor = _Inhibit.apply(values, *edit, delta, False)  # type: ignore[no-untyped-call]
+    return output
+
+
+def _edit(values: Tensor, mean: Tensor, chosen: Tensor, active: Tensor | None) -> Edit:
     picked = values.gather(1, chosen)
-    replacement = mean[chosen].to(values.dtype) + delta * (picked.detach() - picked)
+    inhibited = picked.abs() < math.inf
     if active is not None:
-        replacement = torch.where(active, replacement, picked)
-    return values.scatter(1, chosen, replacement)
+        inhibited &= active
+    return chosen, torch.where(inhibited, mean[chosen].to(values.dtype), picked), inhibited
+
+
+class _Inhibit(torch.autograd.Function):
+    """Samples with an `Edit` carried out: one pass forwards and one backwards."""
+
+    # Without `setup_context`, for which torch inspects the signature at every call.
+    @staticmethod
+    def forward(
+        ctx: Any,
+        samples: Tensor,
+        chosen: Tensor,
+        replacement: Tensor,
+        inhibited: Tensor | None,
+        delta: float,
+        channels_last: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(chosen, inhibited)
+        ctx.delta, ctx.channels_last = delta, channels_last
+        matrix = as_matrix(samples, channels_last).scatter(1, chosen, replacement)
+        return as_samples(matrix, samples.shape, channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        chosen, inhibited = ctx.saved_tensors
+        matrix = as_matrix(gradient, ctx.channels_last)
+        picked = matrix.gather(1, chosen)
+        turned = picked * -ctx.delta
+        if inhibited is not None:
+            turned = torch.where(inhibited, turned, picked)
+        matrix = matrix.scatter(1, chosen, turned)
+        return as_samples(matrix, gradient.shape, ctx.channels_last), None, None, None, None, None
 
 
 class MEmeL(nn.Module):
@@ -63,10 +150,12 @@ class MEmeL(nn.Module):
     batches have been seen, inhibits in each sample the `top_k` neurons with the largest
     Monosemantic Scale. In evaluation mode it is the identity, unless `in_eval`. A recurrent cell
     that calls it at every time step counts every time step as a batch; so does gradient
-    accumulation with every forward call.
+    accumulation with every forward call. Activation checkpointing (``use_reentrant=False``) does
+    not: a call that is computed again repeats what it did and counts nothing.
 
     Args:
-        neuron_shape: shape of one sample; every position is one neuron.
+        neuron_shape: shape of the neurons of one sample. None takes it from the first batch, or
+            from the state that is loaded.
         delta: 1 is Reversed Deactivation, 0 Naive (a), -1 Naive (b); the paper tunes 1 to 100.
         top_k: neurons inhibited per sample.
         forget_steps: below this many batches the statistics are the exact mean and unbiased
@@ -78,12 +167,21 @@ class MEmeL(nn.Module):
             ``released`` updates with the current batch first, as the authors' code does.
         in_eval: inhibit in evaluation mode too, with frozen statistics (the paper's "-T" rows).
         sync: over several ranks, take the moments of the union of all ranks' batches.
+        neuron_dims: the input's dimensions that make up `neuron_shape`; every position in the
+            others is then a sample of its own, e.g. ``(1,)`` takes the channels of an image for
+            its neurons, and any height and width. None takes all dimensions after the batch.
 
     Shape:
-        input and output ``(batch, *neuron_shape)``, same dtype; statistics are float32.
+        input and output ``(batch, *neuron_shape)`` unless `neuron_dims`, with the same dtype and
+        order in memory; statistics are float32.
+
+    A value that is not finite is left as it is, and a batch whose moments are not finite moves no
+    statistics and is not counted. That nothing was inhibited is told once, as a RuntimeWarning
+    with the layer's `site`.
 
     Raises:
         ValueError: an argument out of range; an input of another shape while it is active.
+        RuntimeError: called inside a backward pass by anything but such a checkpoint.
     """
 
     running_mean: Tensor
@@ -93,7 +191,7 @@ class MEmeL(nn.Module):
 
     def __init__(
         self,
-        neuron_shape: tuple[int, ...],
+        neuron_shape: tuple[int, ...] | None,
         *,
         delta: float = 1.0,
         top_k: int = 1,
@@ -103,21 +201,18 @@ class MEmeL(nn.Module):
         convention: Convention = "paper",
         in_eval: bool = False,
         sync: bool = True,
+        neuron_dims: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        neurons = torch.Size(neuron_shape).numel()
-        if not 1 <= top_k <= neurons:
-            raise ValueError(f"top_k must be 1 to {neurons}, the number of neurons; found {top_k}")
-        if forget_steps < 1 or late_start < 1 or eps < 0:
+        if top_k < 1 or forget_steps < 1 or late_start < 1 or eps < 0:
             raise ValueError(
-                "forget_steps and late_start must be at least 1 and eps at least 0; found "
-                f"{forget_steps}, {late_start}, {eps}"
+                "top_k, forget_steps and late_start must be at least 1 and eps at least 0; found "
+                f"{top_k}, {forget_steps}, {late_start}, {eps}"
             )
         if convention not in get_args(Convention):
             raise ValueError(
                 f"convention must be one of {get_args(Convention)}; found {convention}"
             )
-        self.neuron_shape = tuple(neuron_shape)
         self.delta = delta
         self.top_k = top_k
         self.forget_steps = forget_steps
@@ -126,11 +221,58 @@ class MEmeL(nn.Module):
         self.convention = convention
         self.in_eval = in_eval
         self.sync = sync
-        self.register_buffer("running_mean", torch.zeros(neuron_shape))
-        self.register_buffer("running_var", torch.zeros(neuron_shape))
+        self.neuron_dims = neuron_dims
+        self.site = ""
+        """Its name in the model, for messages; `plug_in` sets it."""
+        self.socket: tuple[nn.Module, ...] = ()
+        """What was in its place; a tuple, so that it is no child."""
+        self.observer: Callable[[Tensor, Tensor], None] | None = None
+        """Called in training with every scale ``(batch, *neuron_shape)`` and the chosen neurons."""
+        self._unproven = late_start + PATIENCE
+        self._changed: Tensor | None = None
+        self._look_in = 0
+        self._settled = False
+        self.neuron_shape: tuple[int, ...] | None = None
+        empty = torch.zeros(0)
+        self.register_buffer("running_mean", empty)
+        self.register_buffer("running_var", empty.clone())
         self.register_buffer("num_batches_tracked", torch.tensor(0))
         # Batches may differ in size, and exact statistics need the number of samples behind them.
         self.register_buffer("num_samples_tracked", torch.tensor(0))
+        if neuron_shape is not None:
+            self._shape(neuron_shape)
+
+    def _shape(self, neuron_shape: tuple[int, ...]) -> None:
+        neurons = math.prod(neuron_shape)
+        if not neuron_shape or self.top_k > neurons:
+            raise ValueError(
+                f"top_k must be 1 to {neurons}, the number of neurons; found {self.top_k}"
+            )
+        self.neuron_shape = tuple(neuron_shape)
+        self.running_mean = self.running_mean.new_zeros(neuron_shape)
+        self.running_var = self.running_var.new_zeros(neuron_shape)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        self._look_in, self._settled = 0, False
+        if self.neuron_shape is None and len(state.get(f"{prefix}running_mean", ())):
+            self._shape(tuple(state[f"{prefix}running_mean"].shape))
+        super()._load_from_state_dict(state, prefix, *rest)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MEmeL":
+        """Move with the host, but keep the statistics in float32 whatever dtype the host takes."""
+        exact = self.running_mean, self.running_var
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in zip(("running_mean", "running_var"), exact, strict=True):
+            moved = getattr(self, name)
+            if moved.dtype != torch.float32:
+                setattr(self, name, buffer.to(moved.device))
+        return self
+
+    def reset_running_stats(self) -> None:
+        """Forget everything seen."""
+        self._look_in, self._settled = 0, False
+        for buffer in self.buffers():
+            buffer.zero_()
 
     def extra_repr(self) -> str:
         """The settings, as `print(model)` shows them."""
@@ -142,64 +284,170 @@ class MEmeL(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """The values, some of them inhibited; see the class."""
-        # Decided on the device, without a host synchronisation.
-        started = self.num_batches_tracked >= self.late_start
-        if not self.training:
-            return self._inhibited(values, started) if self.in_eval else values
-        if self.convention == "released":
-            self._update(values.detach())
-        output = self._inhibited(values, started)
-        if self.convention == "paper":
-            self._update(values.detach())
-        return output
+        if not (self.training or self.in_eval) or not values.numel():
+            return values
+        samples = self._by_sample(values)
+        if samples.shape[1:] != self.neuron_shape:
+            self.prepare(values)
+        # Channels innermost stay innermost: a copy into another order costs more than all the rest.
+        channels_last = is_channels_last(samples)
+        if not channels_last:
+            samples = samples.contiguous()
+        edit = replay(self) if self.training else None
+        if edit is None:
+            with torch.no_grad():
+                edit = self._seen(samples.detach(), channels_last)
+            if self.training:
+                keep(self, edit)
+        output: Tensor = _Inhibit.apply(samples, *edit, self.delta, channels_last)  # type: ignore[no-untyped-call]
+        return self._unsampled(output, values)
 
-    def _inhibited(self, values: Tensor, started: Tensor) -> Tensor:
-        self._check(values)
-        flat = values.flatten(1)
-        mean = self.running_mean.flatten()
-        with torch.no_grad():
-            scale = monosemantic_scale(flat.detach(), mean, self.running_var.flatten(), self.eps)
-            # The largest one alone is found several times faster than by sorting.
-            if self.top_k == 1:
-                chosen = scale.argmax(dim=1, keepdim=True)
-            else:
-                chosen = scale.topk(self.top_k, dim=1).indices
-        return inhibit(flat, mean, chosen, self.delta, started).view_as(values)
+    def _seen(self, samples: Tensor, channels_last: bool) -> Edit:
+        """Look at a new batch: what to replace in it; in training it moves the statistics."""
+        self._lay_out(channels_last)
+        self._settle()
+        mean = as_vector(self.running_mean, channels_last)
+        variance = as_vector(self.running_var, channels_last)
+        matrix = as_matrix(samples, channels_last)
+        exact = matrix.float()
+        paper = self.training and self.convention == "paper"
+        found = None
+        if paper and self._settled and matrix.device.type == "cpu" and not is_compiling():
+            found = self._steady(exact, mean, variance, channels_last)
+        if found is not None:
+            scale, chosen, replacement = found
+            edit: Edit = (chosen, replacement.to(matrix.dtype), None)
+        else:
+            # Decided on the device, without a host synchronisation.
+            started = None if self._settled else self.num_batches_tracked >= self.late_start
+            if self.training and not paper:
+                self._merge(exact, mean, variance)
+            scale = monosemantic_scale(exact, mean, variance, self.eps)
+            chosen = self._chosen(scale, channels_last)
+            edit = _edit(matrix, mean, chosen, started)
+            if paper:
+                self._merge(exact, mean, variance)
+        if self.training and self.observer is not None:
+            self.observer(as_samples(scale, samples.shape, channels_last), chosen)
+        if self.training and self._unproven and not is_compiling():
+            changed = edit[1] != matrix.gather(1, chosen)
+            self._prove((changed if edit[2] is None else changed & edit[2]).any())
+        return edit
 
-    @torch.no_grad()
-    def _update(self, values: Tensor) -> None:
-        """Merge a batch into the running statistics (Chan's formula for two groups of samples)."""
-        self._check(values)
-        count, mean, variance = self._moments(values.float())
-        past = torch.where(
-            self.num_batches_tracked < self.forget_steps,
-            self.num_samples_tracked,
-            self.forget_steps * count,
-        )
-        total = past + count
-        shift = mean - self.running_mean
-        freedom = (total - 1).clamp_(min=1)
-        self.running_var.mul_((past - 1).clamp_(min=0) / freedom)
-        self.running_var.add_(variance.mul_(count / freedom))
-        self.running_var.addcmul_(shift, shift * (past * count / (total * freedom)))
-        self.running_mean.addcmul_(shift, count / total)
-        self.num_batches_tracked += 1
-        self.num_samples_tracked += count
+    def _steady(
+        self, values: Tensor, mean: Tensor, variance: Tensor, channels_last: bool
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Scale, choice and means of a batch that has no phase before it, and the merged batch.
 
-    def _moments(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples, their mean and their biased variance in the batch, or in those of all ranks."""
-        count = torch.full((), values.shape[0], device=values.device)
-        if not (self.sync and is_shared()):
-            # torch.var_mean over the first axis is ten times slower on CPU.
-            mean = values.mean(0)
-            return count, mean, (values - mean).square_().mean(0)
-        sum_over_ranks(count)
-        mean = sum_over_ranks(values.sum(0)) / count
-        return count, mean, sum_over_ranks((values - mean).square_().sum(0)) / count
+        The same as the general way where the host need not wait for the device: every operation
+        here is called 60 times a step, and costs more than what it computes. The deviations from
+        the running mean serve both the scale and the statistics. None, and nothing has moved, if
+        the batch is not finite.
+        """
+        deviations = values - mean
+        total = deviations.sum(0)
+        scale = deviations.square_()
+        squares = scale.sum(0)
+        count = len(values)
+        if self.sync and is_shared():
+            sums = sum_over_ranks(torch.cat((total, squares, total.new_full((1,), count))))
+            total, squares, sizes = sums.tensor_split((len(total), 2 * len(total)))
+            count = int(sizes)
+        if not squares.sum().item() < math.inf:
+            return None
+        scale.div_(_compensated(variance, self.eps))
+        chosen = self._chosen(scale, channels_last)
+        replacement = mean[chosen]
+        past = self.forget_steps * count
+        everything = past + count
+        freedom = max(everything - 1, 1)
+        variance.mul_((past - 1) / freedom).add_(squares, alpha=1 / freedom)
+        variance.addcmul_(total, total, value=-1 / (everything * freedom))
+        mean.add_(total, alpha=1 / everything)
+        self.num_batches_tracked.add_(1)
+        self.num_samples_tracked.add_(count)
+        return scale, chosen, replacement
 
-    def _check(self, values: Tensor) -> None:
-        if values.shape[1:] != self.neuron_shape:
+    def _chosen(self, scale: Tensor, channels_last: bool) -> Tensor:
+        assert self.neuron_shape is not None
+        return _largest(scale, self.neuron_shape, self.top_k, channels_last)
+
+    def prepare(self, values: Tensor) -> None:
+        """Take shape, device and memory order from an example of the input, and check it.
+
+        Raises:
+            ValueError: the shape is known and another.
+        """
+        samples = self._by_sample(values)
+        if self.neuron_shape is None:
+            self.to(values.device)._shape(tuple(samples.shape[1:]))
+        if samples.shape[1:] != self.neuron_shape:
             raise ValueError(
-                f"MEmeL keeps statistics of neurons of shape {self.neuron_shape}; found an input "
-                f"{tuple(values.shape)}. Train at the size it was plugged in for"
+                f"MEmeL{self._where()} keeps statistics of neurons of shape {self.neuron_shape}; "
+                f"found an input {tuple(values.shape)}. Train at the size it was plugged in for, "
+                "or set neuron_dims"
             )
+        self._lay_out(is_channels_last(samples))
+
+    def _by_sample(self, values: Tensor) -> Tensor:
+        """The input as ``(batch, *neuron_shape)``, a view where its memory order allows."""
+        if self.neuron_dims is None:
+            return values
+        last = tuple(range(-len(self.neuron_dims), 0))
+        return values.movedim(self.neuron_dims, last).flatten(0, last[0] - 1)
+
+    def _unsampled(self, output: Tensor, values: Tensor) -> Tensor:
+        """Undo `_by_sample`: the output in the shape of the input."""
+        if self.neuron_dims is None:
+            return output
+        last = tuple(range(-len(self.neuron_dims), 0))
+        moved = values.movedim(self.neuron_dims, last)
+        return output.view(moved.shape).movedim(last, self.neuron_dims)
+
+    def _lay_out(self, channels_last: bool) -> None:
+        """Put the statistics into the memory order of the input, once."""
+        if channels_last == is_channels_last(self.running_mean[None]):
+            return
+        for name in ("running_mean", "running_var"):
+            buffer = getattr(self, name)[None]
+            matrix = as_matrix(buffer, channels_last).contiguous()
+            setattr(self, name, as_samples(matrix, buffer.shape, channels_last)[0])
+
+    def _settle(self) -> None:
+        """Once both phases are behind, stop asking the device about them.
+
+        The host looks when the last phase can end at the earliest, so that it takes the same
+        arithmetic at the same batch in a run that goes through and in one that was resumed.
+        """
+        if self._settled or not self.training or is_compiling():
+            return
+        if not self._look_in:
+            self._look_in = max(self.forget_steps, self.late_start) - int(self.num_batches_tracked)
+            self._settled = self._look_in <= 0
+        self._look_in -= 1
+
+    def _merge(self, values: Tensor, mean: Tensor, variance: Tensor) -> None:
+        count, shift, squares = batch_moments(values, mean, self.sync)
+        past = self.forget_steps * count
+        if not self._settled:
+            young = self.num_batches_tracked < self.forget_steps
+            past = torch.where(young, self.num_samples_tracked, past).float()
+        sound = merge(mean, variance, past, count, shift, squares)
+        self.num_batches_tracked.add_(sound.long())
+        self.num_samples_tracked.add_((sound * count).long())
+
+    def _prove(self, changed: Tensor) -> None:
+        """Warn once if no value has been changed by the time when some should have been."""
+        self._changed = changed if self._changed is None else self._changed | changed
+        self._unproven -= 1
+        if not self._unproven and not self._changed:
+            warnings.warn(
+                f"MEmeL{self._where()} has inhibited nothing in {self.late_start + PATIENCE} "
+                f"training calls, of which {int(self.num_batches_tracked)} were finite: its input "
+                "never leaves its mean, or is no number",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _where(self) -> str:
+        return f" at {self.site}" if self.site else ""

@@ -8,9 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from nowcast import MEmeL
-from nowcast.core.memel import inhibit, monosemantic_scale
+from nowcast.core.memel import PATIENCE, inhibit, monosemantic_scale, most_monosemantic
+from nowcast.core.memory_order import as_matrix
 
 
 def test_scale_by_hand():
@@ -50,14 +53,64 @@ def test_inactive_inhibition_is_the_identity():
     assert torch.equal(values.grad, torch.ones(2, 3))
 
 
+@pytest.mark.parametrize("top_k", [1, 3])
+@pytest.mark.parametrize("delta", [1.0, 0.0, -1.0, 5.0])
+def test_values_and_gradients_of_the_layer_by_hand(delta: float, top_k: int):
+    layer = MEmeL((5,), delta=delta, top_k=top_k, late_start=1)
+    # Mean (0, 1, 0, 0, 2) and variance 2 everywhere.
+    layer(torch.tensor([[1.0, 2, 1, -1, 3], [-1, 0, -1, 1, 1]]))
+    values = torch.tensor([[4.0, 1, -3, 2, 2], [0, 6, 0.5, 1, 4]], requires_grad=True)
+    upstream = torch.tensor([[1.0, 2, 3, 4, 5], [6, 7, 8, 9, 10]])
+    output = layer(values)
+    output.backward(upstream)
+    order = [[0, 2, 3], [1, 4, 3]]  # by deviation from the mean
+    expected, gradient = values.detach().clone(), upstream.clone()
+    for sample, neurons in enumerate(order):
+        for neuron in neurons[:top_k]:
+            expected[sample, neuron] = [0.0, 1, 0, 0, 2][neuron]
+            gradient[sample, neuron] *= -delta
+    assert torch.equal(output, expected)
+    assert torch.equal(values.grad, gradient)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_of_equal_scales_the_lowest_neurons_are_chosen(top_k: int, channels_last: bool):
+    scale = torch.zeros(3, 2, 2, 3)
+    scale[0, 1, 0, 1] = scale[0, 1, 1, 0] = scale[0, 0, 1, 2] = scale[0, 1, 1, 2] = 7.0
+    scale[1, 1, 0, 2] = 1e30
+    # Row-major neurons 5, 7, 9 (and 11) tie; one leads and zeros tie; all tie.
+    expected = [[5, 7, 9], [8, 0, 1], [0, 1, 2]]
+    if channels_last:
+        scale = scale.to(memory_format=torch.channels_last)
+    chosen = most_monosemantic(scale, top_k, channels_last)
+    numbers = as_matrix(torch.arange(12).view(1, 2, 2, 3), channels_last)[0]
+    assert numbers[chosen].tolist() == [row[:top_k] for row in expected]
+
+
+@pytest.mark.parametrize("neuron_shape", [(7,), (3, 4), (4, 3, 2), (2, 3, 2, 2)])
+@pytest.mark.parametrize("top_k", [1, 2, 5])
+def test_choice_is_that_of_a_stable_sort(neuron_shape: tuple[int, ...], top_k: int):
+    torch.manual_seed(top_k)
+    scale = torch.randint(0, 6, (20, *neuron_shape)).float()
+    expected = scale.flatten(1).sort(dim=1, descending=True, stable=True).indices[:, :top_k]
+    assert torch.equal(most_monosemantic(scale, top_k), expected)
+
+
 @settings(max_examples=40, deadline=None)
-@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=9), seed=st.integers(0, 2**16))
-def test_young_statistics_are_exact_for_any_batch_sizes(sizes: list[int], seed: int):
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=9),
+    seed=st.integers(0, 2**16),
+    convention=st.sampled_from(["paper", "released"]),
+)
+def test_young_statistics_are_exact_for_any_batch_sizes(
+    sizes: list[int], seed: int, convention: str
+):
     if sum(sizes) < 2:
         sizes = [*sizes, 1]
     rng = np.random.default_rng(seed)
     batches = [rng.normal(3, 2, (size, 2, 3)).astype(np.float32) for size in sizes]
-    layer = MEmeL((2, 3), forget_steps=20, late_start=20)
+    layer = MEmeL((2, 3), forget_steps=20, late_start=20, convention=convention)
     for batch in batches:
         layer(torch.from_numpy(batch))
     seen = np.concatenate(batches)
@@ -67,12 +120,24 @@ def test_young_statistics_are_exact_for_any_batch_sizes(sizes: list[int], seed: 
     assert layer.num_samples_tracked == sum(sizes)
 
 
-def test_old_statistics_follow_algorithm_1():
+def test_statistics_far_from_zero_are_exact_from_the_first_batch_on():
+    torch.manual_seed(0)
+    batches = 1e4 + torch.randn(4, 6, 3)
+    layer = MEmeL((3,))
+    for seen, batch in enumerate(batches, start=1):
+        layer(batch)
+        expected = batches[:seen].flatten(0, 1).double().var(0)
+        torch.testing.assert_close(layer.running_var.double(), expected, rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.parametrize("late_start", [1, 99])  # nothing left to decide, and still waiting
+def test_old_statistics_follow_algorithm_1(late_start: int, convention: str):
     forget, batch = 3, 4
     generator = torch.Generator().manual_seed(0)
-    layer = MEmeL((2,), forget_steps=forget, late_start=99)
+    layer = MEmeL((2,), forget_steps=forget, late_start=late_start, convention=convention)
     mean = variance = None
-    for step in range(8):
+    for step in range(12):
         values = torch.randn(batch, 2, generator=generator)
         layer(values)
         batch_mean, batch_var = values.mean(0), values.var(0, unbiased=False)
@@ -157,12 +222,93 @@ def test_state_survives_the_round_trip():
     }
 
 
-def test_bf16_keeps_its_dtype_and_float32_statistics():
+@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.parametrize("stop", [1, 6, 7, 8, 11])
+def test_resuming_anywhere_is_bit_equal(stop: int, convention: str):
+    torch.manual_seed(stop)
+    batches = torch.randn(14, 4, 3, 2, 2) ** 3
+    made = {"late_start": 7, "forget_steps": 5, "convention": convention}
+    through = MEmeL((3, 2, 2), **made)
+    outputs = [through(batch) for batch in batches]
+    first, second = MEmeL((3, 2, 2), **made), MEmeL((3, 2, 2), **made)
+    for batch in batches[:stop]:
+        first(batch)
+    second.load_state_dict(first.state_dict(), strict=True)
+    for batch, expected in zip(batches[stop:], outputs[stop:], strict=True):
+        assert torch.equal(second(batch), expected)
+    for name, value in through.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name
+
+
+def test_a_layer_without_a_shape_takes_it_from_state_or_batch():
+    layer = MEmeL((3, 2), late_start=1)
+    layer(torch.randn(4, 3, 2))
+    loaded, seeing = MEmeL(None, late_start=1), MEmeL(None, top_k=6, late_start=1)
+    loaded.load_state_dict(layer.state_dict(), strict=True)
+    assert loaded.neuron_shape == (3, 2)
+    assert torch.equal(loaded.running_mean, layer.running_mean)
+    assert seeing(torch.randn(4, 3, 2)).shape == (4, 3, 2)
+    assert seeing.running_var.shape == (3, 2)
+    with pytest.raises(ValueError, match="top_k must be 1 to 5"):
+        MEmeL(None, top_k=6)(torch.randn(4, 5))
+
+
+def test_reset_forgets_everything():
+    torch.manual_seed(0)
+    layer, fresh = MEmeL((3,), late_start=2, forget_steps=2), MEmeL((3,), late_start=2)
+    for _ in range(6):
+        layer(torch.randn(4, 3))
+    layer.reset_running_stats()
+    for _ in range(2):
+        values = torch.randn(4, 3)
+        assert layer(values) is not values
+        fresh(values)
+    torch.testing.assert_close(layer.running_mean, fresh.running_mean)
+    torch.testing.assert_close(layer.running_var, fresh.running_var)
+
+
+def test_a_deep_copy_goes_its_own_way():
+    torch.manual_seed(0)
     layer = MEmeL((3,), late_start=1)
-    layer(torch.randn(4, 3, dtype=torch.bfloat16))
-    output = layer(torch.randn(4, 3, dtype=torch.bfloat16))
-    assert output.dtype == torch.bfloat16
-    assert layer.running_mean.dtype == layer.running_var.dtype == torch.float32
+    layer(torch.randn(4, 3))
+    twin = copy.deepcopy(layer)
+    before = layer.running_mean.clone()
+    values = torch.randn(4, 3)
+    output = twin(values)
+    assert torch.equal(layer.running_mean, before)
+    assert torch.equal(layer(values), output)
+    assert torch.equal(layer.running_mean, twin.running_mean)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_moving_keeps_exact_statistics_whatever_the_hosts_dtype(dtype: torch.dtype):
+    torch.manual_seed(0)
+    host = nn.Sequential(nn.Linear(3, 3), MEmeL((3,), late_start=1))
+    for _ in range(2):
+        host(torch.randn(8, 3))
+    mean = host[1].running_mean.clone()
+    host.to("cpu", dtype)
+    assert torch.equal(host[1].running_mean, mean)
+    assert host(torch.randn(8, 3, dtype=dtype)).dtype == dtype
+    assert host[1].running_var.dtype == torch.float32
+    assert host[1].num_batches_tracked.dtype == torch.int64
+    assert {buffer.device.type for buffer in host.to("meta").buffers()} == {"meta"}
+
+
+def test_bf16_autocast_keeps_the_dtype_and_float32_statistics():
+    torch.manual_seed(0)
+    host = nn.Sequential(nn.Linear(3, 4), MEmeL((4,), late_start=1), nn.Linear(4, 1))
+    values = torch.randn(64, 3)
+    seen = []
+    host[1].register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    with torch.autocast("cpu", torch.bfloat16):
+        for _ in range(2):
+            host(values)
+    (first, _), (second, output) = seen
+    assert second.dtype == output.dtype == torch.bfloat16
+    assert not torch.equal(second, output)
+    assert host[1].running_mean.dtype == host[1].running_var.dtype == torch.float32
+    torch.testing.assert_close(host[1].running_mean, torch.cat((first, second)).float().mean(0))
 
 
 def test_batch_of_one_has_zero_variance_and_works():
@@ -172,6 +318,94 @@ def test_batch_of_one_has_zero_variance_and_works():
     output = layer(torch.tensor([[1.0, 3.0]]))
     assert output.tolist() == [[1.0, 2.0]]
     assert all(math.isfinite(value) for value in layer.running_var.tolist())
+
+
+def test_empty_batch_passes_and_is_not_counted():
+    layer = MEmeL((2,), late_start=1)
+    assert layer(torch.zeros(0, 2)).shape == (0, 2)
+    assert layer.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_what_is_not_finite_is_neither_hidden_nor_remembered(bad: float, top_k: int):
+    layer = MEmeL((3,), top_k=top_k, late_start=2)
+    for sign in (1.0, -1.0, 1.0):
+        layer(torch.tensor([[sign, -sign, sign], [0.0, 0.0, 0.0]]))
+    before = copy.deepcopy(layer.state_dict())
+    values = torch.tensor([[bad, 0.0, 0.0], [0.0, 5.0, 0.0]], requires_grad=True)
+    output = layer(values)
+    output.backward(torch.ones(2, 3))
+    assert torch.equal(output[0, :1], values[0, :1]) or output[0, 0].isnan()
+    assert values.grad[0, 0] == 1.0
+    assert output[1, 1] == before["running_mean"][1]  # the sound sample is inhibited all the same
+    assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
+    layer(torch.ones(2, 3))
+    assert layer.num_batches_tracked == 4
+    assert layer.running_mean.isfinite().all()
+
+
+def test_huge_values_are_inhibited_and_leave_sound_statistics():
+    layer = MEmeL((3,), late_start=1)
+    layer(torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
+    huge = torch.tensor([[0.0, 3e38, 0.0], [0.0, 0.0, -1e30]])  # their squares are infinite
+    output = layer(huge)
+    assert output.tolist() == [[0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]
+    assert layer.num_batches_tracked == 1
+    output = layer(torch.tensor([[0.0, 1e18, 0.0]]))  # and this one is not
+    assert output.tolist() == [[0.0, 2.0, 0.0]]
+    assert layer.num_batches_tracked == 2
+    assert layer.running_var.isfinite().all()
+
+
+@pytest.mark.parametrize("values", [torch.full((4, 3), 5.0), torch.full((4, 3), math.nan)])
+def test_a_site_that_inhibits_nothing_is_told_once_by_name(values: torch.Tensor):
+    layer = MEmeL((3,), late_start=2)
+    layer.site = "encoder.0.candidate"
+    for _ in range(2 + PATIENCE - 1):
+        layer(values)
+    with pytest.warns(RuntimeWarning, match=r"encoder\.0\.candidate has inhibited nothing in 12"):
+        layer(values)
+    for _ in range(30):
+        layer(values)  # a second warning would be an error here
+
+
+def test_channels_last_stays_so_and_changes_nothing():
+    torch.manual_seed(0)
+    plain, turned = MEmeL((4, 3, 5), late_start=2), MEmeL((4, 3, 5), late_start=2)
+    upstream = torch.randn(6, 4, 3, 5)
+    for _ in range(14):
+        values = torch.randn(6, 4, 3, 5).requires_grad_()
+        last = values.detach().to(memory_format=torch.channels_last).requires_grad_()
+        one, other = plain(values), turned(last)
+        one.backward(upstream)
+        other.backward(upstream)
+        assert other.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(values.grad, last.grad)
+    torch.testing.assert_close(plain.running_var, turned.running_var)
+    plain.load_state_dict(turned.state_dict())
+    assert torch.equal(plain.running_var, turned.running_var)
+
+
+def test_any_other_order_in_memory_is_taken_too():
+    torch.manual_seed(0)
+    plain, strided = MEmeL((4, 3), late_start=1), MEmeL((4, 3), late_start=1)
+    for _ in range(3):
+        wide = torch.randn(5, 8, 3)
+        assert torch.equal(plain(wide[:, ::2].contiguous()), strided(wide[:, ::2]))
+
+
+def test_channels_alone_as_neurons():
+    torch.manual_seed(0)
+    channels, rows = MEmeL((4,), neuron_dims=(1,), late_start=1), MEmeL((4,), late_start=1)
+    for size in (3, 5):  # any spatial size
+        values = torch.randn(2, 4, size, size)
+        by_position = values.permute(0, 2, 3, 1).reshape(-1, 4)
+        expected = rows(by_position).view(2, size, size, 4).permute(0, 3, 1, 2)
+        assert torch.equal(channels(values), expected)
+    assert channels.num_samples_tracked == 2 * (9 + 25)
+    torch.testing.assert_close(channels.running_var, rows.running_var)
 
 
 def test_another_input_size_is_an_error():
@@ -184,6 +418,7 @@ def test_another_input_size_is_an_error():
     ("arguments", "said"),
     [
         ({"top_k": 3}, "top_k must be 1 to 2"),
+        ({"top_k": 0}, "top_k, forget_steps and late_start must be at least 1"),
         ({"late_start": 0}, "late_start must be at least 1"),
         ({"convention": "mine"}, "convention"),
     ],
@@ -192,3 +427,112 @@ def test_bad_settings_are_named(arguments: dict, said: str):
     # Where annotations are checked, as in these tests, a wrong literal is a TypeError already.
     with pytest.raises((ValueError, TypeError), match=said):
         MEmeL((2,), **arguments)
+
+
+class Recurrent(nn.Module):
+    """A cell that calls its layer at every time step, checkpointed by pieces or not at all."""
+
+    def __init__(self, length: int, piece: int | None) -> None:
+        super().__init__()
+        self.length, self.piece = length, piece
+        self.linear = nn.Linear(6, 6)
+        self.memel = MEmeL((6,), late_start=3, forget_steps=4)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        for first in range(0, self.length, self.piece or self.length):
+            calls = min(self.piece or self.length, self.length - first)
+            if self.piece is None:
+                hidden = self.run(hidden, calls)
+            else:
+                hidden = checkpoint(self.run, hidden, calls, use_reentrant=False)
+        return hidden
+
+    def run(self, hidden: torch.Tensor, calls: int) -> torch.Tensor:
+        for _ in range(calls):
+            hidden = torch.tanh(self.memel(self.linear(hidden)).sin())
+        return hidden
+
+
+@pytest.mark.parametrize("piece", [1, 2, 5])
+def test_activation_checkpointing_repeats_to_the_bit_and_counts_once(piece: int):
+    torch.manual_seed(0)
+    plain = Recurrent(5, None)
+    pieces = Recurrent(5, piece)
+    pieces.load_state_dict(plain.state_dict())
+    for _ in range(3):
+        hidden = torch.randn(4, 6)
+        for model in (plain, pieces):
+            model(hidden).square().sum().backward()
+        assert torch.equal(plain.linear.weight.grad, pieces.linear.weight.grad)
+    assert pieces.memel.num_batches_tracked == 15
+    for name, value in plain.state_dict().items():
+        assert torch.equal(pieces.state_dict()[name], value), name
+
+
+def test_checkpoints_of_two_graphs_may_be_run_backwards_in_any_order():
+    torch.manual_seed(0)
+    plain, pieces = Recurrent(3, None), Recurrent(3, 1)
+    pieces.load_state_dict(plain.state_dict())
+    first, second = torch.randn(4, 6), torch.randn(4, 6)
+    for model in (plain, pieces):
+        losses = [model(hidden).square().sum() for hidden in (first, second)]
+        losses[0].backward(retain_graph=True)
+        losses[1].backward()
+        losses[0].backward()
+    torch.testing.assert_close(plain.linear.weight.grad, pieces.linear.weight.grad)
+
+
+def test_reentrant_checkpointing_is_refused():
+    model = Recurrent(2, None)
+    hidden = torch.randn(4, 6, requires_grad=True)
+    output = checkpoint(model.run, hidden, 2, use_reentrant=True)
+    with pytest.raises(RuntimeError, match="use_reentrant=False"):
+        output.sum().backward()
+
+
+def test_gradient_accumulation_counts_every_forward_call():
+    torch.manual_seed(0)
+    layer, values = MEmeL((3,), late_start=99), torch.randn(8, 3)
+    for part in values.split(2):
+        layer(part)
+    assert layer.num_batches_tracked == 4
+    torch.testing.assert_close(layer.running_var, values.var(0))
+
+
+class Host(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 8, 3, padding=1)
+        self.memel = MEmeL((8, 6, 6), late_start=3, forget_steps=4)
+        self.last = nn.Conv2d(8, 1, 1)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.last(self.memel(torch.tanh(self.first(values))))
+
+
+@pytest.mark.parametrize("convention", ["paper", "released"])
+def test_compiles_without_a_graph_break_or_a_second_compilation(convention: str):
+    torch.manual_seed(0)
+    eager = Host().to(memory_format=torch.channels_last)
+    eager.memel.convention = convention
+    with torch.no_grad():
+        eager.memel.prepare(torch.tanh(eager.first(torch.zeros(1, 2, 6, 6))))
+    host = copy.deepcopy(eager)
+    compiled = torch.compile(host, fullgraph=True, backend="aot_eager")
+    for step in range(8):
+        values = torch.randn(5, 2, 6, 6)
+        with torch._dynamo.config.patch(error_on_recompile=step > 0):
+            one, other = compiled(values), eager(values)
+        one.square().sum().backward()
+        other.square().sum().backward()
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(host.first.weight.grad, eager.first.weight.grad)
+    assert host.memel.num_batches_tracked == 8
+    torch.testing.assert_close(host.memel.running_var, eager.memel.running_var)
+
+
+def test_exports_as_the_identity():
+    host = Host().eval()
+    nodes = torch.export.export(host, (torch.zeros(1, 2, 6, 6),)).graph.nodes
+    calls = [str(node.target) for node in nodes if node.op == "call_function"]
+    assert calls == ["aten.conv2d.default", "aten.tanh.default", "aten.conv2d.default"]

@@ -1,0 +1,54 @@
+"""The benchmarks' command line; each prints a table and can write its rows as JSON."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Timings, side by side in one process.", no_args_is_help=True)
+
+
+class Precision(StrEnum):
+    """Of a training step."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+@app.callback()
+def main() -> None:
+    """Timings, side by side in one process; absolute times mean nothing, ratios do."""
+
+
+@app.command()
+def memel(
+    batch: Annotated[list[int] | None, typer.Option(help="Clips; 4 and 16.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Of torch; 1 and 2.")] = None,
+    precision: Annotated[
+        list[Precision] | None, typer.Option(help="Both; bf16 is autocast.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=2, help="Pairs of steps per setting.")] = 9,
+    size: Annotated[int, typer.Option(help="Height and width; a multiple of 30.")] = 120,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """What six MEmeL layers add to a training step of the paper's ConvGRU.
+
+    Example: `python -m nowcast.bench memel --batch 4 --threads 1 --precision fp32`
+    """
+    from nowcast.bench.memel import measure, table
+    from nowcast.core.runs import write_json
+
+    rows = []
+    for clips in batch or (4, 16):
+        for count in threads or (1, 2):
+            for dtype in precision or Precision:
+                rows.append(measure(clips, count, dtype is Precision.bf16, pairs, size))
+                typer.echo(f"measured batch {clips}, {count} threads, {dtype}", err=True)
+    typer.echo(table(rows))
+    if json_file is not None:
+        write_json(json_file, [row.document() for row in rows])
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,58 @@
+"""Running mean and variance of neurons, as sums that merge over batches and ranks."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nowcast.core.distributed import is_shared, sum_over_ranks
+
+Count = int | Tensor  # of samples: a number where the host knows it, so that no device has to
+
+
+def batch_moments(
+    values: Float[Tensor, "batch neurons"],
+    running_mean: Float[Tensor, " neurons"],
+    sync: bool,
+) -> tuple[Count, Float[Tensor, " neurons"], Float[Tensor, " neurons"]]:
+    """A batch's size, its mean minus the running mean, and its squared deviations from its mean.
+
+    Two passes, so exact wherever the running mean may be. With `sync`, of all ranks' batches.
+    """
+    if not (sync and is_shared()):
+        # torch.var_mean over the first axis is many times slower on CPU.
+        mean = values.mean(0)
+        return len(values), mean - running_mean, (values - mean).square_().sum(0)
+    count = sum_over_ranks(torch.full((), len(values), device=values.device))
+    mean = sum_over_ranks(values.sum(0)) / count
+    return count, mean - running_mean, sum_over_ranks((values - mean).square_().sum(0))
+
+
+def merge(
+    running_mean: Float[Tensor, " neurons"],
+    running_var: Float[Tensor, " neurons"],
+    past: Count,
+    count: Count,
+    shift: Float[Tensor, " neurons"],
+    squares: Float[Tensor, " neurons"],
+) -> Tensor:
+    """Merge a batch into the statistics of `past` samples, in place (Chan et al. 1983).
+
+    With `past` what has been seen, these stay the exact mean and unbiased variance of everything
+    (Wang et al. 2024, Lemma 3.2, eq. 8-9, for batches of any size); with `past` a constant number
+    of batches it is their Algorithm 1.
+
+    Returns:
+        1.0 if the batch was finite, 0.0 if not, and then nothing has changed.
+    """
+    total = past + count
+    freedom = (total - 1).clamp(min=1) if isinstance(total, Tensor) else max(total - 1, 1)
+    merged = running_var * ((past - 1) / freedom)
+    merged.add_(squares.mul_(1 / freedom))
+    merged.add_(shift.square().mul_(past * count / (total * freedom)))
+    sound = (merged.sum() < math.inf).float()
+    # A NaN times 0 is a NaN; lerp at 0 and at 1 is exact.
+    running_var.lerp_(merged.nan_to_num_(0.0, 0.0, 0.0), sound)
+    running_mean.add_(shift.nan_to_num_(0.0, 0.0, 0.0).mul_(sound * (count / total)))
+    return sound
