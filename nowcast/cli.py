@@ -238,6 +238,57 @@ def report(
     typer.echo(f"tensorboard  {board_command(folder)}")
 
 
+@audit.command("inhibition")
+def audit_inhibition(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A trained run, or a YAML file.")
+    ],
+    overrides: Overrides = None,
+    steps: Annotated[
+        int | None, typer.Option(min=2, help="Updates at most; without it, as many as needed.")
+    ] = None,
+    neurons: Annotated[int, typer.Option(min=1, help="Values to pick.")] = 10_000,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """Does one update make the picked neurons less monosemantic (Wang et al. 2024, table 4)?
+
+    Picks the most monosemantic values of training batches without inhibition (Original), with Naive
+    (a), Naive (b) and Reversed Deactivation, updates the model once and looks at them again. A run
+    is taken with its best weights, a config with fresh ones.
+
+    Example: `nowcast audit inhibition runs/first --neurons 1000`
+    """
+    from dataclasses import asdict
+    from itertools import islice
+
+    from nowcast import config as configs
+    from nowcast import registry
+    from nowcast.core.audit import audit_inhibition as measure
+    from nowcast.core.distributed import Ranks
+    from nowcast.core.runs import Run, write_json
+    from nowcast.core.trainer import audited_model, single_update
+
+    content = Run(source).config() if source.is_dir() else configs.read(source)
+    content = configs.overridden(content, _parsed(overrides))
+    content.pop("compare", None)
+    settings = configs.validate(registry.settings_class(content.get("task")), content, str(source))
+    task = registry.build(settings)
+    model = audited_model(task, settings, Run(source) if source.is_dir() else None)
+    batches = islice(task.training_batches(0, Ranks()), steps)
+    rows = measure(model, batches, task.loss, single_update(settings.optim), neurons)
+    if json_file is not None:
+        write_json(json_file, [asdict(row) for row in rows])
+    _print_table(
+        ["", "Decrease Ratio", "Total Update Ratio", "decrease - Original's"],
+        [[r.method, str(r.decrease), str(r.update), str(r.against_original)] for r in rows],
+    )
+    typer.echo(
+        f"{rows[0].neurons} values of {rows[0].batches} batches at the sites "
+        f"{', '.join((settings.memel and settings.memel.sites) or task.sites)}; mean and 95 % "
+        "interval over batches"
+    )
+
+
 def _settings(config: Path, overrides: list[str] | None) -> "RunSettings":
     from nowcast import config as configs
     from nowcast import registry

@@ -59,8 +59,16 @@ def test_the_guides_commands_run_in_its_order(
         with pytest.raises(SystemExit) as stop:
             main()
         assert not stop.value.code, arguments
-        ran.append(" ".join(arguments[: 2 if arguments[0] == "data" else 1]))
-    assert set(ran) == {"data synth", "data info", "train", "evaluate", "compare", "report"}
+        ran.append(" ".join(arguments[: 2 if arguments[0] in ("data", "audit") else 1]))
+    assert set(ran) == {
+        "data synth",
+        "data info",
+        "train",
+        "evaluate",
+        "compare",
+        "report",
+        "audit inhibition",
+    }
 
 
 @pytest.mark.parametrize("code", blocks("python"))

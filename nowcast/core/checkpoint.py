@@ -95,7 +95,11 @@ def load_weights(path: Path, model: nn.Module) -> None:
 
 
 def save_state(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    monitor: Mapping[str, Tensor],
 ) -> None:
     """Write all that a run needs to go on as if it had not stopped."""
     state = {
@@ -103,12 +107,15 @@ def save_state(
         "optimiser": optimiser.state_dict(),
         "progress": asdict(progress),
         "generator": torch.get_rng_state(),
+        "monitor": dict(monitor),
     }
     write_whole(path, lambda temporary: torch.save(state, temporary))
 
 
-def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
-    """Put back what `save_state` wrote, and say how far the run had come.
+def load_state(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Put back what `save_state` wrote; say how far the run had come and what its monitor knew.
 
     Raises:
         RunError: unreadable, or of another model.
@@ -119,7 +126,7 @@ def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
         optimiser.load_state_dict(state["optimiser"])
         generator: Tensor = state["generator"]
         torch.set_rng_state(generator)
-        return Progress(**state["progress"])
+        return Progress(**state["progress"]), state.get("monitor", {})
     except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError, EOFError) as error:
         raise RunError(
             f"{path}: expected the state of this run, found something else ({error}); remove the "

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from nowcast.core.monitor import BIN_EDGES, Reading
 from nowcast.core.runs import Run
 from nowcast.core.sums import Scores
 
@@ -104,6 +105,26 @@ class RunLog:
         if self._shown:
             for name, value in numbers.items():
                 self._events.add_scalar(f"train/{name}", value, step)
+
+    def memel(self, step: int, readings: Mapping[str, Reading]) -> None:
+        """What the MEmeL layers did, to tensorboard alone."""
+        if not self._shown:
+            return
+        for site, reading in readings.items():
+            for name, value in reading.numbers.items():
+                self._events.add_scalar(f"memel/{site}/{name}", value, step)
+            counts, middles = reading.histogram, (BIN_EDGES[1:] + BIN_EDGES[:-1]) / 2
+            self._events.add_histogram_raw(
+                f"memel/{site}/log10_phi",
+                min=float(BIN_EDGES[0]),
+                max=float(BIN_EDGES[-1]),
+                num=int(counts.sum()),
+                sum=float(counts @ middles),
+                sum_squares=float(counts @ middles**2),
+                bucket_limits=BIN_EDGES[1:].tolist(),
+                bucket_counts=counts.tolist(),
+                global_step=step,
+            )
 
     def validation(
         self, step: int, scores: Scores, pictures: Mapping[str, NDArray[np.uint8]]

@@ -17,6 +17,7 @@ INCIDENTAL = {
     ("train", "device"),
     ("train", "log_every"),
     ("data", "cache_mb"),
+    ("memel", "monitor"),
 }
 
 

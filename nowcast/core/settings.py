@@ -48,6 +48,8 @@ class MEmeLSettings(Section):
     convention: Literal["paper", "released"] = "paper"
     in_eval: bool = False
     sync: bool = True
+    monitor: bool = True
+    """Write what the layers do to tensorboard, at every logged step."""
 
 
 class TrainSettings(Section):

@@ -3,9 +3,10 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from math import inf
 from types import FrameType
 from typing import Any
@@ -18,13 +19,15 @@ from nowcast.core.checkpoint import Progress, load_state, load_weights, save_sta
 from nowcast.core.distributed import Ranks, any_rank, wait, wrapped
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.evaluate import evaluate, pick_device
-from nowcast.core.log import Bar, RunLog, bars
-from nowcast.core.plug import plug_in
+from nowcast.core.log import Bar, RunLog, bars, console
+from nowcast.core.monitor import Monitor
+from nowcast.core.plug import plug_in, plugged
 from nowcast.core.runs import Run
-from nowcast.core.settings import MEmeLSettings, RunSettings
+from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
 from nowcast.core.task import Batch, Task
 
 STEPS_BETWEEN_AGREEMENTS = 10
+STATISTICS_BATCHES = 5  # seen by the layers of an audited model before it
 
 
 class Interrupted(NowcastError):
@@ -39,7 +42,7 @@ def build_model(task: Task, memel: MEmeLSettings | None) -> nn.Module:
     """
     model = task.model()
     if memel is not None:
-        settings = memel.model_dump(exclude={"sites"})
+        settings = memel.model_dump(exclude={"sites", "monitor"})
         try:
             plug_in(model, memel.sites or task.sites, dry_run=task.dry_run, **settings)
         except ValueError as error:
@@ -53,6 +56,37 @@ def trained_model(task: Task, settings: RunSettings, run: Run) -> nn.Module:
     model = build_model(task, settings.memel if inhibits else None)
     load_weights(run.best_weights, model)
     return model
+
+
+def audited_model(task: Task, settings: RunSettings, run: Run | None) -> nn.Module:
+    """A model with MEmeL layers that have seen enough to be audited, and have inhibited nothing.
+
+    Args:
+        task: built from the settings.
+        settings: their `memel` section says where the layers sit; without one the task does.
+        run: whose best weights are taken; None takes fresh ones.
+    """
+    torch.manual_seed(settings.train.seed)
+    memel = settings.memel or MEmeLSettings()
+    model = build_model(task, memel.model_copy(update={"late_start": 10**9}))
+    if run is not None:
+        load_weights(run.best_weights, model)
+    with torch.no_grad():
+        for batch in islice(task.training_batches(10**6, Ranks()), STATISTICS_BATCHES):
+            task.loss(model.train(), batch)
+    return model
+
+
+def single_update(settings: OptimSettings) -> Callable[[nn.Module], None]:
+    """One step of a fresh optimiser on the gradients in a model."""
+
+    def update(model: nn.Module) -> None:
+        optimiser = optim.optimiser(model, settings)
+        optim.set_rate(optimiser, settings.lr)
+        optim.clip(model, settings)
+        optimiser.step()
+
+    return update
 
 
 def train(
@@ -98,17 +132,26 @@ def train(
     model = build_model(task, settings.memel).to(device)
     optimiser = optim.optimiser(model, settings.optim)
     progress = Progress()
+    watched = plugged(model) if settings.memel is not None and settings.memel.monitor else {}
+    monitor = Monitor(watched)
     if run.last_state.is_file():
-        progress = load_state(run.last_state, model, optimiser)
+        progress, counted = load_state(run.last_state, model, optimiser)
+        # Every rank counts its own picks; what all had counted is known to the first one.
+        monitor.load(counted if ranks.is_main else {})
     elif settings.start_from is not None:
         load_weights(Run(settings.start_from).best_weights, model)
     log = RunLog(run, progress.step, shown=ranks.is_main)
     try:
         with bars(shown=shown and ranks.is_main) as lines:
             line = lines.add(title or run.folder.name, settings.train.steps, progress.step)
-            progress = _loop(task, settings, run, ranks, model, optimiser, progress, log, line)
+            progress = _loop(
+                task, settings, run, ranks, model, optimiser, progress, log, line, monitor
+            )
     finally:
         log.close()
+        monitor.close()
+    if ranks.is_main and monitor.idle():
+        console.print(f"{run.folder}: MEmeL never began at {', '.join(monitor.idle())}")
     if progress.best_step is None:
         raise RunError(
             f"{run.folder}: no validation gave {' + '.join(task.objective)}: the forecasts are not "
@@ -137,6 +180,7 @@ def _loop(
     progress: Progress,
     log: RunLog,
     line: Bar,
+    monitor: Monitor,
 ) -> Progress:
     """The steps from where `progress` stands to the last one."""
     config: dict[str, Any] = settings.model_dump(mode="json")
@@ -148,6 +192,8 @@ def _loop(
     with stop_signals() as stopping:
         for step in range(progress.step, limits.steps):
             batch = next(batches).to(device)
+            logged = (step + 1) % limits.log_every == 0 or step + 1 == limits.steps
+            monitor.arm(logged)
             optim.set_rate(optimiser, optim.rate(step, settings.optim))
             with torch.autocast(device.type, torch.bfloat16, enabled=limits.precision == "bf16"):
                 loss = task.loss(learner, batch)
@@ -156,18 +202,21 @@ def _loop(
             optim.clip(model, settings.optim)
             optimiser.step()
             progress = replace(progress, step=step + 1)
-            if progress.step % limits.log_every == 0 or progress.step == limits.steps:
+            if logged:
                 value = _finite(loss, progress, batch, run)
                 line.advance(f"loss {value:.4g}", by=0)
                 log.step(progress.step, {"loss": value, "lr": optim.rate(step, settings.optim)})
+                log.memel(progress.step, monitor.read())
             line.advance()
             if progress.step % limits.validate_every == 0 or progress.step == limits.steps:
                 progress = _validate(task, model, run, ranks, device, progress, log, config)
+                counted = monitor.state()
                 if ranks.is_main:
-                    save_state(run.last_state, model, optimiser, progress)
+                    save_state(run.last_state, model, optimiser, progress, counted)
             elif _should_stop(stopping, progress.step, ranks, device):
+                counted = monitor.state()
                 if ranks.is_main:
-                    save_state(run.last_state, model, optimiser, progress)
+                    save_state(run.last_state, model, optimiser, progress, counted)
                 raise Interrupted(
                     f"{run.folder}: stopped at step {progress.step} of {limits.steps}, all saved; "
                     "the same command goes on from there"

@@ -83,10 +83,13 @@ def test_state_round_trip_and_a_pickle_is_refused(tmp_path: Path):
     optimiser = torch.optim.Adam(model.parameters())
     model(torch.rand(3, 1)).sum().backward()
     optimiser.step()
-    save_state(tmp_path / "s", model, optimiser, Progress(5, 4, 1.5))
+    picks = {"hidden": torch.tensor([1.0, 4.0])}
+    save_state(tmp_path / "s", model, optimiser, Progress(5, 4, 1.5), picks)
     other = ToyModel()
     moments = torch.optim.Adam(other.parameters())
-    assert load_state(tmp_path / "s", other, moments) == Progress(5, 4, 1.5)
+    progress, counted = load_state(tmp_path / "s", other, moments)
+    assert progress == Progress(5, 4, 1.5)
+    assert counted["hidden"].tolist() == [1.0, 4.0]
     assert torch.equal(other.first.weight, model.first.weight)
     assert str(moments.state_dict()) == str(optimiser.state_dict())
 

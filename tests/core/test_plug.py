@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nowcast import MEmeL, plug_in
-from nowcast.core.plug import sockets
+from nowcast import MEmeL, plug_in, unplug
+from nowcast.core.plug import matching_state, plugged, sockets
 
 
 class Host(nn.Module):
@@ -46,3 +46,103 @@ def test_site_that_sees_no_data_is_an_error():
     with pytest.raises(ValueError, match="passed no data through unused"):
         plug_in(host, ["unused"], dry_run=dry_run)
     assert sockets(host) == ["after_first", "unused"]
+
+
+def test_without_a_dry_run_the_first_batch_gives_the_shape():
+    host = Host()
+    layers = plug_in(host, "after_first", late_start=1)
+    host(torch.randn(5, 3))
+    assert layers["after_first"].neuron_shape == (4,)
+    assert layers["after_first"].site == "after_first"
+
+
+def test_unplug_restores_the_model_exactly():
+    torch.manual_seed(0)
+    host = nn.Sequential(Host(), nn.GRU(2, 5, batch_first=True), nn.Sequential(nn.Tanh()))
+    modules = dict(host.named_modules())
+    state = list(host.state_dict())
+    sites = ["0.after_first", "0.second", "1", "2"]
+    assert list(plug_in(host, sites)) == sites
+    assert list(plugged(host)) == sites
+    assert len(host.state_dict()) == len(state) + 4 * 4
+    assert unplug(host) == sites
+    assert dict(host.named_modules()) == modules
+    assert list(host.state_dict()) == state
+    assert not any(module._forward_hooks for module in host.modules())
+
+
+def test_a_failed_plug_in_leaves_everything_as_it_was():
+    host = Host()
+    first = plug_in(host, "after_first", dry_run=dry_run)["after_first"]
+    with pytest.raises(ValueError, match="passed no data through unused"):
+        plug_in(host, ["second", "unused"], dry_run=dry_run)
+    assert list(plugged(host).values()) == [first]
+    with pytest.raises(ValueError, match="after_first has a MEmeL layer already"):
+        plug_in(host, "after_first")
+
+
+@pytest.mark.parametrize("site", ["1", "2"])
+def test_a_foreign_module_is_hooked_tuple_or_tensor(site: str):
+    torch.manual_seed(0)
+
+    class Foreign(nn.ModuleDict):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            sequence, last = self["1"](values)
+            assert last.shape == (1, 6, 4)
+            return self["2"](sequence)
+
+    host = Foreign({"1": nn.GRU(3, 4, batch_first=True), "2": nn.Linear(4, 2)})
+    names = [name for name, _ in host.named_parameters()]
+    layer = plug_in(host, site, late_start=1)[site]
+    values = [torch.randn(6, 5, 3) for _ in range(2)]
+    host(values[0])
+    assert layer.neuron_shape == ((5, 4) if site == "1" else (5, 2))
+    changed = host(values[1])
+    assert [name for name, _ in host.named_parameters()] == names
+    assert f"{site}.memel.running_mean" in host.state_dict()
+    unplug(host)
+    plain = host(values[1])
+    assert not torch.equal(changed, plain)
+    if site == "2":
+        assert ((changed != plain).flatten(1).sum(1) == 1).all()
+
+
+def test_a_pattern_goes_part_by_part_through_foreign_modules():
+    host = nn.Sequential(*(nn.Sequential(nn.Linear(2, 2), nn.Tanh()) for _ in range(4)))
+    assert list(plug_in(host, "[1-2].1")) == ["1.1", "2.1"]
+    unplug(host)
+    assert list(plug_in(host, "*.0")) == ["0.0", "1.0", "2.0", "3.0"]
+    with pytest.raises(ValueError, match=r"'4\.0'; nearest: "):
+        plug_in(host, "4.0")
+
+
+def test_what_cannot_be_a_site_is_said():
+    with pytest.raises(ValueError, match="layers only holds modules"):
+        plug_in(nn.ModuleDict({"layers": nn.ModuleList([nn.Tanh()])}), "layers")
+
+    class Named(nn.Module):
+        def forward(self, values: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"values": values}
+
+    host = nn.Sequential(Named())
+    plug_in(host, "0")
+    with pytest.raises(TypeError, match="MEmeL at 0: expected a tensor"):
+        host(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("site", ["after_first", "first"])
+def test_state_goes_either_way_by_one_call(site: str):
+    torch.manual_seed(0)
+    plain, other = Host(), Host()
+    plug_in(other, site, dry_run=dry_run)
+    other(torch.randn(4, 3))
+    plain.load_state_dict(matching_state(plain, other.state_dict()))
+    assert torch.equal(plain.first.weight, other.first.weight)
+    fresh = Host()
+    plug_in(fresh, site, dry_run=dry_run)
+    fresh.load_state_dict(matching_state(fresh, plain.state_dict()))
+    assert torch.equal(fresh.first.weight, other.first.weight)
+    [layer] = plugged(fresh).values()
+    assert layer.num_batches_tracked == 0
+    fresh.load_state_dict(matching_state(fresh, other.state_dict()))
+    assert layer.num_batches_tracked == 1

@@ -129,3 +129,18 @@ def test_memel_fits_every_socket_and_is_seen_in_training_alone(socket: str):
     made(inputs, hidden, 3)
     assert not torch.equal(made(inputs, hidden, 3)[0], before[0])
     assert layers[socket].num_batches_tracked == 6
+
+
+@pytest.mark.parametrize("site", ["update", "reset", "candidate", "hidden"])
+def test_memel_works_at_every_site(site: str):
+    torch.manual_seed(0)
+    cell = ConvGRU(2, 3, 3)
+    sequence, start = torch.randn(12, 4, 2, 6, 6), torch.zeros(4, 3, 6, 6)
+    plain = cell(sequence, start, 12)
+    layer = plug_in(cell, site, late_start=10)[site]
+    inhibited = cell(sequence, start, 12)
+    assert layer.num_batches_tracked == 12
+    assert torch.equal(torch.stack(inhibited[:10]), torch.stack(plain[:10]))
+    assert not torch.equal(inhibited[10], plain[10])
+    torch.stack(inhibited).sum().backward()
+    assert all(p.grad.isfinite().all() for p in cell.parameters())

@@ -1,0 +1,191 @@
+"""Is monosemanticity inhibited? What one update does to the values that were picked (Table 4).
+
+Wang et al. 2024, section 4.3: the most monosemantic values are picked on a batch, the model is
+updated once on it and sees it again; how far have those neurons come nearer to their means?
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor, nn
+
+from nowcast.core.memel import inhibit, monosemantic_scale, most_monosemantic
+from nowcast.core.plug import plugged, unplug
+
+# delta of each way to deactivate; None leaves the values as they are.
+METHODS: Mapping[str, float | None] = {
+    "Original": None,
+    "Naive (a)": 0.0,
+    "Naive (b)": -1.0,
+    "Reversed Deactivation": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over batches and its 95 % interval (Student's t over the batches)."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """E.g. ``0.0123 (0.0101 to 0.0145)``."""
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+@dataclass(frozen=True)
+class Inhibition:
+    """What one update did to the picked values with one method.
+
+    Args:
+        method: a key of `METHODS`.
+        neurons: values picked, over all batches.
+        batches: updates made, each from the same weights.
+        decrease: Decrease Ratio ``1 - phi(z') / phi(z)``; above 0 is less monosemantic.
+        update: Total Update Ratio ``|z' / z - 1|``.
+        against_original: decrease minus that of Original on the same batches.
+    """
+
+    method: str
+    neurons: int
+    batches: int
+    decrease: Mean
+    update: Mean
+    against_original: Mean
+
+
+@dataclass
+class _Calls:
+    """The calls of all sites in one forward pass, in their order."""
+
+    chosen: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    scales: list[Tensor] = field(default_factory=list)
+
+
+def audit_inhibition(
+    model: nn.Module,
+    batches: Iterable[Any],
+    loss: Callable[[nn.Module, Any], Tensor],
+    update: Callable[[nn.Module], None],
+    neurons: int = 10_000,
+) -> list[Inhibition]:
+    """Pick, update once and look again, for every method, from the same weights each time.
+
+    The statistics stand still, and the second pass inhibits the same neurons as the first, so
+    that nothing but the update moves a value.
+
+    Args:
+        model: with MEmeL layers whose statistics are settled; it is left without them.
+        batches: one update each, until there are `neurons` picked values.
+        loss: of a model on a batch.
+        update: one optimiser step on the gradients in the model; called afresh for every update.
+        neurons: how many values to pick.
+
+    Raises:
+        ValueError: the model has no MEmeL layer; fewer than two batches, which give no interval.
+    """
+    layers = plugged(model)
+    if not layers:
+        raise ValueError("the audit needs a model with MEmeL layers; plug_in(model, sites) first")
+    unplug(model)
+    model.eval()
+    start = copy.deepcopy(model.state_dict())
+    ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
+    picked = 0
+    for batch in batches:
+        for method, delta in METHODS.items():
+            with _hooked(model, layers, delta, None) as first:
+                model.zero_grad()
+                loss(model, batch).backward()  # type: ignore[no-untyped-call]
+            update(model)
+            with _hooked(model, layers, delta, first.chosen) as second, torch.no_grad():
+                loss(model, batch)
+            model.load_state_dict(start)
+            ratios[method].append(_ratios(first, second))
+        picked += sum(chosen.numel() for chosen in first.chosen)
+        if picked >= neurons:
+            break
+    if len(ratios["Original"]) < 2:
+        raise ValueError(
+            f"expected at least 2 batches to take an interval over, found "
+            f"{len(ratios['Original'])}; allow more steps or neurons"
+        )
+    found = {method: np.array(pairs) for method, pairs in ratios.items()}
+    plain = found["Original"][:, 0]
+    return [
+        Inhibition(
+            method,
+            picked,
+            len(pairs),
+            _mean(pairs[:, 0]),
+            _mean(pairs[:, 1]),
+            _mean(pairs[:, 0] - plain),
+        )
+        for method, pairs in found.items()
+    ]
+
+
+def _ratios(first: _Calls, second: _Calls) -> tuple[float, float]:
+    """Mean Decrease Ratio and Total Update Ratio of a batch; where z or phi is 0 there is none."""
+    before, after = torch.cat(first.values).double(), torch.cat(second.values).double()
+    phi, phi_after = torch.cat(first.scales).double(), torch.cat(second.scales).double()
+    decrease = (1 - phi_after / phi)[phi > 0]
+    update = (after / before - 1).abs()[before != 0]
+    return float(decrease.mean()), float(update.mean())
+
+
+def _mean(values: NDArray[np.float64]) -> Mean:
+    mean, error = float(values.mean()), float(stats.sem(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * error if error else 0.0
+    return Mean(mean, mean - half, mean + half)
+
+
+@contextmanager
+def _hooked(
+    model: nn.Module, layers: Mapping[str, Any], delta: float | None, given: list[Tensor] | None
+) -> Any:
+    """Pick and inhibit at every site while the block runs, or inhibit what is given."""
+    calls = _Calls()
+
+    def hook(layer: Any) -> Callable[..., Any]:
+        def look(_: nn.Module, __: Any, output: Any) -> Any:
+            values = output if isinstance(output, Tensor) else output[0]
+            samples = layer._by_sample(values)
+            flat = samples.flatten(1)
+            mean = layer.running_mean.contiguous().flatten()
+            variance = layer.running_var.contiguous().flatten()
+            with torch.no_grad():
+                scale = monosemantic_scale(flat.detach(), mean, variance, layer.eps)
+                shaped = scale.view(samples.shape)
+                chosen = (
+                    most_monosemantic(shaped, layer.top_k)
+                    if given is None
+                    else given[len(calls.chosen)]
+                )
+                calls.chosen.append(chosen)
+                calls.values.append(flat.detach().gather(1, chosen).flatten())
+                calls.scales.append(scale.gather(1, chosen).flatten())
+            if delta is None:
+                return None
+            result = layer._unsampled(
+                inhibit(flat, mean, chosen, delta).view(samples.shape), values
+            )
+            return result if isinstance(output, Tensor) else type(output)([result, *output[1:]])
+
+        return look
+
+    hooks = [model.get_submodule(s).register_forward_hook(hook(m)) for s, m in layers.items()]
+    try:
+        yield calls
+    finally:
+        for handle in hooks:
+            handle.remove()

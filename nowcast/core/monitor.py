@@ -1,0 +1,170 @@
+"""What MEmeL does in a training run, in numbers: a layer without parameters shows nothing itself.
+
+An ordinary step pays for one small addition per call. A step that will be logged also measures the
+scale; only reading waits for the device, and only reading and saving wait for other ranks.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nowcast.core.distributed import current, sum_over_ranks
+from nowcast.core.memel import MEmeL
+from nowcast.core.memory_order import as_matrix, is_channels_last
+
+FIRST_OCTAVE, LAST_OCTAVE = -14, 20  # of the histogram: phi from 6e-5 to 2e6
+LOG10_PHI_EDGES = tuple(
+    octave * math.log10(2) for octave in range(FIRST_OCTAVE, LAST_OCTAVE + 2)
+)  # the outermost bins also take what is beyond them, so phi = 0 is in the first
+YOUNG_CALLS = 2  # of a layer's life: statistics of one sample have no variance to measure phi in
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one site did; a number that is undefined is left out.
+
+    Args:
+        numbers: by name,
+
+            ``mean_phi``: mean Monosemantic Scale of the logged step; 1 where the running statistics
+            are those of the values.
+            ``top_phi``: mean over samples of the largest scale in the sample.
+            ``tail``: mean of phi^2 over squared mean of phi. Phi is a squared standard score, so
+            this is the kurtosis of the activations: 3 for a normal distribution, more where rare
+            values lie far out.
+            ``fraction_inhibited``: of the neurons, those inhibited at least once in the run.
+            ``pick_entropy``: entropy of all picks of the run over the neurons, divided by its
+            maximum: 0, always the same neuron; 1, all equally often. N picks reach at most
+            log N / log neurons.
+        log10_phi: how many values had their scale within each two of `LOG10_PHI_EDGES`; empty
+            where nothing was measured.
+    """
+
+    numbers: Mapping[str, float]
+    log10_phi: tuple[int, ...]
+
+
+class Monitor:
+    """Watches layers from when it is made until `close`; the layers compute what they always do.
+
+    A pick counts from the call on in which its layer inhibits. Over several ranks, readings and
+    state are of all of them, and every rank must ask for them.
+
+    Args:
+        layers: by site, on their device and with their neurons' shape known.
+
+    Raises:
+        ValueError: a layer that has no shape yet, or is watched already.
+    """
+
+    def __init__(self, layers: Mapping[str, MEmeL]) -> None:
+        self._sites = {name: _Site(name, layer) for name, layer in layers.items()}
+        for site in self._sites.values():
+            site.layer.observer = site.see
+
+    def arm(self) -> None:
+        """Measure the scale from now until `read`: the coming step will be logged."""
+        for site in self._sites.values():
+            site.measured = torch.zeros_like(site.nothing)
+
+    def read(self) -> dict[str, Reading]:
+        """What every site has done, and since `arm` the scale; waits for device and ranks."""
+        return {name: site.read() for name, site in self._sites.items()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Picks of all ranks by site and neuron, in the memory order of the layer's input."""
+        return {name: sum_over_ranks(site.picks.clone()) for name, site in self._sites.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on counting from a state; a site that it does not know stays as it is.
+
+        Raises:
+            RuntimeError: a site has another number of neurons.
+        """
+        for name in self._sites.keys() & state.keys():
+            # The state is of all ranks, so one takes it.
+            self._sites[name].picks.copy_(state[name] * current().is_main)
+
+    def close(self) -> None:
+        """Stop watching."""
+        for site in self._sites.values():
+            site.layer.observer = None
+
+
+class _Site:
+    """The watcher of one layer, and what it has gathered on the layer's device."""
+
+    def __init__(self, name: str, layer: MEmeL) -> None:
+        if layer.neuron_shape is None or layer.observer is not None:
+            fault = "not known its neurons' shape" if layer.observer is None else "an observer"
+            raise ValueError(
+                f"MEmeL at {name} has {fault}; plug in with a dry_run, and close another monitor"
+            )
+        device = layer.num_batches_tracked.device
+        self.layer = layer
+        self.picks = torch.zeros(math.prod(layer.neuron_shape), dtype=torch.int64, device=device)
+        self.measured: Tensor | None = None
+        # Samples, tops, values, phi, phi^2, then the histogram. Squares of float32 overflow it.
+        bins = len(LOG10_PHI_EDGES) - 1
+        self.nothing = torch.zeros(5 + bins, dtype=torch.float64, device=device)
+        self._inhibits = torch.zeros((), dtype=torch.int64, device=device)
+
+    def see(self, scale: Tensor, chosen: Tensor) -> None:
+        # Decided on the device. The layer has counted the batch, and inhibits after `late_start`.
+        seen, late_start = self.layer.num_batches_tracked, self.layer.late_start
+        torch.gt(seen, late_start, out=self._inhibits)
+        self.picks.scatter_add_(0, chosen.view(-1), self._inhibits.expand(chosen.numel()))
+        if self.measured is not None:
+            moments = self._measure(as_matrix(scale, is_channels_last(scale)))
+            self.measured += torch.where(seen > YOUNG_CALLS, moments, self.nothing)
+
+    def _measure(self, phi: Tensor) -> Tensor:
+        exact = phi.double().view(-1)
+        moments = exact.new_zeros(5)
+        moments[0], moments[2] = len(phi), phi.numel()
+        moments[1] = phi.amax(1).sum(dtype=torch.float64)
+        moments[3], moments[4] = exact.sum(), exact.dot(exact)
+        # The exponent of a float32 is its octave; a logarithm and a search cost six times as much.
+        octaves = (phi.view(-1).view(torch.int32) >> 23) - 127
+        octaves = octaves.clamp_(FIRST_OCTAVE, LAST_OCTAVE) - FIRST_OCTAVE
+        histogram = torch.bincount(octaves, minlength=len(LOG10_PHI_EDGES) - 1)
+        return torch.cat((moments, histogram))
+
+    def read(self) -> Reading:
+        measured = self.nothing if self.measured is None else self.measured
+        self.measured = None
+        everything = sum_over_ranks(torch.cat((self.picks.double(), measured)))
+        picks, measured = everything.split((len(self.picks), len(measured)))
+        total = picks.sum()
+        shares = picks[picks > 0] / total
+        numbers = {"fraction_inhibited": len(shares) / len(picks)}
+        if len(shares) and len(picks) > 1:
+            entropy = float(torch.special.entr(shares).sum()) / math.log(len(picks))
+            numbers["pick_entropy"] = min(max(entropy, 0.0), 1.0)  # rounding goes a little beyond
+        samples, tops, values, phi, squares, *histogram = measured.tolist()
+        if not values or not math.isfinite(squares):
+            return Reading(numbers, ())
+        numbers |= {"mean_phi": phi / values, "top_phi": tops / samples}
+        if phi:
+            numbers["tail"] = squares * values / phi**2
+        return Reading(numbers, tuple(map(int, histogram)))
+
+
+def warn_of_unstarted(layers: Mapping[str, MEmeL]) -> None:
+    """Warn of layers that have not come to inhibit at the end of their training."""
+    waiting = [
+        f"{name} ({int(layer.num_batches_tracked)} batches seen, late_start {layer.late_start})"
+        for name, layer in layers.items()
+        if layer.num_batches_tracked <= layer.late_start
+    ]
+    if waiting:
+        warnings.warn(
+            f"MEmeL has never started to inhibit at {', '.join(waiting)}: train longer, or lower "
+            "memel.late_start",
+            RuntimeWarning,
+            stacklevel=2,
+        )
