@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nowcast.core.monitor import BIN_EDGES, Reading
+from nowcast.core.monitor import LOG10_PHI_EDGES, Reading
 from nowcast.core.runs import Run
 from nowcast.core.sums import Scores
 
@@ -113,15 +113,19 @@ class RunLog:
         for site, reading in readings.items():
             for name, value in reading.numbers.items():
                 self._events.add_scalar(f"memel/{site}/{name}", value, step)
-            counts, middles = reading.histogram, (BIN_EDGES[1:] + BIN_EDGES[:-1]) / 2
+            counts = np.array(reading.log10_phi)
+            if not counts.sum():
+                continue
+            edges = np.array(LOG10_PHI_EDGES)
+            middles = (edges[1:] + edges[:-1]) / 2
             self._events.add_histogram_raw(
                 f"memel/{site}/log10_phi",
-                min=float(BIN_EDGES[0]),
-                max=float(BIN_EDGES[-1]),
+                min=float(edges[0]),
+                max=float(edges[-1]),
                 num=int(counts.sum()),
                 sum=float(counts @ middles),
                 sum_squares=float(counts @ middles**2),
-                bucket_limits=BIN_EDGES[1:].tolist(),
+                bucket_limits=edges[1:].tolist(),
                 bucket_counts=counts.tolist(),
                 global_step=step,
             )

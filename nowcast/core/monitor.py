@@ -5,7 +5,6 @@ scale; only reading waits for the device, and only reading and saving wait for o
 """
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -138,7 +137,7 @@ class _Site:
         measured = self.nothing if self.measured is None else self.measured
         self.measured = None
         everything = sum_over_ranks(torch.cat((self.picks.double(), measured)))
-        picks, measured = everything.split((len(self.picks), len(measured)))
+        picks, measured = everything.tensor_split((len(self.picks),))
         total = picks.sum()
         shares = picks[picks > 0] / total
         numbers = {"fraction_inhibited": len(shares) / len(picks)}
@@ -154,17 +153,10 @@ class _Site:
         return Reading(numbers, tuple(map(int, histogram)))
 
 
-def warn_of_unstarted(layers: Mapping[str, MEmeL]) -> None:
-    """Warn of layers that have not come to inhibit at the end of their training."""
-    waiting = [
+def unstarted(layers: Mapping[str, MEmeL]) -> list[str]:
+    """Layers that have not come to inhibit, e.g. at the end of their training, and why."""
+    return [
         f"{name} ({int(layer.num_batches_tracked)} batches seen, late_start {layer.late_start})"
         for name, layer in layers.items()
         if layer.num_batches_tracked <= layer.late_start
     ]
-    if waiting:
-        warnings.warn(
-            f"MEmeL has never started to inhibit at {', '.join(waiting)}: train longer, or lower "
-            "memel.late_start",
-            RuntimeWarning,
-            stacklevel=2,
-        )

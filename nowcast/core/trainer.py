@@ -20,7 +20,7 @@ from nowcast.core.distributed import Ranks, any_rank, wait, wrapped
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.evaluate import evaluate, pick_device
 from nowcast.core.log import Bar, RunLog, bars, console
-from nowcast.core.monitor import Monitor
+from nowcast.core.monitor import Monitor, unstarted
 from nowcast.core.plug import plug_in, plugged
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
@@ -136,8 +136,7 @@ def train(
     monitor = Monitor(watched)
     if run.last_state.is_file():
         progress, counted = load_state(run.last_state, model, optimiser)
-        # Every rank counts its own picks; what all had counted is known to the first one.
-        monitor.load(counted if ranks.is_main else {})
+        monitor.load_state_dict(counted)
     elif settings.start_from is not None:
         load_weights(Run(settings.start_from).best_weights, model)
     log = RunLog(run, progress.step, shown=ranks.is_main)
@@ -150,8 +149,12 @@ def train(
     finally:
         log.close()
         monitor.close()
-    if ranks.is_main and monitor.idle():
-        console.print(f"{run.folder}: MEmeL never began at {', '.join(monitor.idle())}")
+    waiting = unstarted(plugged(model)) if ranks.is_main else []
+    if waiting:
+        console.print(
+            f"{run.folder}: MEmeL has never started to inhibit at {', '.join(waiting)}; train "
+            "longer, or lower memel.late_start"
+        )
     if progress.best_step is None:
         raise RunError(
             f"{run.folder}: no validation gave {' + '.join(task.objective)}: the forecasts are not "
@@ -193,7 +196,8 @@ def _loop(
         for step in range(progress.step, limits.steps):
             batch = next(batches).to(device)
             logged = (step + 1) % limits.log_every == 0 or step + 1 == limits.steps
-            monitor.arm(logged)
+            if logged:
+                monitor.arm()
             optim.set_rate(optimiser, optim.rate(step, settings.optim))
             with torch.autocast(device.type, torch.bfloat16, enabled=limits.precision == "bf16"):
                 loss = task.loss(learner, batch)
@@ -210,11 +214,11 @@ def _loop(
             line.advance()
             if progress.step % limits.validate_every == 0 or progress.step == limits.steps:
                 progress = _validate(task, model, run, ranks, device, progress, log, config)
-                counted = monitor.state()
+                counted = monitor.state_dict()
                 if ranks.is_main:
                     save_state(run.last_state, model, optimiser, progress, counted)
             elif _should_stop(stopping, progress.step, ranks, device):
-                counted = monitor.state()
+                counted = monitor.state_dict()
                 if ranks.is_main:
                     save_state(run.last_state, model, optimiser, progress, counted)
                 raise Interrupted(
