@@ -289,6 +289,84 @@ def audit_inhibition(
     )
 
 
+@audit.command("neurons")
+def audit_neurons(
+    run: Annotated[Path, typer.Argument(help="A trained run.")],
+    features: Annotated[str, typer.Option(help="by_rain_rate, by_day or by_motion.")],
+    overrides: Overrides = None,
+    site: Annotated[str | None, typer.Option(help="Pattern; without it the task's own.")] = None,
+    split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Which days.")] = "valid",
+    unit: Annotated[
+        Literal["channel", "position"], typer.Option(help="What a neuron is.")
+    ] = "channel",
+    top: Annotated[int, typer.Option(min=1, help="Neurons to silence.")] = 5,
+    threshold: Annotated[
+        float, typer.Option(help="Standard deviations from which a neuron stands out.")
+    ] = 2.0,
+    out: Annotated[Path | None, typer.Option(help="Folder; without it RUN/audit.")] = None,
+) -> None:
+    """Which neurons stand out for one group of clips, and what breaks when they are silenced?
+
+    Writes neurons.csv and neurons.png (Wang et al. 2024, figures 1 and 2).
+
+    Example: `nowcast audit neurons runs/first --features by_rain_rate`
+    """
+    from nowcast import config as configs
+    from nowcast import registry
+    from nowcast.core import ablation
+    from nowcast.core.distributed import Ranks
+    from nowcast.core.errors import ConfigError
+    from nowcast.core.runs import Run
+    from nowcast.core.trainer import trained_model
+
+    # One clip a batch, so that each has its own loss.
+    changes = _parsed(overrides) | {"train.batch_size": 1}
+    content = configs.overridden(Run(run).config(), changes)
+    settings = configs.validate(
+        registry.settings_class(content["task"]), content, str(run), evaluating=True
+    )
+    task = registry.build(settings)
+    if features not in task.features:
+        raise ConfigError(
+            f"--features: expected one of {', '.join(task.features)}, found {features!r}"
+        )
+    model = trained_model(task, settings, Run(run))
+    sites = ablation.matching_sites(model, [site] if site else task.sites)
+    rows = ablation.audit_neurons(
+        model,
+        sites,
+        lambda: task.evaluation_batches(split, Ranks()),
+        task.loss,
+        lambda sample: task.groups(features, sample)[0],
+        unit,
+        top,
+        threshold,
+    )
+    folder = out or run / "audit"
+    ablation.write_csv(folder / "neurons.csv", rows)
+    ablation.draw(folder / "neurons.png", rows)
+    _print_table(
+        ["neuron", "group", "clips", "d", "loss", "increase when silenced (95 %)"],
+        [
+            [
+                f"{r.site} {r.neuron}",
+                r.group,
+                str(r.samples),
+                f"{r.d:+.2f}{' *' if r.stands_out else ''}",
+                f"{r.loss:.4g}",
+                f"{r.increase:+.3g} ({r.low:+.3g} to {r.high:+.3g})",
+            ]
+            for r in rows
+        ],
+    )
+    if not any(row.stands_out for row in rows):
+        typer.echo(
+            f"no neuron stands out for one group alone (|d| >= {threshold:g}); shown are "
+            "the nearest to it"
+        )
+    typer.echo(f"* stands out for this group alone; {folder / 'neurons.csv'}, neurons.png")
+
+
 def _settings(config: Path, overrides: list[str] | None) -> "RunSettings":
     from nowcast import config as configs
     from nowcast import registry

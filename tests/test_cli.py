@@ -55,6 +55,7 @@ def test_every_command_has_help_with_an_example(run: Run, command: tuple[str, ..
 def test_the_commands_are_those_of_the_guide():
     assert {" ".join(command) for command in commands()} == {
         "audit inhibition",
+        "audit neurons",
         "data sample",
         "data synth",
         "data info",
@@ -226,3 +227,22 @@ def test_a_run_of_another_config_is_not_overwritten(run: Run, synthetic: Path, t
     assert "train.seed 0 there, 5 now" in err
     assert (folder / "best.safetensors").read_bytes() == weights
     assert run(*arguments)[0] == 0  # and the same command finds it finished
+
+
+def test_audit_neurons_writes_its_files_and_names_what_it_knows(
+    run: Run, synthetic: Path, tmp_path: Path
+):
+    folder = tmp_path / "run"
+    assert run("train", SMOKE, f"data.root={synthetic}", "--run", folder, *QUICK)[0] == 0
+    call = ("audit", "neurons", folder, "--split", "train", "--top", 2, "data.stride=4")
+    status, out, err = run(*call, "--features", "by_rain_rate")
+    assert status == 0, err
+    assert "encoder.0.candidate" in out or "forecaster" in out or "encoder.1" in out
+    lines = (folder / "audit" / "neurons.csv").read_text().splitlines()
+    assert lines[0].startswith("site,neuron,group,samples,mean,d,stands_out")
+    assert len(lines) >= 1 + 2 * 2
+    assert (folder / "audit" / "neurons.png").read_bytes().startswith(b"\x89PNG")
+    status, _, err = run(*call, "--features", "by_colour")
+    assert (status, "by_rain_rate, by_day, by_motion" in err) == (2, True)
+    status, _, err = run(*call, "--features", "by_day", "--site", "nowhere")
+    assert (status, "encoder.0.candidate" in err) == (2, True)

@@ -37,6 +37,9 @@ class Task(Protocol):
     objective: tuple[str, ...]
     """The scores whose sum on the validation split says which weights are best; least is best."""
 
+    features: tuple[str, ...]
+    """Ways in which samples can be grouped, for `groups`."""
+
     def model(self) -> nn.Module:
         """A fresh model; its initial weights come from torch's global generator."""
         ...
@@ -75,4 +78,8 @@ class Task(Protocol):
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
         """A few results as RGB images ``height width 3``, by caption."""
+        ...
+
+    def groups(self, feature: str, batch: Any) -> list[str]:
+        """The group of each sample; raises ConfigError for an unknown feature."""
         ...

@@ -25,6 +25,7 @@ from nowcast.precipitation.clips import (
     training_draws,
 )
 from nowcast.precipitation.days import SPLITS
+from nowcast.precipitation.features import FEATURES, groups
 from nowcast.precipitation.forecaster import EncoderForecaster
 from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.render import strip
@@ -49,6 +50,7 @@ class PrecipitationTask:
 
     sites = ("*.candidate",)
     objective = ("b_mse", "b_mae")
+    features = FEATURES
     columns = (
         Column("b_mse", "B-MSE", "less", 0),
         Column("b_mae", "B-MAE", "less", 0),
@@ -181,6 +183,10 @@ class PrecipitationTask:
             f"init {name}": self._strip(batch, prediction, position)
             for position, name in enumerate(batch.names())
         }
+
+    def groups(self, feature: str, batch: RadarBatch) -> list[str]:
+        """Rain rate, day or motion of each clip; see `features`."""
+        return groups(feature, batch, self.archive.calibration.rate_from_pixel)
 
     def _strip(self, batch: RadarBatch, prediction: Tensor, clip: int) -> NDArray[np.uint8]:
         step, first = self.archive.description.step_minutes, batch.in_len

@@ -43,6 +43,7 @@ class ToyModel(nn.Module):
 class ToyTask:
     sites = ("hidden",)
     objective = ("error",)
+    features = ("sign",)
     columns = (Column("error", "Error", "less", 3),)
 
     def __init__(self, settings: RunSettings, reuse: object = None) -> None:
@@ -88,3 +89,8 @@ class ToyTask:
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, Any]:
         return {"a square": np.full((4, 6, 3), (255, 0, 64), dtype=np.uint8)}
+
+    def groups(self, feature: str, batch: ToyBatch) -> list[str]:
+        if feature != "sign":
+            raise ConfigError(f"unknown feature {feature}")
+        return ["positive" if value > 0 else "negative" for value in batch.x[:, 0].tolist()]
