@@ -72,7 +72,11 @@ def test_the_guides_commands_run_in_its_order(
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_its_python_runs(code: str):
+def test_its_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if "transformers" in code:
+        pytest.importorskip("transformers", reason="the optional extra [transformers]")
+        pytest.importorskip("accelerate", reason="the optional extra [transformers]")
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
 
 
