@@ -71,6 +71,7 @@ def test_the_guides_commands_run_in_its_order(
     }
 
 
+@pytest.mark.filterwarnings("ignore:'pin_memory'")  # of a Trainer where there is no GPU
 @pytest.mark.parametrize("code", blocks("python"))
 def test_its_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     if "transformers" in code:
