@@ -74,11 +74,11 @@ def _largest(scale: Tensor, shape: Sequence[int], top_k: int, channels_last: boo
         return scale.argmax(1, keepdim=True)
     # A maximum is vectorised and the search for its place is not, so only one channel is searched.
     if channels_last:
-        grid = scale.view(batch, -1, shape[0])
+        grid = scale.view(batch, neurons // shape[0], shape[0])
         channel = grid.amax(1).argmax(1, keepdim=True)
         among = grid.gather(2, channel[:, None].expand(-1, grid.shape[1], 1)).argmax(1)
         return torch.add(channel, among, alpha=shape[0])
-    grid = scale.view(batch, shape[0], -1)
+    grid = scale.view(batch, shape[0], neurons // shape[0])
     channel = grid.amax(2).argmax(1, keepdim=True)
     among = grid.gather(1, channel[:, :, None].expand(-1, 1, grid.shape[2])).argmax(2)
     return torch.add(among, channel, alpha=grid.shape[2])
@@ -284,13 +284,17 @@ class MEmeL(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """The values, some of them inhibited; see the class."""
-        if not (self.training or self.in_eval) or not values.numel():
+        if not (self.training or self.in_eval):
+            return values
+        empty = not values.numel()
+        if empty and not (self.training and self.sync and is_shared()):
             return values
         samples = self._by_sample(values)
         if samples.shape[1:] != self.neuron_shape:
             self.prepare(values)
         # Channels innermost stay innermost: a copy into another order costs more than all the rest.
-        channels_last = is_channels_last(samples)
+        # A rank without samples takes part in the others' sums, in the order that they have too.
+        channels_last = is_channels_last(self.running_mean[None] if empty else samples)
         if not channels_last:
             samples = samples.contiguous()
         edit = replay(self) if self.training else None

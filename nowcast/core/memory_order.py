@@ -20,7 +20,7 @@ def as_matrix(samples: Tensor, channels_last: bool) -> Tensor:
     """``batch *neurons`` as ``batch neurons``; a view where the order is as said, else a copy."""
     if channels_last:
         samples = samples.permute(0, *range(2, samples.dim()), 1)
-    return samples.reshape(len(samples), -1)
+    return samples.flatten(1)
 
 
 def as_vector(neurons: Tensor, channels_last: bool) -> Tensor:

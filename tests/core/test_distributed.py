@@ -38,13 +38,24 @@ with joined() as ranks:
     share = values if ranks.size == 1 else share
     layer(share)
     chosen = layer(share) != share
+    # Channels innermost, until both phases are long past; now and then a rank has no samples.
+    spatial = MEmeL((2, 3, 2), late_start=2, forget_steps=3)
+    for step in range(12):
+        batch = (torch.arange(60.0).view(5, 2, 3, 2) * (step + 1)).sin() ** 3
+        kept = 5 if step % 3 else 2
+        mine = batch if ranks.size == 1 else batch[:kept] if ranks.rank == 0 else batch[kept:]
+        edited = spatial(mine.to(memory_format=torch.channels_last))
+    mean, var = spatial.running_mean, spatial.running_var
+    apart = float((sum_over_ranks(mean.clone()) / ranks.size - mean).abs().max())
     task = ToyTask(settings)
     train(task, settings, run, ranks)
     model = trained_model(task, settings, run)
     scores = evaluate(task, model, "valid", ranks, torch.device("cpu"))
     if ranks.is_main:
         out = {"mean": layer.running_mean.tolist(), "var": layer.running_var.tolist(),
-               "chosen": chosen[:7].tolist(), "error": scores.values["error"]}
+               "chosen": chosen[:7].tolist(), "error": scores.values["error"],
+               "spatial": [mean.tolist(), var.tolist()], "apart": apart,
+               "samples": int(spatial.num_samples_tracked), "last": edited.tolist()}
         (run.folder / "seen.json").write_text(json.dumps(out))
 """
 
@@ -87,6 +98,14 @@ def test_memel_takes_the_statistics_of_the_union(outcomes):
     torch.testing.assert_close(torch.tensor(two["var"]), torch.tensor(one["var"]))
     assert two["chosen"] == one["chosen"]
     assert any(any(row) for row in one["chosen"])
+
+
+def test_a_rank_without_samples_takes_part_and_keeps_the_order_in_memory(outcomes):
+    one, two = outcomes[1][1], outcomes[2][1]
+    torch.testing.assert_close(torch.tensor(two["spatial"]), torch.tensor(one["spatial"]))
+    assert two["apart"] < 1e-6
+    assert two["samples"] == one["samples"] == 60
+    torch.testing.assert_close(torch.tensor(two["last"]), torch.tensor(one["last"]))
 
 
 def test_training_and_scores_are_those_of_one_process(outcomes):
