@@ -116,12 +116,13 @@ def train(
 
     On several GPUs or machines: `torchrun --nproc-per-node 4 -m -- nowcast train ...`
     """
+    from nowcast import config as configs
     from nowcast import registry
     from nowcast.core.distributed import joined
     from nowcast.core.runs import Run
     from nowcast.core.trainer import train as train_run
 
-    settings = _settings(config, overrides)
+    settings = _settings(configs.read(config), config, _parsed(overrides))
     with joined() as ranks:
         train_run(registry.build(settings), settings, Run(run), ranks)
         if ranks.is_main:
@@ -146,7 +147,6 @@ def evaluate(
 
     Example: `nowcast evaluate persistence --data data/dwd --split test data.out_len=12`
     """
-    from nowcast import config as configs
     from nowcast import registry
     from nowcast.core.distributed import joined
     from nowcast.core.evaluate import evaluate as score
@@ -157,10 +157,8 @@ def evaluate(
 
     run = Run(Path(forecaster))
     base = run.config() if run.folder.is_dir() else {"task": "precipitation"}
-    content = configs.overridden(base, _parsed(overrides) | {"data.root": str(root)})
-    settings = configs.validate(
-        registry.settings_class(content["task"]), content, forecaster, evaluating=True
-    )
+    changes = _parsed(overrides) | {"data.root": str(root)}
+    settings = _settings(base, forecaster, changes, evaluating=True)
     with joined() as ranks:
         task = registry.build(settings)
         device = pick_device(settings.train.device, ranks)
@@ -263,19 +261,21 @@ def audit_inhibition(
 
     from nowcast import config as configs
     from nowcast import registry
+    from nowcast.core.audit import TooFewBatches, audited_model, single_update
     from nowcast.core.audit import audit_inhibition as measure
     from nowcast.core.distributed import Ranks
+    from nowcast.core.errors import ConfigError
     from nowcast.core.runs import Run, write_json
-    from nowcast.core.trainer import audited_model, single_update
 
     content = Run(source).config() if source.is_dir() else configs.read(source)
-    content = configs.overridden(content, _parsed(overrides))
-    content.pop("compare", None)
-    settings = configs.validate(registry.settings_class(content.get("task")), content, str(source))
+    settings = _settings(content, source, _parsed(overrides))
     task = registry.build(settings)
     model = audited_model(task, settings, Run(source) if source.is_dir() else None)
     batches = islice(task.training_batches(0, Ranks()), steps)
-    rows = measure(model, batches, task.loss, single_update(settings.optim), neurons)
+    try:
+        rows = measure(model, batches, task.loss, single_update(settings.optim), neurons)
+    except TooFewBatches as error:
+        raise ConfigError(f"--neurons, --steps: {error}") from error
     if json_file is not None:
         write_json(json_file, [asdict(row) for row in rows])
     _print_table(
@@ -311,7 +311,6 @@ def audit_neurons(
 
     Example: `nowcast audit neurons runs/first --features by_rain_rate`
     """
-    from nowcast import config as configs
     from nowcast import registry
     from nowcast.core import ablation
     from nowcast.core.distributed import Ranks
@@ -321,10 +320,7 @@ def audit_neurons(
 
     # One clip a batch, so that each has its own loss.
     changes = _parsed(overrides) | {"train.batch_size": 1}
-    content = configs.overridden(Run(run).config(), changes)
-    settings = configs.validate(
-        registry.settings_class(content["task"]), content, str(run), evaluating=True
-    )
+    settings = _settings(Run(run).config(), run, changes, evaluating=True)
     task = registry.build(settings)
     if features not in task.features:
         raise ConfigError(
@@ -367,13 +363,17 @@ def audit_neurons(
     typer.echo(f"* stands out for this group alone; {folder / 'neurons.csv'}, neurons.png")
 
 
-def _settings(config: Path, overrides: list[str] | None) -> "RunSettings":
+def _settings(
+    content: dict[str, Any], source: object, changes: dict[str, Any], evaluating: bool = False
+) -> "RunSettings":
     from nowcast import config as configs
     from nowcast import registry
 
-    content = configs.overridden(configs.read(config), _parsed(overrides))
+    content = configs.overridden(content, changes)
     content.pop("compare", None)  # a comparison's config trains its base as a single run
-    return configs.validate(registry.settings_class(content.get("task")), content, str(config))
+    return configs.validate(
+        registry.settings_class(content.get("task")), content, str(source), evaluating
+    )
 
 
 def _parsed(overrides: list[str] | None) -> dict[str, Any]:

@@ -246,3 +246,9 @@ def test_audit_neurons_writes_its_files_and_names_what_it_knows(
     assert (status, "by_rain_rate, by_day, by_motion" in err) == (2, True)
     status, _, err = run(*call, "--features", "by_day", "--site", "nowhere")
     assert (status, "encoder.0.candidate" in err) == (2, True)
+
+
+def test_audit_inhibition_of_too_few_values_is_a_message(run: Run, synthetic: Path, tmp_path: Path):
+    status, _, err = run("audit", "inhibition", SMOKE, f"data.root={synthetic}", "--neurons", 1)
+    assert status == 2
+    assert "expected at least 2 batches" in err and "Traceback" not in err

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor, nn
 
 from nowcast.core.checkpoint import write_whole
 from nowcast.core.errors import ConfigError
+from nowcast.core.interval import t_interval
 from nowcast.core.memel import MEmeL
 
 Unit = Literal["channel", "position"]
@@ -130,7 +130,7 @@ def audit_neurons(
             rise = np.array([float(loss(model, sample)) for sample in samples()]) - plain
         for position, name in enumerate(groups):
             mine = labels == name
-            mean, low, high = _interval(rise[mine])
+            mean, low, high = t_interval(rise[mine])
             out = bool(alone[place]) and abs(float(d[position, place])) >= threshold
             rows.append(
                 Response(
@@ -167,12 +167,6 @@ def _standardised(
         difference, np.sqrt(within), out=np.zeros_like(difference), where=np.sqrt(within) > floor
     )
     return found
-
-
-def _interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    mean, error = float(values.mean()), float(stats.sem(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return mean, mean - half, mean + half
 
 
 @contextmanager

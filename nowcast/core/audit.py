@@ -8,16 +8,27 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor, nn
 
-from nowcast.core.memel import inhibit, monosemantic_scale, most_monosemantic
-from nowcast.core.plug import plugged, unplug
+from nowcast.core import optim
+from nowcast.core.checkpoint import load_weights
+from nowcast.core.distributed import Ranks
+from nowcast.core.interval import t_interval
+from nowcast.core.memel import MEmeL, inhibit, monosemantic_scale, most_monosemantic
+from nowcast.core.plug import plugged, through, unplug
+from nowcast.core.runs import Run
+from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
+from nowcast.core.task import Task
+from nowcast.core.trainer import build_model
+
+STATISTICS_BATCHES = 5  # seen by the layers of an audited model before it
+STATISTICS_STEP = 10**6  # the draw they begin at: not those that are audited
 
 # delta of each way to deactivate; None leaves the values as they are.
 METHODS: Mapping[str, float | None] = {
@@ -26,6 +37,10 @@ METHODS: Mapping[str, float | None] = {
     "Naive (b)": -1.0,
     "Reversed Deactivation": 1.0,
 }
+
+
+class TooFewBatches(ValueError):
+    """The picked values came from fewer batches than an interval needs."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,37 @@ class Inhibition:
     against_original: Mean
 
 
+def audited_model(task: Task, settings: RunSettings, run: Run | None) -> nn.Module:
+    """A model with MEmeL layers that have seen enough to be audited, and have inhibited nothing.
+
+    Args:
+        task: built from the settings.
+        settings: their `memel` section says where the layers sit; without one the task does.
+        run: whose best weights are taken; None takes fresh ones.
+    """
+    torch.manual_seed(settings.train.seed)
+    memel = settings.memel or MEmeLSettings()
+    model = build_model(task, memel.model_copy(update={"late_start": 10**9}))
+    if run is not None:
+        load_weights(run.best_weights, model)
+    with torch.no_grad():
+        for batch in islice(task.training_batches(STATISTICS_STEP, Ranks()), STATISTICS_BATCHES):
+            task.loss(model.train(), batch)
+    return model
+
+
+def single_update(settings: OptimSettings) -> Callable[[nn.Module], None]:
+    """One step of a fresh optimiser on the gradients in a model."""
+
+    def update(model: nn.Module) -> None:
+        optimiser = optim.optimiser(model, settings)
+        optim.set_rate(optimiser, settings.lr)
+        optim.clip(model, settings)
+        optimiser.step()
+
+    return update
+
+
 @dataclass
 class _Calls:
     """The calls of all sites in one forward pass, in their order."""
@@ -91,7 +137,8 @@ def audit_inhibition(
         neurons: how many values to pick.
 
     Raises:
-        ValueError: the model has no MEmeL layer; fewer than two batches, which give no interval.
+        ValueError: the model has no MEmeL layer.
+        TooFewBatches: one, which gives no interval.
     """
     layers = plugged(model)
     if not layers:
@@ -115,7 +162,7 @@ def audit_inhibition(
         if picked >= neurons:
             break
     if len(ratios["Original"]) < 2:
-        raise ValueError(
+        raise TooFewBatches(
             f"expected at least 2 batches to take an interval over, found "
             f"{len(ratios['Original'])}; allow more steps or neurons"
         )
@@ -126,9 +173,9 @@ def audit_inhibition(
             method,
             picked,
             len(pairs),
-            _mean(pairs[:, 0]),
-            _mean(pairs[:, 1]),
-            _mean(pairs[:, 0] - plain),
+            Mean(*t_interval(pairs[:, 0])),
+            Mean(*t_interval(pairs[:, 1])),
+            Mean(*t_interval(pairs[:, 0] - plain)),
         )
         for method, pairs in found.items()
     ]
@@ -143,45 +190,34 @@ def _ratios(first: _Calls, second: _Calls) -> tuple[float, float]:
     return float(decrease.mean()), float(update.mean())
 
 
-def _mean(values: NDArray[np.float64]) -> Mean:
-    mean, error = float(values.mean()), float(stats.sem(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error if error else 0.0
-    return Mean(mean, mean - half, mean + half)
-
-
 @contextmanager
 def _hooked(
-    model: nn.Module, layers: Mapping[str, Any], delta: float | None, given: list[Tensor] | None
+    model: nn.Module, layers: Mapping[str, MEmeL], delta: float | None, given: list[Tensor] | None
 ) -> Any:
     """Pick and inhibit at every site while the block runs, or inhibit what is given."""
     calls = _Calls()
 
-    def hook(layer: Any) -> Callable[..., Any]:
-        def look(_: nn.Module, __: Any, output: Any) -> Any:
-            values = output if isinstance(output, Tensor) else output[0]
-            samples = layer._by_sample(values)
-            flat = samples.flatten(1)
-            mean = layer.running_mean.contiguous().flatten()
-            variance = layer.running_var.contiguous().flatten()
-            with torch.no_grad():
-                scale = monosemantic_scale(flat.detach(), mean, variance, layer.eps)
-                shaped = scale.view(samples.shape)
-                chosen = (
-                    most_monosemantic(shaped, layer.top_k)
-                    if given is None
-                    else given[len(calls.chosen)]
-                )
-                calls.chosen.append(chosen)
-                calls.values.append(flat.detach().gather(1, chosen).flatten())
-                calls.scales.append(scale.gather(1, chosen).flatten())
-            if delta is None:
-                return None
-            result = layer._unsampled(
-                inhibit(flat, mean, chosen, delta).view(samples.shape), values
+    def look(layer: MEmeL, values: Tensor) -> Tensor:
+        samples = layer._by_sample(values)
+        flat = samples.flatten(1)
+        mean = layer.running_mean.contiguous().flatten()
+        variance = layer.running_var.contiguous().flatten()
+        with torch.no_grad():
+            scale = monosemantic_scale(flat.detach(), mean, variance, layer.eps)
+            chosen = (
+                most_monosemantic(scale.view(samples.shape), layer.top_k)
+                if given is None
+                else given[len(calls.chosen)]
             )
-            return result if isinstance(output, Tensor) else type(output)([result, *output[1:]])
+            calls.chosen.append(chosen)
+            calls.values.append(flat.detach().gather(1, chosen).flatten())
+            calls.scales.append(scale.gather(1, chosen).flatten())
+        if delta is None:
+            return values
+        return layer._unsampled(inhibit(flat, mean, chosen, delta).view(samples.shape), values)
 
-        return look
+    def hook(layer: MEmeL) -> Callable[..., Any]:
+        return lambda _, __, output: through(partial(look, layer), output, layer.site)
 
     hooks = [model.get_submodule(s).register_forward_hook(hook(m)) for s, m in layers.items()]
     try:

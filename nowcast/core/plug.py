@@ -171,14 +171,23 @@ def _is_hooked(layer: MEmeL) -> bool:
 
 def _through_layer(module: nn.Module, _: Any, output: Any) -> Any:
     layer = module.get_submodule(CHILD)
+    return through(layer, output, str(getattr(layer, "site", CHILD)))
+
+
+def through(change: Callable[[Tensor], Tensor], output: Any, site: str) -> Any:
+    """A module's output with its tensor, or the first one of a tuple or list, changed.
+
+    Raises:
+        TypeError: there is none; `site` is named.
+    """
     if isinstance(output, Tensor):
-        return layer(output)
+        return change(output)
     if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
-        parts = [layer(output[0]), *output[1:]]
+        parts = [change(output[0]), *output[1:]]
         return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
     raise TypeError(
-        f"MEmeL at {getattr(layer, 'site', CHILD)}: expected a tensor, or a tuple or list that "
-        f"begins with one, found {type(output).__name__}; name a module within it"
+        f"MEmeL at {site}: expected a tensor, or a tuple or list that begins with one, found "
+        f"{type(output).__name__}; name a module within it"
     )
 
 

@@ -56,3 +56,40 @@ def merge(
     running_var.lerp_(merged.nan_to_num_(0.0, 0.0, 0.0), sound)
     running_mean.add_(shift.nan_to_num_(0.0, 0.0, 0.0).mul_(sound * (count / total)))
     return sound
+
+
+def batch_sums(
+    values: Float[Tensor, "batch neurons"],
+    running_mean: Float[Tensor, " neurons"],
+    sync: bool,
+) -> tuple[Tensor, int, Tensor, Tensor]:
+    """Squared deviations from the running mean; the batch's size, sums of deviations and squares.
+
+    In fewer operations than `batch_moments`, but it waits for the device where there are ranks.
+    With `sync`, size and sums are of all ranks' batches.
+    """
+    deviations = values - running_mean
+    total = deviations.sum(0)
+    squared = deviations.square_()
+    squares, count = squared.sum(0), len(values)
+    if sync and is_shared():
+        sums = sum_over_ranks(torch.cat((total, squares, total.new_full((1,), count))))
+        total, squares, sizes = sums.tensor_split((len(total), 2 * len(total)))
+        count = int(sizes)
+    return squared, count, total, squares
+
+
+def merge_sums(
+    running_mean: Float[Tensor, " neurons"],
+    running_var: Float[Tensor, " neurons"],
+    past: int,
+    count: int,
+    total: Float[Tensor, " neurons"],
+    squares: Float[Tensor, " neurons"],
+) -> None:
+    """`merge` for what `batch_sums` gives of a finite batch; exact where the past weighs more."""
+    everything = past + count
+    freedom = max(everything - 1, 1)
+    running_var.mul_((past - 1) / freedom).add_(squares, alpha=1 / freedom)
+    running_var.addcmul_(total, total, value=-1 / (everything * freedom))
+    running_mean.add_(total, alpha=1 / everything)

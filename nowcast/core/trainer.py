@@ -3,10 +3,9 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from math import inf
 from types import FrameType
 from typing import Any
@@ -23,11 +22,10 @@ from nowcast.core.log import Bar, RunLog, bars, console
 from nowcast.core.monitor import Monitor, unstarted
 from nowcast.core.plug import plug_in, plugged
 from nowcast.core.runs import Run
-from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
+from nowcast.core.settings import MEmeLSettings, RunSettings
 from nowcast.core.task import Batch, Task
 
 STEPS_BETWEEN_AGREEMENTS = 10
-STATISTICS_BATCHES = 5  # seen by the layers of an audited model before it
 
 
 class Interrupted(NowcastError):
@@ -56,37 +54,6 @@ def trained_model(task: Task, settings: RunSettings, run: Run) -> nn.Module:
     model = build_model(task, settings.memel if inhibits else None)
     load_weights(run.best_weights, model)
     return model
-
-
-def audited_model(task: Task, settings: RunSettings, run: Run | None) -> nn.Module:
-    """A model with MEmeL layers that have seen enough to be audited, and have inhibited nothing.
-
-    Args:
-        task: built from the settings.
-        settings: their `memel` section says where the layers sit; without one the task does.
-        run: whose best weights are taken; None takes fresh ones.
-    """
-    torch.manual_seed(settings.train.seed)
-    memel = settings.memel or MEmeLSettings()
-    model = build_model(task, memel.model_copy(update={"late_start": 10**9}))
-    if run is not None:
-        load_weights(run.best_weights, model)
-    with torch.no_grad():
-        for batch in islice(task.training_batches(10**6, Ranks()), STATISTICS_BATCHES):
-            task.loss(model.train(), batch)
-    return model
-
-
-def single_update(settings: OptimSettings) -> Callable[[nn.Module], None]:
-    """One step of a fresh optimiser on the gradients in a model."""
-
-    def update(model: nn.Module) -> None:
-        optimiser = optim.optimiser(model, settings)
-        optim.set_rate(optimiser, settings.lr)
-        optim.clip(model, settings)
-        optimiser.step()
-
-    return update
 
 
 def train(

@@ -1,0 +1,12 @@
+"""A mean and how far it can be trusted."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+
+def t_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean of independent values and its 95 % interval (Student's t): mean, low, high."""
+    mean = float(values.mean())
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(stats.sem(values))
+    return mean, mean - half, mean + half
