@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 SCRIPT = """
 import json, sys
@@ -18,6 +19,7 @@ from toy import ToyTask
 from nowcast import MEmeL
 from nowcast.core.distributed import joined, sum_over_ranks
 from nowcast.core.evaluate import evaluate
+from nowcast.core.monitor import Monitor
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.trainer import train, trained_model
@@ -47,15 +49,19 @@ with joined() as ranks:
         edited = spatial(mine.to(memory_format=torch.channels_last))
     mean, var = spatial.running_mean, spatial.running_var
     apart = float((sum_over_ranks(mean.clone()) / ranks.size - mean).abs().max())
+    monitor = Monitor({"it": layer})
+    monitor.load_state_dict({"it": torch.tensor([5, 0, 7])})
     task = ToyTask(settings)
     train(task, settings, run, ranks)
     model = trained_model(task, settings, run)
     scores = evaluate(task, model, "valid", ranks, torch.device("cpu"))
+    loaded = monitor.state_dict()["it"].tolist()
     if ranks.is_main:
         out = {"mean": layer.running_mean.tolist(), "var": layer.running_var.tolist(),
                "chosen": chosen[:7].tolist(), "error": scores.values["error"],
                "spatial": [mean.tolist(), var.tolist()], "apart": apart,
-               "samples": int(spatial.num_samples_tracked), "last": edited.tolist()}
+               "samples": int(spatial.num_samples_tracked), "last": edited.tolist(),
+               "loaded": loaded}
         (run.folder / "seen.json").write_text(json.dumps(out))
 """
 
@@ -115,3 +121,18 @@ def test_training_and_scores_are_those_of_one_process(outcomes):
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5)
     assert outcomes[2][1]["error"] == pytest.approx(outcomes[1][1]["error"], rel=1e-4)
+
+
+def test_the_monitor_counts_and_measures_what_all_ranks_saw(outcomes):
+    picks, readings = [], []
+    for run, _ in outcomes.values():
+        picks.append(torch.load(run / "last.pt", weights_only=True)["monitor"]["hidden"])
+        events = EventAccumulator(str(run))
+        events.Reload()
+        names = [name for name in events.Tags()["scalars"] if name.startswith("memel/")]
+        readings.append({name: events.Scalars(name)[-1].value for name in names})
+    assert torch.equal(picks[0], picks[1])
+    assert picks[0].sum() == (50 - 3) * 8
+    assert readings[1] == pytest.approx(readings[0], rel=1e-3)
+    assert len(readings[0]) == 5
+    assert outcomes[1][1]["loaded"] == outcomes[2][1]["loaded"] == [5, 0, 7]

@@ -1,16 +1,17 @@
 """The monitor: its numbers against numpy, when it counts, and that it changes nothing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toy import ToyTask
+from toy import ToyBatch, ToyTask
 
 from nowcast import MEmeL
 from nowcast.core.distributed import Ranks
-from nowcast.core.monitor import LOG10_PHI_EDGES, Monitor, unstarted
+from nowcast.core.monitor import CALLS_AT_ONCE, LOG10_PHI_EDGES, Monitor, unstarted
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, RunSettings, TrainSettings
 from nowcast.core.trainer import train
@@ -77,6 +78,115 @@ def test_unarmed_it_only_counts_and_closed_it_is_gone():
     assert twin.state_dict()["here"].sum() == 12
 
 
+def test_a_state_takes_the_place_of_what_was_counted():
+    layer = MEmeL((2,), late_start=1)
+    monitor = Monitor({"here": layer})
+    for _ in range(4):
+        layer(torch.randn(4, 2))
+    monitor.close()
+    twin = Monitor({"here": layer})
+    layer(torch.randn(4, 2))
+    twin.load_state_dict(monitor.state_dict())
+    assert torch.equal(twin.state_dict()["here"], monitor.state_dict()["here"])
+    layer(torch.randn(4, 2))
+    assert twin.state_dict()["here"].sum() == 16
+    assert monitor.state_dict()["here"].sum() == 12
+
+
+def test_what_was_read_is_not_read_again():
+    layer = MEmeL((2,), late_start=1)
+    monitor = Monitor({"here": layer})
+    monitor.arm()
+    for _ in range(3):
+        layer(torch.randn(4, 2))
+    assert sum(monitor.read()["here"].log10_phi) == 8
+    layer(torch.randn(4, 2))
+    assert monitor.read()["here"].log10_phi == ()
+    monitor.arm()
+    layer(torch.randn(4, 2))
+    assert sum(monitor.read()["here"].log10_phi) == 8
+
+
+def test_calls_after_closing_do_not_reach_back():
+    layer = MEmeL((2,), late_start=3)
+    monitor = Monitor({"here": layer})
+    layer(torch.randn(4, 2))
+    monitor.close()
+    for _ in range(5):  # the layer starts when nobody watches
+        layer(torch.randn(4, 2))
+    assert monitor.state_dict()["here"].sum() == 0
+
+
+@pytest.mark.parametrize("convention", ["paper", "released"])
+def test_every_inhibited_value_is_counted_whatever_the_batches(convention: str):
+    torch.manual_seed(0)
+    layer = MEmeL((3, 2, 2), top_k=2, late_start=CALLS_AT_ONCE - 4, convention=convention)
+    monitor = Monitor({"here": layer})
+    expected = torch.zeros(12, dtype=torch.int64)
+    for call in range(2 * CALLS_AT_ONCE):
+        values = torch.randn(4 if call % 50 else 3, 3, 2, 2)
+        values = values.to(memory_format=torch.channels_last)
+        changed = layer(values) != values
+        expected += changed.permute(0, 2, 3, 1).flatten(1).sum(0)
+        if call in (5, CALLS_AT_ONCE):  # a state that is asked for in between changes nothing
+            assert torch.equal(monitor.state_dict()["here"], expected)
+    assert torch.equal(monitor.state_dict()["here"], expected)
+    assert expected.sum() == 2 * (4 * (CALLS_AT_ONCE + 4) - 1)
+
+
+def test_the_order_in_memory_and_autocast_change_no_number():
+    torch.manual_seed(0)
+    values = torch.randn(8, 6, 3, 4, 4) ** 3
+    readings = []
+    for channels_last, half in ((False, False), (True, False), (True, True)):
+        layer = MEmeL((3, 4, 4), late_start=1)
+        monitor = Monitor({"here": layer})
+        monitor.arm()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            for batch in values:
+                layer(batch.to(memory_format=torch.channels_last) if channels_last else batch)
+        readings.append(monitor.read()["here"])
+    for other in readings[1:]:
+        assert other.numbers == pytest.approx(readings[0].numbers, rel=1e-5)
+        assert other.log10_phi == readings[0].log10_phi
+
+
+def test_normal_activations_have_the_tail_of_a_normal_distribution():
+    torch.manual_seed(0)
+    layer = MEmeL((500,), forget_steps=1000)
+    monitor = Monitor({"here": layer})
+    for call in range(60):
+        if call == 50:
+            monitor.arm()
+        layer(5 + 2 * torch.randn(100, 500))
+    numbers = monitor.read()["here"].numbers
+    assert numbers["tail"] == pytest.approx(3, rel=0.01)
+    assert numbers["mean_phi"] == pytest.approx(1 / 1.01, rel=0.01)  # eps
+
+
+def test_phi_that_is_no_number_is_left_out():
+    layer = MEmeL((3,), late_start=1)
+    monitor = Monitor({"here": layer})
+    for _ in range(4):
+        layer(torch.randn(5, 3))
+    monitor.arm()
+    layer(torch.tensor([[1.0, float("nan"), 2.0]]))
+    reading = monitor.read()["here"]
+    assert reading.numbers.keys() == {"fraction_inhibited", "pick_entropy"}
+    assert reading.log10_phi == ()
+
+
+def test_a_layer_without_shape_or_watched_already_is_refused():
+    with pytest.raises(ValueError, match="at here has not known its neurons' shape"):
+        Monitor({"here": MEmeL(None)})
+    layer = MEmeL((2,))
+    first = Monitor({"here": layer})
+    with pytest.raises(ValueError, match="at here has an observer"):
+        Monitor({"here": layer})
+    first.close()
+    Monitor({"here": layer})
+
+
 def settings(monitor: bool, steps: int = 8) -> RunSettings:
     return RunSettings(
         task="toy",
@@ -111,3 +221,60 @@ def test_a_site_that_never_began_is_told(tmp_path: Path, capsys: pytest.CaptureF
     chosen = settings(True, steps=2)
     train(ToyTask(chosen), chosen, Run(tmp_path / "run"), Ranks(), shown=False)
     assert "hidden (2 batches seen" in " ".join(capsys.readouterr().err.split())
+
+
+def test_on_only_logged_steps_measure_and_off_there_is_no_observer(tmp_path: Path):
+    class Looks(ToyTask):
+        def loss(self, model, batch):
+            self.observers.append(model.hidden.observer)
+            watching = self.observers[-1] is not None
+            self.armed.append(watching and self.observers[-1].__self__.measured is not None)
+            return super().loss(model, batch)
+
+    for monitor in (True, False):
+        chosen = settings(monitor, steps=5)
+        task = Looks(chosen)
+        task.observers, task.armed = [], []
+        train(task, chosen, Run(tmp_path / str(monitor)), Ranks(), shown=False)
+        assert [observer is not None for observer in task.observers] == [monitor] * 5
+        # Every second step is logged, and the last.
+        assert task.armed == ([False, True, False, True, True] if monitor else [False] * 5)
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    names = [name for name in events.Tags()["scalars"] if name.startswith("memel/")]
+    return {name: [(e.step, e.value) for e in events.Scalars(name)] for name in names}
+
+
+def test_a_resumed_run_reports_what_an_uninterrupted_one_does(tmp_path: Path):
+    class Dies(ToyTask):
+        def training_batches(self, start: int, ranks: Ranks) -> Iterator[ToyBatch]:
+            for number, batch in enumerate(super().training_batches(start, ranks), start=start):
+                if number == 7:  # after a reading at 6 that the resumed run does again
+                    raise KeyError("as if killed")
+                yield batch
+
+    chosen = settings(True, steps=12)
+    train(ToyTask(chosen), chosen, Run(tmp_path / "whole"), Ranks(), shown=False)
+    died = Run(tmp_path / "died")
+    with pytest.raises(KeyError):
+        train(Dies(chosen), chosen, died, Ranks(), shown=False)
+    train(ToyTask(chosen), chosen, died, Ranks(), shown=False)
+    whole = scalars(tmp_path / "whole")
+    assert [step for step, _ in whole["memel/hidden/fraction_inhibited"]] == [2, 4, 6, 8, 10, 12]
+    assert scalars(died.folder) == whole
+
+
+def test_a_state_from_before_there_was_a_monitor_still_loads(tmp_path: Path):
+    run = Run(tmp_path / "run")
+    chosen = settings(True)
+    train(ToyTask(chosen), chosen, run, Ranks(), shown=False)
+    run.result_file.unlink()
+    state = torch.load(run.last_state, weights_only=True)
+    del state["monitor"]
+    state["progress"]["step"] = 4
+    torch.save(state, run.last_state)
+    train(ToyTask(chosen), chosen, run, Ranks(), shown=False)
+    assert torch.load(run.last_state, weights_only=True)["monitor"]["hidden"].sum() == 4 * 8
