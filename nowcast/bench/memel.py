@@ -1,6 +1,6 @@
 """The cost of MEmeL: a training step of the paper's ConvGRU with its six layers and without."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from nowcast.bench.paired import Pairs, alternate
+from nowcast.core.memel import MEmeL
 from nowcast.core.plug import plug_in, unplug
 from nowcast.precipitation.forecaster import PAPER_STAGES, EncoderForecaster
 
@@ -58,9 +59,10 @@ def measure(batch: int, threads: int, bf16: bool, pairs: int, size: int = 120) -
     return Cost(batch, threads, "bf16" if bf16 else "fp32", alternate(step, with_memel, pairs))
 
 
-def _settle(layers: Any, step: Any) -> None:
+def _settle(layers: Iterable[MEmeL], step: Callable[[], None]) -> None:
     """Train until every layer inhibits and has no phase before it."""
-    step(), step()
+    step()
+    step()
     assert all(layer.num_batches_tracked >= layer.late_start for layer in layers)
 
 

@@ -263,7 +263,7 @@ def test_reset_forgets_everything():
     layer.reset_running_stats()
     for _ in range(2):
         values = torch.randn(4, 3)
-        assert layer(values) is not values
+        assert torch.equal(layer(values), values)  # waits for late_start again
         fresh(values)
     torch.testing.assert_close(layer.running_mean, fresh.running_mean)
     torch.testing.assert_close(layer.running_var, fresh.running_var)
@@ -338,7 +338,7 @@ def test_what_is_not_finite_is_neither_hidden_nor_remembered(bad: float, top_k: 
     values = torch.tensor([[bad, 0.0, 0.0], [0.0, 5.0, 0.0]], requires_grad=True)
     output = layer(values)
     output.backward(torch.ones(2, 3))
-    assert torch.equal(output[0, :1], values[0, :1]) or output[0, 0].isnan()
+    torch.testing.assert_close(output[0, 0], values[0, 0], rtol=0, atol=0, equal_nan=True)
     assert values.grad[0, 0] == 1.0
     assert output[1, 1] == before["running_mean"][1]  # the sound sample is inhibited all the same
     assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
