@@ -1,5 +1,6 @@
 """The one owner of torch.distributed: one process and many are one code path under torchrun."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,11 +40,17 @@ def joined() -> Iterator[Ranks]:
     if "RANK" not in os.environ or dist.is_initialized():
         yield current()
         return
+    # Its functions take the group of the time of import for a default, and so would keep it.
+    import torch.distributed.nn
+
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield current()
     finally:
         dist.destroy_process_group()
+        # A DDP wrapper is garbage in a cycle, and it keeps the group too. Gloo's threads must end
+        # before the interpreter does: one that still frees a tensor then aborts the process.
+        gc.collect()
 
 
 def current() -> Ranks:
