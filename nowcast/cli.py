@@ -301,11 +301,15 @@ def audit_neurons(
     ] = "channel",
     top: Annotated[int, typer.Option(min=1, help="Neurons to silence.")] = 5,
     threshold: Annotated[
-        float, typer.Option(help="Standard deviations from which a neuron stands out.")
+        float, typer.Option(help="|d| from which a neuron stands out for a group.")
     ] = 2.0,
     out: Annotated[Path | None, typer.Option(help="Folder; without it RUN/audit.")] = None,
 ) -> None:
     """Which neurons stand out for one group of clips, and what breaks when they are silenced?
+
+    d is how far a neuron's response in a group lies from that in the nearest other group, in
+    standard deviations, and 0 for a group between others. It stands out where |d| reaches the
+    threshold in one group alone. Groups of fewer than 3 clips are left out and named.
 
     Writes neurons.csv and neurons.png (Wang et al. 2024, figures 1 and 2).
 
@@ -328,7 +332,7 @@ def audit_neurons(
         )
     model = trained_model(task, settings, Run(run))
     sites = ablation.matching_sites(model, [site] if site else task.sites)
-    rows = ablation.audit_neurons(
+    found = ablation.audit_neurons(
         model,
         sites,
         lambda: task.evaluation_batches(split, Ranks()),
@@ -339,8 +343,8 @@ def audit_neurons(
         threshold,
     )
     folder = out or run / "audit"
-    ablation.write_csv(folder / "neurons.csv", rows)
-    ablation.draw(folder / "neurons.png", rows)
+    ablation.write_csv(folder / "neurons.csv", found.rows)
+    ablation.draw(folder / "neurons.png", found)
     _print_table(
         ["neuron", "group", "clips", "d", "loss", "increase when silenced (95 %)"],
         [
@@ -352,13 +356,21 @@ def audit_neurons(
                 f"{r.loss:.4g}",
                 f"{r.increase:+.3g} ({r.low:+.3g} to {r.high:+.3g})",
             ]
-            for r in rows
+            for r in found.rows
         ],
     )
-    if not any(row.stands_out for row in rows):
+    if found.left_out:
+        typer.echo(found.left_out_text())
+    least = min(row.samples for row in found.rows)
+    if least < ablation.FEW_SAMPLES:
         typer.echo(
-            f"no neuron stands out for one group alone (|d| >= {threshold:g}); shown are "
-            "the nearest to it"
+            f"the smallest group compared has {least} clips: below {ablation.FEW_SAMPLES}, neurons "
+            "may stand out by chance; take a longer split"
+        )
+    if not any(row.stands_out for row in found.rows):
+        typer.echo(
+            f"no neuron stands out for one group alone (|d| >= {threshold:g}); shown are those in "
+            "which one group leads the others most"
         )
     typer.echo(f"* stands out for this group alone; {folder / 'neurons.csv'}, neurons.png")
 

@@ -1,11 +1,12 @@
-"""Archives that several tests read."""
+"""What several tests share: archives, and both ways in which MEmeL works."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nowcast.core import fused
 from nowcast.precipitation.archive import ArchiveWriter, Description
 from nowcast.precipitation.synthetic import write_synthetic
 
@@ -50,6 +51,16 @@ def write_archive(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return write
+
+
+@pytest.fixture(scope="module", params=["in C", "in torch operations"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run a module's tests both ways in which MEmeL works on CPU."""
+    if request.param == "in C" and not fused.available:
+        pytest.skip("nowcast.core._memel is not built: there was no C compiler at installation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "available", request.param == "in C")
+        yield
 
 
 def every(minutes: int, start: str, count: int) -> list[str]:

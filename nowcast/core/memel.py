@@ -15,14 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
+from nowcast.core import fused
 from nowcast.core.distributed import is_shared
 from nowcast.core.memory_order import as_matrix, as_samples, as_vector, is_channels_last
 from nowcast.core.recompute import keep, replay
-from nowcast.core.running import batch_moments, batch_sums, merge, merge_sums
+from nowcast.core.running import batch_moments, merge
 from nowcast.core.scale import (
-    Edit,
     apply_edit,
-    compensated,
     inhibit,
     largest,
     monosemantic_scale,
@@ -120,12 +119,12 @@ class MEmeL(nn.Module):
         """Its name in the model, for messages; `plug_in` sets it."""
         self.socket: tuple[nn.Module, ...] = ()
         """What was in its place; a tuple, so that it is no child."""
-        self.observer: Callable[[Tensor, Tensor], None] | None = None
-        """Called in training with every scale ``(batch, *neuron_shape)`` and the chosen neurons."""
+        self.observer: Callable[[Tensor | None, Tensor], None] | None = None
+        """Called in training with the scale ``(batch, *neuron_shape)`` and the chosen neurons."""
+        self.wants_scale = False
+        """Whether the observer is given the scale; else it is given None."""
         self._unproven = late_start + PATIENCE
-        self._changed: Tensor | None = None
-        self._look_in = 0
-        self._settled = False
+        self._changed: Tensor | bool = False
         self.neuron_shape: tuple[int, ...] | None = None
         empty = torch.zeros(0)
         self.register_buffer("running_mean", empty)
@@ -147,7 +146,6 @@ class MEmeL(nn.Module):
         self.running_var = self.running_var.new_zeros(neuron_shape)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        self._look_in, self._settled = 0, False
         if self.neuron_shape is None and len(state.get(f"{prefix}running_mean", ())):
             self._shape(tuple(state[f"{prefix}running_mean"].shape))
         super()._load_from_state_dict(state, prefix, *rest)
@@ -164,7 +162,6 @@ class MEmeL(nn.Module):
 
     def reset_running_stats(self) -> None:
         """Forget everything seen."""
-        self._look_in, self._settled = 0, False
         for buffer in self.buffers():
             buffer.zero_()
 
@@ -192,69 +189,75 @@ class MEmeL(nn.Module):
         if not channels_last:
             samples = samples.contiguous()
         edit = replay(self) if self.training else None
+        if edit is None and self.training and fused.serves(self, samples):
+            return self._unsampled(self._fused(samples, channels_last), values)
         if edit is None:
             with torch.no_grad():
                 edit = self._seen(samples.detach(), channels_last)
-            if self.training:
-                keep(self, edit)
         return self._unsampled(apply_edit(samples, edit, self.delta, channels_last), values)
 
-    def _seen(self, samples: Tensor, channels_last: bool) -> Edit:
-        """Look at a new batch: what to replace in it; in training it moves the statistics."""
-        self._lay_out(channels_last)
-        self._settle()
+    def _fused(self, samples: Tensor, channels_last: bool) -> Tensor:
+        """A call in training, done at once."""
+        self._lay_out(samples, channels_last)
+        scale = None
+        if self.wants_scale:
+            scale = samples.new_empty(samples.shape, dtype=torch.float32).flatten(1)
+        output, chosen, inhibited, changed = fused.see(self, samples, channels_last, scale)
+        made = output.detach
+        keep(self, lambda: (chosen, as_matrix(made(), channels_last).gather(1, chosen), inhibited))
+        self._report(samples.shape, channels_last, scale, chosen, changed)
+        return output
+
+    def _seen(self, samples: Tensor, channels_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """What to replace in a new batch, decided on its device; training moves the statistics."""
+        self._lay_out(samples, channels_last)
         mean = as_vector(self.running_mean, channels_last)
         variance = as_vector(self.running_var, channels_last)
         matrix = as_matrix(samples, channels_last)
         exact = matrix.float()
-        paper = self.training and self.convention == "paper"
-        found = None
-        if paper and self._settled and matrix.device.type == "cpu" and not is_compiling():
-            found = self._steady(exact, mean, variance, channels_last)
-        if found is not None:
-            scale, chosen, replacement = found
-            edit: Edit = (chosen, replacement.to(matrix.dtype), None)
-        else:
-            # Decided on the device, without a host synchronisation.
-            started = None if self._settled else self.num_batches_tracked >= self.late_start
-            if self.training and not paper:
+        started = self.num_batches_tracked >= self.late_start
+        if self.training and self.convention == "released":
+            self._merge(exact, mean, variance)
+        scale = monosemantic_scale(exact, mean, variance, self.eps)
+        assert self.neuron_shape is not None
+        chosen = largest(scale, self.neuron_shape, self.top_k, channels_last)
+        edit = proposed_edit(matrix, mean, chosen, started)
+        if self.training:
+            if self.convention == "paper":
                 self._merge(exact, mean, variance)
-            scale = monosemantic_scale(exact, mean, variance, self.eps)
-            chosen = self._chosen(scale, channels_last)
-            edit = proposed_edit(matrix, mean, chosen, started)
-            if paper:
-                self._merge(exact, mean, variance)
-        if self.training and self.observer is not None:
-            self.observer(as_samples(scale, samples.shape, channels_last), chosen)
-        if self.training and self._unproven and not is_compiling():
-            changed = edit[1] != matrix.gather(1, chosen)
-            self._prove((changed if edit[2] is None else changed & edit[2]).any())
+            keep(self, lambda: edit)
+            changed: Tensor | bool = False
+            if self._unproven:
+                changed = ((edit[1] != matrix.gather(1, chosen)) & edit[2]).any()
+            self._report(samples.shape, channels_last, scale, chosen, changed)
         return edit
 
-    def _steady(
-        self, values: Tensor, mean: Tensor, variance: Tensor, channels_last: bool
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Scale, choice and means of a batch that has no phase before it, and the merged batch.
-
-        The same as the general way where the host need not wait for the device: every operation
-        here is called 60 times a step, and costs more than what it computes. The deviations from
-        the running mean serve both the scale and the statistics. None, and nothing has moved, if
-        the batch is not finite.
-        """
-        scale, count, total, squares = batch_sums(values, mean, self.sync)
-        if not squares.sum().item() < math.inf:
-            return None
-        scale.div_(compensated(variance, self.eps))
-        chosen = self._chosen(scale, channels_last)
-        replacement = mean[chosen]
-        merge_sums(mean, variance, self.forget_steps * count, count, total, squares)
-        self.num_batches_tracked.add_(1)
-        self.num_samples_tracked.add_(count)
-        return scale, chosen, replacement
-
-    def _chosen(self, scale: Tensor, channels_last: bool) -> Tensor:
-        assert self.neuron_shape is not None
-        return largest(scale, self.neuron_shape, self.top_k, channels_last)
+    def _report(
+        self,
+        shape: torch.Size,
+        channels_last: bool,
+        scale: Tensor | None,
+        chosen: Tensor,
+        changed: Tensor | bool,
+    ) -> None:
+        """Tell the observer, and warn once if no value was changed when some should have been."""
+        if self.observer is not None:
+            wanted = scale if self.wants_scale else None
+            self.observer(
+                None if wanted is None else as_samples(wanted, shape, channels_last), chosen
+            )
+        if not self._unproven or is_compiling():
+            return
+        self._changed = self._changed | changed
+        self._unproven -= 1
+        if not self._unproven and not self._changed:
+            warnings.warn(
+                f"MEmeL{self._where()} has inhibited nothing in {self.late_start + PATIENCE} "
+                f"training calls, of which {int(self.num_batches_tracked)} were finite: its input "
+                "never leaves its mean, or is no number",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def prepare(self, values: Tensor) -> None:
         """Take shape, device and memory order from an example of the input, and check it.
@@ -271,7 +274,7 @@ class MEmeL(nn.Module):
                 f"found an input {tuple(values.shape)}. Train at the size it was plugged in for, "
                 "or set neuron_dims"
             )
-        self._lay_out(is_channels_last(samples))
+        self._lay_out(samples, is_channels_last(samples))
 
     def _by_sample(self, values: Tensor) -> Tensor:
         """The input as ``(batch, *neuron_shape)``, a view where its memory order allows."""
@@ -288,50 +291,22 @@ class MEmeL(nn.Module):
         moved = values.movedim(self.neuron_dims, last)
         return output.view(moved.shape).movedim(last, self.neuron_dims)
 
-    def _lay_out(self, channels_last: bool) -> None:
+    def _lay_out(self, samples: Tensor, channels_last: bool) -> None:
         """Put the statistics into the memory order of the input, once."""
-        if channels_last == is_channels_last(self.running_mean[None]):
+        if self.running_mean.stride() == samples.stride()[1:]:
             return
         for name in ("running_mean", "running_var"):
             buffer = getattr(self, name)[None]
             matrix = as_matrix(buffer, channels_last).contiguous()
             setattr(self, name, as_samples(matrix, buffer.shape, channels_last)[0])
 
-    def _settle(self) -> None:
-        """Once both phases are behind, stop asking the device about them.
-
-        The host looks when the last phase can end at the earliest, so that it takes the same
-        arithmetic at the same batch in a run that goes through and in one that was resumed.
-        """
-        if self._settled or not self.training or is_compiling():
-            return
-        if not self._look_in:
-            self._look_in = max(self.forget_steps, self.late_start) - int(self.num_batches_tracked)
-            self._settled = self._look_in <= 0
-        self._look_in -= 1
-
     def _merge(self, values: Tensor, mean: Tensor, variance: Tensor) -> None:
         count, shift, squares = batch_moments(values, mean, self.sync)
-        past = self.forget_steps * count
-        if not self._settled:
-            young = self.num_batches_tracked < self.forget_steps
-            past = torch.where(young, self.num_samples_tracked, past).float()
+        young = self.num_batches_tracked < self.forget_steps
+        past = torch.where(young, self.num_samples_tracked, self.forget_steps * count).float()
         sound = merge(mean, variance, past, count, shift, squares)
         self.num_batches_tracked.add_(sound.long())
         self.num_samples_tracked.add_((sound * count).long())
-
-    def _prove(self, changed: Tensor) -> None:
-        """Warn once if no value has been changed by the time when some should have been."""
-        self._changed = changed if self._changed is None else self._changed | changed
-        self._unproven -= 1
-        if not self._unproven and not self._changed:
-            warnings.warn(
-                f"MEmeL{self._where()} has inhibited nothing in {self.late_start + PATIENCE} "
-                f"training calls, of which {int(self.num_batches_tracked)} were finite: its input "
-                "never leaves its mean, or is no number",
-                RuntimeWarning,
-                stacklevel=2,
-            )
 
     def _where(self) -> str:
         return f" at {self.site}" if self.site else ""

@@ -72,6 +72,7 @@ class Monitor:
         """Measure the scale from now until `read`: the coming step will be logged."""
         for site in self._sites.values():
             site.measured = torch.zeros_like(site.nothing)
+            site.layer.wants_scale = True
 
     def read(self) -> dict[str, Reading]:
         """What every site has done, and since `arm` the scale; waits for device and ranks."""
@@ -95,7 +96,7 @@ class Monitor:
         """Stop watching."""
         for site in self._sites.values():
             site.counted()
-            site.layer.observer = None
+            site.layer.observer, site.layer.wants_scale = None, False
 
 
 class _Site:
@@ -116,13 +117,13 @@ class _Site:
         self.nothing = torch.zeros(5 + bins, dtype=torch.float64, device=device)
         self._waiting: list[Tensor] = []
 
-    def see(self, scale: Tensor, chosen: Tensor) -> None:
+    def see(self, scale: Tensor | None, chosen: Tensor) -> None:
         if self._waiting and self._waiting[0].shape != chosen.shape:
             self.counted()
         self._waiting.append(chosen)
         if len(self._waiting) == CALLS_AT_ONCE:
             self.counted()
-        if self.measured is not None:
+        if self.measured is not None and scale is not None:
             moments = self._measure(as_matrix(scale, is_channels_last(scale)))
             old = self.layer.num_batches_tracked > YOUNG_CALLS
             self.measured += torch.where(old, moments, self.nothing)
@@ -155,6 +156,7 @@ class _Site:
     def read(self) -> Reading:
         measured = self.nothing if self.measured is None else self.measured
         self.measured = None
+        self.layer.wants_scale = False
         everything = sum_over_ranks(torch.cat((self.counted().double(), measured)))
         picks, measured = everything.tensor_split((len(self._picks),))
         total = picks.sum()

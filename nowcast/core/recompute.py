@@ -6,6 +6,7 @@ puts on saved tensors; nothing else of torch's internals is used.
 """
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary
@@ -25,13 +26,13 @@ class _Calls:
 _segments: WeakKeyDictionary[Any, dict[nn.Module, _Calls]] = WeakKeyDictionary()
 
 
-def keep(layer: nn.Module, what: object) -> None:
-    """Remember what a layer did in this call, if the call will be repeated."""
+def keep(layer: nn.Module, what: Callable[[], object]) -> None:
+    """Remember what a layer did in this call; asks for it only if the call will be repeated."""
     if torch.compiler.is_compiling():
         return
     frame = _frame()
     if frame is not None:
-        _segments.setdefault(frame, {}).setdefault(layer, _Calls()).done.append(what)
+        _segments.setdefault(frame, {}).setdefault(layer, _Calls()).done.append(what())
 
 
 def replay(layer: nn.Module) -> Any:

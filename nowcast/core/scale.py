@@ -97,7 +97,9 @@ def apply_edit(samples: Tensor, edit: Edit, delta: float, channels_last: bool) -
     return output
 
 
-def proposed_edit(values: Tensor, mean: Tensor, chosen: Tensor, active: Tensor | None) -> Edit:
+def proposed_edit(
+    values: Tensor, mean: Tensor, chosen: Tensor, active: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """What `inhibit` puts where, of a matrix in memory order."""
     picked = values.gather(1, chosen)
     inhibited = picked.abs() < math.inf
@@ -127,12 +129,18 @@ class _Inhibit(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        chosen, inhibited = ctx.saved_tensors
-        matrix = as_matrix(gradient, ctx.channels_last)
-        picked = matrix.gather(1, chosen)
-        turned = picked * -ctx.delta
-        if inhibited is not None:
-            turned = torch.where(inhibited, turned, picked)
-        matrix = matrix.scatter(1, chosen, turned)
-        return as_samples(matrix, gradient.shape, ctx.channels_last), None, None, None, None, None
+        (gradient,), (chosen, inhibited) = gradients, ctx.saved_tensors
+        back = turned(gradient, chosen, inhibited, ctx.delta, ctx.channels_last)
+        return back, None, None, None, None, None
+
+
+def turned(
+    gradient: Tensor, chosen: Tensor, inhibited: Tensor | None, delta: float, channels_last: bool
+) -> Tensor:
+    """A gradient ``batch *neurons`` with -delta times that of the inhibited neurons."""
+    matrix = as_matrix(gradient, channels_last)
+    picked = matrix.gather(1, chosen)
+    negative = picked * -delta
+    if inhibited is not None:
+        negative = torch.where(inhibited, negative, picked)
+    return as_samples(matrix.scatter(1, chosen, negative), gradient.shape, channels_last)

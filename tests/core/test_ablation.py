@@ -1,11 +1,14 @@
 """Silencing neurons: the one that responds to one group is found, and only that group suffers."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from nowcast.core.ablation import audit_neurons
+from nowcast.core.ablation import Ablation, audit_neurons, draw, separation, write_csv
 from nowcast.core.errors import ConfigError
 
 
@@ -42,7 +45,7 @@ def loss(model: nn.Module, values: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("unit", ["channel", "position"])
 def test_the_neuron_of_one_group_is_found_and_its_loss_rises_there(unit: str):
-    rows = audit_neurons(Known(), ["site"], samples, loss, group, unit, top=1)
+    rows = audit_neurons(Known(), ["site"], samples, loss, group, unit, top=1).rows
     assert {row.neuron for row in rows} <= ({2} if unit == "channel" else set(range(12, 18)))
     found = {row.group: row for row in rows}
     assert [row.group for row in rows if row.stands_out] == ["rare"]
@@ -58,16 +61,159 @@ def test_the_neuron_of_one_group_is_found_and_its_loss_rises_there(unit: str):
     assert found["rare"].loss == pytest.approx(0, abs=1e-9)
 
 
-def test_d_is_the_difference_in_deviations_within_groups():
-    rows = audit_neurons(Known(), ["site"], samples, loss, group, "channel", top=4)
-    x = np.array([values[0].tolist() for values in samples()])
-    labels = np.array([group(values) for values in samples()])
-    for row in rows:
-        own, parts = x[:, row.neuron], [x[labels == g, row.neuron] for g in np.unique(labels)]
-        within = sum(((p - p.mean()) ** 2).sum() for p in parts) / (len(x) - len(parts))
-        middle = np.median([p.mean() for p in parts])
-        expected = (own[labels == row.group].mean() - middle) / np.sqrt(within)
-        assert row.d == pytest.approx(expected, rel=1e-4)
+def audited(responses: dict[str, np.ndarray], threshold: float = 2.0) -> Ablation:
+    """The audit of a model whose neurons respond as said, ``sample neuron``, in each group."""
+    pairs = [(name, row) for name, rows in responses.items() for row in rows]
+    return audit_neurons(
+        nn.Sequential(nn.Identity()),
+        ["0"],
+        lambda: pairs,
+        lambda model, pair: model(torch.tensor(pair[1])[None]).square().mean(),
+        lambda pair: pair[0],
+        top=100,
+        threshold=threshold,
+    )
+
+
+def marks(found: Ablation) -> list[tuple[int, str]]:
+    return [(row.neuron, row.group) for row in found.rows if row.stands_out]
+
+
+def spread(mean: float, deviation: float, samples: int = 12) -> np.ndarray:
+    """The response of one neuron with just this mean and unbiased deviation."""
+    values = np.random.default_rng(samples).normal(size=(samples, 1))
+    return mean + deviation * (values - values.mean()) / values.std(ddof=1)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e5])
+def test_d_is_to_the_nearest_group_in_the_deviations_of_these_two(offset: float):
+    low, middle, high = [0.0, 1.0, 2.0], [3.0, 5.0, 7.0], [9.0, 10.0, 14.0]  # variances 1, 4, 7
+    responses = {
+        name: np.array(values)[:, None] + offset
+        for name, values in {"high": high, "low": low, "middle": middle}.items()
+    }
+    rows = {row.group: row for row in audited(responses).rows}
+    assert rows["low"].d == pytest.approx(-4 / np.sqrt(2.5), rel=1e-9)
+    assert rows["middle"].d == 0
+    assert rows["high"].d == pytest.approx(6 / np.sqrt(5.5), rel=1e-9)
+    assert rows["high"].mean == pytest.approx(11 + offset)
+    assert rows["high"].deviation == pytest.approx(np.sqrt(7), rel=1e-9)
+    assert marks(audited(responses, threshold=2.55)) == [(0, "high")]  # low: |d| = 2.53
+    assert marks(audited(responses)) == []  # both ends reach 2: a graded response
+
+
+def test_a_group_that_hardly_varies_makes_no_other_stand_out():
+    dry = np.zeros((200, 1))
+    assert marks(audited({"dry": dry, "light": spread(0, 1), "heavy": spread(1.8, 1)})) == []
+
+
+class Planted(nn.Module):
+    """ReLU units of mixed inputs; unit 3 fires at input 0 alone, and that is high in one group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(5, 6)
+        self.site = nn.ReLU()
+        with torch.no_grad():
+            self.first.weight.copy_(torch.randn(6, 5, generator=torch.Generator().manual_seed(1)))
+            self.first.weight[:, 0] = 0.0
+            self.first.weight[3] = torch.eye(5)[0]
+            self.first.bias.copy_(torch.tensor([0.0, 0.3, -0.3, -2.0, 0.5, 0.0]))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.site(self.first(values))
+
+
+@pytest.mark.parametrize("others", [("dry",), ("dry", "still"), ("dry", "still", "west")])
+@pytest.mark.parametrize("rare", ["squall", "a squall"])  # last and first of the sorted groups
+def test_the_planted_neuron_stands_out_for_its_group_alone(others: Sequence[str], rare: str):
+    generator = torch.Generator().manual_seed(0)
+    pairs = []
+    for name in [rare, *others] * 12:
+        values = torch.randn(1, 5, generator=generator)
+        values[0, 0] = values[0, 0].clamp(-1, 1) + (5 if name == rare else 0)
+        pairs.append((name, values))
+    found = audit_neurons(
+        Planted(),
+        ["site"],
+        lambda: pairs,
+        lambda model, pair: model(pair[1]).square().mean(),
+        lambda pair: pair[0],
+        top=6,
+    )
+    assert marks(found) == [(3, rare)]
+    assert found.rows[0].neuron == 3  # what stands out comes first
+    assert found.left_out == {}
+
+
+def test_a_graded_neuron_does_not_stand_out():
+    """Each group doubles response and noise, so the highest is far from all the lower ones."""
+    graded = {
+        name: spread(level, 0.2 * level) for name, level in zip("abc", (1, 2, 4), strict=True)
+    }
+    assert marks(audited(graded)) == []
+    evenly = {name: spread(level, 0.1) for name, level in zip("abcd", range(4), strict=True)}
+    assert marks(audited(evenly)) == []
+
+
+def test_a_neuron_below_all_other_groups_stands_out_too():
+    found = audited({"a": spread(0, 1), "b": spread(0.5, 1), "off": spread(-4, 1)})
+    assert marks(found) == [(0, "off")]
+    assert {row.group: row.d for row in found.rows}["off"] == pytest.approx(-4)
+
+
+def test_of_two_groups_it_is_that_in_which_the_neuron_varies_more():
+    found = audited({"more": spread(0, 2), "less": spread(9, 0.1)})
+    assert marks(found) == [(0, "more")]
+    more, less = sorted(found.rows, key=lambda row: row.d)
+    assert more.d == -less.d
+
+
+def test_constant_neurons_are_as_far_apart_as_their_constants():
+    def constant(level: float) -> np.ndarray:
+        return np.full((4, 1), level, dtype=float)
+
+    same = audited({"a": constant(0.3), "b": constant(0.3 + 1e-8)})
+    assert [abs(row.d) < 0.1 for row in same.rows] == [True, True]
+    silent = audited({"a": constant(0), "b": constant(0)})
+    assert [row.d for row in silent.rows] == [0, 0]
+    assert marks(audited({"a": constant(1), "b": constant(0), "c": spread(0, 0.1)})) == [(0, "a")]
+    rounded = np.array([[1.0], [1.0], [1.0], [1 + 1e-7]])
+    assert marks(audited({"a": rounded, "b": constant(0)})) == []  # which of them, nothing says
+
+
+def test_groups_are_in_the_order_of_their_numbers():
+    names = ["dry", "0 to 0.5 mm/h", "0.5 to 2 mm/h", "2 to 5 mm/h", "10 to 30 mm/h", "30 or more"]
+    found = audited({name: spread(0, 1) for name in reversed(names)})
+    assert [row.group for row in found.rows] == [*names[1:], "dry"]
+
+
+def test_separation_is_of_each_neuron_by_itself():
+    rng = np.random.default_rng(0)
+    means, variances = rng.normal(size=(4, 7)), rng.uniform(0.1, 2, (4, 7))
+    together = separation(means, variances)
+    apart = [separation(means[:, [n]], variances[:, [n]])[:, 0] for n in range(7)]
+    assert np.array_equal(together, np.stack(apart, 1))
+    assert ((together != 0).sum(0) == 2).all()  # the highest and the lowest group
+    assert np.array_equal(together.argmax(0), means.argmax(0))
+
+
+def test_groups_left_out_are_named_and_do_not_count(tmp_path: Path):
+    groups = {"a": spread(0, 1), "b": spread(5, 2)}
+    found = audited(groups | {"few": spread(9, 1, samples=2), "one": np.array([[50.0]])})
+    assert found.left_out == {"few": 2, "one": 1}
+    assert found.left_out_text() == "left out, with fewer than 3 samples: few (2), one (1)"
+    # What silencing holds the neuron at is the mean over the groups that are compared, too.
+    assert found.rows == audited(groups).rows
+    assert audited(groups).left_out_text() == ""
+    write_csv(tmp_path / "neurons.csv", found.rows)
+    lines = (tmp_path / "neurons.csv").read_text().splitlines()
+    assert lines[0] == (
+        "site,neuron,group,samples,mean,deviation,d,stands_out,loss,increase,low,high"
+    )
+    assert [line.split(",")[2] for line in lines[1:]] == ["a", "b"]
+    draw(tmp_path / "neurons.png", found)
+    assert (tmp_path / "neurons.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_too_few_samples_in_groups_are_said():

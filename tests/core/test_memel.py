@@ -2,8 +2,6 @@
 
 import copy
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from nowcast import MEmeL
 from nowcast.core.memel import PATIENCE, inhibit, monosemantic_scale, most_monosemantic
 from nowcast.core.memory_order import as_matrix
+
+pytestmark = pytest.mark.usefixtures("way")
 
 
 def test_scale_by_hand():
@@ -431,67 +430,6 @@ def test_bad_settings_are_named(arguments: dict, said: str):
         MEmeL((2,), **arguments)
 
 
-class Recurrent(nn.Module):
-    """A cell that calls its layer at every time step, checkpointed by pieces or not at all."""
-
-    def __init__(self, length: int, piece: int | None) -> None:
-        super().__init__()
-        self.length, self.piece = length, piece
-        self.linear = nn.Linear(6, 6)
-        self.memel = MEmeL((6,), late_start=3, forget_steps=4)
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        for first in range(0, self.length, self.piece or self.length):
-            calls = min(self.piece or self.length, self.length - first)
-            if self.piece is None:
-                hidden = self.run(hidden, calls)
-            else:
-                hidden = checkpoint(self.run, hidden, calls, use_reentrant=False)
-        return hidden
-
-    def run(self, hidden: torch.Tensor, calls: int) -> torch.Tensor:
-        for _ in range(calls):
-            hidden = torch.tanh(self.memel(self.linear(hidden)).sin())
-        return hidden
-
-
-@pytest.mark.parametrize("piece", [1, 2, 5])
-def test_activation_checkpointing_repeats_to_the_bit_and_counts_once(piece: int):
-    torch.manual_seed(0)
-    plain = Recurrent(5, None)
-    pieces = Recurrent(5, piece)
-    pieces.load_state_dict(plain.state_dict())
-    for _ in range(3):
-        hidden = torch.randn(4, 6)
-        for model in (plain, pieces):
-            model(hidden).square().sum().backward()
-        assert torch.equal(plain.linear.weight.grad, pieces.linear.weight.grad)
-    assert pieces.memel.num_batches_tracked == 15
-    for name, value in plain.state_dict().items():
-        assert torch.equal(pieces.state_dict()[name], value), name
-
-
-def test_checkpoints_of_two_graphs_may_be_run_backwards_in_any_order():
-    torch.manual_seed(0)
-    plain, pieces = Recurrent(3, None), Recurrent(3, 1)
-    pieces.load_state_dict(plain.state_dict())
-    first, second = torch.randn(4, 6), torch.randn(4, 6)
-    for model in (plain, pieces):
-        losses = [model(hidden).square().sum() for hidden in (first, second)]
-        losses[0].backward(retain_graph=True)
-        losses[1].backward()
-        losses[0].backward()
-    torch.testing.assert_close(plain.linear.weight.grad, pieces.linear.weight.grad)
-
-
-def test_reentrant_checkpointing_is_refused():
-    model = Recurrent(2, None)
-    hidden = torch.randn(4, 6, requires_grad=True)
-    output = checkpoint(model.run, hidden, 2, use_reentrant=True)
-    with pytest.raises(RuntimeError, match="use_reentrant=False"):
-        output.sum().backward()
-
-
 def test_gradient_accumulation_counts_every_forward_call():
     torch.manual_seed(0)
     layer, values = MEmeL((3,), late_start=99), torch.randn(8, 3)
@@ -499,72 +437,3 @@ def test_gradient_accumulation_counts_every_forward_call():
         layer(part)
     assert layer.num_batches_tracked == 4
     torch.testing.assert_close(layer.running_var, values.var(0))
-
-
-class Host(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(2, 8, 3, padding=1)
-        self.memel = MEmeL((8, 6, 6), late_start=3, forget_steps=4)
-        self.last = nn.Conv2d(8, 1, 1)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.last(self.memel(torch.tanh(self.first(values))))
-
-
-COMPILED = """
-import copy, sys
-import torch
-from torch import nn
-from nowcast import MEmeL
-
-torch.manual_seed(0)
-eager = nn.Sequential(
-    nn.Conv2d(2, 8, 3, padding=1), nn.Tanh(),
-    MEmeL((8, 6, 6), late_start=3, forget_steps=4, convention=sys.argv[1]), nn.Conv2d(8, 1, 1),
-).to(memory_format=torch.channels_last)
-with torch.no_grad():
-    eager[2].prepare(eager[:2](torch.zeros(1, 2, 6, 6)))
-host = copy.deepcopy(eager)
-compiled = torch.compile(host, fullgraph=True, backend="aot_eager")
-for step in range(8):
-    values = torch.randn(5, 2, 6, 6)
-    with torch._dynamo.config.patch(error_on_recompile=step > 0):
-        one, other = compiled(values), eager(values)
-    one.square().sum().backward()
-    other.square().sum().backward()
-    torch.testing.assert_close(one, other)
-torch.testing.assert_close(host[0].weight.grad, eager[0].weight.grad)
-torch.testing.assert_close(host[2].running_var, eager[2].running_var)
-assert host[2].num_batches_tracked == 8
-"""
-
-
-@pytest.mark.parametrize("convention", ["paper", "released"])
-def test_compiles_without_a_graph_break_or_a_second_compilation(convention: str):
-    # In a process of its own: these tests' own checks of annotations cannot be compiled.
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILED, convention], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
-def test_exports_as_the_identity():
-    host = Host().eval()
-    nodes = torch.export.export(host, (torch.zeros(1, 2, 6, 6),)).graph.nodes
-    calls = [str(node.target) for node in nodes if node.op == "call_function"]
-    assert calls == ["aten.conv2d.default", "aten.tanh.default", "aten.conv2d.default"]
-
-
-def test_the_steady_way_is_the_general_one(monkeypatch: pytest.MonkeyPatch):
-    torch.manual_seed(0)
-    steady, general = MEmeL((4, 3, 3), late_start=2), MEmeL((4, 3, 3), late_start=2)
-    monkeypatch.setattr(general, "_steady", lambda *_: None)
-    for _ in range(40):
-        values = torch.randn(6, 4, 3, 3) ** 3
-        one, other = steady(values), general(values)
-        torch.testing.assert_close(one, other)
-        assert torch.equal(one == values, other == values)
-    torch.testing.assert_close(steady.running_mean, general.running_mean)
-    torch.testing.assert_close(steady.running_var, general.running_var)
-    assert steady.num_samples_tracked == general.num_samples_tracked == 240
