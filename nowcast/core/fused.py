@@ -26,7 +26,12 @@ else:
     available = True
 
 DTYPES = (torch.float32, torch.bfloat16)
-STATE = ("running_mean", "running_var", "num_batches_tracked", "num_samples_tracked")
+STATE = {
+    "running_mean": torch.float32,
+    "running_var": torch.float32,
+    "num_batches_tracked": torch.int64,
+    "num_samples_tracked": torch.int64,
+}
 
 
 def serves(layer: "MEmeL", samples: Tensor) -> bool:
@@ -34,11 +39,15 @@ def serves(layer: "MEmeL", samples: Tensor) -> bool:
     return (
         available
         and type(samples) is Tensor  # a subclass may have no memory to point at
-        and samples.device.type == "cpu"
         and samples.dtype in DTYPES
         and layer.convention == "paper"
         and not is_compiling()
         and not (layer.sync and is_shared())
+        and samples.is_cpu
+        and all(
+            buffer is not None and buffer.is_cpu and buffer.dtype == STATE[name]
+            for name, buffer in layer._buffers.items()
+        )
     )
 
 
@@ -66,9 +75,9 @@ class _See(torch.autograd.Function):
         ctx: Any, samples: Tensor, layer: "MEmeL", channels_last: bool, scale: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
         output = torch.empty_like(samples)
-        chosen = torch.empty((len(samples), layer.top_k), dtype=torch.int64)
-        buffers = layer._buffers  # not through `__getattr__` of Module: that is slow
-        mean, variance, batches, counted = (buffers[name] for name in STATE)
+        batch = samples.shape[0]
+        chosen = torch.empty((batch, layer.top_k), dtype=torch.int64)
+        mean, variance, batches, counted = (layer._buffers[name] for name in STATE)
         assert mean is not None and variance is not None
         assert batches is not None and counted is not None
         left, changed = _memel.see(
@@ -80,7 +89,7 @@ class _See(torch.autograd.Function):
             counted.data_ptr(),
             chosen.data_ptr(),
             0 if scale is None else scale.data_ptr(),
-            len(samples),
+            batch,
             mean.numel(),
             mean.shape[0] if channels_last else 0,
             layer.top_k,

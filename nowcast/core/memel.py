@@ -293,7 +293,7 @@ class MEmeL(nn.Module):
 
     def _lay_out(self, samples: Tensor, channels_last: bool) -> None:
         """Put the statistics into the memory order of the input, once."""
-        if self.running_mean.stride() == samples.stride()[1:]:
+        if self.running_mean.stride() == self.running_var.stride() == samples.stride()[1:]:
             return
         for name in ("running_mean", "running_var"):
             buffer = getattr(self, name)[None]

@@ -148,3 +148,14 @@ def test_leaves_the_rest_to_torch(settings: dict, values: torch.Tensor):
     for _ in range(3):
         assert layer(values).dtype == values.dtype
     assert layer.num_batches_tracked == 3
+
+
+def test_leaves_statistics_of_another_kind_to_torch():
+    torch.manual_seed(0)
+    layer, values = MEmeL((4,), late_start=1), torch.randn(3, 4)
+    layer(values)
+    assert fused.serves(layer, values)
+    state = {name: value.double() for name, value in layer.state_dict().items()}
+    layer.load_state_dict(state, assign=True)
+    assert not fused.serves(layer, values)
+    assert not fused.serves(MEmeL((4,)).to("meta"), values)
