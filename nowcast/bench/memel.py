@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from nowcast.bench.paired import Pairs, alternate
+from nowcast.core import fused
 from nowcast.core.memel import MEmeL
 from nowcast.core.plug import plug_in, unplug
 from nowcast.precipitation.forecaster import PAPER_STAGES, EncoderForecaster
@@ -22,6 +23,7 @@ class Cost:
     batch: int
     threads: int
     precision: str
+    in_c: bool
     pairs: Pairs
 
     def document(self) -> dict[str, Any]:
@@ -56,11 +58,12 @@ def measure(batch: int, threads: int, bf16: bool, pairs: int, size: int = 120) -
         for site in empty:
             model.set_submodule(site, layers[site].socket[0])
 
-    return Cost(batch, threads, "bf16" if bf16 else "fp32", alternate(step, with_memel, pairs))
+    times = alternate(step, with_memel, pairs)
+    return Cost(batch, threads, "bf16" if bf16 else "fp32", fused.available, times)
 
 
 def _settle(layers: Iterable[MEmeL], step: Callable[[], None]) -> None:
-    """Train until every layer inhibits and has no phase before it."""
+    """Train until every layer inhibits, and its statistics forget."""
     step()
     step()
     assert all(layer.num_batches_tracked >= layer.late_start for layer in layers)
@@ -79,4 +82,5 @@ def table(rows: Sequence[Cost]) -> str:
             f"| {row.batch} | {row.threads} | {row.precision} | {without:.2f} s | "
             f"{with_memel:.2f} s | {ratio:.3f} ({low:.3f} to {high:.3f}) |"
         )
-    return "\n".join(lines)
+    way = "in C" if rows[0].in_c else "as torch operations: it was installed without a C compiler"
+    return "\n".join([*lines, "", f"MEmeL works {way}."])

@@ -225,7 +225,8 @@ static int64_t see(const Call *call, int *changed)
         }
     }
 
-    memcpy(call->output, call->values, batch * neurons * (call->is_bf16 ? 2 : 4));
+    if (call->output != call->values)
+        memcpy(call->output, call->values, batch * neurons * (call->is_bf16 ? 2 : 4));
     for (int64_t n = 0; n < batch * top_k; n++)
         call->chosen[n] = picks[n].place;
     if (*call->batches >= call->late_start)

@@ -62,7 +62,7 @@ def see(
         scale: ``batch neurons`` float32 in memory order, filled with the Monosemantic Scale.
 
     Returns:
-        the output; the chosen neurons; which of them were inhibited (None: all); whether any value
+        the output, which is `samples` if the layer works in place; the chosen neurons; which of them were inhibited (None: all); whether any value
         is another than before.
     """
     return _See.apply(samples, layer, channels_last, scale)  # type: ignore[no-any-return, no-untyped-call]
@@ -74,7 +74,11 @@ class _See(torch.autograd.Function):
     def forward(
         ctx: Any, samples: Tensor, layer: "MEmeL", channels_last: bool, scale: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
-        output = torch.empty_like(samples)
+        output = samples
+        if layer.inplace:
+            ctx.mark_dirty(samples)
+        else:
+            output = torch.empty_like(samples)
         batch = samples.shape[0]
         chosen = torch.empty((batch, layer.top_k), dtype=torch.int64)
         mean, variance, batches, counted = (layer._buffers[name] for name in STATE)

@@ -63,6 +63,8 @@ class MEmeL(nn.Module):
         neuron_dims: the input's dimensions that make up `neuron_shape`; every position in the
             others is then a sample of its own, e.g. ``(1,)`` takes the channels of an image for
             its neurons, and any height and width. None takes all dimensions after the batch.
+        inplace: the layer may write into its input, as ``nn.ReLU(inplace=True)`` does: only where
+            neither the input's own backward pass nor anything else needs it. Done on CPU.
 
     Shape:
         input and output ``(batch, *neuron_shape)`` unless `neuron_dims`, with the same dtype and
@@ -95,6 +97,7 @@ class MEmeL(nn.Module):
         in_eval: bool = False,
         sync: bool = True,
         neuron_dims: tuple[int, ...] | None = None,
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         if top_k < 1 or forget_steps < 1 or late_start < 1 or eps < 0:
@@ -115,6 +118,7 @@ class MEmeL(nn.Module):
         self.in_eval = in_eval
         self.sync = sync
         self.neuron_dims = neuron_dims
+        self.inplace = inplace
         self.site = ""
         """Its name in the model, for messages; `plug_in` sets it."""
         self.socket: tuple[nn.Module, ...] = ()

@@ -18,6 +18,18 @@ from nowcast.core.memel import MEmeL
 CHILD = "memel"  # what the layer is called within a module that is hooked
 
 
+class Socket(nn.Identity):
+    """A place in a model made for a layer to be plugged into.
+
+    Args:
+        inplace: whether nothing needs a value once it has passed, so that a layer may overwrite it.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+
 def sockets(model: nn.Module) -> list[str]:
     """Names of all sockets of a model: its `nn.Identity` modules."""
     return [name for name, module in model.named_modules() if isinstance(module, nn.Identity)]
@@ -63,7 +75,9 @@ def plug_in(
     layers: dict[str, MEmeL] = {}
     try:
         for name in names:
-            layers[name] = MEmeL(None, **settings)
+            place = model.get_submodule(name)
+            inplace = isinstance(place, Socket) and place.inplace
+            layers[name] = MEmeL(None, **{"inplace": inplace} | settings)
             layers[name].site = name
             _put(model, name, layers[name])
         if dry_run is not None:

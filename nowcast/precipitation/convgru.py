@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nowcast.core.plug import Socket
+
 LEAK = 0.2  # slope of the leaky ReLU; Shi et al. 2017, appendix
 
 
@@ -39,10 +41,11 @@ class ConvGRU(nn.Module):
         self.state_conv = nn.Conv2d(
             hidden_channels, 3 * hidden_channels, kernel, padding=kernel // 2
         )
-        self.update = nn.Identity()
-        self.reset = nn.Identity()
-        self.candidate = nn.Identity()
-        self.hidden = nn.Identity()
+        self.update = Socket()
+        self.reset = Socket()
+        # Neither the leaky ReLU nor the interpolation keeps its result for the backward pass.
+        self.candidate = Socket(inplace=True)
+        self.hidden = Socket(inplace=True)
 
     def forward(
         self,

@@ -17,5 +17,6 @@ def test_measures_pairs_of_steps():
 
 
 def test_table_has_a_line_a_setting():
-    lines = table([Cost(4, 2, "bf16", Pairs((2.0, 2.0), (2.1, 2.1)))]).splitlines()
-    assert lines[-1] == "| 4 | 2 | bf16 | 2.00 s | 2.10 s | 1.050 (1.050 to 1.050) |"
+    lines = table([Cost(4, 2, "bf16", True, Pairs((2.0, 2.0), (2.1, 2.1)))]).splitlines()
+    assert lines[-1] == "MEmeL works in C."
+    assert lines[-3] == "| 4 | 2 | bf16 | 2.00 s | 2.10 s | 1.050 (1.050 to 1.050) |"
