@@ -5,6 +5,7 @@ each costs more than what it computes. Under `torch.compile` and on other device
 """
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,16 +27,26 @@ else:
     available = True
 
 DTYPES = (torch.float32, torch.bfloat16)
-STATE = {
-    "running_mean": torch.float32,
-    "running_var": torch.float32,
-    "num_batches_tracked": torch.int64,
-    "num_samples_tracked": torch.int64,
-}
+
+
+@dataclass(slots=True)
+class Call:
+    """What a call did.
+
+    Args:
+        chosen: neurons, ``batch top_k``, by their place in memory.
+        inhibited: which of them were, None for all.
+        changed: whether any value is another than before.
+    """
+
+    chosen: Tensor
+    inhibited: Tensor | None = None
+    changed: bool = False
 
 
 def serves(layer: "MEmeL", samples: Tensor) -> bool:
     """Whether a layer's training call on these samples can be done here."""
+    buffers = layer._buffers  # `layer.running_mean` would go through `__getattr__`, which is slow
     return (
         available
         and type(samples) is Tensor  # a subclass may have no memory to point at
@@ -44,16 +55,20 @@ def serves(layer: "MEmeL", samples: Tensor) -> bool:
         and not is_compiling()
         and not (layer.sync and is_shared())
         and samples.is_cpu
-        and all(
-            buffer is not None and buffer.is_cpu and buffer.dtype == STATE[name]
-            for name, buffer in layer._buffers.items()
-        )
+        and _holds(buffers["running_mean"], torch.float32)
+        and _holds(buffers["running_var"], torch.float32)
+        and _holds(buffers["num_batches_tracked"], torch.int64)
+        and _holds(buffers["num_samples_tracked"], torch.int64)
     )
+
+
+def _holds(buffer: Tensor | None, dtype: torch.dtype) -> bool:
+    return buffer is not None and buffer.dtype is dtype and buffer.is_cpu
 
 
 def see(
     layer: "MEmeL", samples: Tensor, channels_last: bool, scale: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None, bool]:
+) -> tuple[Tensor, Call]:
     """Move a layer's statistics by a batch, and inhibit in it what the past says.
 
     Args:
@@ -62,66 +77,63 @@ def see(
         scale: ``batch neurons`` float32 in memory order, filled with the Monosemantic Scale.
 
     Returns:
-        the output, which is `samples` if the layer works in place; the chosen neurons; which of them were inhibited (None: all); whether any value
-        is another than before.
+        the output, which is `samples` if the layer works in place; what was done.
     """
-    return _See.apply(samples, layer, channels_last, scale)  # type: ignore[no-any-return, no-untyped-call]
+    call = Call(torch.empty((samples.shape[0], layer.top_k), dtype=torch.int64))
+    return _See.apply(samples, layer, channels_last, scale, call), call  # type: ignore[no-untyped-call]
 
 
 class _See(torch.autograd.Function):
     # Without `setup_context`, for which torch inspects the signature at every call.
     @staticmethod
     def forward(
-        ctx: Any, samples: Tensor, layer: "MEmeL", channels_last: bool, scale: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
+        ctx: Any,
+        samples: Tensor,
+        layer: "MEmeL",
+        channels_last: bool,
+        scale: Tensor | None,
+        call: Call,
+    ) -> Tensor:
         output = samples
         if layer.inplace:
             ctx.mark_dirty(samples)
         else:
             output = torch.empty_like(samples)
-        batch = samples.shape[0]
-        chosen = torch.empty((batch, layer.top_k), dtype=torch.int64)
-        mean, variance, batches, counted = (layer._buffers[name] for name in STATE)
-        assert mean is not None and variance is not None
-        assert batches is not None and counted is not None
+        buffers: Any = layer._buffers
+        mean = buffers["running_mean"]
         left, changed = _memel.see(
             samples.data_ptr(),
             output.data_ptr(),
             mean.data_ptr(),
-            variance.data_ptr(),
-            batches.data_ptr(),
-            counted.data_ptr(),
-            chosen.data_ptr(),
+            buffers["running_var"].data_ptr(),
+            buffers["num_batches_tracked"].data_ptr(),
+            buffers["num_samples_tracked"].data_ptr(),
+            call.chosen.data_ptr(),
             0 if scale is None else scale.data_ptr(),
-            batch,
+            samples.shape[0],
             mean.numel(),
             mean.shape[0] if channels_last else 0,
             layer.top_k,
             layer.forget_steps,
             layer.late_start,
             layer.eps,
-            samples.dtype == torch.bfloat16,
+            samples.dtype is torch.bfloat16,
         )
-        inhibited = None
-        ctx.mark_non_differentiable(chosen)
+        call.changed = bool(changed)
         if left:
-            finite = as_matrix(samples, channels_last).gather(1, chosen).abs() < math.inf
-            inhibited = finite if left > 0 else torch.zeros_like(finite)
-            ctx.mark_non_differentiable(chosen, inhibited)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(chosen, inhibited)
+            finite = as_matrix(samples, channels_last).gather(1, call.chosen).abs() < math.inf
+            call.inhibited = finite if left > 0 else torch.zeros_like(finite)
+        ctx.save_for_backward(call.chosen, call.inhibited)
         ctx.delta, ctx.channels_last, ctx.order = layer.delta, channels_last, output.stride()
-        return output, chosen, inhibited, bool(changed)
+        return output
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-        if gradient is None:
-            return None, None, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         chosen, inhibited = ctx.saved_tensors
         plain = type(gradient) is Tensor and gradient.dtype in DTYPES and inhibited is None
         if not plain or gradient.stride() != ctx.order or torch.is_grad_enabled():
             back = turned(gradient, chosen, inhibited, ctx.delta, ctx.channels_last)
-            return back, None, None, None
+            return back, None, None, None, None
         back = torch.empty_like(gradient)
         batch, top_k = chosen.shape
         _memel.turn(
@@ -132,6 +144,6 @@ class _See(torch.autograd.Function):
             gradient.numel() // batch,
             top_k,
             ctx.delta,
-            gradient.dtype == torch.bfloat16,
+            gradient.dtype is torch.bfloat16,
         )
-        return back, None, None, None
+        return back, None, None, None, None

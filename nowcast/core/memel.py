@@ -206,10 +206,15 @@ class MEmeL(nn.Module):
         scale = None
         if self.wants_scale:
             scale = samples.new_empty(samples.shape, dtype=torch.float32).flatten(1)
-        output, chosen, inhibited, changed = fused.see(self, samples, channels_last, scale)
+        output, call = fused.see(self, samples, channels_last, scale)
+        chosen = call.chosen
         made = output.detach
-        keep(self, lambda: (chosen, as_matrix(made(), channels_last).gather(1, chosen), inhibited))
-        self._report(samples.shape, channels_last, scale, chosen, changed)
+        keep(
+            self,
+            lambda: (chosen, as_matrix(made(), channels_last).gather(1, chosen), call.inhibited),
+        )
+        if self._unproven or self.observer is not None:
+            self._report(samples.shape, channels_last, scale, chosen, call.changed)
         return output
 
     def _seen(self, samples: Tensor, channels_last: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -159,3 +159,28 @@ def test_leaves_statistics_of_another_kind_to_torch():
     layer.load_state_dict(state, assign=True)
     assert not fused.serves(layer, values)
     assert not fused.serves(MEmeL((4,)).to("meta"), values)
+
+
+def test_in_place_is_the_same_without_a_second_tensor():
+    torch.manual_seed(0)
+    one, other = MEmeL((6, 3, 3), late_start=2), MEmeL((6, 3, 3), late_start=2, inplace=True)
+    first, second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    second.load_state_dict(first.state_dict())
+    for _ in range(6):
+        values = torch.randn(4, 6, 3, 3)
+        entering = second(values)
+        outputs = one(first(values)), other(entering)
+        assert outputs[1].data_ptr() == entering.data_ptr()
+        assert torch.equal(*outputs)
+        for output in outputs:
+            output.square().sum().backward()
+        assert torch.equal(first.weight.grad, second.weight.grad)
+        assert_same_state(one, other)
+
+
+def test_in_place_where_the_value_is_needed_is_an_error_and_not_another_gradient():
+    layer = MEmeL((4,), late_start=1, inplace=True)
+    values = torch.randn(3, 4, requires_grad=True)
+    output = layer(torch.sigmoid(values))  # whose backward pass needs its result
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nowcast import MEmeL, plug_in, unplug
-from nowcast.core.plug import matching_state, plugged, sockets
+from nowcast.core.plug import Socket, matching_state, plugged, sockets
 
 
 class Host(nn.Module):
@@ -146,3 +146,12 @@ def test_state_goes_either_way_by_one_call(site: str):
     assert layer.num_batches_tracked == 0
     fresh.load_state_dict(matching_state(fresh, other.state_dict()))
     assert layer.num_batches_tracked == 1
+
+
+def test_a_socket_says_whether_its_layer_may_work_in_place():
+    host = nn.Sequential(Socket(inplace=True), Socket(), nn.Identity(), nn.ReLU(inplace=True))
+    assert sockets(host) == ["0", "1", "2"]
+    layers = plug_in(host, ["*", "3"])
+    assert [layer.inplace for layer in layers.values()] == [True, False, False, False]
+    unplug(host)
+    assert not plug_in(host, "0", inplace=False)["0"].inplace
