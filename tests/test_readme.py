@@ -68,6 +68,7 @@ def test_the_guides_commands_run_in_its_order(
         "compare",
         "report",
         "audit inhibition",
+        "audit neurons",
     }
 
 
