@@ -284,8 +284,8 @@ def audit_inhibition(
     )
     typer.echo(
         f"{rows[0].neurons} values of {rows[0].batches} batches at the sites "
-        f"{', '.join((settings.memel and settings.memel.sites) or task.sites)}; mean and 95 % "
-        "interval over batches"
+        f"{', '.join((settings.memel and settings.memel.sites) or task.sites)}; mean ± half "
+        "its 95 % interval over batches"
     )
 
 
@@ -346,7 +346,7 @@ def audit_neurons(
     ablation.write_csv(folder / "neurons.csv", found.rows)
     ablation.draw(folder / "neurons.png", found)
     _print_table(
-        ["neuron", "group", "clips", "d", "loss", "increase when silenced (95 %)"],
+        ["neuron", "group", "clips", "d", "loss", "rise"],
         [
             [
                 f"{r.site} {r.neuron}",
@@ -354,7 +354,7 @@ def audit_neurons(
                 str(r.samples),
                 f"{r.d:+.2f}{' *' if r.stands_out else ''}",
                 f"{r.loss:.4g}",
-                f"{r.increase:+.3g} ({r.low:+.3g} to {r.high:+.3g})",
+                f"{r.increase:+.2g} ± {r.high - r.increase:.1g}",
             ]
             for r in found.rows
         ],
@@ -372,7 +372,10 @@ def audit_neurons(
             f"no neuron stands out for one group alone (|d| >= {threshold:g}); shown are those in "
             "which one group leads the others most"
         )
-    typer.echo(f"* stands out for this group alone; {folder / 'neurons.csv'}, neurons.png")
+    typer.echo(
+        "* stands out for this group alone; rise: of the loss when the neuron is silenced, ± half "
+        f"its 95 % interval\n{folder / 'neurons.csv'}, neurons.png"
+    )
 
 
 def _settings(

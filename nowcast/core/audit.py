@@ -52,8 +52,8 @@ class Mean:
     high: float
 
     def __str__(self) -> str:
-        """E.g. ``0.0123``, and below it ``(0.0101 to 0.0145)``."""
-        return f"{self.value:.3g}\n({self.low:.3g} to {self.high:.3g})"
+        """E.g. ``0.0123 ± 0.0022``: the interval lies evenly around the mean."""
+        return f"{self.value:.3g} ± {self.high - self.value:.2g}"
 
 
 @dataclass(frozen=True)
