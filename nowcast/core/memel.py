@@ -238,7 +238,8 @@ class MEmeL(nn.Module):
             changed: Tensor | bool = False
             if self._unproven:
                 changed = ((edit[1] != matrix.gather(1, chosen)) & edit[2]).any()
-            self._report(samples.shape, channels_last, scale, chosen, changed)
+            wanted = scale if self.wants_scale else None
+            self._report(samples.shape, channels_last, wanted, chosen, changed)
         return edit
 
     def _report(
@@ -251,10 +252,8 @@ class MEmeL(nn.Module):
     ) -> None:
         """Tell the observer, and warn once if no value was changed when some should have been."""
         if self.observer is not None:
-            wanted = scale if self.wants_scale else None
-            self.observer(
-                None if wanted is None else as_samples(wanted, shape, channels_last), chosen
-            )
+            given = None if scale is None else as_samples(scale, shape, channels_last)
+            self.observer(given, chosen)
         if not self._unproven or is_compiling():
             return
         self._changed = self._changed | changed
@@ -306,6 +305,8 @@ class MEmeL(nn.Module):
             return
         for name in ("running_mean", "running_var"):
             buffer = getattr(self, name)[None]
+            if is_channels_last(buffer) if channels_last else buffer.is_contiguous():
+                continue  # it differs only in the stride of a dimension of size 1
             matrix = as_matrix(buffer, channels_last).contiguous()
             setattr(self, name, as_samples(matrix, buffer.shape, channels_last)[0])
 

@@ -397,6 +397,18 @@ def test_any_other_order_in_memory_is_taken_too():
         assert torch.equal(plain(wide[:, ::2].contiguous()), strided(wide[:, ::2]))
 
 
+def test_an_order_that_only_looks_another_leaves_the_statistics_in_place():
+    layer = MEmeL((4, 1, 1), late_start=1)
+    plain = torch.randn(3, 4, 1, 1)
+    layer(plain)
+    mean, var = layer.running_mean, layer.running_var
+    other = plain.as_strided((3, 4, 1, 1), (4, 1, 4, 4))  # what channels_last makes of it
+    layer(other)
+    assert layer.running_mean is mean
+    assert layer.running_var is var
+    torch.testing.assert_close(var, torch.cat((plain, other)).var(0))
+
+
 def test_channels_alone_as_neurons():
     torch.manual_seed(0)
     channels, rows = MEmeL((4,), neuron_dims=(1,), late_start=1), MEmeL((4,), late_start=1)
