@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from nowcast.core.errors import NowcastError
+from nowcast.core.terminal import print_table
+from nowcast.data_cli import data
 
 if TYPE_CHECKING:
     from nowcast.core.settings import RunSettings
@@ -19,7 +21,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Make and describe radar archives.", no_args_is_help=True)
 app.add_typer(data, name="data")
 audit = typer.Typer(help="Look inside a trained model: what its neurons do.", no_args_is_help=True)
 app.add_typer(audit, name="audit")
@@ -41,67 +42,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("nowcast: stopped\n")
         sys.exit(1)
-
-
-@data.command("sample")
-def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
-    """Write eleven days of real DWD radar, which arrive with the package pycomlink, as an archive.
-
-    Example: `nowcast data sample data/dwd`
-    """
-    from nowcast.core.log import counted
-    from nowcast.precipitation.sample import write_sample
-
-    with counted("DWD sample") as progress:
-        write_sample(out, progress)
-    typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
-
-
-@data.command("synth")
-def data_synth(
-    out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    days: Annotated[int, typer.Option(help="Days of rain, at least 3.")] = 6,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
-    size: Annotated[int, typer.Option(help="Rows and columns of a frame.")] = 128,
-    step: Annotated[int, typer.Option(help="Minutes between frames.")] = 6,
-) -> None:
-    """Write an archive of synthetic rain that moves, grows and decays.
-
-    Example: `nowcast data synth data/synthetic --days 6 --seed 0`
-    """
-    from nowcast.core.log import counted
-    from nowcast.precipitation.synthetic import write_synthetic
-
-    with counted("synthetic rain") as progress:
-        write_synthetic(
-            out,
-            days=days,
-            seed=seed,
-            height=size,
-            width=size,
-            step_minutes=step,
-            progress=progress,
-        )
-    typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
-
-
-@data.command("info")
-def data_info(
-    roots: Annotated[list[Path], typer.Argument(metavar="ROOT...", help="Archives to describe.")],
-) -> None:
-    """Describe archives: what they hold, and how their rain behaves.
-
-    Example: `nowcast data info data/dwd data/synthetic`
-    """
-    from nowcast.precipitation.archive import Archive
-    from nowcast.precipitation.info import archive_info
-
-    columns = [archive_info(Archive(root)).rows() for root in roots]
-    rows = [
-        [label, *(column[position][1] for column in columns)]
-        for position, (label, _) in enumerate(columns[0])
-    ]
-    _print_table(["", *map(str, roots)], rows)
 
 
 @app.command()
@@ -278,7 +218,7 @@ def audit_inhibition(
         raise ConfigError(f"--neurons, --steps: {error}") from error
     if json_file is not None:
         write_json(json_file, [asdict(row) for row in rows])
-    _print_table(
+    print_table(
         ["", "Decrease Ratio", "Total Update Ratio", "decrease - Original's"],
         [[r.method, str(r.decrease), str(r.update), str(r.against_original)] for r in rows],
     )
@@ -345,7 +285,7 @@ def audit_neurons(
     folder = out or run / "audit"
     ablation.write_csv(folder / "neurons.csv", found.rows)
     ablation.draw(folder / "neurons.png", found)
-    _print_table(
+    print_table(
         ["neuron", "group", "clips", "d", "loss", "rise"],
         [
             [
@@ -398,7 +338,7 @@ def _parsed(overrides: list[str] | None) -> dict[str, Any]:
 
 
 def _print_scores(table: "Table") -> None:
-    _print_table(table.header(), [[_stacked(cell) for cell in row] for row in table.cells()])
+    print_table(table.header(), [[_stacked(cell) for cell in row] for row in table.cells()])
 
 
 def _stacked(cell: str) -> str:
@@ -407,19 +347,3 @@ def _stacked(cell: str) -> str:
     if not plus_minus:
         return cell
     return f"{mean}{' *' * spread.endswith(' *')}\n± {spread.removesuffix(' *')}"
-
-
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    shown = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-    for position, title in enumerate(header):
-        first = position == 0
-        shown.add_column(
-            title, justify="left" if first else "right", no_wrap=first, overflow="fold"
-        )
-    for row in rows:
-        shown.add_row(*row)
-    Console().print(shown)

@@ -36,18 +36,18 @@ def write_archive(tmp_path: Path) -> Callable[..., Path]:
     def write(days: dict[str, list[str]], step_minutes: int = 6) -> Path:
         root = tmp_path / "archive"
         description = Description("tiny", "made by the tests", step_minutes, 8, 8, 58.53, 1.56)
-        writer = ArchiveWriter(root, description)
-        moments = sorted({time for times in days.values() for time in times})
-        for number, time in enumerate(moments):
-            levels = np.full((8, 8), number, dtype=np.uint8)
-            writer.write(np.datetime64(time, "m"), levels, np.ones((8, 8), dtype=bool))
-        splits = {
-            split: {time[:10].replace("-", ""): 1.0 for time in times}
-            for split, times in days.items()
-        }
-        usable = np.ones((8, 8), dtype=bool)
-        usable[0] = False
-        writer.finish(usable, splits)  # type: ignore[arg-type]
+        with ArchiveWriter(root, description) as writer:
+            moments = sorted({time for times in days.values() for time in times})
+            for number, time in enumerate(moments):
+                levels = np.full((8, 8), number, dtype=np.uint8)
+                writer.write(np.datetime64(time, "m"), levels, np.ones((8, 8), dtype=bool))
+            splits = {
+                split: {time[:10].replace("-", ""): 1.0 for time in times}
+                for split, times in days.items()
+            }
+            usable = np.ones((8, 8), dtype=bool)
+            usable[0] = False
+            writer.finish(usable, splits)  # type: ignore[arg-type]
         return root
 
     return write

@@ -6,10 +6,11 @@ is HKO-7's; `Archive.origin` says which it was.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+import shutil
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -22,6 +23,31 @@ from nowcast.precipitation.units import Calibration
 
 DESCRIPTION = "archive.json"
 LISTS_FOLDER = "hko_data"
+
+Quantity = Literal["reflectivity", "VIL"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where an archive's pixels lie on the map.
+
+    Args:
+        projection: PROJ string.
+        x_west: outer edge of column 0, in the projection's unit (usually m or km).
+        y_north: outer edge of row 0.
+        pixel_x: width of a pixel, positive.
+        pixel_y: height of a pixel, positive.
+    """
+
+    projection: str
+    x_west: float
+    y_north: float
+    pixel_x: float
+    pixel_y: float
+
+    def __post_init__(self) -> None:
+        if not (self.pixel_x > 0 and self.pixel_y > 0):
+            raise ValueError("grid: pixel_x and pixel_y must be positive")
 
 
 @dataclass(frozen=True)
@@ -36,6 +62,10 @@ class Description:
         width: columns of a frame.
         zr_a: Z in mm^6 m^-3 at 1 mm/h.
         zr_b: exponent of the Z-R relation.
+        quantity: what a pixel is. ``VIL`` (vertically integrated liquid, SEVIR's 8-bit levels) is
+            no rain rate: thresholds in mm/h are then nominal.
+        grid: None where the place is not known.
+        history: how the frames came from their source, a line a step.
     """
 
     name: str
@@ -45,6 +75,9 @@ class Description:
     width: int
     zr_a: float
     zr_b: float
+    quantity: Quantity = "reflectivity"
+    grid: Grid | None = None
+    history: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         whole = (self.step_minutes, self.height, self.width)
@@ -52,7 +85,36 @@ class Description:
             raise TypeError("step_minutes, height and width must be whole numbers")
         if self.step_minutes < 1 or self.height < 1 or self.width < 1:
             raise ValueError("step_minutes, height and width must be at least 1")
+        if self.quantity not in get_args(Quantity):
+            raise ValueError(f"quantity: expected one of {', '.join(get_args(Quantity))}")
         Calibration(self.zr_a, self.zr_b)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Description":
+        """The description that `to_json` wrote.
+
+        Raises:
+            ValueError, TypeError: not such a text.
+        """
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise TypeError(f"expected an object with keys, found {type(content).__name__}")
+        known = {field.name for field in fields(cls)}
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not needed <= set(content) <= known:
+            raise ValueError(
+                f"expected the keys {', '.join(sorted(needed))}; "
+                f"missing {sorted(needed - set(content))}, "
+                f"unknown {sorted(set(content) - known)}"
+            )
+        if content.get("grid") is not None:
+            content["grid"] = Grid(**content["grid"])
+        return cls(**content | {"history": tuple(content.get("history", ()))})
+
+    def to_json(self) -> str:
+        """As ``archive.json`` holds it; what is not stated is left out."""
+        stated = {key: value for key, value in asdict(self).items() if value not in (None, ())}
+        return json.dumps(stated, indent=2, ensure_ascii=False) + "\n"
 
 
 class Archive:
@@ -124,15 +186,17 @@ class Archive:
 
 
 class ArchiveWriter:
-    """Writes an archive, frame by frame; `archive.json` comes last, so that a half-written
-    archive is not taken for a whole one.
+    """Writes an archive frame by frame, in a folder beside it that is renamed at the end.
+
+    So nothing half-written stands where an archive is expected. Used as a context; what an error
+    or Ctrl-C interrupts is removed again.
 
     Args:
         root: the folder to make; must not exist, or be empty.
         description: what goes into ``archive.json``.
 
     Raises:
-        ConfigError: `root` already holds something.
+        ConfigError: `root` already holds something, or a killed process left its folder.
     """
 
     def __init__(self, root: Path, description: Description) -> None:
@@ -142,8 +206,22 @@ class ArchiveWriter:
                 "there; choose another or remove it"
             )
         self.root = root
-        self.lists = root / LISTS_FOLDER
         self.description = description
+        self._part = root.with_name(f"{root.name}.part")
+
+    def __enter__(self) -> "ArchiveWriter":
+        try:
+            self._part.mkdir(parents=True)
+        except FileExistsError as error:
+            raise ConfigError(
+                f"{self._part}: expected nothing there, found what another process writes or a "
+                "killed one left; if none is at work, remove it"
+            ) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None or not (self._part / DESCRIPTION).is_file():
+            shutil.rmtree(self._part, ignore_errors=True)
 
     def write(
         self,
@@ -155,33 +233,28 @@ class ArchiveWriter:
         expected = (self.description.height, self.description.width)
         if levels.shape != expected or mask.shape != expected:
             raise ValueError(f"expected {expected}, found {levels.shape} and {mask.shape}")
-        frames.write_frame(self.root, moment, levels)
-        frames.write_mask(self.root, moment, mask)
+        frames.write_frame(self._part, moment, levels)
+        frames.write_mask(self._part, moment, mask)
 
     def finish(
         self,
         usable: Bool[np.ndarray, "height width"],
-        splits: dict[Split, dict[str, float]],
+        splits: dict[Split, dict[str, float]] | None,
     ) -> None:
-        """Write exclude mask, day lists and description; the archive is whole after this."""
-        masks.write_exclude(self.lists, usable)
-        for split in days.SPLITS:
-            days.write_days(self.lists, split, splits.get(split, {}))
-        text = json.dumps(asdict(self.description), indent=2, ensure_ascii=False) + "\n"
-        (self.root / DESCRIPTION).write_text(text)
+        """Write exclude mask, day lists (None: no lists) and description; the archive is whole
+        and in its place after this."""
+        lists = self._part / LISTS_FOLDER
+        masks.write_exclude(lists, usable)
+        if splits is not None:
+            for split in days.SPLITS:
+                days.write_days(lists, split, splits.get(split, {}))
+        (self._part / DESCRIPTION).write_text(self.description.to_json())
+        self._part.replace(self.root)
 
 
 def _read_description(path: Path) -> Description:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        expected = {field.name for field in fields(Description)}
-        if set(content) != expected:
-            raise ValueError(
-                f"expected the keys {', '.join(sorted(expected))}; "
-                f"missing {sorted(expected - set(content))}, "
-                f"unknown {sorted(set(content) - expected)}"
-            )
-        return Description(**content)
+        return Description.from_json(path.read_text())
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: {error}") from error
 

@@ -8,7 +8,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -46,12 +46,26 @@ def _relative(moment: np.datetime64, suffix: str) -> str:
     return time.strftime(f"%Y/%m/%d/RAD%y%m%d%H%M00.{suffix}")
 
 
-def list_moments(root: Path) -> Moments:
-    """All moments that have a frame file, ascending, found from names alone.
+@dataclass(frozen=True)
+class DayFolder:
+    """The frame files of one day, from their names alone.
+
+    Args:
+        path: the folder ``radarPNG/YYYY/MM/DD``.
+        moments: one a frame file, ascending.
+        strays: files that are no frame of this day, and why.
+    """
+
+    path: Path
+    moments: Moments
+    strays: tuple[tuple[Path, str], ...]
+
+
+def day_folders(root: Path) -> list[Path]:
+    """The day folders under an archive's root, ascending.
 
     Raises:
-        ConfigError: there is no ``radarPNG`` folder, or nothing in it.
-        FrameError: a frame's name contradicts the day folder it lies in.
+        ConfigError: there is no ``radarPNG`` folder.
     """
     folder = root / FRAME_FOLDER
     if not folder.is_dir():
@@ -59,34 +73,54 @@ def list_moments(root: Path) -> Moments:
             f"{root}: expected an archive with a {FRAME_FOLDER}/ folder, found none; give the "
             "folder that holds it (make one with `nowcast data sample` or `nowcast data synth`)"
         )
-    moments = sorted(_walk(folder))
-    if not moments:
+    return sorted(folder.glob("[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]"))
+
+
+def list_day(folder: Path) -> DayFolder:
+    """What a day folder holds; nothing is opened."""
+    year, month, day = folder.parts[-3:]
+    try:
+        midnight = np.datetime64(f"{year}-{month}-{day}", "m")
+    except ValueError:
+        return DayFolder(folder, np.array([], "datetime64[m]"), ((folder, _NO_DAY),))
+    minutes: list[int] = []
+    strays: list[tuple[Path, str]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            match = FRAME_NAME.fullmatch(entry.name)
+            if match is None:
+                strays.append((Path(entry.path), "not named RADyymmddHHMM00.png"))
+                continue
+            yy, mm, dd, hour, minute = match.groups()
+            if (year[2:], month, day) != (yy, mm, dd) or hour > "23" or minute > "59":
+                strays.append((Path(entry.path), OTHER_TIME))
+            else:
+                minutes.append(60 * int(hour) + int(minute))
+    return DayFolder(folder, midnight + np.sort(np.array(minutes, dtype=np.int64)), tuple(strays))
+
+
+def list_moments(root: Path) -> Moments:
+    """All moments that have a frame file, ascending, found from names alone.
+
+    Raises:
+        ConfigError: there is no ``radarPNG`` folder, or nothing in it.
+        FrameError: a frame's name contradicts the day folder it lies in.
+    """
+    listed = [list_day(folder) for folder in day_folders(root)]
+    for day in listed:
+        for path, reason in day.strays:
+            if reason in (OTHER_TIME, _NO_DAY):
+                raise FrameError(f"{path}: {reason}; move, rename or remove it")
+    if not any(len(day.moments) for day in listed):
         raise ConfigError(
-            f"{folder}: expected frames named YYYY/MM/DD/RADyymmddHHMM00.png, found none"
+            f"{root / FRAME_FOLDER}: expected frames named YYYY/MM/DD/RADyymmddHHMM00.png, found "
+            "none"
         )
-    return np.array(moments, dtype="datetime64[m]")
+    return np.concatenate([day.moments for day in listed])
 
 
-def _walk(folder: Path) -> Iterator[np.datetime64]:
-    for day_folder in sorted(folder.glob("[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]")):
-        year, month, day = day_folder.parts[-3:]
-        with os.scandir(day_folder) as entries:
-            for entry in entries:
-                match = FRAME_NAME.fullmatch(entry.name)
-                if match is None:
-                    continue
-                yy, mm, dd, hour, minute = match.groups()
-                if (year[2:], month, day) != (yy, mm, dd) or hour > "23" or minute > "59":
-                    raise FrameError(
-                        f"{entry.path}: the name says another time than its folder "
-                        f"{year}/{month}/{day}; move or rename it"
-                    )
-                try:
-                    yield np.datetime64(f"{year}-{month}-{day}T{hour}:{minute}", "m")
-                except ValueError as error:
-                    raise FrameError(
-                        f"{entry.path}: no calendar has this day; remove it"
-                    ) from error
+OTHER_TIME = "the name says another time than its folder"
+_NO_DAY = "no calendar has this day"
 
 
 def frame_shape(path: Path) -> tuple[int, int]:

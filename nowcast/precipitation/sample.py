@@ -59,28 +59,28 @@ def write_sample(root: Path, progress: Callable[[int, int], None] | None = None)
             zr_a=calibration.zr_a,
             zr_b=calibration.zr_b,
         )
-        writer = ArchiveWriter(root, description)
         usable = np.ones(sums.shape[1:], dtype=bool)
         depth: dict[np.datetime64, float] = {}
-        for position, moment in enumerate(moments):
-            raw = sums[position]
-            if south_first:
-                raw = raw[::-1]
-            mask = raw != FILL
-            millimetres = np.where(mask, raw, 0) * 0.01
-            rate_mm_h = millimetres * (60 / STEP_MINUTES)
-            writer.write(moment, encode(calibration.pixel_from_rate(rate_mm_h)), mask)
-            usable &= mask
-            day = moment.astype("datetime64[D]")
-            depth[day] = depth.get(day, 0.0) + float(millimetres[mask].mean())
-            if progress is not None:
-                progress(position + 1, len(moments))
-    splits: dict[Split, dict[str, float]] = {}
-    for number, day in enumerate(sorted(depth), start=1):
-        if number in SPLIT_OF_DAY:
-            name = str(day).replace("-", "")
-            splits.setdefault(SPLIT_OF_DAY[number], {})[name] = depth[day]
-    writer.finish(usable, splits)
+        with ArchiveWriter(root, description) as writer:
+            for position, moment in enumerate(moments):
+                raw = sums[position]
+                if south_first:
+                    raw = raw[::-1]
+                mask = raw != FILL
+                millimetres = np.where(mask, raw, 0) * 0.01
+                rate_mm_h = millimetres * (60 / STEP_MINUTES)
+                writer.write(moment, encode(calibration.pixel_from_rate(rate_mm_h)), mask)
+                usable &= mask
+                day = moment.astype("datetime64[D]")
+                depth[day] = depth.get(day, 0.0) + float(millimetres[mask].mean())
+                if progress is not None:
+                    progress(position + 1, len(moments))
+            splits: dict[Split, dict[str, float]] = {}
+            for number, day in enumerate(sorted(depth), start=1):
+                if number in SPLIT_OF_DAY:
+                    name = str(day).replace("-", "")
+                    splits.setdefault(SPLIT_OF_DAY[number], {})[name] = depth[day]
+            writer.finish(usable, splits)
 
 
 def _source() -> Path:

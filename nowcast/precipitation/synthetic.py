@@ -82,26 +82,26 @@ def write_synthetic(
         zr_a=HKO7_ZR_A,
         zr_b=HKO7_ZR_B,
     )
-    writer = ArchiveWriter(root, description)
     site = _site(np.random.default_rng((seed, 0)), height, width)
     rate_mm_h = Calibration().rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
     depth: dict[str, float] = {}
     done, total = 0, sum(len(_moments(day, step_minutes)) for day in range(days))
-    for day in range(days):
-        rng = np.random.default_rng((seed, 1 + day))
-        written = set(_moments(day, step_minutes))
-        name = str(FIRST_DAY + day).replace("-", "")
-        depth[name] = 0.0
-        for number, levels in enumerate(_frames(rng, site, step_minutes)):
-            moment = (FIRST_DAY + day).astype("datetime64[m]") + number * step_minutes
-            if moment not in written:
-                continue
-            writer.write(moment, levels, site.usable)
-            depth[name] += float(rate_mm_h[levels[site.usable]].mean()) * step_minutes / 60
-            done += 1
-            if progress is not None:
-                progress(done, total)
-    writer.finish(site.usable, _splits(depth))
+    with ArchiveWriter(root, description) as writer:
+        for day in range(days):
+            rng = np.random.default_rng((seed, 1 + day))
+            written = set(_moments(day, step_minutes))
+            name = str(FIRST_DAY + day).replace("-", "")
+            depth[name] = 0.0
+            for number, levels in enumerate(_frames(rng, site, step_minutes)):
+                moment = (FIRST_DAY + day).astype("datetime64[m]") + number * step_minutes
+                if moment not in written:
+                    continue
+                writer.write(moment, levels, site.usable)
+                depth[name] += float(rate_mm_h[levels[site.usable]].mean()) * step_minutes / 60
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+        writer.finish(site.usable, _splits(depth))
 
 
 def _check(days: int, seed: int, height: int, width: int, step_minutes: int) -> None:

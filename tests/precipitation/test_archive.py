@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from conftest import every
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Archive, ArchiveWriter, Description
+from nowcast.precipitation.archive import Archive, ArchiveWriter, Description, Grid
 from nowcast.precipitation.frames import FrameError, frame_path
 from nowcast.precipitation.units import Calibration
 
@@ -22,15 +23,15 @@ DAYS = {
 
 
 def test_what_is_written_is_read(tmp_path: Path):
-    writer = ArchiveWriter(tmp_path / "new", DESCRIPTION)
     rng = np.random.default_rng(0)
     moments = np.array(every(10, "2020-02-29T23:50", 2), dtype="datetime64[m]")
     levels = rng.integers(0, 256, (2, 4, 6), dtype=np.uint8)
     masks = rng.random((2, 4, 6)) < 0.5
-    for moment, frame, mask in zip(moments, levels, masks, strict=True):
-        writer.write(moment, frame, mask)
     usable = rng.random((4, 6)) < 0.5
-    writer.finish(usable, {"train": {"20200229": 3.5}, "test": {"20200301": 1.0}})
+    with ArchiveWriter(tmp_path / "new", DESCRIPTION) as writer:
+        for moment, frame, mask in zip(moments, levels, masks, strict=True):
+            writer.write(moment, frame, mask)
+        writer.finish(usable, {"train": {"20200229": 3.5}, "test": {"20200301": 1.0}})
     archive = Archive(tmp_path / "new")
     assert archive.description == DESCRIPTION and archive.origin == "archive.json"
     assert archive.shape == (4, 6) and archive.step == np.timedelta64(10, "m")
@@ -92,8 +93,8 @@ WHOLE = {
     ("text", "said"),
     [
         ("{", "Expecting"),
-        ("[]", "expected the keys"),
-        ("7", "not iterable"),
+        ("[]", "expected an object with keys, found list"),
+        ("7", "expected an object with keys, found int"),
         (
             json.dumps({key: value for key, value in WHOLE.items() if key != "zr_b"}),
             r"missing \['zr_b'\], unknown \[\]",
@@ -103,6 +104,18 @@ WHOLE = {
         (json.dumps(WHOLE | {"width": -8}), "must be at least 1"),
         (json.dumps(WHOLE | {"height": "8"}), ""),
         (json.dumps(WHOLE | {"zr_a": 0.0}), "positive a and b"),
+        (json.dumps(WHOLE | {"quantity": "snow"}), "quantity"),
+        (json.dumps(WHOLE | {"grid": {"projection": "+proj=aeqd"}}), "x_west"),
+        (
+            json.dumps(
+                WHOLE
+                | {
+                    "grid": dict.fromkeys(("x_west", "y_north", "pixel_x", "pixel_y"), -1)
+                    | {"projection": ""}
+                }
+            ),
+            "pixel_x and pixel_y must be positive",
+        ),
     ],
 )
 def test_a_malformed_description_is_named(write_archive: Callable[..., Path], text: str, said: str):
@@ -126,20 +139,44 @@ def test_a_writer_touches_no_folder_that_holds_something(tmp_path: Path, strange
 
 
 def test_a_writer_takes_one_size(tmp_path: Path):
-    writer = ArchiveWriter(tmp_path, DESCRIPTION)
     moment = np.datetime64("2020-01-01T00:00", "m")
-    for height, width in ((6, 4), (4, 7)):
-        wrong = np.zeros((height, width), dtype=np.uint8)
-        with pytest.raises(ValueError, match=r"expected \(4, 6\)"):
-            writer.write(moment, wrong, wrong == 0)
+    with ArchiveWriter(tmp_path / "new", DESCRIPTION) as writer:
+        for height, width in ((6, 4), (4, 7)):
+            wrong = np.zeros((height, width), dtype=np.uint8)
+            with pytest.raises(ValueError, match=r"expected \(4, 6\)"):
+                writer.write(moment, wrong, wrong == 0)
     assert not any(tmp_path.iterdir())
 
 
-def test_a_half_written_archive_has_no_description(tmp_path: Path):
-    writer = ArchiveWriter(tmp_path, DESCRIPTION)
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+def test_what_is_interrupted_leaves_nothing(tmp_path: Path, interruption: type[BaseException]):
     levels = np.full((4, 6), 7, dtype=np.uint8)
-    writer.write(np.datetime64("2020-01-01T00:00", "m"), levels, levels == 7)
-    assert not (tmp_path / "archive.json").exists()
+    with (
+        pytest.raises(interruption),
+        ArchiveWriter(tmp_path / "new", DESCRIPTION) as writer,
+    ):
+        writer.write(np.datetime64("2020-01-01T00:00", "m"), levels, levels == 7)
+        assert not (tmp_path / "new").exists()
+        raise interruption
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_not_written_over(tmp_path: Path):
+    (tmp_path / "new.part").mkdir()
+    with (
+        pytest.raises(ConfigError, match=r"new\.part: .*if none is at work, remove it"),
+        ArchiveWriter(tmp_path / "new", DESCRIPTION),
+    ):
+        pass
+    assert (tmp_path / "new.part").is_dir() and not (tmp_path / "new").exists()
+
+
+def test_a_description_keeps_its_grid_and_history(tmp_path: Path):
+    grid = Grid("+proj=stere +lat_0=90", -10.5, 4000.0, 1.0, 1.0)
+    stated = replace(DESCRIPTION, quantity="VIL", grid=grid, history=("one", "two"))
+    assert Description.from_json(stated.to_json()) == stated
+    assert Description.from_json(DESCRIPTION.to_json()) == DESCRIPTION
+    assert "grid" not in DESCRIPTION.to_json()
 
 
 def test_a_frame_of_another_size_is_named(write_archive: Callable[..., Path]):

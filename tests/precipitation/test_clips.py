@@ -222,10 +222,11 @@ USABLE = RNG.random(SIDE) < 0.7
 def textured(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     """Six frames of noise with masks of noise: every pixel knows its place."""
     root = tmp_path_factory.mktemp("archives") / "textured"
-    writer = ArchiveWriter(root, Description("noise", "the tests", 6, *SIDE, 58.53, 1.56))
-    for time, levels, mask in zip(every(6, f"{DAY}10:00", 6), FRAMES, MASKS, strict=True):
-        writer.write(np.datetime64(time, "m"), levels, mask)
-    writer.finish(USABLE, {"train": {"20150709": 1.0}})
+    description = Description("noise", "the tests", 6, *SIDE, 58.53, 1.56)
+    with ArchiveWriter(root, description) as writer:
+        for time, levels, mask in zip(every(6, f"{DAY}10:00", 6), FRAMES, MASKS, strict=True):
+            writer.write(np.datetime64(time, "m"), levels, mask)
+        writer.finish(USABLE, {"train": {"20150709": 1.0}})
     return Archive(root)
 
 

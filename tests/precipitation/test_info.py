@@ -20,11 +20,12 @@ STEP = np.timedelta64(5, "m")
 
 def written(root: Path, levels: list[np.ndarray], mask: np.ndarray | None = None) -> Archive:
     height, width = levels[0].shape
-    writer = ArchiveWriter(root, Description("test", "nobody", 5, height, width, 200.0, 1.6))
     mask = np.ones((height, width), dtype=bool) if mask is None else mask
-    for number, frame in enumerate(levels):
-        writer.write(START + number * STEP, frame, mask)
-    writer.finish(mask, {"train": {"20210304": 1.0}})
+    description = Description("test", "nobody", 5, height, width, 200.0, 1.6)
+    with ArchiveWriter(root, description) as writer:
+        for number, frame in enumerate(levels):
+            writer.write(START + number * STEP, frame, mask)
+        writer.finish(mask, {"train": {"20210304": 1.0}})
     return Archive(root)
 
 
