@@ -110,7 +110,7 @@ WHOLE = {
             json.dumps(
                 WHOLE
                 | {
-                    "grid": dict.fromkeys(("x_west", "y_north", "pixel_x", "pixel_y"), -1)
+                    "grid": dict.fromkeys(("x_west", "y_north", "pixel_x", "pixel_y"), -1.0)
                     | {"projection": ""}
                 }
             ),
