@@ -47,18 +47,33 @@ def _relative(moment: np.datetime64, suffix: str) -> str:
 
 
 @dataclass(frozen=True)
+class Stray:
+    """What lies in a day folder and is no frame of that day.
+
+    Args:
+        path: of the file, or of a folder whose day no calendar has.
+        reason: why it is none.
+        contradicts: it is named like a frame, of another time than its folder's.
+    """
+
+    path: Path
+    reason: str
+    contradicts: bool = False
+
+
+@dataclass(frozen=True)
 class DayFolder:
     """The frame files of one day, from their names alone.
 
     Args:
         path: the folder ``radarPNG/YYYY/MM/DD``.
         moments: one a frame file, ascending.
-        strays: files that are no frame of this day, and why.
+        strays: all else that lies there.
     """
 
     path: Path
     moments: Moments
-    strays: tuple[tuple[Path, str], ...]
+    strays: tuple[Stray, ...]
 
 
 def day_folders(root: Path) -> list[Path]:
@@ -82,18 +97,20 @@ def list_day(folder: Path) -> DayFolder:
     try:
         midnight = np.datetime64(f"{year}-{month}-{day}", "m")
     except ValueError:
-        return DayFolder(folder, np.array([], "datetime64[m]"), ((folder, _NO_DAY),))
+        stray = Stray(folder, "no calendar has this day", contradicts=True)
+        return DayFolder(folder, np.array([], "datetime64[m]"), (stray,))
     minutes: list[int] = []
-    strays: list[tuple[Path, str]] = []
+    strays: list[Stray] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             match = FRAME_NAME.fullmatch(entry.name)
             if match is None:
-                strays.append((Path(entry.path), "not named RADyymmddHHMM00.png"))
+                strays.append(Stray(Path(entry.path), "not named RADyymmddHHMM00.png"))
                 continue
             yy, mm, dd, hour, minute = match.groups()
             if (year[2:], month, day) != (yy, mm, dd) or hour > "23" or minute > "59":
-                strays.append((Path(entry.path), OTHER_TIME))
+                reason = f"the name says another time than its folder {year}/{month}/{day}"
+                strays.append(Stray(Path(entry.path), reason, contradicts=True))
             else:
                 minutes.append(60 * int(hour) + int(minute))
     return DayFolder(folder, midnight + np.sort(np.array(minutes, dtype=np.int64)), tuple(strays))
@@ -108,19 +125,15 @@ def list_moments(root: Path) -> Moments:
     """
     listed = [list_day(folder) for folder in day_folders(root)]
     for day in listed:
-        for path, reason in day.strays:
-            if reason in (OTHER_TIME, _NO_DAY):
-                raise FrameError(f"{path}: {reason}; move, rename or remove it")
+        for stray in day.strays:
+            if stray.contradicts:
+                raise FrameError(f"{stray.path}: {stray.reason}; move, rename or remove it")
     if not any(len(day.moments) for day in listed):
         raise ConfigError(
             f"{root / FRAME_FOLDER}: expected frames named YYYY/MM/DD/RADyymmddHHMM00.png, found "
             "none"
         )
     return np.concatenate([day.moments for day in listed])
-
-
-OTHER_TIME = "the name says another time than its folder"
-_NO_DAY = "no calendar has this day"
 
 
 def frame_shape(path: Path) -> tuple[int, int]:
