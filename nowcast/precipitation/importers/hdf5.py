@@ -96,14 +96,14 @@ def text(item: Any, key: str) -> str:
     return value.strip().rstrip("\0")
 
 
-def number(item: Any, key: str) -> float:
-    """A numeric attribute; raises `DataError` where it is absent, no number or not finite."""
+def number(item: Any, key: str, finite: bool = True) -> float:
+    """A numeric attribute; raises `DataError` where it is absent, no number or not `finite`."""
     value = attribute(item, key)
     try:
-        found = float(value)
+        found: float | None = float(value)
     except (TypeError, ValueError):
-        found = np.nan
-    if not np.isfinite(found):
+        found = None
+    if found is None or (finite and not np.isfinite(found)):
         raise DataError(
             f"{path_of(item)}: expected a number in {item.name}/{key}, found {value!r}; it is "
             "damaged"

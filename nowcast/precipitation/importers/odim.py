@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from nowcast.core.errors import DataError
 from nowcast.precipitation.archive import Grid
@@ -72,15 +73,20 @@ def _read(path: Path, unit: Unit) -> Field:
         dataset, data = _chosen(file, path, unit)
         raw = image(child(data, "data"))
         what = _whats(dataset, data)
-        gain, offset, nodata, undetect = (
-            number(_holder(what, key, path), key)
-            for key in ("gain", "offset", "nodata", "undetect")
+        gain, offset = (number(_holder(what, key, path), key) for key in ("gain", "offset"))
+        # Fields of floating point name NaN as their code (MeteoSwiss does).
+        nodata, undetect = (
+            number(_holder(what, key, path), key, finite=False) for key in ("nodata", "undetect")
         )
         values = raw * gain + offset
-        values[raw == undetect] = -np.inf if unit == "dBZ" else 0.0
-        values[raw == nodata] = np.nan
+        values[_is_code(raw, undetect)] = -np.inf if unit == "dBZ" else 0.0
+        values[_is_code(raw, nodata)] = np.nan
         grid = _grid(file, path, data)
     return Field(moment, values, unit, minutes, grid)
+
+
+def _is_code(raw: NDArray[Any], code: float) -> NDArray[np.bool_]:
+    return np.asarray(np.isnan(raw) if np.isnan(code) else raw == code)
 
 
 def _chosen(file: h5py.File, path: Path, unit: Unit) -> tuple[Any, Any]:

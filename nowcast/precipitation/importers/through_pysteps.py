@@ -163,21 +163,17 @@ def _read(
         array[::-1] if metadata.get("yorigin") == "lower" else array,
         unit,
         float(metadata["accutime"]) if unit == "mm" and metadata.get("accutime") else None,
-        _grid(metadata),
+        _grid(metadata, array.shape),
     )
 
 
-def _grid(metadata: dict[str, Any]) -> Grid | None:
-    needed = ("projection", "x1", "y1", "y2", "xpixelsize", "ypixelsize")
+def _grid(metadata: dict[str, Any], shape: tuple[int, ...]) -> Grid | None:
+    needed = ("projection", "x1", "x2", "y1", "y2")
     if any(metadata.get(key) is None for key in needed):
         return None
-    width, height = float(metadata["xpixelsize"]), float(metadata["ypixelsize"])
+    x1, x2, y1, y2 = (float(metadata[key]) for key in needed[1:])
+    # Not xpixelsize, which some of its importers have in another unit than the corners.
+    width, height = abs(x2 - x1) / shape[1], abs(y2 - y1) / shape[0]
     if not (width > 0 and height > 0):
         return None
-    return Grid(
-        projection=str(metadata["projection"]),
-        x_west=float(metadata["x1"]),
-        y_north=float(max(metadata["y1"], metadata["y2"])),
-        pixel_x=width,
-        pixel_y=height,
-    )
+    return Grid(str(metadata["projection"]), min(x1, x2), max(y1, y2), width, height)
