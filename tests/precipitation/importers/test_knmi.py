@@ -126,7 +126,7 @@ def test_files_come_in_order_of_their_own_time(tmp_path: Path):
 def test_without_a_unit_or_a_file_the_message_says_what_to_give(tmp_path: Path):
     with pytest.raises(ConfigError, match="--unit: --importer knmi needs to know it"):
         read_knmi(tmp_path, Request())
-    with pytest.raises(ConfigError, match="expected files ending in .h5"):
+    with pytest.raises(ConfigError, match=r"expected files ending in \.h5"):
         read_knmi(tmp_path, Request(unit="mm"))
     with pytest.raises(ConfigError, match="expected a file or a folder"):
         read_knmi(tmp_path / "none", Request(unit="mm"))

@@ -117,7 +117,7 @@ def test_bad_files_and_options(tmp_path: Path, vil: np.ndarray):
     catalog.write_text("id,name\n")
     with pytest.raises(DataError, match="found no column file_name"):
         read_sevir(path, Request(catalog=catalog))
-    with pytest.raises(ConfigError, match="expected SEVIR's CATALOG.csv, found none"):
+    with pytest.raises(ConfigError, match=r"expected SEVIR's CATALOG\.csv, found none"):
         read_sevir(path, Request(catalog=tmp_path / "none.csv"))
     with pytest.raises(ConfigError, match="expected one SEVIR file"):
         read_sevir(tmp_path, Request(catalog=catalog))
