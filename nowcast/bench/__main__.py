@@ -37,7 +37,7 @@ def memel(
     Example: `python -m nowcast.bench memel --batch 4 --threads 1 --precision fp32`
     """
     from nowcast.bench.memel import measure, table
-    from nowcast.core.runs import write_json
+    from nowcast.core.files import write_json
 
     rows = []
     for clips in batch or (4, 16):

@@ -21,6 +21,7 @@ from nowcast.core.errors import ConfigError, DataError
 
 FRAME_FOLDER = "radarPNG"
 MASK_FOLDER = "radarPNG_mask"
+LISTS_FOLDER = "hko_data"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 FRAME_NAME = re.compile(r"RAD(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})00\.png")
 
@@ -74,6 +75,31 @@ class DayFolder:
     path: Path
     moments: Moments
     strays: tuple[Stray, ...]
+
+
+def locate(root: Path) -> Path:
+    """The folder that holds ``radarPNG/``, found from where a user points.
+
+    HKO-7 is unpacked to ``hko_data/radarPNG`` (its repository's way) or ``radarPNG/radarPNG`` (its
+    archive's), and people name the folder itself or the one above.
+    """
+    for candidate in (root / FRAME_FOLDER, root / LISTS_FOLDER, root, root.parent):
+        if (candidate / FRAME_FOLDER).is_dir() and (candidate != root.parent or _has_years(root)):
+            return candidate
+    return root
+
+
+def _has_years(folder: Path) -> bool:
+    return folder.name == FRAME_FOLDER and any(folder.glob("[0-9][0-9][0-9][0-9]"))
+
+
+def locate_lists(root: Path) -> Path:
+    """The folder of day lists and exclude mask: ``ROOT/hko_data``, or ROOT if they lie there."""
+    known = ("mask_dat.npz", "hko7_rainy_*_days.txt")
+    inside = root / LISTS_FOLDER
+    if not inside.is_dir() and any(any(root.glob(name)) for name in known):
+        return root
+    return inside
 
 
 def day_folders(root: Path) -> list[Path]:

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.archive import ArchiveWriter, Description
 from nowcast.precipitation.days import Split
+from nowcast.precipitation.description import Description
 from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.rain import DAY_MINUTES, FLOOR_DBZ, Rain
 from nowcast.precipitation.units import (
@@ -24,6 +24,7 @@ from nowcast.precipitation.units import (
     encode,
     pixel_from_dbz,
 )
+from nowcast.precipitation.writer import ArchiveWriter
 
 FIRST_DAY = np.datetime64("2020-06-01", "D")
 LONGEST_STEP_MINUTES = 60  # rain is another one after an hour
