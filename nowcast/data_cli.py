@@ -69,3 +69,42 @@ def data_info(
         for position, (label, _) in enumerate(columns[0])
     ]
     print_table(["", *map(str, roots)], rows)
+
+
+@data.command("check")
+def data_check(
+    root: Annotated[Path, typer.Argument(help="Archive to check.")],
+    lists: Annotated[
+        Path | None, typer.Option(help="Folder of day lists and mask_dat.npz.  [ROOT/hko_data]")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every finding here.")] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Write the moments that training must skip here (csv).")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read.  [all processors]")
+    ] = None,
+) -> None:
+    """Read all of an archive and say what is broken in it; exit status 1 if anything is.
+
+    Example: `nowcast data check data/dwd --quarantine data/dwd/quarantine.csv`
+    """
+    from rich.markup import escape
+
+    from nowcast.core.log import counted
+    from nowcast.core.runs import write_json
+    from nowcast.precipitation.check import check_archive
+    from nowcast.precipitation.quarantine import write_quarantine
+
+    with counted("checking") as progress:
+        report = check_archive(root, lists, workers, progress)
+    if report.findings:
+        rows = [[*row[:3], escape(row[3])] for row in report.rows()]
+        print_table(["finding", "severity", "count", "first"], rows)
+    typer.echo(report.summary())
+    if json is not None:
+        write_json(json, report.content())
+    if quarantine is not None:
+        write_quarantine(quarantine, report.excluded())
+    if report.is_broken:
+        raise typer.Exit(1)
