@@ -100,7 +100,7 @@ def data_check(
         report = check_archive(root, lists, workers, progress)
     if report.findings:
         rows = [[*row[:3], escape(row[3])] for row in report.rows()]
-        print_table(["finding", "severity", "count", "first"], rows)
+        print_table(["finding", "severity", "count", "first"], rows, text=(0, 1, 3))
     typer.echo(report.summary())
     if json is not None:
         write_json(json, report.content())

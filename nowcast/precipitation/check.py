@@ -157,10 +157,8 @@ def _usable(
 
 def _wet_level(description: Description | None) -> int:
     with np.errstate(all="ignore"):  # a Z-R relation may be absurd
-        calibration = (
-            Calibration()
-            if description is None
-            else Calibration(description.zr_a, description.zr_b)
-        )
+        calibration = Calibration()
+        if description is not None:
+            calibration = Calibration(description.zr_a, description.zr_b)
         rate_mm_h = calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
     return int(np.argmax(rate_mm_h >= WET_MM_H)) or PIXEL_LEVELS + 1

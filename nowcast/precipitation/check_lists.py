@@ -107,7 +107,7 @@ def copy_findings(
     wet: Bool[np.ndarray, " frame"],
 ) -> Iterator[Finding]:
     """Rainy frames whose very copy lies in another split."""
-    found, first, counts = np.unique(digests[wet], return_index=True, return_counts=True)
+    found, counts = np.unique(digests[wet], return_counts=True)
     repeated = found[counts > 1]
     if not len(repeated):
         return

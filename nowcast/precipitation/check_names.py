@@ -67,7 +67,7 @@ def mask_findings(root: Path, listed: Sequence[DayFolder]) -> Iterator[Finding]:
         yield Finding("stray file", relative(path, root), "in no folder YYYY/MM/DD; it is not read")
     wanted = {day.path.parts[-3:]: day.moments for day in listed}
     for folder in sorted(masks.glob("[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]")):
-        moments = wanted.get(folder.parts[-3:], [])
+        moments = wanted.get(folder.parts[-3:], np.array([], "datetime64[m]"))
         known = {frames.mask_path(root, moment).name for moment in moments}
         for name in sorted(set(_names(folder)) - known):
             where = relative(folder / name, root)
