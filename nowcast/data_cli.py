@@ -85,6 +85,7 @@ def data_pack(
         Literal["lz4", "zstd", "none"], typer.Option(help="zstd is smaller and slower.")
     ] = "lz4",
     lists: Annotated[Path | None, typer.Option(help="Folder of day lists and mask.")] = None,
+    quarantine: Annotated[Path | None, typer.Option(help="Moments to leave out.")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; without it, cores.")
     ] = None,
@@ -101,6 +102,7 @@ def data_pack(
     from nowcast.core.log import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.pack import pack
+    from nowcast.precipitation.quarantine import read_quarantine
     from nowcast.precipitation.settings import PAPER_CROP
 
     window = PAPER_CROP if crop == "paper" else None
@@ -117,7 +119,47 @@ def data_pack(
             crop=window,
             masks=masks,
             codec=codec,
+            skipped=None if quarantine is None else read_quarantine(quarantine),
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )
     typer.echo(f"{out}: {out.stat().st_size / 2**20:.1f} MB; train on it with data.root={out}")
+
+
+@data.command("check")
+def data_check(
+    root: Annotated[Path, typer.Argument(help="Archive to check.")],
+    lists: Annotated[
+        Path | None, typer.Option(help="Folder of day lists and mask_dat.npz.  [ROOT/hko_data]")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every finding here.")] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Write the moments that training must skip here (csv).")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read.  [all processors]")
+    ] = None,
+) -> None:
+    """Read all of an archive and say what is broken in it; exit status 1 if anything is.
+
+    Example: `nowcast data check data/dwd --quarantine data/dwd/quarantine.csv`
+    """
+    from rich.markup import escape
+
+    from nowcast.core.files import write_json
+    from nowcast.core.log import counted
+    from nowcast.precipitation.check import check_archive
+    from nowcast.precipitation.quarantine import write_quarantine
+
+    with counted("checking") as progress:
+        report = check_archive(root, lists, workers, progress)
+    if report.findings:
+        rows = [[*row[:3], escape(row[3])] for row in report.rows()]
+        print_table(["finding", "severity", "count", "first"], rows, text=(0, 1, 3))
+    typer.echo(report.summary())
+    if json is not None:
+        write_json(json, report.content())
+    if quarantine is not None:
+        write_quarantine(quarantine, report.excluded())
+    if report.is_broken:
+        raise typer.Exit(1)

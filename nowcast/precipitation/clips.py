@@ -14,6 +14,7 @@ from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.days import Split
 from nowcast.precipitation.draws import Draw
 from nowcast.precipitation.frames import Moments
+from nowcast.precipitation.quarantine import read_quarantine
 from nowcast.precipitation.reader import ArchiveReader, Window
 from nowcast.precipitation.settings import DataSettings
 from nowcast.precipitation.units import PIXEL_LEVELS
@@ -85,6 +86,8 @@ class Clips(Dataset[Clip]):
         self.split = split
         self.length = settings.in_len + settings.out_len
         moments = archive.moments_of(split)
+        if settings.quarantine is not None:
+            moments = moments[~np.isin(moments, read_quarantine(settings.quarantine))]
         self.present = moments.astype(np.int64)
         self.stride = stride
         self.starts = clip_starts(

@@ -18,6 +18,8 @@ class DataSettings(Section):
     root: Place | None = None
     lists: Place | None = None
     """Folder of day lists and exclude mask; null is ROOT/hko_data."""
+    quarantine: Place | None = None
+    """Moments to skip, as `nowcast data check ROOT --quarantine FILE` writes them."""
     in_len: Count = 10
     out_len: Count = 10
     stride: Count = 5
