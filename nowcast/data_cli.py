@@ -31,6 +31,9 @@ def data_synth(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     size: Annotated[int, typer.Option(help="Rows and columns of a frame.")] = 128,
     step: Annotated[int, typer.Option(help="Minutes between frames.")] = 6,
+    clutter: Annotated[
+        bool, typer.Option("--clutter", help="Add speckle, rings and sun spikes, and mask them.")
+    ] = False,
 ) -> None:
     """Write an archive of synthetic rain that moves, grows and decays.
 
@@ -47,6 +50,7 @@ def data_synth(
             height=size,
             width=size,
             step_minutes=step,
+            clutter=clutter,
             progress=progress,
         )
     typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
