@@ -61,9 +61,7 @@ class Clutter:
         step_minutes: time between frames; a spike stays for at least two of them.
     """
 
-    def __init__(
-        self, rng: np.random.Generator, shape: tuple[int, int], step_minutes: int
-    ) -> None:
+    def __init__(self, rng: np.random.Generator, shape: tuple[int, int], step_minutes: int) -> None:
         self._rng = rng
         self._shape = shape
         self._edge = min(shape) / 2

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 from skimage.morphology import remove_small_objects
 
-from nowcast.precipitation.clutter import Kind, Struck
+from nowcast.precipitation.clutter import Struck
 from nowcast.precipitation.polar import RAYS, Polar
 from nowcast.precipitation.units import DBZ_SPAN, PIXEL_LEVELS
 
@@ -119,7 +119,8 @@ class Declutter:
         power = rays * np.float32(DBZ_SPAN / PIXEL_LEVELS) - self._correction
         count = np.maximum(1, taken.sum(axis=1))
         mean = np.where(taken, power, 0).sum(axis=1) / count
-        return np.sqrt((np.where(taken, power - mean[:, None], 0) ** 2).sum(axis=1) / count)
+        square = np.where(taken, power - mean[:, None], 0) ** 2
+        return np.asarray(np.sqrt(square.sum(axis=1) / count))
 
     def _standing_out(
         self,
@@ -128,7 +129,7 @@ class Declutter:
         marked: Bool[np.ndarray, "ray bin"],
     ) -> Bool[np.ndarray, "height width"]:
         above = levels.astype(np.int16) - self._polar.back(around)
-        return (above > STAND_OUT) & self._polar.back(marked)
+        return np.asarray((above > STAND_OUT) & self._polar.back(marked))
 
 
 def speckle(echo: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
@@ -147,4 +148,4 @@ def _opened(
 ) -> Bool[np.ndarray, "ray bin"]:
     size = (length, 1) if axis == 0 else (1, length)
     mode = "wrap" if axis == 0 else "nearest"
-    return ndimage.grey_opening(marks.astype(np.uint8), size=size, mode=mode) > 0
+    return np.asarray(ndimage.grey_opening(marks.astype(np.uint8), size=size, mode=mode) > 0)
