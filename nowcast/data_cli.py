@@ -31,6 +31,9 @@ def data_synth(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     size: Annotated[int, typer.Option(help="Rows and columns of a frame.")] = 128,
     step: Annotated[int, typer.Option(help="Minutes between frames.")] = 6,
+    clutter: Annotated[
+        bool, typer.Option("--clutter", help="Add speckle, rings and sun spikes, and mask them.")
+    ] = False,
 ) -> None:
     """Write an archive of synthetic rain that moves, grows and decays.
 
@@ -47,6 +50,7 @@ def data_synth(
             height=size,
             width=size,
             step_minutes=step,
+            clutter=clutter,
             progress=progress,
         )
     typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
@@ -163,3 +167,69 @@ def data_check(
         write_quarantine(quarantine, report.excluded())
     if report.is_broken:
         raise typer.Exit(1)
+
+
+@data.command("masks")
+def data_masks(
+    root: Annotated[Path, typer.Argument(help="An archive that lacks masks.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; compare with the masks there.")
+    ] = False,
+    radar: Annotated[
+        str | None,
+        typer.Option(metavar="ROW,COLUMN", help="Where the radar is; the frame's middle if not."),
+    ] = None,
+    frames: Annotated[int, typer.Option(help="Frames sampled for the exclude mask.")] = 1000,
+    most: Annotated[float, typer.Option(help="Largest share of pixels to exclude.")] = 0.3,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="PNG of the frame with most removed; ROOT/masks.png if not given."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads; all processors if not.")
+    ] = None,
+) -> None:
+    """Estimate the masks an archive lacks: what never holds rain, and what in a frame is not rain.
+
+    Left out is what never holds rain (blocked beams, ground clutter) and, frame by frame, speckle,
+    thin rings around the radar and sun spikes. Masks that are there are never overwritten.
+
+    Example: `nowcast data masks data/mine`, or `nowcast data masks data/synthetic --check`
+    """
+    from nowcast.core.log import counted
+    from nowcast.precipitation import mask_estimates as estimates
+    from nowcast.precipitation.archive import Archive
+    from nowcast.precipitation.static_mask import estimate_usable
+
+    archive = Archive(root)
+    place = None if radar is None else estimates.radar_place(radar, archive.shape)
+    lacks_frames, lacks_exclude = (False, False) if check else estimates.absent(archive)
+    rows: list[list[str]] = []
+    if check or lacks_exclude:
+        with counted("exclude mask") as progress:
+            static = estimate_usable(archive, frames, most, progress)
+        usable, rows = static.usable, static.rows()
+    else:
+        usable = archive.usable
+    with counted("frame masks") as progress:
+        if check:
+            agreed, removed = estimates.check_masks(archive, usable, place, workers, progress)
+        else:
+            removed = estimates.write_masks(archive, usable, place, workers, progress)
+    print_table(
+        ["not used", "pixels", "share", "of rain >= 0.5 mm/h", "frames"], rows + removed.rows()
+    )
+    if check:
+        print_table(["compared", "precision", "recall", "estimated", "there"], agreed)
+    else:
+        for path, lacked in estimates.places(archive, lacks_frames, lacks_exclude):
+            typer.echo(f"{path}: {'written' if lacked else 'was there, kept'}")
+    if removed.wet_share > estimates.ODD_WET_SHARE:
+        typer.echo(
+            f"{removed.wet_share:.1%} of the rain is taken for clutter, much for a radar: look at "
+            "the picture before you use these masks, and give the radar's place with --radar"
+        )
+    to = picture or (None if check else root / "masks.png")
+    if to is not None and removed.busiest is not None:
+        estimates.picture(archive, removed.busiest, usable, place, to)
+        typer.echo(f"{to}: {removed.busiest}, the frame with most removed, before and after")

@@ -56,6 +56,10 @@ def test_the_commands_are_those_of_the_guide():
     assert {" ".join(command) for command in commands()} == {
         "audit inhibition",
         "audit neurons",
+        "data check",
+        "data convert",
+        "data masks",
+        "data pack",
         "data sample",
         "data synth",
         "data info",
