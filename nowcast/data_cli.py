@@ -233,3 +233,93 @@ def data_masks(
     if to is not None and removed.busiest is not None:
         estimates.picture(archive, removed.busiest, usable, place, to)
         typer.echo(f"{to}: {removed.busiest}, the frame with most removed, before and after")
+
+
+@data.command("convert")
+def data_convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="File or folder to read.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    importer: Annotated[
+        str, typer.Option(help="knmi, odim, stack, sevir, or pysteps:NAME, e.g. pysteps:mrms_grib.")
+    ],
+    unit: Annotated[
+        Literal["dBZ", "mm_h", "mm"] | None,
+        typer.Option(help="Of the values: reflectivity, rain rate or rain sum. Not for sevir."),
+    ] = None,
+    accumulation_minutes: Annotated[
+        float | None, typer.Option(help="Of --unit mm, where the file does not state it.")
+    ] = None,
+    zr: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Z = A R^B. Needed for dBZ; HKO-7's 58.53,1.56 for rain."),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(metavar="R0,R1,C0,C1", help="Rows R0 to R1 - 1 from north, and columns."),
+    ] = None,
+    block_mean: Annotated[
+        int, typer.Option(metavar="N", help="Mean rain rate over N x N pixels, after the crop.")
+    ] = 1,
+    step: Annotated[
+        int | None, typer.Option(help="Minutes between frames; the commonest gap if left out.")
+    ] = None,
+    no_data: Annotated[
+        float | None, typer.Option(help="A value that means no data, besides NaN.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the archive, for tables.")] = None,
+    credit: Annotated[str, typer.Option(help="Who made the data.")] = "not stated",
+    times: Annotated[
+        Path | None, typer.Option(help="stack: .npy of times (datetime64, or minutes since 1970).")
+    ] = None,
+    datasets: Annotated[
+        str, typer.Option(metavar="FRAMES,TIMES", help="stack: names in an .h5 file.")
+    ] = "frames,times",
+    south_first: Annotated[
+        bool, typer.Option("--south-first", help="stack: row 0 is the southernmost.")
+    ] = False,
+    name_pattern: Annotated[
+        str | None, typer.Option(help="pysteps: names with their time, e.g. radar_%Y%m%d%H%M.h5.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="pysteps: for its importer.")
+    ] = None,
+    catalog: Annotated[Path | None, typer.Option(help="sevir: CATALOG.csv.")] = None,
+    event: Annotated[list[str] | None, typer.Option(help="sevir: only these ids.")] = None,
+) -> None:
+    """Turn other radar into an archive; nothing is stretched, and what is no rain is an error.
+
+    Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --unit mm --crop
+    188,668,129,609`
+    """
+    from nowcast.core.log import counted
+    from nowcast.precipitation.convert import Target, convert
+    from nowcast.precipitation.importers.field import Request
+    from nowcast.precipitation.importers.options import calibration, names, settings, window
+
+    request = Request(
+        unit=unit,
+        times=times,
+        datasets=names(datasets),
+        south_first=south_first,
+        name_pattern=name_pattern,
+        settings=settings(setting or []),
+        catalog=catalog,
+        events=tuple(event or ()),
+    )
+    target = Target(
+        calibration=calibration(zr),
+        accumulation_minutes=accumulation_minutes,
+        crop=window(crop),
+        block_mean=block_mean,
+        step_minutes=step,
+        no_data=no_data,
+        name=name,
+        credit=credit,
+    )
+    with counted("converted") as progress:
+        written = convert(source, out, importer, request, target, progress)
+    for archive in written:
+        typer.echo(f"{archive.root}: {archive.summary()}")
+    if any(archive.description.quantity == "VIL" for archive in written):
+        typer.echo("VIL is no rain rate: thresholds in mm/h are nominal")
+    typer.echo(f"next: nowcast data days {written[0].root}, which lists its rainy days")

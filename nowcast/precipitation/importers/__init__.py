@@ -1,0 +1,1 @@
+"""Radar archives of other people, read as fields in order of time."""

@@ -1,0 +1,143 @@
+"""HDF5 as strangers send it: every way in which it can be broken is one message with the file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.core.errors import DataError, NowcastError
+
+SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nc")
+LARGEST = 2**28  # values; the largest radar composites have 2**25, so more is a damaged size
+
+# What h5py raises for files that are cut off, damaged or no HDF5.
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+)
+
+
+@contextmanager
+def opened(path: Path, expected: str) -> Iterator[h5py.File]:
+    """The file, for reading; what goes wrong inside the block is a `DataError` with its name.
+
+    Args:
+        path: of the file.
+        expected: what it should hold, for the message.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except NowcastError:
+        raise
+    except DAMAGED as error:
+        said = str(error).strip("'\"") or type(error).__name__
+        raise DataError(
+            f"{path}: expected {expected}, but it cannot be read ({said}); it is damaged, cut off "
+            "or of another format: fetch it again, remove it, or choose another --importer"
+        ) from error
+
+
+def path_of(item: Any) -> Path:
+    """The file that a group or dataset lies in."""
+    return Path(item.file.filename)
+
+
+def child(group: Any, name: str) -> Any:
+    """A group or dataset inside another.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not isinstance(group, h5py.Group) or name not in group:
+        held = ", ".join(group) if isinstance(group, h5py.Group) else "no group"
+        raise DataError(
+            f"{path_of(group)}: expected {group.name.rstrip('/')}/{name}, found {held or 'nothing'}"
+            "; is it the format of --importer?"
+        )
+    return group[name]
+
+
+def attribute(item: Any, key: str) -> Any:
+    """An attribute, an array of one value taken out of its array.
+
+    Raises:
+        DataError: there is none.
+    """
+    if key not in item.attrs:
+        raise DataError(
+            f"{path_of(item)}: expected the attribute {key} at {item.name}, found none; is it the "
+            "format of --importer?"
+        )
+    value = item.attrs[key]
+    return value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+
+
+def text(item: Any, key: str) -> str:
+    """A text attribute; raises `DataError` where it is absent or no text."""
+    value = attribute(item, key)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
+    if not isinstance(value, str):
+        raise DataError(
+            f"{path_of(item)}: expected text in {item.name}/{key}, found {value!r}; it is damaged"
+        )
+    return value.strip().rstrip("\0")
+
+
+def number(item: Any, key: str, finite: bool = True) -> float:
+    """A numeric attribute; raises `DataError` where it is absent, no number or not `finite`."""
+    value = attribute(item, key)
+    try:
+        found: float | None = float(value)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or (finite and not np.isfinite(found)):
+        raise DataError(
+            f"{path_of(item)}: expected a number in {item.name}/{key}, found {value!r}; it is "
+            "damaged"
+        )
+    return found
+
+
+def check_array(dataset: Any, ndim: int, axes: str) -> None:
+    """That a dataset is an array of plain numbers with so many axes, of a size that can be.
+
+    Raises:
+        DataError: it is not.
+    """
+    path = path_of(dataset)
+    if not isinstance(dataset, h5py.Dataset):
+        raise DataError(f"{path}: expected a dataset at {dataset.name}, found a group")
+    if dataset.dtype.kind not in "iuf":
+        raise DataError(f"{path}: expected numbers in {dataset.name}, found {dataset.dtype}")
+    if dataset.ndim != ndim or 0 in dataset.shape:
+        raise DataError(
+            f"{path}: expected {dataset.name} with the axes {axes}, found the shape {dataset.shape}"
+        )
+
+
+def image(dataset: Any) -> NDArray[Any]:
+    """The raw numbers of one image (height, width).
+
+    Raises:
+        DataError: not two axes, not plain numbers, or larger than any radar composite.
+    """
+    check_array(dataset, 2, "(height, width)")
+    if dataset.size > LARGEST:
+        raise DataError(
+            f"{path_of(dataset)}: expected a radar composite in {dataset.name}, found the shape "
+            f"{dataset.shape}; it is damaged"
+        )
+    return np.asarray(dataset[...])

@@ -1,0 +1,179 @@
+"""Formats that pysteps reads (KNMI, FMI, MeteoSwiss, BoM, OPERA, DWD, MRMS...).
+
+pysteps is an optional extra: ``pip install "nowcast[pysteps]"``. Its importers give values, unit
+and place, but no time: that is in the file names, by ``--name-pattern``.
+"""
+
+import contextlib
+import importlib
+import io
+import warnings
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nowcast.core.errors import ConfigError, DataError
+from nowcast.precipitation.description import Grid
+from nowcast.precipitation.importers.field import (
+    Field,
+    Request,
+    Source,
+    Unit,
+    in_order,
+    to_minute,
+    wanted_unit,
+)
+
+PREFIX = "pysteps:"
+UNIT_OF: dict[str, Unit] = {"mm/h": "mm_h", "mm": "mm", "dBZ": "dBZ"}
+# What pysteps does unless told otherwise and an archive must not: MRMS is averaged over 4x4 pixels.
+DEFAULTS: dict[str, dict[str, Any]] = {"mrms_grib": {"window_size": 1}}
+
+_Import = Callable[..., tuple[Any, Any, dict[str, Any]]]
+
+
+def read_through_pysteps(name: str, source: Path, request: Request) -> list[Source]:
+    """Files as one source, each read by one of pysteps' importers.
+
+    Args:
+        name: of the importer in pysteps, e.g. ``mrms_grib``.
+        source: a file, or a folder; files in it whose name does not fit the pattern are left out.
+        request: needs `Request.name_pattern`.
+
+    Raises:
+        ConfigError: pysteps, what its importer needs, the importer, the pattern or a file is not
+            there.
+        DataError: a file is damaged or holds another unit than `request.unit`.
+    """
+    unit = wanted_unit(request, PREFIX + name)
+    if request.name_pattern is None:
+        raise ConfigError(
+            "--name-pattern: pysteps takes the time from the file name; give its pattern, e.g. "
+            '--name-pattern "RAD_NL25_RAP_5min_%Y%m%d%H%M.h5"'
+        )
+    importer = _importer(name)
+    settings = DEFAULTS.get(name, {}) | {
+        key: _typed(value) for key, value in request.settings.items()
+    }
+    if source.is_file():
+        paths = [source]
+    elif source.is_dir():
+        paths = sorted(path for path in source.rglob("*") if path.is_file())
+    else:
+        raise ConfigError(f"{source}: expected a file or a folder to convert, found none")
+    found = []
+    for path in paths:
+        time = _time(path.name, request.name_pattern)
+        if time is not None:
+            found.append((to_minute(time, path), path))
+    if not found:
+        shown = f", e.g. {paths[0].name}" if paths else ""
+        raise ConfigError(
+            f"{source}: expected names like {request.name_pattern}, found none among "
+            f"{len(paths)} files{shown}"
+        )
+    left_out = len(paths) - len(found)
+    notes: tuple[str, ...] = (f"pysteps {_version()}: {name} {settings or ''}".rstrip(),)
+    if left_out:
+        notes += (f"{left_out} files left out, not named {request.name_pattern}",)
+    return [
+        in_order(
+            source.name, found, lambda path: _read(path, importer, settings, unit, request), notes
+        )
+    ]
+
+
+def _importer(name: str) -> _Import:
+    # It prints on stdout where its configuration lies, and warns of what it could not import.
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = importlib.import_module("pysteps.io.importers")
+    except ImportError as error:
+        raise ConfigError(
+            f"--importer {PREFIX}{name}: expected the optional package pysteps, found none "
+            f'({error}); install it with `pip install "nowcast[pysteps]"`'
+        ) from error
+    importer: _Import | None = getattr(module, f"import_{name}", None)
+    if importer is None:
+        stem = "import_"
+        known = sorted(key[len(stem) :] for key in vars(module) if key.startswith(stem))
+        raise ConfigError(
+            f"--importer {PREFIX}{name}: pysteps has none of that name; known: {', '.join(known)}"
+        )
+    return importer
+
+
+def _version() -> str:
+    return version("pysteps")
+
+
+def _typed(value: str) -> int | float | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return value
+
+
+def _time(name: str, pattern: str) -> datetime | None:
+    try:
+        return datetime.strptime(name, pattern)
+    except ValueError:
+        return None
+
+
+def _read(
+    path: Path, importer: _Import, settings: dict[str, Any], unit: Unit, request: Request
+) -> Field:
+    assert request.name_pattern is not None
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            values, _, metadata = importer(str(path), **settings)
+    except Exception as error:  # each of its importers raises what its reader does
+        if type(error).__name__ == "MissingOptionalDependency":
+            raise ConfigError(f"{path}: pysteps lacks a package to read it: {error}") from error
+        raise DataError(
+            f"{path}: pysteps could not read it ({type(error).__name__}: {error}); it is damaged, "
+            "or of another format, or the importer needs --setting KEY=VALUE"
+        ) from error
+    stated = UNIT_OF.get(metadata.get("unit", ""))
+    if stated != unit:
+        raise DataError(
+            f"{path}: expected {unit} as --unit says, found {metadata.get('unit')}; "
+            f"{'give --unit ' + stated if stated else 'no unit that can be converted'}"
+        )
+    if metadata.get("transform") not in (None, "dB") or (
+        metadata.get("transform") == "dB" and unit != "dBZ"
+    ):
+        raise DataError(
+            f"{path}: expected plain {unit}, found them transformed ({metadata['transform']})"
+        )
+    array = np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
+    if array.ndim != 2:
+        raise DataError(f"{path}: expected one field (height, width), found {array.shape}")
+    time = _time(path.name, request.name_pattern)
+    assert time is not None
+    return Field(
+        to_minute(time, path),
+        array[::-1] if metadata.get("yorigin") == "lower" else array,
+        unit,
+        float(metadata["accutime"]) if unit == "mm" and metadata.get("accutime") else None,
+        _grid(metadata, array.shape),
+    )
+
+
+def _grid(metadata: dict[str, Any], shape: tuple[int, ...]) -> Grid | None:
+    needed = ("projection", "x1", "x2", "y1", "y2")
+    if any(metadata.get(key) is None for key in needed):
+        return None
+    x1, x2, y1, y2 = (float(metadata[key]) for key in needed[1:])
+    # Not xpixelsize, which some of its importers have in another unit than the corners.
+    width, height = abs(x2 - x1) / shape[1], abs(y2 - y1) / shape[0]
+    if not (width > 0 and height > 0):
+        return None
+    return Grid(str(metadata["projection"]), min(x1, x2), max(y1, y2), width, height)
