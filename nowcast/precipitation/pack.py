@@ -3,8 +3,11 @@
 Parts lie in a folder beside the file until they are joined; each is written whole or not at all.
 """
 
+import errno
 import hashlib
+import io
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -48,22 +51,22 @@ class _Plan:
     usable: Bool[np.ndarray, "height width"] | None
     moments: Moments
     history: str
+    part_bytes: int
 
     @property
     def frames_per_chunk(self) -> int:
-        height, width = self._size
-        return max(1, CHUNK_BYTES // (height * width))
-
-    @property
-    def frames_per_part(self) -> int:
-        height, width = self._size
-        chunks = max(1, PART_BYTES // (height * width * self.frames_per_chunk))
-        return chunks * self.frames_per_chunk
+        return max(1, CHUNK_BYTES // self.pixels)
 
     @property
     def _size(self) -> tuple[int, int]:
         top, bottom, left, right = self.held
         return bottom - top, right - left
+
+    @property
+    def frames_per_part(self) -> int:
+        """A multiple of the frames in a chunk."""
+        chunks = max(1, self.part_bytes // (self.pixels * self.frames_per_chunk))
+        return chunks * self.frames_per_chunk
 
     @property
     def pixels(self) -> int:
@@ -85,6 +88,7 @@ class _Plan:
         return file.create_dataset(
             "levels",
             shape=(count, *self._size),
+            maxshape=(None, *self._size),  # a chunk may hold more frames than there are
             dtype=np.uint8,
             chunks=(self.frames_per_chunk, *self._size),
             fletcher32=True,
@@ -98,7 +102,15 @@ class _Plan:
             digest.update(np.packbits(self.usable).tobytes())
         digest.update(
             json.dumps(
-                [str(self.root), self.shape, self.held, self.codec, self.with_masks, self.history]
+                [
+                    str(self.root),
+                    self.shape,
+                    self.held,
+                    self.codec,
+                    self.with_masks,
+                    self.history,
+                    self.part_bytes,
+                ]
             ).encode()
         )
         return digest.hexdigest()
@@ -143,9 +155,10 @@ def pack(
         with _alone(folder / "lock", out):
             _claim(folder / "plan.txt", plan.identity())
             _write_parts(plan, folder, workers, progress)
+            _check_room(folder)
             write_whole(out, lambda temporary: _join(plan, archive, folder, temporary))
             shutil.rmtree(folder)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # h5py raises either where HDF5 cannot write
         done = len(list(folder.glob("*.h5")))
         raise RunError(
             f"{out}: could not be written ({error}); {done} of {plan.parts} parts are kept in "
@@ -189,6 +202,7 @@ def _plan(
         None if masks == "frame" else archive.usable[held[0] : held[1], held[2] : held[3]],
         moments,
         archive.description.to_json(),
+        PART_BYTES,
     )
 
 
@@ -266,14 +280,27 @@ def _write_part(plan: _Plan, number: int, folder: Path) -> int:
             if plan.usable is None or not np.array_equal(mask, plan.usable):
                 mask_of[at] = distinct.setdefault(np.packbits(mask).tobytes(), len(distinct))
 
-    def write(temporary: Path) -> None:
-        with h5py.File(temporary, "w") as file:
-            plan.levels(file, len(moments))[...] = levels
-            file["mask_of"] = mask_of
-            file["masks"] = np.array([np.frombuffer(mask, np.uint8) for mask in distinct], np.uint8)
-
-    write_whole(_part_path(folder, number), write)
+    # In memory first: HDF5 cannot close a file on a full disk.
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        plan.levels(file, len(moments))[...] = levels
+        file["mask_of"] = mask_of
+        file["masks"] = np.array([np.frombuffer(mask, np.uint8) for mask in distinct], np.uint8)
+    write_whole(
+        _part_path(folder, number), lambda temporary: _write_bytes(temporary, image.getbuffer())
+    )
     return number
+
+
+def _write_bytes(path: Path, data: memoryview) -> None:
+    path.write_bytes(data)
+
+
+def _check_room(folder: Path) -> None:
+    """Raise OSError unless the joined file has room beside its parts."""
+    needed = sum(path.stat().st_size for path in folder.glob("*.h5"))
+    if shutil.disk_usage(folder).free < 1.05 * needed:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {needed / 2**20:.0f} MB needed")
 
 
 def _join(plan: _Plan, archive: Archive, folder: Path, path: Path) -> None:
