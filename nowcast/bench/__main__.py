@@ -50,5 +50,26 @@ def memel(
         write_json(json_file, [row.document() for row in rows])
 
 
+@app.command()
+def loader(
+    root: Annotated[Path, typer.Argument(help="An archive of 480x480 frames.")],
+    clips: Annotated[int, typer.Option(min=1, help="Clips a batch.")] = 16,
+    pairs: Annotated[int, typer.Option(min=2, help="Pairs of batches per reader.")] = 15,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """Clips per second of tree and pack, beside a reader that decodes every PNG of every clip.
+
+    Example: `nowcast data synth data/wide --size 480 --days 3 && python -m nowcast.bench loader
+    data/wide`
+    """
+    from nowcast.bench.loader import measure, table
+    from nowcast.core.files import write_json
+
+    rows = measure(root, clips, pairs)
+    typer.echo(table(rows))
+    if json_file is not None:
+        write_json(json_file, [row.document() for row in rows])
+
+
 if __name__ == "__main__":
     app()

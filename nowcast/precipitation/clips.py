@@ -154,9 +154,9 @@ class Clips(Dataset[Clip]):
             DataError: a file is absent or damaged, and `max_missing` does not allow for it.
         """
         shape = (len(draws), self.length, 1, *self.frame_size)
-        levels = torch.zeros(shape, dtype=torch.uint8)
-        mask = torch.zeros(shape, dtype=torch.bool)
-        missing = torch.zeros(shape[:2], dtype=torch.bool)
+        levels = torch.empty(shape, dtype=torch.uint8)
+        mask = torch.empty(shape, dtype=torch.bool)
+        missing = torch.empty(shape[:2], dtype=torch.bool)
         times = np.stack([self._times(draw.clip) for draw in draws]).astype(np.int64)
         for position, draw in enumerate(draws):
             self._fill(
@@ -182,7 +182,7 @@ class Clips(Dataset[Clip]):
         mask: Bool[np.ndarray, "time height width"],
         missing: Bool[np.ndarray, " time"],
     ) -> None:
-        """Read a clip into zeroed arrays, turned and mirrored as its draw says."""
+        """Read a clip into these arrays, turned and mirrored as its draw says."""
         height, width = self.frame_size
         part = (slice(draw.row, draw.row + height), slice(draw.column, draw.column + width))
         self._read(self._times(draw.clip), part, draw.view(levels), draw.view(mask), missing)
@@ -196,8 +196,10 @@ class Clips(Dataset[Clip]):
         missing: Bool[np.ndarray, " time"],
     ) -> None:
         """Read consecutive frames; a missing one repeats the frame before it, its mask False."""
-        missing[:] = ~np.isin(times.astype(np.int64), self.present)
-        reasons = {at: f"{self.archive.root}: no frame at {times[at]}" for at in range(len(times))}
+        minutes = times.astype(np.int64)
+        found_at = np.searchsorted(self.present, minutes)
+        missing[:] = self.present[np.minimum(found_at, len(self.present) - 1)] != minutes
+        reasons: dict[int, str] = {}
         own = None if self.usable is not None and self.settings.masks == "exclude" else mask
         for first, last in _runs(~missing):
             into = None if own is None else own[first:last]
@@ -207,17 +209,15 @@ class Clips(Dataset[Clip]):
                     reasons[at] = str(problem)
                     missing[at] = True
         run = 0
-        for at in range(len(times)):
-            if not missing[at]:
-                run = 0
-                continue
-            run += 1
+        for at in np.flatnonzero(missing).tolist():
+            run = run + 1 if at and missing[at - 1] else 1
             if run > self.settings.max_missing:
+                reason = reasons.get(at, f"{self.archive.root}: no frame at {times[at]}")
                 raise DataError(
-                    f"{reasons[at]} (data.max_missing allows {self.settings.max_missing} in a row)"
+                    f"{reason} (data.max_missing allows {self.settings.max_missing} in a row)"
                 )
-            if at:
-                levels[at] = levels[at - 1]
+            levels[at] = levels[at - 1] if at else 0
+            mask[at] = False
         if self.usable is not None:
             if own is None:
                 mask[~missing] = self.usable[part]

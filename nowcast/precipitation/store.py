@@ -78,6 +78,7 @@ class Pack(ArchiveReader):
         self.root = root
         self._owner = 0
         self._file: h5py.File | None = None
+        self._opened: dict[str, h5py.Dataset] = {}
         self._guarded(self._open)
         self.origin = f"packed from {self._root_of_tree}"
 
@@ -116,11 +117,20 @@ class Pack(ArchiveReader):
     def h5(self) -> h5py.File:
         """The open file; every process opens its own."""
         if self._file is None or self._owner != os.getpid():
-            self._file, self._owner = h5py.File(self.root), os.getpid()
+            # No cache of chunks: clips come in random order from more frames than it could hold.
+            self._file, self._owner = h5py.File(self.root, rdcc_nbytes=0), os.getpid()
+            self._opened = {}
         return self._file
 
+    def _dataset(self, name: str) -> h5py.Dataset:
+        """An open dataset: opening one takes as long as reading a small clip."""
+        file = self.h5
+        if name not in self._opened:
+            self._opened[name] = file[name]
+        return self._opened[name]
+
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": None}
+        return self.__dict__ | {"_file": None, "_opened": {}}
 
     def _guarded(self, read: Callable[[], Result]) -> Result:
         """What `read` gives, its failures as DataErrors that name the file."""
@@ -195,7 +205,7 @@ class Pack(ArchiveReader):
     ) -> None:
         """Consecutive frames from `first` on; DataError where they cannot be read whole."""
         source = np.s_[first : first + len(out), part[0], part[1]]
-        self._guarded(lambda: self.h5["levels"].read_direct(out, source))
+        self._guarded(lambda: self._dataset("levels").read_direct(out, source))
 
     def masks_into(
         self, first: int, part: Window, out: Bool[np.ndarray, "time height width"]
@@ -208,7 +218,7 @@ class Pack(ArchiveReader):
             out[which == number] = mask[part]
 
     def _unpacked(self, row: int) -> Bool[np.ndarray, "height width"]:
-        packed = self._guarded(lambda: self.h5["masks"][row])
+        packed = self._guarded(lambda: self._dataset("masks")[row])
         height, width = self.shape
         bits = np.unpackbits(packed, count=height * width).reshape(height, width)
         return np.asarray(bits.view(bool))
