@@ -142,6 +142,7 @@ def data_days(
     from nowcast.precipitation.rainy_days import find_rainy_days, refuse_existing, write_lists
     from nowcast.precipitation.split_days import known_by
 
+    way = known_by(by)
     archive = Archive(root)
     folder = archive.lists if out is None else out
     refuse_existing(folder)
@@ -150,7 +151,7 @@ def data_days(
         found = find_rainy_days(
             archive,
             threshold_mm=threshold_mm,
-            by=known_by(by),
+            by=way,
             every=every,
             skip=skip,
             workers=workers,
@@ -163,4 +164,4 @@ def data_days(
         f"{threshold_mm:g} mm, split by {found.split.by}"
     )
     if every > 1:
-        typer.echo(f"depths are scaled from every {every}th frame")
+        typer.echo(f"depths are scaled: one frame in {every} of each day was read")

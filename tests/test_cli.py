@@ -59,6 +59,8 @@ def test_the_commands_are_those_of_the_guide():
         "data sample",
         "data synth",
         "data info",
+        "data check",
+        "data days",
         "train",
         "evaluate",
         "compare",

@@ -53,7 +53,7 @@ class RainyDays:
 
     def rows(self) -> list[list[str]]:
         """Split, days, first, last and depth in all, for a table."""
-        parts = {**self.split.days, "left out": self.split.left_out}
+        parts = [*self.split.days.items(), ("left out", self.split.left_out)]
         return [
             [
                 name,
@@ -62,7 +62,7 @@ class RainyDays:
                 str(days[-1]),
                 f"{sum(self.depth_mm[_name(day)] for day in days):.1f} mm",
             ]
-            for name, days in parts.items()
+            for name, days in parts
             if len(days)
         ]
 

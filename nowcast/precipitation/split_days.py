@@ -69,7 +69,7 @@ def split_days(days: SortedDays, by: By | None = None) -> DaySplit:
         by = "year" if len(np.unique(years)) >= YEARS_NEEDED else "episode"
     split = np.full(len(days), -1)
     if by == "year":
-        test = years == years.max(initial=np.datetime64(0, "Y"))
+        test = np.isin(years, years[-1:])
         split[test] = SPLITS.index("test")
         # New Year's Eve touches a test day if it rains on both sides of midnight.
         before = np.flatnonzero(~test & ~_touches_next(days, test))
@@ -93,7 +93,7 @@ def _touches_next(days: SortedDays, other: Bool[np.ndarray, " day"]) -> Bool[np.
     return np.isin(days + np.timedelta64(1, "D"), days[other])
 
 
-def _episodes(days: SortedDays) -> list[Int64[np.ndarray, " day"]]:
+def _episodes(days: SortedDays) -> list[Int64[np.ndarray, "_"]]:
     """Positions of the days of each run without a dry day."""
     gaps = np.flatnonzero(np.diff(days) > np.timedelta64(1, "D")) + 1
     return [run for run in np.split(np.arange(len(days)), gaps) if len(run)]
