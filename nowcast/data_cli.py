@@ -323,3 +323,60 @@ def data_convert(
     if any(archive.description.quantity == "VIL" for archive in written):
         typer.echo("VIL is no rain rate: thresholds in mm/h are nominal")
     typer.echo(f"next: nowcast data days {written[0].root}, which lists its rainy days")
+
+
+@data.command("days")
+def data_days(
+    root: Annotated[Path, typer.Argument(help="Archive without day lists.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write the lists to.  [ROOT/hko_data]")
+    ] = None,
+    threshold_mm: Annotated[
+        float, typer.Option(help="Depth from which on a day is rainy, mm over the radar's area.")
+    ] = 1.0,
+    by: Annotated[
+        str | None, typer.Option(help="year or episode.  [year if rain fell in 3 or more]")
+    ] = None,
+    every: Annotated[
+        int, typer.Option(help="Read every so many frames of a day; the depth is scaled.")
+    ] = 1,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Skip the moments that `nowcast data check` listed here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read.  [all processors]")
+    ] = None,
+) -> None:
+    """Find the rainy days of an archive and split them into train, valid and test lists.
+
+    Example: `nowcast data days data/mrms --out data/mrms/hko_data`
+    """
+    from nowcast.core.log import counted
+    from nowcast.precipitation.archive import Archive
+    from nowcast.precipitation.quarantine import read_quarantine
+    from nowcast.precipitation.rainy_days import find_rainy_days, refuse_existing, write_lists
+    from nowcast.precipitation.split_days import known_by
+
+    way = known_by(by)
+    archive = Archive(root)
+    folder = archive.lists if out is None else out
+    refuse_existing(folder)
+    skip = None if quarantine is None else read_quarantine(quarantine)
+    with counted("rain of each day") as progress:
+        found = find_rainy_days(
+            archive,
+            threshold_mm=threshold_mm,
+            by=way,
+            every=every,
+            skip=skip,
+            workers=workers,
+            progress=progress,
+        )
+    write_lists(folder, found.lists())
+    print_table(["", "days", "first", "last", "rain"], found.rows())
+    typer.echo(
+        f"{folder}: written; {found.rainy} of {len(found.depth_mm)} days have at least "
+        f"{threshold_mm:g} mm, split by {found.split.by}"
+    )
+    if every > 1:
+        typer.echo(f"depths are scaled: one frame in {every} of each day was read")

@@ -63,6 +63,7 @@ def test_the_commands_are_those_of_the_guide():
         "data sample",
         "data synth",
         "data info",
+        "data days",
         "train",
         "evaluate",
         "compare",
