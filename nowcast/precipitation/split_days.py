@@ -15,7 +15,7 @@ from nowcast.precipitation.days import SPLITS, Split
 
 By = Literal["year", "episode"]
 
-SortedDays = Shaped[np.ndarray, " day"]  # datetime64[D], ascending, each once
+SortedDays = Shaped[np.ndarray, "_"]  # datetime64[D], ascending, each once
 
 YEARS_NEEDED = 3  # for a split by year where none is asked for
 VALID_SHARE_OF_YEARS = 0.1  # of the days before the test year

@@ -317,7 +317,7 @@ def test_a_single_frame_without_a_description_has_no_step(tmp_path: Path):
 
 def test_strays_are_told_and_their_names_are_printable(root: Path):
     folder = os.fsencode(root / PNG_DAY)
-    names = [b"Thumbs.db", b"[/red]\x1b[31m.png", b"\xff\n.png"]
+    names = [b"Thumbs.db", b"[red]\x1b[31m.png", b"\xff\n.png"]
     for name in names:
         with open(folder + b"/" + name, "wb"):  # noqa: PTH123
             pass
@@ -360,12 +360,12 @@ def test_the_command(run: Run, root: Path, tmp_path: Path):  # noqa: F811
     assert status == 0, err
     assert "20 frames of 4 days checked; 0 broken, 0 warnings" in out
     frame(root, FIRST).write_bytes(b"")
-    (root / PNG_DAY / "[/red].png").write_bytes(b"")
+    (root / PNG_DAY / "[red].png").write_bytes(b"")
     file, listed = tmp_path / "found.json", tmp_path / "quarantine.csv"
     options = ["--json", file, "--quarantine", listed, "--workers", 2]
     status, out, _ = run("data", "check", root, *options)
     assert status == 1
-    assert "unreadable frame" in out and "[/red].png" in out
+    assert "unreadable frame" in out and "[red].png" in out
     assert "1 broken, 1 warnings" in out
     content = json.loads(file.read_text())
     assert (content["frames"], content["broken"], content["warnings"]) == (20, 1, 1)
