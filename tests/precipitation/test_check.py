@@ -11,14 +11,25 @@ import cv2
 import numpy as np
 import pytest
 from conftest import every
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from test_cli import Run, run  # noqa: F401
+from test_mutated_files import mutations
 
 from nowcast.core.errors import ConfigError
+from nowcast.precipitation import check_day
 from nowcast.precipitation.archive import Archive, ArchiveWriter, Description
 from nowcast.precipitation.check import check_archive
 from nowcast.precipitation.days import days_path
 from nowcast.precipitation.findings import KINDS, Report
-from nowcast.precipitation.frames import frame_path, mask_path, write_frame
+from nowcast.precipitation.frames import (
+    FrameError,
+    frame_path,
+    mask_path,
+    read_frame,
+    read_mask,
+    write_frame,
+)
 from nowcast.precipitation.quarantine import read_quarantine
 
 FIRST = "2015-07-09T10:00"
@@ -234,6 +245,16 @@ def test_a_rainy_frame_in_two_splits_is_leakage(root: Path):
     assert excluded(report) == [FIRST]
 
 
+def test_frames_with_next_to_no_rain_may_be_equal(root: Path, monkeypatch: pytest.MonkeyPatch):
+    clutter = np.zeros(SHAPE, dtype=np.uint8)
+    clutter[3, 3] = 255
+    for time in (FIRST, "2015-07-15T10:06"):
+        write_frame(root, np.datetime64(time, "m"), clutter)
+    assert [finding.kind for finding in check_archive(root).findings] == ["copied across splits"]
+    monkeypatch.setattr(check_day, "RAINY_SHARE", 0.05)  # 8x8 pixels have no hundredth
+    assert found(check_archive(root)) == []
+
+
 def test_lists_with_a_day_twice_in_two_splits_or_malformed(root: Path):
     lists = root / "hko_data"
     days_path(lists, "train").write_text("20150709, 1\n20150709, 1\n20150715, 1\n20150720, 1\n")
@@ -353,6 +374,39 @@ def test_pipes_and_links_to_nowhere_do_not_stop_it(root: Path):
         ("bad mask", f"{MASK_DAY}/RAD150709100000.mask"),
         ("wrong folder", "radarPNG/2015/07/20"),
     ]
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_no_mutated_file_stops_it(root: Path, data: st.DataObject):
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    kept = {path: path.read_bytes() for path in files}
+    chosen = data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=4, unique=True))
+    try:
+        for path in chosen:
+            path.write_bytes(data.draw(mutations())(kept[path]))
+        report = check_archive(root)
+        for path in chosen:
+            where = str(path.relative_to(root))
+            if path.suffix in (".png", ".mask") and path.read_bytes() != kept[path]:
+                assert _is_whole(path) or where in [finding.where for finding in report.findings]
+    finally:
+        for path in chosen:
+            path.write_bytes(kept[path])
+
+
+def _is_whole(path: Path) -> bool:
+    """Bytes after its end change no frame."""
+    try:
+        (read_frame if path.suffix == ".png" else read_mask)(path, SHAPE)
+    except FrameError:
+        return False
+    return True
 
 
 def test_the_command(run: Run, root: Path, tmp_path: Path):  # noqa: F811
