@@ -76,12 +76,13 @@ def check_archive(
     expected = Expected(root, shape, usable, _wet_level(description), has_masks)
     digests = np.zeros(len(moments), dtype=np.int64)
     wet = np.zeros(len(moments), dtype=bool)
+    rainy = np.zeros(len(moments), dtype=bool)
     done = 0
     whole = [day for day in listed if len(day.moments)]
     workers = os.cpu_count() or 1 if workers is None else workers
     for reading in in_order(partial(read_day, expected=expected), whole, workers):
         part = slice(done, done + len(reading.digests))
-        digests[part], wet[part] = reading.digests, reading.wet
+        digests[part], wet[part], rainy[part] = reading.digests, reading.wet, reading.rainy
         findings += reading.findings
         done = part.stop
         if progress is not None:
@@ -90,7 +91,7 @@ def check_archive(
     if step is not None:
         findings += frozen_findings(moments, digests, wet, step)
     findings += list_findings(days, moments, wet, WET_MM_H)
-    findings += copy_findings(days, moments, digests, wet)
+    findings += copy_findings(days, moments, digests, rainy)
     order = list(KINDS)
     findings.sort(key=lambda finding: order.index(finding.kind))
     return Report(root, len(whole), len(moments), findings)

@@ -12,6 +12,8 @@ from nowcast.precipitation import frames
 from nowcast.precipitation.findings import Finding, printable, relative
 from nowcast.precipitation.frames import DayFolder, FrameError, Moments
 
+RAINY_SHARE = 0.01  # of the unmasked pixels; with fewer, two frames may be equal by chance
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -39,13 +41,15 @@ class DayReading:
     Args:
         moments: one a frame file.
         digests: a fingerprint of each frame's levels; 0 where it cannot be read.
-        wet: unmasked rain in it.
+        wet: an unmasked pixel of it is rain.
+        rainy: at least `RAINY_SHARE` of its unmasked pixels are.
         findings: what is wrong with its files.
     """
 
     moments: Moments
     digests: Int64[np.ndarray, " frame"]
     wet: Bool[np.ndarray, " frame"]
+    rainy: Bool[np.ndarray, " frame"]
     findings: list[Finding]
 
 
@@ -53,6 +57,7 @@ def read_day(day: DayFolder, expected: Expected) -> DayReading:
     """Read all frames and masks of a day; what is wrong with them is found, not raised."""
     digests = np.zeros(len(day.moments), dtype=np.int64)
     wet = np.zeros(len(day.moments), dtype=bool)
+    rainy = np.zeros(len(day.moments), dtype=bool)
     findings: list[Finding] = []
     for position, moment in enumerate(day.moments):
         mask = expected.usable
@@ -74,8 +79,9 @@ def read_day(day: DayFolder, expected: Expected) -> DayReading:
         digest = hashlib.blake2b(levels.tobytes(), digest_size=8).digest()
         digests[position] = int.from_bytes(digest, "big", signed=True)
         rain = levels >= expected.wet_level
-        wet[position] = bool((rain if mask is None else rain & mask).any())
-    return DayReading(day.moments, digests, wet, findings)
+        share = rain.mean() if mask is None else (rain & mask).sum() / max(1, mask.sum())
+        wet[position], rainy[position] = share > 0, share >= RAINY_SHARE
+    return DayReading(day.moments, digests, wet, rainy, findings)
 
 
 def _damage(kind: str, path: Path, error: FrameError, root: Path, moment: np.datetime64) -> Finding:

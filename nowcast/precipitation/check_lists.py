@@ -104,16 +104,16 @@ def copy_findings(
     days: Mapping[Split, list[str]],
     moments: Moments,
     digests: Int64[np.ndarray, " frame"],
-    wet: Bool[np.ndarray, " frame"],
+    rainy: Bool[np.ndarray, " frame"],
 ) -> Iterator[Finding]:
     """Rainy frames whose very copy lies in another split."""
-    found, counts = np.unique(digests[wet], return_counts=True)
+    found, counts = np.unique(digests[rainy], return_counts=True)
     repeated = found[counts > 1]
     if not len(repeated):
         return
     split_of = {day: split for split in KEPT[::-1] for day in days.get(split, [])}
     copies: dict[int, list[np.datetime64]] = {}
-    for position in np.flatnonzero(wet & np.isin(digests, repeated)):
+    for position in np.flatnonzero(rainy & np.isin(digests, repeated)):
         copies.setdefault(int(digests[position]), []).append(moments[position])
     for same in copies.values():
         splits = [split_of.get(str(moment)[:10].replace("-", "")) for moment in same]

@@ -11,15 +11,26 @@ import cv2
 import numpy as np
 import pytest
 from conftest import every
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from test_cli import Run, run  # noqa: F401
+from test_mutated_files import mutations
 
 from nowcast.core.errors import ConfigError
+from nowcast.precipitation import check_day
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.check import check_archive
 from nowcast.precipitation.days import days_path
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.findings import KINDS, Report
-from nowcast.precipitation.frames import frame_path, mask_path, write_frame
+from nowcast.precipitation.frames import (
+    FrameError,
+    frame_path,
+    mask_path,
+    read_frame,
+    read_mask,
+    write_frame,
+)
 from nowcast.precipitation.quarantine import read_quarantine
 from nowcast.precipitation.writer import ArchiveWriter
 
@@ -236,6 +247,16 @@ def test_a_rainy_frame_in_two_splits_is_leakage(root: Path):
     assert excluded(report) == [FIRST]
 
 
+def test_frames_with_next_to_no_rain_may_be_equal(root: Path, monkeypatch: pytest.MonkeyPatch):
+    clutter = np.zeros(SHAPE, dtype=np.uint8)
+    clutter[3, 3] = 255
+    for time in (FIRST, "2015-07-15T10:06"):
+        write_frame(root, np.datetime64(time, "m"), clutter)
+    assert [finding.kind for finding in check_archive(root).findings] == ["copied across splits"]
+    monkeypatch.setattr(check_day, "RAINY_SHARE", 0.05)  # 8x8 pixels have no hundredth
+    assert found(check_archive(root)) == []
+
+
 def test_lists_with_a_day_twice_in_two_splits_or_malformed(root: Path):
     lists = root / "hko_data"
     days_path(lists, "train").write_text("20150709, 1\n20150709, 1\n20150715, 1\n20150720, 1\n")
@@ -319,7 +340,7 @@ def test_a_single_frame_without_a_description_has_no_step(tmp_path: Path):
 
 def test_strays_are_told_and_their_names_are_printable(root: Path):
     folder = os.fsencode(root / PNG_DAY)
-    names = [b"Thumbs.db", b"[/red]\x1b[31m.png", b"\xff\n.png"]
+    names = [b"Thumbs.db", b"[red]\x1b[31m.png", b"\xff\n.png"]
     for name in names:
         with open(folder + b"/" + name, "wb"):  # noqa: PTH123
             pass
@@ -357,17 +378,50 @@ def test_pipes_and_links_to_nowhere_do_not_stop_it(root: Path):
     ]
 
 
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_no_mutated_file_stops_it(root: Path, data: st.DataObject):
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    kept = {path: path.read_bytes() for path in files}
+    chosen = data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=4, unique=True))
+    try:
+        for path in chosen:
+            path.write_bytes(data.draw(mutations())(kept[path]))
+        report = check_archive(root)
+        for path in chosen:
+            where = str(path.relative_to(root))
+            if path.suffix in (".png", ".mask") and path.read_bytes() != kept[path]:
+                assert _is_whole(path) or where in [finding.where for finding in report.findings]
+    finally:
+        for path in chosen:
+            path.write_bytes(kept[path])
+
+
+def _is_whole(path: Path) -> bool:
+    """Bytes after its end change no frame."""
+    try:
+        (read_frame if path.suffix == ".png" else read_mask)(path, SHAPE)
+    except FrameError:
+        return False
+    return True
+
+
 def test_the_command(run: Run, root: Path, tmp_path: Path):  # noqa: F811
     status, out, err = run("data", "check", root)
     assert status == 0, err
     assert "20 frames of 4 days checked; 0 broken, 0 warnings" in out
     frame(root, FIRST).write_bytes(b"")
-    (root / PNG_DAY / "[/red].png").write_bytes(b"")
+    (root / PNG_DAY / "[red].png").write_bytes(b"")
     file, listed = tmp_path / "found.json", tmp_path / "quarantine.csv"
     options = ["--json", file, "--quarantine", listed, "--workers", 2]
     status, out, _ = run("data", "check", root, *options)
     assert status == 1
-    assert "unreadable frame" in out and "[/red].png" in out
+    assert "unreadable frame" in out and "[red].png" in out
     assert "1 broken, 1 warnings" in out
     content = json.loads(file.read_text())
     assert (content["frames"], content["broken"], content["warnings"]) == (20, 1, 1)

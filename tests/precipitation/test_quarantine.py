@@ -45,7 +45,7 @@ def test_a_file_from_windows_is_read(tmp_path: Path):
 
 
 def test_an_absent_file_says_how_to_make_one(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"q\.csv: .* nowcast data check ROOT --quarantine FILE"):
+    with pytest.raises(ConfigError, match=r"q\.csv: .*nowcast data check ROOT --quarantine FILE"):
         read_quarantine(tmp_path / "q.csv")
 
 
