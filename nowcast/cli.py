@@ -91,7 +91,8 @@ def evaluate(
     from nowcast.core.distributed import joined
     from nowcast.core.evaluate import evaluate as score
     from nowcast.core.evaluate import pick_device
-    from nowcast.core.runs import Run, write_json
+    from nowcast.core.files import write_json
+    from nowcast.core.runs import Run
     from nowcast.core.table import Row, Table
     from nowcast.core.trainer import trained_model
 
@@ -205,7 +206,8 @@ def audit_inhibition(
     from nowcast.core.audit import audit_inhibition as measure
     from nowcast.core.distributed import Ranks
     from nowcast.core.errors import ConfigError
-    from nowcast.core.runs import Run, write_json
+    from nowcast.core.files import write_json
+    from nowcast.core.runs import Run
 
     content = Run(source).config() if source.is_dir() else configs.read(source)
     settings = _settings(content, source, _parsed(overrides))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from nowcast.core import fused
-from nowcast.precipitation.archive import ArchiveWriter, Description
+from nowcast.precipitation.description import Description
 from nowcast.precipitation.synthetic import write_synthetic
+from nowcast.precipitation.writer import ArchiveWriter
 
 RADAR_DEV = Path(__file__).parents[2] / "shared" / "radar_dev"
 

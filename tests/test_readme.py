@@ -61,6 +61,8 @@ def test_the_guides_commands_run_in_its_order(
         assert not stop.value.code, arguments
         ran.append(" ".join(arguments[: 2 if arguments[0] in ("data", "audit") else 1]))
     assert set(ran) == {
+        "data check",
+        "data pack",
         "data synth",
         "data info",
         "train",

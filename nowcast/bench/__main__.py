@@ -37,7 +37,7 @@ def memel(
     Example: `python -m nowcast.bench memel --batch 4 --threads 1 --precision fp32`
     """
     from nowcast.bench.memel import measure, table
-    from nowcast.core.runs import write_json
+    from nowcast.core.files import write_json
 
     rows = []
     for clips in batch or (4, 16):
@@ -45,6 +45,27 @@ def memel(
             for dtype in precision or Precision:
                 rows.append(measure(clips, count, dtype is Precision.bf16, pairs, size))
                 typer.echo(f"measured batch {clips}, {count} threads, {dtype}", err=True)
+    typer.echo(table(rows))
+    if json_file is not None:
+        write_json(json_file, [row.document() for row in rows])
+
+
+@app.command()
+def loader(
+    root: Annotated[Path, typer.Argument(help="An archive of 480x480 frames.")],
+    clips: Annotated[int, typer.Option(min=1, help="Clips a batch.")] = 16,
+    pairs: Annotated[int, typer.Option(min=2, help="Pairs of batches per reader.")] = 15,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """Clips per second of tree and pack, beside a reader that decodes every PNG of every clip.
+
+    Example: `nowcast data synth data/wide --size 480 --days 3 && python -m nowcast.bench loader
+    data/wide`
+    """
+    from nowcast.bench.loader import measure, table
+    from nowcast.core.files import write_json
+
+    rows = measure(root, clips, pairs)
     typer.echo(table(rows))
     if json_file is not None:
         write_json(json_file, [row.document() for row in rows])

@@ -20,8 +20,8 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nowcast.core.checkpoint import write_whole
 from nowcast.core.errors import ConfigError
+from nowcast.core.files import write_whole
 from nowcast.core.interval import t_interval
 from nowcast.core.memel import MEmeL
 

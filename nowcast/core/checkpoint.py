@@ -5,9 +5,8 @@ numbers, read with ``weights_only=True``.
 """
 
 import json
-import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nowcast.core.errors import RunError
+from nowcast.core.files import write_whole
 from nowcast.core.plug import matching_state, plugged
 
 HEADER = "nowcast"  # the entry of a weights file that holds its config and MEmeL sites
@@ -36,19 +36,6 @@ class Progress:
     step: int = 0
     best_step: int | None = None
     best_objective: float | None = None
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a temporary file beside `path`, then put it in place in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_weights(path: Path, model: nn.Module, config: Mapping[str, Any]) -> None:

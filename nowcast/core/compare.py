@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import evaluate, pick_device
+from nowcast.core.files import write_json, write_text
 from nowcast.core.jobs import Build, Job, Resolve, complete, plan
 from nowcast.core.log import console
 from nowcast.core.report import Report, write_report
-from nowcast.core.runs import Run, write_json, write_text
+from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
 from nowcast.core.sums import Scores
 from nowcast.core.table import Column, Row, Table

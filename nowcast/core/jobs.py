@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import evaluate, pick_device
-from nowcast.core.runs import Run, write_json
+from nowcast.core.files import write_json
+from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RunSettings
 from nowcast.core.sums import Scores
 from nowcast.core.task import Task

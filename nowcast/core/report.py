@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.core.charts import LINE_WIDTH, Chart, Curve, Line, drawn, legend, lines
-from nowcast.core.runs import write_text
+from nowcast.core.files import write_text
 from nowcast.core.table import DASH, Column, Table
 
 

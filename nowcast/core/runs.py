@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from nowcast.core.checkpoint import write_whole
 from nowcast.core.errors import ConfigError
+from nowcast.core.files import write_json, write_text
 
 # Keys that say how a run is computed and watched, not what comes out of it.
 INCIDENTAL = {
@@ -112,21 +112,6 @@ class Run:
             return []
         whole, _, _ = self.history_file.read_text().rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON in one move; NaN and infinities are errors, not JSON."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_text(path, text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one move."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text)
-
-    write_whole(path, write)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], *above: str) -> list[str]:

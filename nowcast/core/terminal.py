@@ -1,10 +1,13 @@
 """A table as a terminal shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; the first column is text and kept in one line, the others are figures."""
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], text: Collection[int] = (0,)
+) -> None:
+    """Print a table: the columns in `text` to the left, figures to the right, the first column in
+    one line."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -13,7 +16,10 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for position, title in enumerate(header):
         first = position == 0
         shown.add_column(
-            title, justify="left" if first else "right", no_wrap=first, overflow="fold"
+            title,
+            justify="left" if position in text else "right",
+            no_wrap=first,
+            overflow="fold",
         )
     for row in rows:
         shown.add_row(*row)

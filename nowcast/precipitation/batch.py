@@ -1,6 +1,6 @@
 """A batch of clips: frames with their masks and times, checked when built."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ class RadarBatch:
         times: valid time of each frame, UTC, minutes since 1970.
         missing: True where there is no frame.
         in_len: how many frames of each clip are input.
+        weight: what each clip's loss is multiplied by; None is 1 for all.
 
     Raises:
         ValueError: `in_len` leaves no frame to forecast, or times do not ascend evenly.
@@ -30,6 +31,7 @@ class RadarBatch:
     times: Int64[Tensor, "batch time"]
     missing: Bool[Tensor, "batch time"]
     in_len: int
+    weight: Float[Tensor, " batch"] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.in_len < self.levels.shape[1]:
@@ -58,13 +60,16 @@ class RadarBatch:
 
     def to(self, device: torch.device) -> "RadarBatch":
         """The batch on a device; 8-bit levels travel, a quarter of the floats they become."""
-        return RadarBatch(
-            self.levels.to(device, non_blocking=True),
-            self.mask.to(device, non_blocking=True),
-            self.times,
-            self.missing,
-            self.in_len,
+        return replace(
+            self,
+            levels=self.levels.to(device, non_blocking=True),
+            mask=self.mask.to(device, non_blocking=True),
+            weight=None if self.weight is None else self.weight.to(device, non_blocking=True),
         )
+
+    def pin_memory(self) -> "RadarBatch":
+        """In memory that a GPU copies from while it computes; `DataLoader` calls it."""
+        return replace(self, levels=self.levels.pin_memory(), mask=self.mask.pin_memory())
 
     def names(self) -> list[str]:
         """Init time of each clip, e.g. ``2018-05-19T14:05``, for messages and pictures."""

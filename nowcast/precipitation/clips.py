@@ -1,21 +1,21 @@
 """Moments become clips of `in_len + out_len` frames that stay within their split and step."""
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 from torch.utils.data import Dataset
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.sampling import draws
-from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.balance import pixel_thresholds
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.days import Split
-from nowcast.precipitation.frames import FrameError, Moments
+from nowcast.precipitation.draws import Draw
+from nowcast.precipitation.frames import Moments
+from nowcast.precipitation.quarantine import read_quarantine
+from nowcast.precipitation.reader import ArchiveReader, Window
 from nowcast.precipitation.settings import DataSettings
 from nowcast.precipitation.units import PIXEL_LEVELS
 
@@ -31,27 +31,19 @@ def episodes(moments: Moments, step: np.timedelta64, max_missing: int) -> list[M
 def clip_starts(
     moments: Moments, step: np.timedelta64, length: int, stride: int, max_missing: int
 ) -> Moments:
-    """First moments of all clips of `length` frames, every `stride` steps within each episode.
+    """First moments of all clips of `length` frames, every `stride` steps from the start of each
+    episode.
 
-    A clip starts with a frame that is there, and ends no later than its episode.
+    Up to `max_missing` frames in a row may be missing anywhere in a clip, its ends included, as the
+    HKO-7 benchmark has it (Shi et al. 2017); there the count of clips is part of the result.
     """
     starts: list[Moments] = []
     for episode in episodes(moments, step, max_missing):
-        last = episode[-1] - step * (length - 1)
-        grid = np.arange(episode[0], last + step, step * stride)
-        starts.append(grid[np.isin(grid, episode)])
+        last = episode[-1] - step * (length - 1 - min(max_missing, length - 1))
+        starts.append(np.arange(episode[0], last + step, step * stride))
     if not starts:
         return moments[:0]
     return np.concatenate(starts)
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Which clip, and for a random crop where its corner lies."""
-
-    clip: int
-    row: int = 0
-    column: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,10 +57,10 @@ class Clip:
 
 
 class Clips(Dataset[Clip]):
-    """The clips of one split of an archive, read on demand, frames kept in memory up to a limit.
+    """The clips of one split of an archive, read on demand.
 
     Args:
-        archive: where the frames are.
+        archive: where the frames are, a tree or a pack.
         split: ``train``, ``valid`` or ``test``.
         settings: lengths, crop and masks.
         stride: frames between clip starts.
@@ -76,12 +68,13 @@ class Clips(Dataset[Clip]):
         min_wet: leave out clips with a smaller wet share.
 
     Raises:
-        ConfigError: the split holds no clip of that length, or the crop leaves the frame.
+        ConfigError: the split holds no clip of that length, the crop leaves the frame or what the
+            archive holds of it, or masks are wanted that it does not have.
     """
 
     def __init__(
         self,
-        archive: Archive,
+        archive: ArchiveReader,
         split: Split,
         settings: DataSettings,
         stride: int,
@@ -93,7 +86,9 @@ class Clips(Dataset[Clip]):
         self.split = split
         self.length = settings.in_len + settings.out_len
         moments = archive.moments_of(split)
-        self.present = set(moments.astype(np.int64).tolist())
+        if settings.quarantine is not None:
+            moments = moments[~np.isin(moments, read_quarantine(settings.quarantine))]
+        self.present = moments.astype(np.int64)
         self.stride = stride
         self.starts = clip_starts(
             moments, archive.step, self.length, self.stride, settings.max_missing
@@ -104,16 +99,20 @@ class Clips(Dataset[Clip]):
                 f"found {len(moments)} frames and no run of that length; shorten data.in_len or "
                 f"data.out_len, allow data.max_missing, or add days to the {split} list"
             )
-        self.crop = _crop_slices(settings, archive.shape)
+        self.crop = _crop(settings, archive)
         self.random_crop = random_crop
+        if settings.masks != "exclude" and not archive.has_masks:
+            raise ConfigError(
+                f"{archive.root}: expected masks of frames as data.masks: {settings.masks} says, "
+                "found none; set data.masks: exclude, or estimate them with `nowcast data masks`"
+            )
         self.usable = archive.usable[self.crop] if settings.masks != "frame" else None
-        self._cache: OrderedDict[int, tuple[np.ndarray, np.ndarray] | FrameError] = OrderedDict()
-        self._cache_limit = settings.cache_mb * 2**20 // (2 * self.height * self.width)
+        self._reader = archive.reader(self.crop, settings.cache_mb)
         if min_wet > 0:
             self.starts = self._wet_starts(min_wet)
 
     def _wet_starts(self, least: float) -> Moments:
-        wet = np.array([self.wet_share(clip) for clip in range(len(self))])
+        wet = self.wet_shares()
         if not (wet >= least).any():
             raise ConfigError(
                 f"{self.archive.root}: no clip has the wet share data.min_wet: {least}; the "
@@ -140,130 +139,141 @@ class Clips(Dataset[Clip]):
         return len(self.starts)
 
     def __getitem__(self, draw: Draw) -> Clip:
-        """Read one clip.
+        """Read one clip; raises as `batch`."""
+        one = self.batch([draw])
+        return Clip(*(array[0].numpy() for array in (one.levels, one.mask, one.times, one.missing)))
+
+    def __getitems__(self, draws: Sequence[Draw]) -> RadarBatch:
+        """What `torch.utils.data.DataLoader` calls for a whole batch."""
+        return self.batch(draws)
+
+    def batch(self, draws: Sequence[Draw]) -> RadarBatch:
+        """Read clips, straight into the tensors of their batch.
 
         Raises:
             DataError: a file is absent or damaged, and `max_missing` does not allow for it.
         """
-        times = (self.starts[draw.clip] + self.archive.step * np.arange(self.length)).astype(
-            "datetime64[m]"
+        shape = (len(draws), self.length, 1, *self.frame_size)
+        levels = torch.empty(shape, dtype=torch.uint8)
+        mask = torch.empty(shape, dtype=torch.bool)
+        missing = torch.empty(shape[:2], dtype=torch.bool)
+        times = np.stack([self._times(draw.clip) for draw in draws]).astype(np.int64)
+        for position, draw in enumerate(draws):
+            self._fill(
+                draw,
+                levels[position, :, 0].numpy(),
+                mask[position, :, 0].numpy(),
+                missing[position].numpy(),
+            )
+        weighted = any(draw.weight != 1 for draw in draws)
+        weight = torch.tensor([draw.weight for draw in draws]) if weighted else None
+        return RadarBatch(
+            levels, mask, torch.from_numpy(times), missing, self.settings.in_len, weight
         )
-        size = self.frame_size
-        window = (
-            slice(draw.row, draw.row + size[0]),
-            slice(draw.column, draw.column + size[1]),
-        )
-        levels = np.zeros((self.length, 1, *size), dtype=np.uint8)
-        mask = np.zeros((self.length, 1, *size), dtype=bool)
-        missing = np.zeros(self.length, dtype=bool)
-        run = 0
-        for position, moment in enumerate(times):
-            found = self._read(moment)
-            if isinstance(found, FrameError):
-                run += 1
-                if run > self.settings.max_missing:
-                    raise DataError(
-                        f"{found} (data.max_missing allows {self.settings.max_missing} in a row)"
-                    ) from found
-                missing[position] = True
-                if position:
-                    levels[position] = levels[position - 1]
-            else:
-                run = 0
-                levels[position, 0] = found[0][window]
-                mask[position, 0] = found[1][window]
-        return Clip(levels, mask, times.astype(np.int64), missing)
 
-    def wet_share(self, clip: int) -> float:
-        """Share of the unmasked pixels at or above the lowest threshold, in the last input frame;
-        0 where that frame is missing."""
-        found = self._read(self.starts[clip] + self.archive.step * (self.settings.in_len - 1))
-        if isinstance(found, FrameError):
-            return 0.0
-        levels, mask = found
+    def _times(self, clip: int) -> Moments:
+        times = self.starts[clip] + self.archive.step * np.arange(self.length)
+        return np.asarray(times, dtype="datetime64[m]")
+
+    def _fill(
+        self,
+        draw: Draw,
+        levels: UInt8[np.ndarray, "time height width"],
+        mask: Bool[np.ndarray, "time height width"],
+        missing: Bool[np.ndarray, " time"],
+    ) -> None:
+        """Read a clip into these arrays, turned and mirrored as its draw says."""
+        height, width = self.frame_size
+        part = (slice(draw.row, draw.row + height), slice(draw.column, draw.column + width))
+        self._read(self._times(draw.clip), part, draw.view(levels), draw.view(mask), missing)
+
+    def _read(
+        self,
+        times: Moments,
+        part: Window,
+        levels: UInt8[np.ndarray, "time height width"],
+        mask: Bool[np.ndarray, "time height width"],
+        missing: Bool[np.ndarray, " time"],
+    ) -> None:
+        """Read consecutive frames; a missing one repeats the frame before it, its mask False."""
+        minutes = times.astype(np.int64)
+        found_at = np.searchsorted(self.present, minutes)
+        missing[:] = self.present[np.minimum(found_at, len(self.present) - 1)] != minutes
+        reasons: dict[int, str] = {}
+        own = None if self.usable is not None and self.settings.masks == "exclude" else mask
+        for first, last in _runs(~missing):
+            into = None if own is None else own[first:last]
+            found = self._reader.read(times[first:last], part, levels[first:last], into)
+            for at, problem in enumerate(found, start=first):
+                if problem is not None:
+                    reasons[at] = str(problem)
+                    missing[at] = True
+        run = 0
+        for at in np.flatnonzero(missing).tolist():
+            run = run + 1 if at and missing[at - 1] else 1
+            if run > self.settings.max_missing:
+                reason = reasons.get(at, f"{self.archive.root}: no frame at {times[at]}")
+                raise DataError(
+                    f"{reason} (data.max_missing allows {self.settings.max_missing} in a row)"
+                )
+            levels[at] = levels[at - 1] if at else 0
+            mask[at] = False
+        if self.usable is not None:
+            if own is None:
+                mask[~missing] = self.usable[part]
+            else:
+                mask &= self.usable[part]
+
+    def wet_shares(self) -> Float64[np.ndarray, " clip"]:
+        """Of each clip the share of the unmasked pixels at or above the lowest threshold, in the
+        last input frame; 0 where that frame is missing. Reads one frame a clip."""
         lowest = pixel_thresholds(self.archive.calibration)[0] * PIXEL_LEVELS
-        return float(((levels >= lowest) & mask).sum() / max(mask.sum(), 1))
+        whole = (slice(0, self.height), slice(0, self.width))
+        shares = np.zeros(len(self))
+        levels = np.zeros((1, self.height, self.width), dtype=np.uint8)
+        for clip in range(len(self)):
+            last = self._times(clip)[self.settings.in_len - 1 :][:1]
+            mask = np.zeros_like(levels, dtype=bool)
+            try:
+                self._read(last, whole, levels, mask, np.zeros(1, dtype=bool))
+            except DataError:
+                continue
+            shares[clip] = ((levels >= lowest) & mask).sum() / max(mask.sum(), 1)
+        return shares
 
     def wettest(self, count: int) -> list[int]:
         """Clips with the largest wet share, no two of them overlapping."""
-        wet = [self.wet_share(clip) for clip in range(len(self))]
         chosen: list[int] = []
         apart = self.archive.step * self.length
-        for clip in np.argsort(wet)[::-1]:
+        for clip in np.argsort(self.wet_shares())[::-1]:
             if len(chosen) < count and all(
                 abs(self.starts[clip] - self.starts[other]) >= apart for other in chosen
             ):
                 chosen.append(int(clip))
         return chosen
 
-    def _read(self, moment: np.datetime64) -> tuple[np.ndarray, np.ndarray] | FrameError:
-        """Frame and mask of a moment, cropped, or why there is none."""
-        key = int(moment.astype(np.int64))
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        entry: tuple[np.ndarray, np.ndarray] | FrameError
-        try:
-            if key not in self.present:
-                raise FrameError(f"{self.archive.root}: no frame at {moment}")
-            frame = self.archive.frame(moment)[self.crop]
-            entry = (np.ascontiguousarray(frame), self._mask(moment))
-        except FrameError as error:
-            entry = error
-        self._cache[key] = entry
-        if len(self._cache) > self._cache_limit:
-            self._cache.popitem(last=False)
-        return entry
 
-    def _mask(self, moment: np.datetime64) -> Bool[np.ndarray, "height width"]:
-        if self.settings.masks == "exclude":
-            assert self.usable is not None
-            return self.usable
-        mask = self.archive.mask(moment)[self.crop]
-        return mask if self.usable is None else mask & self.usable
+def _runs(there: Bool[np.ndarray, " time"]) -> list[tuple[int, int]]:
+    """(first, end) of each unbroken run of True."""
+    edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
+    return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def collate(clips: Sequence[Clip], in_len: int) -> RadarBatch:
-    """Clips as one batch of tensors."""
-    return RadarBatch(
-        torch.from_numpy(np.stack([clip.levels for clip in clips])),
-        torch.from_numpy(np.stack([clip.mask for clip in clips])),
-        torch.from_numpy(np.stack([clip.times for clip in clips])),
-        torch.from_numpy(np.stack([clip.missing for clip in clips])),
-        in_len,
-    )
-
-
-def training_draws(
-    clips: Clips, batch_size: int, seed: int, start: int, rank: int, ranks: int
-) -> Iterator[list[Draw]]:
-    """For each step from `start` on, this rank's share of the clips drawn at that step.
-
-    Uniform over clips and, with `random_crop`, over where the crop fits; a function of
-    (seed, step) alone, so a resumed run and every number of ranks see the same rain.
-    """
-    height, width = clips.frame_size
-    population = (len(clips), clips.height - height + 1, clips.width - width + 1)
-    step = start
-    while True:
-        rows = draws(seed, step, batch_size, population)[rank::ranks]
-        yield [Draw(*map(int, row)) for row in rows]
-        step += 1
-
-
-def evaluation_draws(clips: Clips, batch_size: int, rank: int, ranks: int) -> Iterator[list[Draw]]:
-    """This rank's share of all clips, each once and none padded; the last batch may be short."""
-    mine = range(rank, len(clips), ranks)
-    for first in range(0, len(mine), batch_size):
-        yield [Draw(clip) for clip in mine[first : first + batch_size]]
-
-
-def _crop_slices(settings: DataSettings, shape: tuple[int, int]) -> tuple[slice, slice]:
-    top, bottom, left, right = settings.crop_bounds or (0, shape[0], 0, shape[1])
-    if bottom > shape[0] or right > shape[1]:
+def _crop(settings: DataSettings, archive: ArchiveReader) -> Window:
+    """The rows and columns of the settings' crop, in what the archive holds."""
+    height, width = archive.description.height, archive.description.width
+    top, bottom, left, right = settings.crop_bounds or (0, height, 0, width)
+    if bottom > height or right > width:
         raise ConfigError(
             f"data.crop [{top}, {bottom}, {left}, {right}] leaves the archive's frames of "
-            f"{shape[0]}x{shape[1]}; choose rows up to {shape[0]} and columns up to {shape[1]}"
+            f"{height}x{width}; choose rows up to {height} and columns up to {width}"
+        )
+    held = archive.held
+    if top < held[0] or bottom > held[1] or left < held[2] or right > held[3]:
+        raise ConfigError(
+            f"{archive.root}: expected rows {top}:{bottom} and columns {left}:{right} as data.crop "
+            f"says, and only rows {held[0]}:{held[1]} and columns {held[2]}:{held[3]} were packed; "
+            f"set data.crop to {list(held)}, or pack the archive again"
         )
     random_crop = settings.random_crop
     if random_crop and (random_crop[0] > bottom - top or random_crop[1] > right - left):
@@ -271,4 +281,4 @@ def _crop_slices(settings: DataSettings, shape: tuple[int, int]) -> tuple[slice,
             f"data.random_crop {list(random_crop)} does not fit the {bottom - top}x{right - left} "
             "pixels left by data.crop"
         )
-    return slice(top, bottom), slice(left, right)
+    return slice(top - held[0], bottom - held[0]), slice(left - held[2], right - held[2])

@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import ArchiveWriter, Description, Grid
+from nowcast.precipitation.description import Description, Grid
 from nowcast.precipitation.importers.field import Field, Request, Source
 from nowcast.precipitation.importers.table import importer, sources
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration, encode, pixel_from_dbz
+from nowcast.precipitation.writer import ArchiveWriter
 
 # Bounds beyond which a value is no measurement but a fill value or another unit.
 LOWEST_DBZ = -60.0  # what the most sensitive cloud radars see nearby

@@ -1,5 +1,6 @@
 """Which days train, validate and test: text lists ``YYYYMMDD, mm``, one line a day."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -23,14 +24,19 @@ def read_days(path: Path) -> dict[str, float]:
 
     Raises:
         ConfigError: the file is absent.
-        DataError: a line is not ``YYYYMMDD`` or ``YYYYMMDD, mm``, or a day stands twice.
+        DataError: no UTF-8 text, a line is not ``YYYYMMDD`` or ``YYYYMMDD, mm``, or a day stands
+            twice.
     """
-    try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError as error:
+    if not path.exists():
         raise ConfigError(
             f"{path}: expected a list of days, found none; write one line `YYYYMMDD, mm` a day"
-        ) from error
+        )
+    try:
+        if not path.is_file():  # opening a named pipe would wait for ever
+            raise OSError("it is no regular file")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows marks UTF-8 files
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected a text list of days: {error}") from error
     days: dict[str, float] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -40,6 +46,8 @@ def read_days(path: Path) -> dict[str, float]:
             if datetime.strptime(day, "%Y%m%d").strftime("%Y%m%d") != day:
                 raise ValueError("a day has eight digits")
             millimetres = float(depth) if depth else float("nan")
+            if millimetres < 0 or math.isinf(millimetres):
+                raise ValueError("rain has a depth")
         except ValueError as error:
             raise DataError(
                 f"{path}, line {number}: expected `YYYYMMDD, mm`, found {line!r}"

@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.days import SPLITS, Split
-from nowcast.precipitation.frames import MASK_FOLDER
+from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.statistics import (
     QUANTILES,
     SLOPE_WAVELENGTHS_PX,
@@ -124,7 +123,7 @@ def _shown(value: float | None, form: str, otherwise: str) -> str:
     return otherwise if value is None else form.format(value)
 
 
-def archive_info(archive: Archive, max_frames: int = 500) -> ArchiveInfo:
+def archive_info(archive: ArchiveReader, max_frames: int = 500) -> ArchiveInfo:
     """The figures of an archive, from at most `max_frames` moments spread evenly over it.
 
     Raises:
@@ -134,7 +133,7 @@ def archive_info(archive: Archive, max_frames: int = 500) -> ArchiveInfo:
     if max_frames < 2:
         raise ConfigError(f"max_frames: expected at least 2, found {max_frames}")
     usable = _usable(archive)
-    has_masks = (archive.root / MASK_FOLDER).is_dir()
+    has_masks = archive.has_masks
     calibration = archive.calibration
     rate_mm_h = calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
 
@@ -191,14 +190,14 @@ def archive_info(archive: Archive, max_frames: int = 500) -> ArchiveInfo:
     )
 
 
-def _usable(archive: Archive) -> Bool[np.ndarray, "height width"] | None:
+def _usable(archive: ArchiveReader) -> Bool[np.ndarray, "height width"] | None:
     try:
         return archive.usable
     except ConfigError:
         return None
 
 
-def _days(archive: Archive) -> dict[Split, int] | None:
+def _days(archive: ArchiveReader) -> dict[Split, int] | None:
     try:
         return {split: len(days) for split, days in archive.days.items()}
     except ConfigError:

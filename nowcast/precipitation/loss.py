@@ -14,9 +14,14 @@ def balanced_loss(
     truth: Float[Tensor, "batch time 1 height width"],
     mask: Bool[Tensor, "batch time 1 height width"],
     calibration: Calibration,
+    clip_weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    """``5e-5 * (B-MSE + B-MAE)``, a mean over clips and lead times; masked pixels do not count."""
+    """``5e-5 * (B-MSE + B-MAE)``, a mean over clips and lead times; masked pixels do not count.
+
+    `clip_weights` multiply the loss of each clip; the mean is still over their number.
+    """
     weights = balancing_weights(truth, calibration) * mask
     error = prediction.float() - truth
-    frames = truth.shape[0] * truth.shape[1]
-    return LOSS_SCALE * (weights * (error.square() + error.abs())).sum() / frames
+    errors = weights * (error.square() + error.abs())
+    total = errors.sum() if clip_weights is None else clip_weights @ errors.flatten(1).sum(1)
+    return LOSS_SCALE * total / (truth.shape[0] * truth.shape[1])

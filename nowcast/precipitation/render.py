@@ -65,6 +65,17 @@ def strip(
     return np.concatenate([grid, _legend(grid.shape[1])])
 
 
+def side_by_side(
+    tiles: list[tuple[str, Float[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]],
+    calibration: Calibration,
+) -> UInt8[np.ndarray, "tall wide 3"]:
+    """Frames in one row, as (title, pixels in [0, 1], mask), with a legend below, RGB."""
+    frames = [_labelled(colours(pixels, mask, calibration), text) for text, pixels, mask in tiles]
+    gap = np.full((frames[0].shape[0], 4, 3), 255, dtype=np.uint8)
+    row = np.concatenate([part for frame in frames for part in (frame, gap)][:-1], axis=1)
+    return np.concatenate([row, _legend(row.shape[1])])
+
+
 def _labelled(frame: np.ndarray, text: str) -> np.ndarray:
     side = max(frame.shape[1], 120)  # narrower frames are drawn larger, or no label would fit
     scaled = cv2.resize(

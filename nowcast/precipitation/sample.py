@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import ArchiveWriter, Description
 from nowcast.precipitation.days import Split
+from nowcast.precipitation.description import Description
 from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration, encode
+from nowcast.precipitation.writer import ArchiveWriter
 
 PACKAGE = "pycomlink"
 INSTALL = "pip install --no-deps pycomlink==0.6.0"

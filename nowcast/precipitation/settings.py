@@ -18,6 +18,8 @@ class DataSettings(Section):
     root: Place | None = None
     lists: Place | None = None
     """Folder of day lists and exclude mask; null is ROOT/hko_data."""
+    quarantine: Place | None = None
+    """Moments to skip, as `nowcast data check ROOT --quarantine FILE` writes them."""
     in_len: Count = 10
     out_len: Count = 10
     stride: Count = 5
@@ -30,9 +32,20 @@ class DataSettings(Section):
     min_wet: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Training draws only clips whose last input frame has at least this share of its unmasked
     pixels at or above 0.5 mm/h. Validation and test keep every clip."""
+    flips: bool = False
+    """Training mirrors clips, left-right and up-down, each as likely as not."""
+    turns: bool = False
+    """Training turns clips by 0 to 3 quarters; needs square windows."""
+    towards_rain: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """This share of the training draws follows the rain instead of being uniform: a clip comes
+    with probability (1 - share) / clips + share * wet / sum of wet; wet is as in `min_wet`."""
+    reweight: bool = True
+    """Multiply a clip's loss by how much more often `towards_rain` draws it less, so that the mean
+    loss stays that of all clips; false lets heavy rain count more."""
     max_missing: Annotated[int, Field(ge=0)] = 0
     """Missing frames in a row that a clip may have."""
     cache_mb: Count = 512
+    """Memory for decoded frames, MB in each process that reads; a pack needs none."""
 
     @field_validator("crop")
     @classmethod

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.archive import ArchiveWriter, Description
+from nowcast.precipitation.clutter import Clutter
 from nowcast.precipitation.days import Split
+from nowcast.precipitation.description import Description
 from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.rain import DAY_MINUTES, FLOOR_DBZ, Rain
 from nowcast.precipitation.units import (
@@ -24,6 +25,7 @@ from nowcast.precipitation.units import (
     encode,
     pixel_from_dbz,
 )
+from nowcast.precipitation.writer import ArchiveWriter
 
 FIRST_DAY = np.datetime64("2020-06-01", "D")
 LONGEST_STEP_MINUTES = 60  # rain is another one after an hour
@@ -51,6 +53,7 @@ def write_synthetic(
     height: int = 128,
     width: int = 128,
     step_minutes: int = 6,
+    clutter: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write an archive of synthetic rain; the same arguments give the same bytes.
@@ -58,7 +61,8 @@ def write_synthetic(
     Days follow each other from 2020-06-01: the last sixth is for test, the sixth before for
     validation (one day each at least), the rest for training. A day's weather depends on seed, size
     and step, not on how many days there are. On each day one or two frames in a row are missing. A
-    ring of ground clutter and a blocked sector are masked in every frame.
+    ring of ground clutter and a blocked sector are masked in every frame. `clutter` adds speckle,
+    rings and sun spikes to the same rain, masked in the frames that have them.
 
     Args:
         root: the folder to make.
@@ -67,6 +71,7 @@ def write_synthetic(
         height: rows of a frame, pixels of about 1 km.
         width: columns of a frame.
         step_minutes: time between frames; divides a day, at most 60.
+        clutter: add what `clutter.Clutter` makes, whose truth is then in the masks.
         progress: called with (frames written, frames in all).
 
     Raises:
@@ -89,15 +94,19 @@ def write_synthetic(
     with ArchiveWriter(root, description) as writer:
         for day in range(days):
             rng = np.random.default_rng((seed, 1 + day))
+            # A stream of its own, so that the rain is the same with clutter and without.
+            passing_rng = np.random.default_rng((seed, 1 + day, 1))
+            passing = Clutter(passing_rng, (height, width), step_minutes) if clutter else None
             written = set(_moments(day, step_minutes))
             name = str(FIRST_DAY + day).replace("-", "")
             depth[name] = 0.0
-            for number, levels in enumerate(_frames(rng, site, step_minutes)):
+            frames = _frames(rng, site, step_minutes, passing)
+            for number, (levels, mask) in enumerate(frames):
                 moment = (FIRST_DAY + day).astype("datetime64[m]") + number * step_minutes
                 if moment not in written:
                     continue
-                writer.write(moment, levels, site.usable)
-                depth[name] += float(rate_mm_h[levels[site.usable]].mean()) * step_minutes / 60
+                writer.write(moment, levels, mask)
+                depth[name] += float(rate_mm_h[levels[mask]].mean()) * step_minutes / 60
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -154,14 +163,21 @@ def _site(rng: np.random.Generator, height: int, width: int) -> _Site:
 
 
 def _frames(
-    rng: np.random.Generator, site: _Site, step_minutes: int
-) -> Iterator[UInt8[np.ndarray, "height width"]]:
-    """A day's frames as the radar gives them: rain, clutter, and nothing in the blocked sector."""
+    rng: np.random.Generator, site: _Site, step_minutes: int, passing: Clutter | None
+) -> Iterator[tuple[UInt8[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]]:
+    """A day's frames as the radar gives them: rain, clutter, and nothing in the blocked sector.
+
+    Each with its mask, False at the site's unusable pixels and where passing clutter is seen.
+    """
     shape = site.usable.shape
     rain = Rain(rng, (shape[0], shape[1]), step_minutes)
-    for number in range(DAY_MINUTES // step_minutes):
-        dbz = rain.advance(number * step_minutes)[: shape[0], : shape[1]]
+    for minute in range(0, DAY_MINUTES, step_minutes):
+        dbz = rain.advance(minute)[: shape[0], : shape[1]]
         flicker = rng.normal(0, CLUTTER_FLICKER_DBZ, shape)
         dbz = np.maximum(dbz, site.clutter_dbz + flicker)
+        mask = site.usable
+        if passing is not None:
+            dbz, struck = passing.overlay(dbz, minute)
+            mask = mask & ~np.any(list(struck.values()), axis=0)
         seen = (dbz >= FLOOR_DBZ) & ~site.blocked
-        yield encode(np.where(seen, pixel_from_dbz(dbz), 0.0))
+        yield encode(np.where(seen, pixel_from_dbz(dbz), 0.0)), mask

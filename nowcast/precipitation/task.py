@@ -1,7 +1,6 @@
 """The precipitation task: HKO-7-like archives, the ConvGRU encoder-forecaster, balanced scores."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,23 +13,19 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
-from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.baselines import BASELINES
 from nowcast.precipitation.batch import RadarBatch
-from nowcast.precipitation.clips import (
-    Clips,
-    Draw,
-    collate,
-    evaluation_draws,
-    training_draws,
-)
+from nowcast.precipitation.clips import Clips
 from nowcast.precipitation.days import SPLITS
+from nowcast.precipitation.draws import Draw, evaluation_draws, towards_rain, training_draws
 from nowcast.precipitation.features import FEATURES, groups
 from nowcast.precipitation.forecaster import EncoderForecaster
 from nowcast.precipitation.loss import balanced_loss
+from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.render import strip
 from nowcast.precipitation.scores import read_scores, score_frames
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
+from nowcast.precipitation.store import open_archive
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
 
 PICTURES = 2  # clips shown per validation
@@ -68,7 +63,9 @@ class PrecipitationTask:
                 "(make one with `nowcast data sample` or `nowcast data synth`)"
             )
         shared = reuse if reuse is not None and reuse.settings.data == data else None
-        self.archive: Archive = shared.archive if shared else Archive(data.root, data.lists)
+        self.archive: ArchiveReader = (
+            shared.archive if shared else open_archive(data.root, data.lists)
+        )
         self._clips: dict[str, Clips] = shared._clips if shared else {}
 
     def clips(self, split: str) -> Clips:
@@ -115,24 +112,37 @@ class PrecipitationTask:
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[RadarBatch]:
         """Batches of random clips of the training days; see `Task`."""
         self._training_size()
-        clips, train = self.training_clips(), self.settings.train
-        return self._load(
-            clips,
-            training_draws(clips, train.batch_size, train.seed, start, ranks.rank, ranks.size),
+        clips, train, data = self.training_clips(), self.settings.train, self.settings.data
+        height, width = clips.frame_size
+        plan = training_draws(
+            (len(clips), clips.height - height + 1, clips.width - width + 1),
+            train.batch_size,
+            train.seed,
+            start,
+            ranks.rank,
+            ranks.size,
+            turns=data.turns,
+            flips=data.flips,
+            probabilities=self._probabilities(clips),
         )
+        return self._load(clips, plan)
+
+    def _probabilities(self, clips: Clips) -> NDArray[np.float64] | None:
+        share = self.settings.data.towards_rain
+        return towards_rain(clips.wet_shares(), share) if share else None
 
     def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[RadarBatch]:
         """Batches of a split's clips in order of time; see `Task`."""
         clips = self.clips(split)
         size = max(1, self.settings.train.batch_size // ranks.size)
-        return self._load(clips, evaluation_draws(clips, size, ranks.rank, ranks.size))
+        return self._load(clips, evaluation_draws(len(clips), size, ranks.rank, ranks.size))
 
     def _load(self, clips: Clips, plan: Iterator[list[Draw]]) -> Iterator[RadarBatch]:
         loader: DataLoader[RadarBatch] = DataLoader(
             clips,  # type: ignore[arg-type]
             batch_sampler=plan,
             num_workers=self.settings.train.workers,
-            collate_fn=partial(collate, in_len=self.settings.data.in_len),
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
         )
         return iter(loader)
@@ -140,7 +150,10 @@ class PrecipitationTask:
     def loss(self, model: nn.Module, batch: RadarBatch) -> Tensor:
         """5e-5 (B-MSE + B-MAE) of the batch."""
         prediction = model(batch.inputs)
-        return balanced_loss(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
+        weight = batch.weight if self.settings.data.reweight else None
+        return balanced_loss(
+            prediction, batch.truth, batch.truth_mask, self.archive.calibration, weight
+        )
 
     def score(self, model: nn.Module, batch: RadarBatch) -> Sums:
         """Sums of the benchmark's scores over the batch."""
@@ -173,7 +186,7 @@ class PrecipitationTask:
         """Input, truth and forecast of the clips with the most rain, by init time."""
         clips = self.clips(split)
         chosen = [Draw(clip) for clip in clips.wettest(PICTURES)]
-        batch = collate([clips[draw] for draw in chosen], self.settings.data.in_len)
+        batch = clips.batch(chosen)
         was_training = model.training
         with torch.inference_mode():
             device = next(iter(model.parameters()), torch.zeros(())).device
@@ -211,7 +224,17 @@ class PrecipitationTask:
             check_divides(size, self.settings.model.multiple)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        if self.settings.data.turns and size[0] != size[1]:
+            raise ConfigError(
+                f"data.turns: expected square frames to turn, found {size[0]}x{size[1]}; set "
+                "data.random_crop or data.crop to a square, or data.turns: false"
+            )
         return size
+
+
+def _as_it_is(batch: RadarBatch) -> RadarBatch:
+    """Clips come as a batch already."""
+    return batch
 
 
 def _spread(first: int, last: int) -> list[int]:

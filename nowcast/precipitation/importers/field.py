@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Grid
+from nowcast.precipitation.description import Grid
 from nowcast.precipitation.frames import Moments
 
 Unit = Literal["dBZ", "mm_h", "mm", "VIL"]

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from nowcast.core.errors import DataError
-from nowcast.precipitation.archive import Grid
+from nowcast.precipitation.description import Grid
 from nowcast.precipitation.importers.field import (
     Field,
     Request,

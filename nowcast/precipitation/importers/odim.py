@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.core.errors import DataError
-from nowcast.precipitation.archive import Grid
+from nowcast.precipitation.description import Grid
 from nowcast.precipitation.importers.field import (
     NO_GRID,
     Field,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Grid
+from nowcast.precipitation.description import Grid
 from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.importers.field import (
     NO_GRID,

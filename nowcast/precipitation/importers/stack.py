@@ -34,7 +34,6 @@ from nowcast.precipitation.importers.hdf5 import (
     opened,
     text,
 )
-from nowcast.precipitation.masks import DAMAGED
 
 EXPECTED = "an HDF5 stack of frames"
 SLAB_BYTES = 2**27  # read at once from HDF5, whose chunks may span many frames
@@ -114,7 +113,7 @@ def _load(path: Path) -> NDArray[Any]:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: expected an .npy file, found none") from error
-    except DAMAGED as error:
+    except (ValueError, TypeError, OSError, EOFError) as error:
         raise DataError(
             f"{path}: expected an .npy file of plain numbers: {error}; it is damaged or cut off, "
             "save it again"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Grid
+from nowcast.precipitation.description import Grid
 from nowcast.precipitation.importers.field import (
     Field,
     Request,

@@ -1,0 +1,115 @@
+"""Clips per second of three ways to read an archive: straightforward, tree with cache, pack."""
+
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from nowcast.bench.paired import Pairs, alternate
+from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.clips import Clips
+from nowcast.precipitation.draws import Draw
+from nowcast.precipitation.frames import frame_path, mask_path
+from nowcast.precipitation.pack import pack
+from nowcast.precipitation.settings import PAPER_CROP, DataSettings
+from nowcast.precipitation.store import Pack
+
+SETTINGS = {
+    "paper, 120x120, 10 -> 10": DataSettings(
+        in_len=10, out_len=10, crop="paper", masks="exclude", cache_mb=64
+    ),
+    "benchmark, 480x480, 5 -> 20": DataSettings(in_len=5, out_len=20, masks="frame", cache_mb=64),
+}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was timed: batches of `clips` clips, straightforward and by one reader of nowcast."""
+
+    setting: str
+    reader: str
+    clips: int
+    pairs: Pairs
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        faster, low, high = self.faster()
+        return asdict(self) | {"faster": faster, "faster_low": low, "faster_high": high}
+
+    def faster(self) -> tuple[float, float, float]:
+        """How many times as fast as the straightforward reader, and its 95 % interval."""
+        ratio, low, high = self.pairs.ratio()
+        return 1 / ratio, 1 / high, 1 / low
+
+
+def measure(root: Path, clips: int, pairs: int) -> list[Speed]:
+    """Time both readers against the straightforward one, on random clips of the training days."""
+    archive = Archive(root)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        for name, settings in SETTINGS.items():
+            file = Path(folder) / f"{settings.crop}.h5"
+            crop = PAPER_CROP if settings.crop == "paper" else None
+            pack(archive, file, crop=crop, masks=settings.masks)
+            for reader, opened in (("tree", archive), ("pack", Pack(file))):
+                source = Clips(opened, "train", settings, 1)
+                rng = np.random.default_rng(0)
+                drawn = iter(rng.integers(0, len(source), (2 * pairs + 2, clips)).tolist())
+
+                def straightforward(source: Clips = source, drawn: Any = drawn) -> object:
+                    return _read(pool, archive, source, next(drawn))
+
+                def ours(source: Clips = source, drawn: Any = drawn) -> object:
+                    return source.batch([Draw(clip) for clip in next(drawn)])
+
+                rows.append(Speed(name, reader, clips, alternate(straightforward, ours, pairs)))
+    return rows
+
+
+def _read(pool: ThreadPoolExecutor, archive: Archive, clips: Clips, numbers: Sequence[int]) -> Any:
+    """Decode every PNG of every clip, cut it, stack it; masks where frames have their own."""
+    settings = clips.settings
+    top, bottom, left, right = settings.crop_bounds or (0, *archive.shape[:1], 0, archive.shape[1])
+
+    def decode(moment: np.datetime64) -> np.ndarray:
+        image = cv2.imread(str(frame_path(archive.root, moment)), cv2.IMREAD_GRAYSCALE)
+        assert image is not None
+        return np.asarray(image)[top:bottom, left:right]
+
+    def unmask(moment: np.datetime64) -> np.ndarray:
+        data = zlib.decompress(mask_path(archive.root, moment).read_bytes())
+        whole = np.frombuffer(data, dtype=bool).reshape(archive.shape)
+        return whole[top:bottom, left:right]
+
+    def stacked(read: Callable[[np.datetime64], np.ndarray]) -> torch.Tensor:
+        batch = [np.stack(list(pool.map(read, times))) for times in moments]
+        return torch.from_numpy(np.stack(batch))
+
+    moments = [clips.starts[number] + archive.step * np.arange(clips.length) for number in numbers]
+    if settings.masks == "exclude":
+        usable = torch.from_numpy(archive.usable[top:bottom, left:right].copy())
+        return stacked(decode), usable.expand(len(numbers), clips.length, -1, -1).clone()
+    return stacked(decode), stacked(unmask)
+
+
+def table(rows: Sequence[Speed]) -> str:
+    """One line a reader, as Markdown."""
+    lines = [
+        "| setting | reader | straightforward | it | times as fast (95 % interval) |",
+        "| --- | --- | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        slow, fast = (row.clips / np.median(times) for times in (row.pairs.one, row.pairs.other))
+        faster, low, high = row.faster()
+        lines.append(
+            f"| {row.setting} | {row.reader} | {slow:.0f} clips/s | {fast:.0f} clips/s | "
+            f"{faster:.1f} ({low:.1f} to {high:.1f}) |"
+        )
+    return "\n".join(lines)

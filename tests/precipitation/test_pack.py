@@ -1,0 +1,201 @@
+"""A pack gives what its tree gives, and what is half-made is never taken for one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import h5py
+import numpy as np
+import pytest
+
+from nowcast.core.errors import ConfigError, DataError, RunError
+from nowcast.precipitation import pack as packing
+from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.clips import Clips
+from nowcast.precipitation.draws import Draw
+from nowcast.precipitation.frames import frame_path
+from nowcast.precipitation.pack import pack
+from nowcast.precipitation.settings import DataSettings
+from nowcast.precipitation.store import Pack, open_archive
+
+
+@pytest.fixture(scope="module")
+def packed(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("packs") / "whole.h5"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "PART_BYTES", 2**19)  # several parts
+        pack(Archive(synthetic), out)
+    return out
+
+
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "PART_BYTES", 2**19)
+
+
+def test_a_pack_says_what_its_tree_says(synthetic: Path, packed: Path):
+    tree, file = open_archive(synthetic), open_archive(packed)
+    assert isinstance(tree, Archive) and isinstance(file, Pack)
+    assert file.description == tree.description and file.days == tree.days
+    assert np.array_equal(file.usable, tree.usable)
+    for split in ("train", "valid", "test"):
+        assert np.array_equal(file.moments_of(split), tree.moments_of(split))
+    for moment in tree.moments[::97]:
+        assert np.array_equal(file.frame(moment), tree.frame(moment))
+        assert np.array_equal(file.mask(moment), tree.mask(moment))
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd", "none"])
+@pytest.mark.parametrize("masks", ["frame", "exclude", "both"])
+def test_pack_and_tree_give_equal_batches(
+    synthetic: Path, tmp_path: Path, masks: str, codec: str, monkeypatch: pytest.MonkeyPatch
+):
+    small(monkeypatch)
+    out = tmp_path / "cut.h5"
+    pack(Archive(synthetic), out, crop=(4, 60, 8, 56), masks=masks, codec=codec)  # type: ignore[arg-type]
+    data = DataSettings(
+        in_len=3, out_len=4, crop=(6, 54, 8, 56), random_crop=(24, 24), masks=masks, max_missing=2
+    )
+    draws = [Draw(0), Draw(41, 3, 24), Draw(200, 24, 0, turns=3, mirrored=True)]
+    # A clip with a missing frame, turned: what is carried and masked must be alike.
+    batches = []
+    for root in (synthetic, out):
+        clips = Clips(open_archive(root), "train", data, 1, (24, 24))
+        holed = next(n for n in range(len(clips)) if clips[Draw(n)].missing.any())
+        batches.append(clips.batch([*draws, Draw(holed, 1, 2, turns=1)]))
+    tree, file = batches
+    for name in ("levels", "mask", "times", "missing"):
+        assert np.array_equal(getattr(tree, name), getattr(file, name)), name
+    assert tree.missing.any() and tree.levels.any()
+
+
+def test_whole_frames_are_not_read_from_a_cut_pack(synthetic: Path, tmp_path: Path):
+    out = tmp_path / "cut.h5"
+    pack(Archive(synthetic), out, crop=(0, 32, 8, 40), masks="exclude")
+    with pytest.raises(ConfigError, match=r"only rows 0:32 and columns 8:40 were packed"):
+        Clips(Pack(out), "train", DataSettings(masks="exclude"), 1)
+    with pytest.raises(ConfigError, match="expected masks of frames"):
+        Clips(Pack(out), "train", DataSettings(crop=(0, 32, 8, 40)), 1)
+    with pytest.raises(ConfigError, match="carries the lists"):
+        open_archive(out, tmp_path)
+
+
+def test_a_stopped_pack_goes_on(
+    synthetic: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    small(monkeypatch)
+    out, seen = tmp_path / "x.h5", []
+
+    def stop(done: int, total: int) -> None:
+        seen.append(done)
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(Archive(synthetic), out, progress=stop)
+    assert not out.exists() and seen[0] == 0
+    parts = tmp_path / ".x.h5.parts"
+    kept = {path: path.stat().st_mtime_ns for path in parts.glob("*.h5")}
+    with pytest.raises(ConfigError, match="other frames or options"):
+        pack(Archive(synthetic), out, masks="exclude")
+    seen.clear()
+    pack(Archive(synthetic), out, progress=lambda done, total: seen.append(done))
+    assert seen[0] > 0 and len(kept) >= 2
+    assert not parts.exists()
+    with h5py.File(out) as again, h5py.File(packed) as through:
+        for name in ("levels", "times", "masks", "mask_of", "usable"):
+            assert np.array_equal(again[name][...], through[name][...]), name
+    with pytest.raises(ConfigError, match="expected a new file"):
+        pack(Archive(synthetic), out)
+
+
+def test_workers_pack_the_same(
+    synthetic: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    small(monkeypatch)
+    pack(Archive(synthetic), tmp_path / "two.h5", workers=2)
+    with h5py.File(tmp_path / "two.h5") as two, h5py.File(packed) as one:
+        assert np.array_equal(two["levels"][...], one["levels"][...])
+
+
+def test_two_processes_do_not_pack_one_file(synthetic: Path, tmp_path: Path):
+    parts = tmp_path / ".x.h5.parts"
+    parts.mkdir()
+    with (
+        filelock.FileLock(parts / "lock"),
+        pytest.raises(RunError, match="another process is packing this file"),
+    ):
+        pack(Archive(synthetic), tmp_path / "x.h5")
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_a_damaged_frame_stops_packing_unless_it_is_skipped(
+    write_archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    root = write_archive({"train": ["2015-07-09T10:00", "2015-07-09T10:06", "2015-07-09T10:12"]})
+    archive = Archive(root)
+    path = frame_path(root, archive.moments[1])
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(DataError, match=path.name):
+        pack(archive, tmp_path / "x.h5")
+    assert not (tmp_path / "x.h5").exists()
+    pack(archive, tmp_path / "y.h5", skipped=archive.moments[1:2])
+    assert Pack(tmp_path / "y.h5").moments.tolist() == archive.moments[[0, 2]].tolist()
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from nowcast.core.errors import NowcastError
+from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.pack import pack
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    pack(Archive(Path(sys.argv[1])), Path(sys.argv[2]), codec="none")
+except NowcastError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_full_disk_is_said_and_leaves_no_pack(synthetic: Path, tmp_path: Path):
+    out = tmp_path / "x.h5"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(synthetic), str(out)], capture_output=True, text=True
+    )
+    assert done.stdout.startswith(f"RunError {out}: could not be written"), done.stderr
+    assert "give the same command to go on" in done.stdout
+    assert not out.exists()
+    pack(Archive(synthetic), out, codec="none")  # once there is room
+    assert len(Pack(out).moments) == len(Archive(synthetic).moments)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 5000, -1])
+def test_a_cut_off_pack_is_named(packed: Path, tmp_path: Path, kept: int):
+    path = tmp_path / "cut.h5"
+    path.write_bytes(packed.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"cut\.h5"):
+        Pack(path).frame(Pack(path).moments[-1])
+
+
+def test_flipped_bytes_of_frames_are_noticed(packed: Path, tmp_path: Path):
+    path = tmp_path / "flipped.h5"
+    with h5py.File(packed) as file:
+        chunk = file["levels"].id.get_chunk_info(0)
+    data = bytearray(packed.read_bytes())
+    for at in range(0, chunk.size, max(1, chunk.size // 40)):
+        data[chunk.byte_offset + at] ^= 0x10
+        path.write_bytes(data)
+        data[chunk.byte_offset + at] ^= 0x10
+        with pytest.raises(DataError, match="damaged"):
+            damaged = Pack(path)
+            damaged.frame(damaged.moments[0])
+
+
+def test_other_files_are_no_packs(tmp_path: Path):
+    with pytest.raises(ConfigError, match="found no file"):
+        open_archive(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(DataError, match="found another HDF5 file"):
+        Pack(tmp_path / "other.h5")
