@@ -141,3 +141,9 @@ def image(dataset: Any) -> NDArray[Any]:
             f"{dataset.shape}; it is damaged"
         )
     return np.asarray(dataset[...])
+
+
+def scaled(raw: NDArray[Any], gain: float, offset: float) -> NDArray[np.float64]:
+    """Raw numbers as values, in double precision; what overflows is left to be refused."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(raw.astype(np.float64) * gain + offset)

@@ -26,7 +26,15 @@ from nowcast.precipitation.importers.field import (
     to_minute,
     wanted_unit,
 )
-from nowcast.precipitation.importers.hdf5 import SUFFIXES, child, image, number, opened, text
+from nowcast.precipitation.importers.hdf5 import (
+    SUFFIXES,
+    child,
+    image,
+    number,
+    opened,
+    scaled,
+    text,
+)
 
 EXPECTED = "a KNMI radar image (HDF5)"
 UNIT_OF: dict[str, Unit] = {
@@ -82,7 +90,7 @@ def _read(path: Path, unit: Unit) -> Field:
         raw = image(child(group, "image_data"))
         missing = number(scale, "calibration_missing_data")
         outside = number(scale, "calibration_out_of_image")
-        values = raw * gain + offset
+        values = scaled(raw, gain, offset)
         values[raw == outside] = np.nan
         if unit == "dBZ" and missing == 0:
             values[raw == 0] = -np.inf

@@ -34,6 +34,7 @@ from nowcast.precipitation.importers.hdf5 import (
     image,
     number,
     opened,
+    scaled,
     text,
 )
 
@@ -78,7 +79,7 @@ def _read(path: Path, unit: Unit) -> Field:
         nodata, undetect = (
             number(_holder(what, key, path), key, finite=False) for key in ("nodata", "undetect")
         )
-        values = raw * gain + offset
+        values = scaled(raw, gain, offset)
         values[_is_code(raw, undetect)] = -np.inf if unit == "dBZ" else 0.0
         values[_is_code(raw, nodata)] = np.nan
         grid = _grid(file, path, data)

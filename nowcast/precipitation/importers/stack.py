@@ -32,6 +32,7 @@ from nowcast.precipitation.importers.hdf5 import (
     child,
     number,
     opened,
+    scaled,
     text,
 )
 
@@ -156,10 +157,10 @@ def _from_hdf5(path: Path, datasets: tuple[str, str], unit: Unit) -> tuple[int, 
                 first = number_of_slab * slab
                 held[number_of_slab] = np.asarray(file[datasets[0]][first : first + slab])
         raw = held[number_of_slab][position % slab]
-        frame = raw * np.float64(scale) + np.float64(offset)
+        frame = scaled(raw, scale, offset)
         if fill is not None:
             frame[raw == fill] = np.nan
-        return np.asarray(frame)
+        return frame
 
     return count, moments, values
 
