@@ -42,7 +42,7 @@ def check_archive(
 ) -> Report:
     """Read every frame and mask of an archive and report what is wrong; `KINDS` are looked for.
 
-    Memory: a few frames a thread, and 25 bytes for each frame of the archive.
+    Memory: a few frames a thread, and some 150 bytes for each frame of the archive.
 
     Args:
         root: the folder that holds ``radarPNG/``.
