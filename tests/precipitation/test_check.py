@@ -304,7 +304,6 @@ def test_lists_may_lie_elsewhere(root: Path, tmp_path: Path):
         '{"name": 1}',
         Description("t", "t", 6, 10**12, 10**12, 58.53, 1.56).to_json(),
         Description("t", "t", 10**30, *SHAPE, 58.53, 1.56).to_json(),
-        Description("t", "t", 6, *SHAPE, 1e300, 1e300).to_json(),
         Description("t", "t", 6, *SHAPE, float("inf"), 1.56).to_json(),
         WHOLE.to_json().replace("58.53", "9" * 400),
         WHOLE.to_json().replace('"height": 8', '"height": 16, "height": 8'),
