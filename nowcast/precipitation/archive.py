@@ -148,7 +148,7 @@ class TreeReader:
 def _read_description(path: Path) -> Description:
     try:
         return Description.from_json(path.read_text())
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: {error}") from error
 
 

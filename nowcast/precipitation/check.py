@@ -4,6 +4,7 @@ It finds what it looks for and is not stopped by it: where `Archive` raises, it 
 can still be made out.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def check_archive(
 ) -> Report:
     """Read every frame and mask of an archive and report what is wrong; `KINDS` are looked for.
 
-    Memory: a few frames a thread, and 25 bytes for each frame of the archive.
+    Memory: a few frames a thread, and some 150 bytes for each frame of the archive.
 
     Args:
         root: the folder that holds ``radarPNG/``.
@@ -109,16 +110,34 @@ def _described(
             findings.append(Finding("bad description", DESCRIPTION, detail))
         return None, shape, step
     try:
-        description = Description.from_json(path.read_text())
+        text = path.read_text()
+        json.loads(text, object_pairs_hook=_each_key_once)
+        description = Description.from_json(text)
         if description.height * description.width > frames.LARGEST_PIXELS:
             raise ValueError(f"expected at most {frames.LARGEST_PIXELS} pixels a frame")
         if description.step_minutes > LONGEST_STEP_MINUTES:
             raise ValueError(f"expected at most {LONGEST_STEP_MINUTES} minutes between frames")
-    except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
+        if _wet_level(description) > PIXEL_LEVELS:
+            raise ValueError(f"no pixel reaches {WET_MM_H:g} mm/h with this Z-R relation")
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        OSError,
+        RecursionError,
+    ) as error:
         findings.append(Finding("bad description", DESCRIPTION, printable(str(error))))
         return None, shape, step
     stated = description.height, description.width
     return description, stated, np.timedelta64(description.step_minutes, "m")
+
+
+def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def _commonest_shape(root: Path, moments: Moments) -> tuple[int, int] | None:

@@ -37,6 +37,7 @@ from nowcast.precipitation.writer import ArchiveWriter
 FIRST = "2015-07-09T10:00"
 DAYS = {"train": ("2015-07-09",), "valid": ("2015-07-12", "2015-07-13"), "test": ("2015-07-15",)}
 SHAPE = (8, 8)
+WHOLE = Description("tiny", "the tests", 6, *SHAPE, 58.53, 1.56)
 PNG_DAY = "radarPNG/2015/07/09"
 MASK_DAY = "radarPNG_mask/2015/07/09"
 
@@ -46,7 +47,7 @@ def root(tmp_path: Path) -> Path:
     """A whole archive of four days with five rainy frames each, of which no two are the same."""
     rng = np.random.default_rng(0)
     root = tmp_path / "whole"
-    with ArchiveWriter(root, Description("tiny", "the tests", 6, *SHAPE, 58.53, 1.56)) as writer:
+    with ArchiveWriter(root, WHOLE) as writer:
         for days in DAYS.values():
             for day in days:
                 for time in every(6, f"{day}T10:00", 5):
@@ -305,8 +306,10 @@ def test_lists_may_lie_elsewhere(root: Path, tmp_path: Path):
         '{"name": 1}',
         Description("t", "t", 6, 10**12, 10**12, 58.53, 1.56).to_json(),
         Description("t", "t", 10**30, *SHAPE, 58.53, 1.56).to_json(),
+        Description("t", "t", 6, *SHAPE, float("inf"), 1.56).to_json(),
+        WHOLE.to_json().replace("58.53", "9" * 400),
+        WHOLE.to_json().replace('"height": 8', '"height": 16, "height": 8'),
     ],
-    ids=str.__len__,
 )
 def test_a_bad_description_is_found_and_the_rest_is_checked(root: Path, text: str):
     (root / "archive.json").write_text(text)
@@ -319,10 +322,9 @@ def test_a_bad_description_is_found_and_the_rest_is_checked(root: Path, text: st
 
 
 def test_an_absurd_calibration_is_survived(root: Path):
-    for a, b in ((1e-300, 1e-3), (float("1e300"), 1e300)):
-        description = Description("t", "t", 6, *SHAPE, a, b)
-        (root / "archive.json").write_text(description.to_json())
-        check_archive(root)
+    description = Description("t", "t", 6, *SHAPE, 1e-300, 1e-3)
+    (root / "archive.json").write_text(description.to_json())
+    assert not check_archive(root).is_broken
 
 
 def test_without_a_description_the_commonest_size_is_the_archives(root: Path):
