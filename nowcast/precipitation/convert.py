@@ -305,6 +305,10 @@ def _accumulation(field: Field, where: str, target: Target) -> float | None:
     if field.unit != "mm":
         return None
     stated, said = field.accumulation_minutes, target.accumulation_minutes
+    if stated is not None and not 0 < stated < np.inf:
+        raise DataError(
+            f"{where}: expected a sum over some minutes, found {stated:g}; it is damaged"
+        )
     if stated is None and said is None:
         raise ConfigError(
             f"--accumulation-minutes: {where} does not state over how many minutes rain was "
@@ -342,10 +346,10 @@ def _checked(
     """
     values = np.array(field.values, dtype=np.float64)
     if target.no_data is not None:
-        # A file of single precision holds a fill value as near as it can.
-        values[(values == target.no_data) | (values == np.float64(np.float32(target.no_data)))] = (
-            np.nan
-        )
+        values[values == target.no_data] = np.nan
+        if abs(target.no_data) <= np.finfo(np.float32).max:
+            # A file of single precision holds a fill value as near as it can.
+            values[values == np.float64(np.float32(target.no_data))] = np.nan
     if field.unit == "VIL":
         _refuse(values, ~((values >= 0) & (values <= PIXEL_LEVELS)), "0 to 255", where, "levels")
         return values
@@ -355,7 +359,8 @@ def _checked(
         return values
     if minutes is not None:
         _refuse(values, values < 0, "0 mm or more", where, "mm")
-        values *= 60 / minutes
+        with np.errstate(over="ignore"):  # what overflows is refused
+            values *= 60 / minutes
     absurd = (values < 0) | (values > HIGHEST_MM_H)
     _refuse(values, absurd, f"0 to {HIGHEST_MM_H:g} mm/h", where, "mm/h")
     return values

@@ -81,6 +81,11 @@ def calibration(formula: str) -> tuple[float, float]:
 def _read(path: Path, unit: Unit) -> Field:
     with opened(path, EXPECTED) as file:
         start, end = _times(file, path)
+        if unit == "mm" and end == start:
+            raise DataError(
+                f"{path}: expected a sum of rain over some minutes, found start and end at {end}; "
+                "which rate it is cannot be told"
+            )
         group = _image_group(file, path, unit)
         scale = child(group, "calibration")
         try:

@@ -96,6 +96,7 @@ def test_a_formula_of_another_form_is_an_error(tmp_path: Path, formula: str):
         ("mm", {"parameter": "X_[M/S]"}, "found X_.*; it is no rain product"),
         ("mm", {"images": 3}, "expected one image in mm, found 3; a forecast file"),
         ("mm", {"start": "26-AUG-2010;05:05:00.000"}, "ends at .*05:00, before it starts"),
+        ("mm", {"start": "26-AUG-2010;05:00:00.000"}, "expected a sum of rain over some minutes"),
         ("mm", {"end": "26-MAI-2010;05:00:00.000"}, "expected a time like .*found '26-MAI"),
         ("mm", {"end": "31-FEB-2010;05:00:00.000"}, "expected a time like .*found '31-FEB"),
         ("mm", {"end": "26-AUG-0010;05:00:00.000"}, "expected a time of our days"),
