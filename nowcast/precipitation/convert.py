@@ -347,7 +347,7 @@ def _checked(
     values = np.array(field.values, dtype=np.float64)
     if target.no_data is not None:
         values[values == target.no_data] = np.nan
-        if abs(target.no_data) <= np.finfo(np.float32).max:
+        if abs(target.no_data) <= float(np.finfo(np.float32).max):
             # A file of single precision holds a fill value as near as it can.
             values[values == np.float64(np.float32(target.no_data))] = np.nan
     if field.unit == "VIL":
