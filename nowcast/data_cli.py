@@ -102,25 +102,18 @@ def data_pack(
     """
     import os
 
-    from nowcast.core.errors import ConfigError
     from nowcast.core.log import counted
     from nowcast.precipitation.archive import Archive
+    from nowcast.precipitation.importers.options import window
     from nowcast.precipitation.pack import pack
     from nowcast.precipitation.quarantine import read_quarantine
     from nowcast.precipitation.settings import PAPER_CROP
 
-    window = PAPER_CROP if crop == "paper" else None
-    if crop is not None and window is None:
-        try:
-            top, bottom, left, right = (int(edge) for edge in crop.split(","))
-        except ValueError as error:
-            raise ConfigError(f"--crop: expected paper or r0,r1,c0,c1, found {crop!r}") from error
-        window = (top, bottom, left, right)
     with counted("packed") as progress:
         pack(
             Archive(root, lists),
             out,
-            crop=window,
+            crop=PAPER_CROP if crop == "paper" else window(crop),
             masks=masks,
             codec=codec,
             skipped=None if quarantine is None else read_quarantine(quarantine),
@@ -229,7 +222,7 @@ def data_masks(
             f"{removed.wet_share:.1%} of the rain is taken for clutter, much for a radar: look at "
             "the picture before you use these masks, and give the radar's place with --radar"
         )
-    to = picture or (None if check else root / "masks.png")
+    to = picture or (None if check else archive.root / "masks.png")
     if to is not None and removed.busiest is not None:
         estimates.picture(archive, removed.busiest, usable, place, to)
         typer.echo(f"{to}: {removed.busiest}, the frame with most removed, before and after")

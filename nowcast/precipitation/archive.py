@@ -89,7 +89,6 @@ class TreeReader:
     def __init__(self, archive: Archive, window: Window, cache_mb: int) -> None:
         self._archive = archive
         self._window = window
-        self._present = set(archive.moments.astype(np.int64).tolist())
         self._kept: OrderedDict[tuple[str, int], np.ndarray | FrameError] = OrderedDict()
         rows, columns = window
         size = (rows.stop - rows.start) * (columns.stop - columns.start)
@@ -128,14 +127,11 @@ class TreeReader:
 
     def _cached(self, kind: Literal["frame", "mask"], moment: np.datetime64) -> Any:
         """The window of a frame or mask, or why there is none."""
-        minute = int(moment.astype(np.int64))
-        key = (kind, minute)
+        key = (kind, int(moment.astype(np.int64)))
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
         try:
-            if minute not in self._present:
-                raise FrameError(f"{self._archive.root}: no frame at {moment}")
             whole = self._archive.frame(moment) if kind == "frame" else self._archive.mask(moment)
             self._kept[key] = np.ascontiguousarray(whole[self._window])
         except FrameError as error:

@@ -27,7 +27,8 @@ from nowcast.precipitation.check_lists import (
 from nowcast.precipitation.check_names import grid_findings, mask_findings, stray_findings
 from nowcast.precipitation.description import DESCRIPTION, Description
 from nowcast.precipitation.findings import KINDS, Finding, Report, printable
-from nowcast.precipitation.frames import LISTS_FOLDER, FrameError, Moments
+from nowcast.precipitation.frames import FrameError, Moments
+from nowcast.precipitation.index import commonest_gap
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLDS_MM_H, Calibration
 
 WET_MM_H = THRESHOLDS_MM_H[0]  # a frame is not dry if an unmasked pixel reaches this
@@ -46,15 +47,16 @@ def check_archive(
     Memory: a few frames a thread, and some 150 bytes for each frame of the archive.
 
     Args:
-        root: the folder that holds ``radarPNG/``.
-        lists: the folder of the day lists and ``mask_dat.npz``; ``ROOT/hko_data`` if None.
+        root: as `archive.Archive` takes it.
+        lists: as `archive.Archive` takes it.
         workers: threads that read; as many as there are processors if None.
         progress: called with (frames read, frames in all).
 
     Raises:
         ConfigError: there is no archive at `root`, or `workers` is less than 1.
     """
-    lists = root / LISTS_FOLDER if lists is None else lists
+    root = frames.locate(root)
+    lists = frames.locate_lists(root) if lists is None else lists
     listed = [frames.list_day(folder) for folder in frames.day_folders(root)]
     moments = np.concatenate([np.array([], "datetime64[m]"), *(day.moments for day in listed)])
     findings = list(stray_findings(root, listed, moments))
@@ -103,7 +105,8 @@ def _described(
 ) -> tuple[Description | None, tuple[int, int] | None, np.timedelta64 | None]:
     """The description, frame size and step; what is not stated is read off the frames."""
     path = root / DESCRIPTION
-    shape, step = _commonest_shape(root, moments), _commonest_step(moments)
+    shape = _commonest_shape(root, moments)
+    step = commonest_gap(moments) if len(moments) > 1 else None
     if not os.path.lexists(path):
         if step is None and len(moments):
             detail = f"the step cannot be read off a single frame; write it into {DESCRIPTION}"
@@ -148,14 +151,6 @@ def _commonest_shape(root: Path, moments: Moments) -> tuple[int, int] | None:
         except FrameError:  # found when all are read
             continue
     return sizes.most_common(1)[0][0] if sizes else None
-
-
-def _commonest_step(moments: Moments) -> np.timedelta64 | None:
-    if len(moments) < 2:
-        return None
-    gaps, counts = np.unique(np.diff(moments), return_counts=True)
-    step: np.timedelta64 = gaps[counts.argmax()]
-    return step
 
 
 def _usable(

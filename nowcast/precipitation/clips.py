@@ -108,17 +108,18 @@ class Clips(Dataset[Clip]):
             )
         self.usable = archive.usable[self.crop] if settings.masks != "frame" else None
         self._reader = archive.reader(self.crop, settings.cache_mb)
+        self._wet: Float64[np.ndarray, " clip"] | None = None
         if min_wet > 0:
-            self.starts = self._wet_starts(min_wet)
+            self._keep_wet(min_wet)
 
-    def _wet_starts(self, least: float) -> Moments:
+    def _keep_wet(self, least: float) -> None:
         wet = self.wet_shares()
         if not (wet >= least).any():
             raise ConfigError(
                 f"{self.archive.root}: no clip has the wet share data.min_wet: {least}; the "
                 f"wettest has {wet.max():.3f}"
             )
-        return self.starts[wet >= least]
+        self.starts, self._wet = self.starts[wet >= least], wet[wet >= least]
 
     @property
     def height(self) -> int:
@@ -226,7 +227,12 @@ class Clips(Dataset[Clip]):
 
     def wet_shares(self) -> Float64[np.ndarray, " clip"]:
         """Of each clip the share of the unmasked pixels at or above the lowest threshold, in the
-        last input frame; 0 where that frame is missing. Reads one frame a clip."""
+        last input frame; 0 where that frame is missing. Reads one frame a clip, once."""
+        if self._wet is None:
+            self._wet = self._read_wet_shares()
+        return self._wet
+
+    def _read_wet_shares(self) -> Float64[np.ndarray, " clip"]:
         lowest = pixel_thresholds(self.archive.calibration)[0] * PIXEL_LEVELS
         whole = (slice(0, self.height), slice(0, self.width))
         shares = np.zeros(len(self))

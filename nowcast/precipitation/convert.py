@@ -15,6 +15,7 @@ from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.description import Description, Grid
 from nowcast.precipitation.importers.field import Field, Request, Source
 from nowcast.precipitation.importers.table import importer, sources
+from nowcast.precipitation.index import commonest_gap
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration, encode, pixel_from_dbz
 from nowcast.precipitation.writer import ArchiveWriter
 
@@ -287,8 +288,7 @@ def _step(source: Source, step_minutes: int | None) -> int:
                 f"--step: {source.where(0)} is a single frame, which does not tell the minutes "
                 "between frames; give them"
             )
-        values, counts = np.unique(gaps, return_counts=True)
-        step_minutes = int(values[counts.argmax()])
+        step_minutes = int(commonest_gap(source.moments) / np.timedelta64(1, "m"))
     off = (minutes - minutes[0]) % step_minutes != 0
     if off.any():
         position = int(off.argmax())

@@ -20,7 +20,7 @@ from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.threads import in_order
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.days import SPLITS, Split, days_path, write_days
-from nowcast.precipitation.frames import MASK_FOLDER, FrameError, Moments
+from nowcast.precipitation.frames import FrameError, Moments
 from nowcast.precipitation.split_days import By, DaySplit, split_days
 from nowcast.precipitation.units import PIXEL_LEVELS
 
@@ -182,7 +182,7 @@ def _weights(archive: Archive) -> _Weights:
     except ConfigError:
         usable = None
     rate_mm_h = archive.calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
-    return _Weights(usable, (archive.root / MASK_FOLDER).is_dir(), rate_mm_h)
+    return _Weights(usable, archive.has_masks, rate_mm_h)
 
 
 def _depth_mm(archive: Archive, every: int, weights: _Weights, day: Moments) -> float:

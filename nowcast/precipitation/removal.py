@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from nowcast.core.threads import in_order
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.clutter import KINDS, Kind
 from nowcast.precipitation.declutter import Declutter
@@ -150,15 +150,11 @@ def remove_clutter(
 
     # Threads: nearly all of the time is in numpy, scipy and zlib, which let others run.
     total, most = Removed(), 0
-    pool = ThreadPoolExecutor(workers or os.cpu_count())
-    try:
-        looks = pool.map(look, archive.moments)
-        for moment, one in zip(archive.moments, looks, strict=True):
-            total.add(one)
-            if sum(one.pixels.values()) > most:
-                most, total.busiest = sum(one.pixels.values()), moment
-            if progress is not None:
-                progress(total.frames, len(archive.moments))
-    finally:
-        pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for all the rest
+    looks = in_order(look, archive.moments, workers or os.cpu_count() or 1)
+    for moment, one in zip(archive.moments, looks, strict=True):
+        total.add(one)
+        if sum(one.pixels.values()) > most:
+            most, total.busiest = sum(one.pixels.values()), moment
+        if progress is not None:
+            progress(total.frames, len(archive.moments))
     return total

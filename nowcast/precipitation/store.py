@@ -158,7 +158,7 @@ class Pack(ArchiveReader):
     @cached_property
     def usable(self) -> Bool[np.ndarray, "height width"]:
         """The exclude mask, True = use; ConfigError where the archive had none."""
-        if "usable" not in self.h5:
+        if not self._guarded(lambda: "usable" in self.h5):
             raise ConfigError(
                 f"{self.root}: expected the exclude mask, found that it was packed without one; "
                 "set data.masks: frame to do without it"

@@ -443,3 +443,16 @@ def test_every_kind_is_planted_here():
 
 def test_an_archive_opens_where_nothing_is_broken(root: Path):
     assert len(Archive(root).moments) == check_archive(root).frames
+
+
+def test_the_doctor_finds_hko7_where_it_is_unpacked(root: Path, tmp_path: Path):
+    """As `Archive` does: `hko_data/radarPNG` with the lists beside it."""
+    clean = check_archive(root)
+    place = tmp_path / "HKO-7" / "hko_data"
+    place.parent.mkdir()
+    root.rename(place)
+    for path in (place / "hko_data").iterdir():
+        path.rename(place / path.name)
+    (place / "hko_data").rmdir()
+    report = check_archive(tmp_path / "HKO-7")
+    assert (report.frames, found(report)) == (clean.frames, found(clean))

@@ -491,3 +491,9 @@ def test_clips_of_synthetic_rain_are_whole(synthetic: Path):
         end = clip.times.astype("datetime64[m]")[-1]
         assert end <= archive.moments_of(split)[-1]
         assert np.array_equal(clip.levels[-1, 0], archive.frame(end))
+
+
+def test_how_wet_clips_are_is_read_once(showers: Archive, monkeypatch: pytest.MonkeyPatch):
+    clips = Clips(showers, "train", settings(), 1, min_wet=0.2)
+    monkeypatch.setattr(clips, "_read", lambda *_: pytest.fail("read again"))
+    assert clips.wet_shares().min() >= 0.2 and len(clips.wet_shares()) == len(clips)

@@ -1,4 +1,4 @@
-"""Options of `nowcast data convert` that are written as text."""
+"""Options of `nowcast data` that are written as text."""
 
 from collections.abc import Sequence
 
