@@ -145,7 +145,7 @@ def data_check(
 
     from nowcast.core.files import write_json
     from nowcast.core.log import counted
-    from nowcast.precipitation.check import check_archive
+    from nowcast.precipitation.doctor.check import check_archive
     from nowcast.precipitation.quarantine import write_quarantine
 
     with counted("checking") as progress:
@@ -190,9 +190,9 @@ def data_masks(
     Example: `nowcast data masks data/mine`, or `nowcast data masks data/synthetic --check`
     """
     from nowcast.core.log import counted
-    from nowcast.precipitation import mask_estimates as estimates
     from nowcast.precipitation.archive import Archive
-    from nowcast.precipitation.static_mask import estimate_usable
+    from nowcast.precipitation.masking import estimates
+    from nowcast.precipitation.masking.static_mask import estimate_usable
 
     archive = Archive(root)
     place = None if radar is None else estimates.radar_place(radar, archive.shape)

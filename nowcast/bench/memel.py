@@ -11,7 +11,7 @@ from nowcast.bench.paired import Pairs, alternate
 from nowcast.core import fused
 from nowcast.core.memel import MEmeL
 from nowcast.core.plug import plug_in, unplug
-from nowcast.precipitation.forecaster import PAPER_STAGES, EncoderForecaster
+from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, EncoderForecaster
 
 FRAMES = 10  # in and out; Wang et al. 2024
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from nowcast.precipitation.polar import range_and_azimuth
+from nowcast.precipitation.masking.polar import range_and_azimuth
 from nowcast.precipitation.rain import FLOOR_DBZ
 
 Kind = Literal["speckle", "ring", "spike"]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nowcast.core.settings import Count, Place, RunSettings, Section
-from nowcast.precipitation.forecaster import PAPER_STAGES, Stage
+from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
 
 PAPER_CROP = (164, 284, 175, 295)  # rows, columns: Wang et al. 2024, as released
 
@@ -63,7 +63,7 @@ class DataSettings(Section):
 
 
 class StageSettings(Section):
-    """One resolution of the encoder-forecaster; see `forecaster.Stage`."""
+    """One resolution of the encoder-forecaster; see `encoder_forecaster.Stage`."""
 
     channels: Count
     hidden: Count

@@ -13,20 +13,20 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
-from nowcast.precipitation.baselines import BASELINES
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.clips import Clips
 from nowcast.precipitation.days import SPLITS
 from nowcast.precipitation.draws import Draw, evaluation_draws, towards_rain, training_draws
 from nowcast.precipitation.features import FEATURES, groups
-from nowcast.precipitation.forecaster import EncoderForecaster
+from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
+from nowcast.precipitation.forecasters.persistence import BASELINES
 from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.render import strip
-from nowcast.precipitation.scores import read_scores, score_frames
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
 from nowcast.precipitation.store import open_archive
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
+from nowcast.precipitation.verification.scores import read_scores, score_frames
 
 PICTURES = 2  # clips shown per validation
 FRAMES_PER_ROW = 5

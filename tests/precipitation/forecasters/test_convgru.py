@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast import plug_in
-from nowcast.precipitation.convgru import ConvGRU
+from nowcast.precipitation.forecasters.convgru import ConvGRU
 
 SOCKETS = ("update", "reset", "candidate", "hidden")
 

@@ -15,7 +15,7 @@ from scipy import ndimage
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import Moments
-from nowcast.precipitation.outliers import outliers
+from nowcast.precipitation.masking.outliers import outliers
 from nowcast.precipitation.units import PIXEL_LEVELS
 
 BINS = 32  # bin 0 is level 0 alone, the others take 8 or 9 levels (2.3 dB)

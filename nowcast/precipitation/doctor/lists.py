@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int64
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.days import SPLITS, Split, days_path, read_days
-from nowcast.precipitation.findings import Finding, printable, relative
+from nowcast.precipitation.doctor.findings import Finding, printable, relative
 from nowcast.precipitation.frames import Moments
 
 LISTED_DAY = re.compile(r"^\s*(\d{8})\b", re.ASCII | re.MULTILINE)

@@ -12,10 +12,10 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.settings import TrainSettings
 from nowcast.core.sums import Scores, Sums
 from nowcast.precipitation.days import SPLITS
-from nowcast.precipitation.scores import read_scores, score_frames
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
+from nowcast.precipitation.verification.scores import read_scores, score_frames
 
 HKO7 = Calibration()
 COUNTS = ("hits", "misses", "false_alarms", "correct_negatives")

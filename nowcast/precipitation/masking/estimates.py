@@ -11,9 +11,9 @@ import numpy as np
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation import frames, masks
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.declutter import Declutter
 from nowcast.precipitation.frames import LISTS_FOLDER
-from nowcast.precipitation.removal import (
+from nowcast.precipitation.masking.declutter import Declutter
+from nowcast.precipitation.masking.removal import (
     NOTHING,
     Agreement,
     Levels,

@@ -13,16 +13,16 @@ import pytest
 from conftest import every
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutations import mutations
 from test_cli import Run, run  # noqa: F401
-from test_mutated_files import mutations
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation import check_day
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.check import check_archive
 from nowcast.precipitation.days import days_path
 from nowcast.precipitation.description import Description
-from nowcast.precipitation.findings import KINDS, Report
+from nowcast.precipitation.doctor import day as check_day
+from nowcast.precipitation.doctor.check import check_archive
+from nowcast.precipitation.doctor.findings import KINDS, Report
 from nowcast.precipitation.frames import (
     FrameError,
     frame_path,

@@ -17,16 +17,16 @@ from jaxtyping import Bool
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.threads import in_order
 from nowcast.precipitation import frames, masks
-from nowcast.precipitation.check_day import Expected, read_day
-from nowcast.precipitation.check_lists import (
+from nowcast.precipitation.description import DESCRIPTION, Description
+from nowcast.precipitation.doctor.day import Expected, read_day
+from nowcast.precipitation.doctor.findings import KINDS, Finding, Report, printable
+from nowcast.precipitation.doctor.lists import (
     copy_findings,
     frozen_findings,
     list_findings,
     read_lists,
 )
-from nowcast.precipitation.check_names import grid_findings, mask_findings, stray_findings
-from nowcast.precipitation.description import DESCRIPTION, Description
-from nowcast.precipitation.findings import KINDS, Finding, Report, printable
+from nowcast.precipitation.doctor.names import grid_findings, mask_findings, stray_findings
 from nowcast.precipitation.frames import FrameError, Moments
 from nowcast.precipitation.index import commonest_gap
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLDS_MM_H, Calibration

@@ -5,8 +5,8 @@ import pytest
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.mask_estimates import absent, radar_place
-from nowcast.precipitation.static_mask import estimate_usable
+from nowcast.precipitation.masking.estimates import absent, radar_place
+from nowcast.precipitation.masking.static_mask import estimate_usable
 from nowcast.precipitation.synthetic import write_synthetic
 
 

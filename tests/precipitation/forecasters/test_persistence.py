@@ -2,7 +2,7 @@
 
 import torch
 
-from nowcast.precipitation.baselines import BASELINES, Persistence
+from nowcast.precipitation.forecasters.persistence import BASELINES, Persistence
 
 
 def test_persistence_repeats_the_last_frame():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.precipitation import frames
-from nowcast.precipitation.findings import Finding, relative
+from nowcast.precipitation.doctor.findings import Finding, relative
 from nowcast.precipitation.frames import DayFolder, Moments, Stray
 
 FRAME_LIKE = re.compile(r"RAD(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})\.png", re.ASCII | re.I)

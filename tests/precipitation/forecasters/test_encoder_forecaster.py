@@ -7,7 +7,11 @@ from torch.nn import functional
 
 from nowcast import plug_in
 from nowcast.core.plug import sockets
-from nowcast.precipitation.forecaster import PAPER_STAGES, EncoderForecaster, Stage
+from nowcast.precipitation.forecasters.encoder_forecaster import (
+    PAPER_STAGES,
+    EncoderForecaster,
+    Stage,
+)
 
 # Channels differ everywhere, so that no layer can be taken for another.
 STAGES = (

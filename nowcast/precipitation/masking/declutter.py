@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage.morphology import remove_small_objects
 
 from nowcast.precipitation.clutter import Struck
-from nowcast.precipitation.polar import RAYS, Polar
+from nowcast.precipitation.masking.polar import RAYS, Polar
 from nowcast.precipitation.units import DBZ_SPAN, PIXEL_LEVELS
 
 SPECKLE_PX = 4  # the largest group of pixels that touch which is taken for speckle

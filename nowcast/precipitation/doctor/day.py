@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from nowcast.precipitation import frames
-from nowcast.precipitation.findings import Finding, printable, relative
+from nowcast.precipitation.doctor.findings import Finding, printable, relative
 from nowcast.precipitation.frames import DayFolder, FrameError, Moments
 
 RAINY_SHARE = 0.01  # of the unmasked pixels; with fewer, two frames may be equal by chance

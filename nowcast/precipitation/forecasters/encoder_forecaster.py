@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.precipitation.convgru import LEAK, ConvGRU
+from nowcast.precipitation.forecasters.convgru import LEAK, ConvGRU
 
 
 @dataclass(frozen=True)

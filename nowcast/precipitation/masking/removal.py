@@ -11,7 +11,7 @@ from jaxtyping import Bool, UInt8
 from nowcast.core.threads import in_order
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.clutter import KINDS, Kind
-from nowcast.precipitation.declutter import Declutter
+from nowcast.precipitation.masking.declutter import Declutter
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLDS_MM_H
 
 WET_MM_H = THRESHOLDS_MM_H[0]

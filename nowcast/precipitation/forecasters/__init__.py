@@ -1,0 +1,1 @@
+"""Forecasts from input frames: networks and extrapolation."""

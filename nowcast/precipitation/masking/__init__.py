@@ -1,0 +1,1 @@
+"""Masks estimated from an archive that has none: `nowcast data masks`."""
