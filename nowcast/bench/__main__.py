@@ -57,7 +57,8 @@ def loader(
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of batches per reader.")] = 15,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
 ) -> None:
-    """Clips per second of tree and pack, beside a reader that decodes every PNG of every clip.
+    """Clips per second of tree and pack, beside a reader that decodes every PNG of every clip; and
+    batches a minute from one worker process, with the memory of both.
 
     Example: `nowcast data synth data/wide --size 480 --days 3 && python -m nowcast.bench loader
     data/wide`

@@ -1,12 +1,12 @@
 """Moments become clips of `in_len + out_len` frames that stay within their split and step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64, UInt8
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.balance import pixel_thresholds
@@ -257,6 +257,23 @@ class Clips(Dataset[Clip]):
             ):
                 chosen.append(int(clip))
         return chosen
+
+
+def load(clips: Clips, plan: Iterable[list[Draw]], workers: int) -> Iterator[RadarBatch]:
+    """Batches as planned, read by this process (0) or so many workers ahead of it."""
+    loader: DataLoader[RadarBatch] = DataLoader(
+        clips,  # type: ignore[arg-type]
+        batch_sampler=plan,
+        num_workers=workers,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+def _as_it_is(batch: RadarBatch) -> RadarBatch:
+    """Clips come as a batch already."""
+    return batch
 
 
 def _runs(there: Bool[np.ndarray, " time"]) -> list[tuple[int, int]]:

@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 from nowcast.precipitation.batch import RadarBatch
-from nowcast.precipitation.clips import Clips
+from nowcast.precipitation.clips import Clips, load
 from nowcast.precipitation.days import SPLITS
 from nowcast.precipitation.draws import Draw, evaluation_draws, towards_rain, training_draws
 from nowcast.precipitation.features import FEATURES, groups
@@ -125,7 +124,7 @@ class PrecipitationTask:
             flips=data.flips,
             probabilities=self._probabilities(clips),
         )
-        return self._load(clips, plan)
+        return load(clips, plan, self.settings.train.workers)
 
     def _probabilities(self, clips: Clips) -> NDArray[np.float64] | None:
         share = self.settings.data.towards_rain
@@ -135,17 +134,8 @@ class PrecipitationTask:
         """Batches of a split's clips in order of time; see `Task`."""
         clips = self.clips(split)
         size = max(1, self.settings.train.batch_size // ranks.size)
-        return self._load(clips, evaluation_draws(len(clips), size, ranks.rank, ranks.size))
-
-    def _load(self, clips: Clips, plan: Iterator[list[Draw]]) -> Iterator[RadarBatch]:
-        loader: DataLoader[RadarBatch] = DataLoader(
-            clips,  # type: ignore[arg-type]
-            batch_sampler=plan,
-            num_workers=self.settings.train.workers,
-            collate_fn=_as_it_is,  # type: ignore[arg-type]
-            pin_memory=torch.cuda.is_available(),
-        )
-        return iter(loader)
+        plan = evaluation_draws(len(clips), size, ranks.rank, ranks.size)
+        return load(clips, plan, self.settings.train.workers)
 
     def loss(self, model: nn.Module, batch: RadarBatch) -> Tensor:
         """5e-5 (B-MSE + B-MAE) of the batch."""
@@ -230,11 +220,6 @@ class PrecipitationTask:
                 "data.random_crop or data.crop to a square, or data.turns: false"
             )
         return size
-
-
-def _as_it_is(batch: RadarBatch) -> RadarBatch:
-    """Clips come as a batch already."""
-    return batch
 
 
 def _spread(first: int, last: int) -> list[int]:
