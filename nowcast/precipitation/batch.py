@@ -67,6 +67,19 @@ class RadarBatch:
             weight=None if self.weight is None else self.weight.to(device, non_blocking=True),
         )
 
+    def take(self, which: Int64[np.ndarray, " some"]) -> "RadarBatch":
+        """The clips at these places."""
+        chosen = torch.from_numpy(which)
+        weight = None if self.weight is None else self.weight[chosen]
+        return RadarBatch(
+            self.levels[chosen],
+            self.mask[chosen],
+            self.times[chosen],
+            self.missing[chosen],
+            self.in_len,
+            weight,
+        )
+
     def pin_memory(self) -> "RadarBatch":
         """In memory that a GPU copies from while it computes; `DataLoader` calls it."""
         return replace(self, levels=self.levels.pin_memory(), mask=self.mask.pin_memory())
