@@ -75,7 +75,14 @@ def train(
 
 @app.command()
 def evaluate(
-    forecaster: Annotated[str, typer.Argument(help="A run folder, or the baseline `persistence`.")],
+    forecaster: Annotated[
+        str,
+        typer.Argument(
+            help="A run folder, or a baseline: persistence; flow (optical flow by DIS), dis or "
+            "farneback; with pysteps, extrapolation, sprog, anvil or steps. Where the source of "
+            "rain is unknown they keep the last frame's own value; `flow:dry` and so on are dry."
+        ),
+    ],
     root: Annotated[Path, typer.Option("--data", help="The archive to evaluate on.")],
     overrides: Overrides = None,
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Which days.")] = "test",

@@ -32,7 +32,8 @@ def motion_field(
     negated: so it lies where the rain is now, and not where it was. What it sees is the pixel, a
     logarithm of the rain rate, in 8 bits and blurred, as in ROVER (Woo & Wong 2017,
     doi:10.3390/atmos8030048). No data is filled with the blurred data around it for the estimate,
-    and afterwards the flow there and nearby with the blurred flow around.
+    and afterwards the flow there and nearby, and where neither frame has rain, with the blurred
+    flow around: rain that moves into a dry place goes on as it came.
 
     - ``dis``: Kroeger et al. 2016 (arXiv 1603.03590), OpenCV's fast preset.
     - ``farneback``: Farneback 2003 (doi:10.1007/3-540-45103-X_50), 5 levels of a pyramid of scale
@@ -47,8 +48,8 @@ def motion_field(
         blur_px: sigma of the blur of frames before the estimate, 0 for none; None: `BLUR_PX`.
 
     Returns:
-        Pixels per step; 0 to the right (columns), 1 downwards (rows). Zero where fewer than two
-        frames have data, or one of a pair is dry.
+        Pixels per step; 0 to the right (columns), 1 downwards (rows). Pairs with a dry frame do
+        not count; zero where no pair is left.
     """
     sigma = BLUR_PX[method] if blur_px is None else blur_px
     present = np.flatnonzero(masks.any(axis=(1, 2)))[-pairs - 1 :]
@@ -59,10 +60,12 @@ def motion_field(
         frame: np.pad(_levels(frames[frame], masks[frame], sigma), padding) for frame in present
     }
     for older, newer in pairwise(present):
-        flow = np.zeros((*shape, 2), np.float32)
-        if levels[older].any() and levels[newer].any():
-            found = -_flow(levels[newer], levels[older], method)[: shape[0], : shape[1]]
-            flow = _away_from(~(masks[older] & masks[newer]), found)
+        pair = [older, newer]
+        rain = (frames[pair] > 0) & masks[pair]
+        if not rain.any(axis=(1, 2)).all():
+            continue  # a dry frame says nothing of motion
+        found = -_flow(levels[newer], levels[older], method)[: shape[0], : shape[1]]
+        flow = _filled(found, rain.any(axis=0) & _inside(masks[older] & masks[newer]))
         flows.append(flow / (newer - older))
     if not flows:
         return np.zeros((2, *shape), np.float32)
@@ -96,15 +99,10 @@ def _flow(
     )
 
 
-def _away_from(
-    no_data: NDArray[np.bool_], flow: NDArray[np.float32]
-) -> Float[np.ndarray, "height width 2"]:
-    if not no_data.any():
-        return flow
+def _inside(mask: NDArray[np.bool_]) -> Bool[np.ndarray, "height width"]:
     kernel = np.ones((2 * MARGIN_PX + 1, 2 * MARGIN_PX + 1), np.uint8)
     # The frame's own edge is no edge of data: nothing beyond it is seen.
-    near = cv2.dilate(no_data.astype(np.uint8), kernel, borderValue=0).astype(bool)
-    return _filled(flow, ~near)
+    return cv2.erode(mask.astype(np.uint8), kernel, borderValue=1).astype(bool)
 
 
 def _filled(
