@@ -8,6 +8,8 @@ from nowcast.precipitation.units import Calibration
 
 DESCRIPTION = "archive.json"
 
+KM_PER_DEGREE = 111.2  # of latitude, on a sphere of 6371 km
+
 Quantity = Literal["reflectivity", "VIL"]
 
 
@@ -72,6 +74,16 @@ class Description:
         if self.quantity not in get_args(Quantity):
             raise ValueError(f"quantity: expected one of {', '.join(get_args(Quantity))}")
         Calibration(self.zr_a, self.zr_b)
+
+    @property
+    def km_per_pixel(self) -> float | None:
+        """Height of a pixel in km; None where no grid is stated."""
+        if self.grid is None:
+            return None
+        projection = self.grid.projection
+        if "+proj=longlat" in projection or "+proj=latlong" in projection:
+            return self.grid.pixel_y * KM_PER_DEGREE
+        return self.grid.pixel_y * (1.0 if "+units=km" in projection else 1e-3)
 
     @classmethod
     def from_json(cls, text: str) -> "Description":
