@@ -105,7 +105,7 @@ def data_pack(
     from nowcast.core.log import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.importers.options import window
-    from nowcast.precipitation.pack import pack
+    from nowcast.precipitation.packing.pack import pack
     from nowcast.precipitation.quarantine import read_quarantine
     from nowcast.precipitation.settings import PAPER_CROP
 
@@ -285,7 +285,8 @@ def data_convert(
     188,668,129,609`
     """
     from nowcast.core.log import counted
-    from nowcast.precipitation.convert import Target, convert
+    from nowcast.precipitation.conversion.convert import convert
+    from nowcast.precipitation.conversion.target import Target
     from nowcast.precipitation.importers.field import Request
     from nowcast.precipitation.importers.options import calibration, names, settings, window
 

@@ -206,6 +206,13 @@ def test_what_a_killed_process_left_is_not_written_over(tmp_path: Path):
     assert (tmp_path / "new.part").is_dir() and not (tmp_path / "new").exists()
 
 
+def test_frames_days_apart_have_no_step_to_read_off(write_archive: Callable[..., Path]):
+    root = write_archive({"train": ["2020-01-01T00:00", "2020-01-03T00:00"]})
+    (root / "archive.json").unlink()
+    with pytest.raises(ConfigError, match="expected frames at most 1440 minutes apart, found 2880"):
+        Archive(root)
+
+
 def test_a_description_keeps_its_grid_and_history(tmp_path: Path):
     grid = Grid("+proj=stere +lat_0=90", -10.5, 4000.0, 1.0, 1.0)
     stated = replace(DESCRIPTION, quantity="VIL", grid=grid, history=("one", "two"))

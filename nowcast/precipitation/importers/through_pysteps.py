@@ -23,7 +23,7 @@ from nowcast.precipitation.importers.field import (
     Request,
     Source,
     Unit,
-    in_order,
+    source_of_files,
     to_minute,
     wanted_unit,
 )
@@ -81,7 +81,7 @@ def read_through_pysteps(name: str, source: Path, request: Request) -> list[Sour
     if left_out:
         notes += (f"{left_out} files left out, not named {request.name_pattern}",)
     return [
-        in_order(
+        source_of_files(
             source.name, found, lambda path: _read(path, importer, settings, unit, request), notes
         )
     ]
@@ -174,6 +174,6 @@ def _grid(metadata: dict[str, Any], shape: tuple[int, ...]) -> Grid | None:
     x1, x2, y1, y2 = (float(metadata[key]) for key in needed[1:])
     # Not xpixelsize, which some of its importers have in another unit than the corners.
     width, height = abs(x2 - x1) / shape[1], abs(y2 - y1) / shape[0]
-    if not (width > 0 and height > 0):
+    if not (np.isfinite([x1, x2, y1, y2]).all() and width > 0 and height > 0):
         return None
     return Grid(str(metadata["projection"]), min(x1, x2), max(y1, y2), width, height)
