@@ -117,6 +117,8 @@ def evaluate(
         f"{document['in_len']} -> {document['out_len']} frames, "
         f"{document['height']}x{document['width']} pixels, masks: {document['masks']}"
     )
+    if "note" in document:
+        typer.echo(document["note"])
 
 
 @app.command()

@@ -67,12 +67,16 @@ def data_info(
     from nowcast.precipitation.info import archive_info
     from nowcast.precipitation.store import open_archive
 
-    columns = [archive_info(open_archive(root)).rows() for root in roots]
+    infos = [archive_info(open_archive(root)) for root in roots]
+    columns = [info.rows() for info in infos]
     rows = [
         [label, *(column[position][1] for column in columns)]
         for position, (label, _) in enumerate(columns[0])
     ]
     print_table(["", *map(str, roots)], rows)
+    for root, info in zip(roots, infos, strict=True):
+        if info.note is not None:
+            typer.echo(f"{root}: {info.note}")
 
 
 @data.command("pack")
