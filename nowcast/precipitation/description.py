@@ -3,9 +3,10 @@
 import json
 import math
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from nowcast.precipitation.frames import LARGEST_PIXELS
+from nowcast.precipitation.typed_json import parsed, typed
 
 DESCRIPTION = "archive.json"
 LONGEST_STEP_MINUTES = 24 * 60  # a day without a frame is no archive to forecast from
@@ -112,34 +113,24 @@ class Description:
             ValueError: not such a text, a key stands twice, or a field is out of its range.
             TypeError: a field is of another type.
         """
-        content = json.loads(text, object_pairs_hook=_each_key_once)
-        typed = _typed(content, _KINDS, {name for name in _KINDS if name not in _OPTIONAL})
-        grid = typed.pop("grid", None)
+        held = typed(parsed(text), _KINDS, set(_KINDS) - _OPTIONAL)
+        grid = held.pop("grid", None)
         if grid is not None:
-            grid = Grid(**_typed(grid, _GRID_KINDS, set(_GRID_KINDS), "grid: "))
-        if typed.get("quantity", "reflectivity") not in get_args(Quantity):
+            grid = Grid(**typed(grid, _GRID_KINDS, set(_GRID_KINDS), "grid: "))
+        if held.get("quantity", "reflectivity") not in get_args(Quantity):
             raise ValueError(
                 f"quantity: expected one of {', '.join(get_args(Quantity))}, found "
-                f"{typed['quantity']!r:.40}"
+                f"{held['quantity']!r:.40}"
             )
-        history = tuple(typed.pop("history", ()))
+        history = tuple(held.pop("history", ()))
         for line in history:
-            _typed({"history": line}, {"history": str}, set())
-        return cls(**typed, grid=grid, history=history)
+            typed({"history": line}, {"history": str}, {"history"})
+        return cls(**held, grid=grid, history=history)
 
     def to_json(self) -> str:
         """As ``archive.json`` holds it; what is not stated is left out."""
         stated = {key: value for key, value in asdict(self).items() if value not in (None, ())}
         return json.dumps(stated, indent=2, ensure_ascii=False) + "\n"
-
-
-def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"{key}: expected this key once, found it twice")
-        found[key] = value
-    return found
 
 
 # What JSON must hold under each key.
@@ -163,40 +154,3 @@ _GRID_KINDS: dict[str, type] = {
     "pixel_x": float,
     "pixel_y": float,
 }
-_WORDS: dict[type, str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    list: "a list of lines",
-    dict: "an object with keys",
-}
-
-
-def _typed(
-    content: object, kinds: dict[str, type], needed: set[str], place: str = ""
-) -> dict[str, Any]:
-    """The content with whole numbers as floats where floats belong."""
-    if not isinstance(content, dict):
-        raise TypeError(f"{place}expected an object with keys, found {type(content).__name__}")
-    if not needed <= set(content) <= set(kinds):
-        raise ValueError(
-            f"{place}expected the keys {', '.join(sorted(needed))}; "
-            f"missing {sorted(needed - set(content))}, unknown {sorted(set(content) - set(kinds))}"
-        )
-    typed = {}
-    for key, value in content.items():
-        kind = kinds[key]
-        if key == "grid" and value is None:
-            continue
-        fits = isinstance(value, (int, float) if kind is float else kind)
-        if not fits or isinstance(value, bool):  # True is an int to Python
-            raise TypeError(f"{place}{key}: expected {_WORDS[kind]}, found {value!r:.40}")
-        typed[key] = _float(value) if kind is float else value
-    return typed
-
-
-def _float(value: int | float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # a whole number larger than any float
-        return math.inf
