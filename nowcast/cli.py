@@ -141,6 +141,8 @@ def evaluate(
         f"{facts['in_len']} -> {facts['out_len']} frames, "
         f"{facts['height']}x{facts['width']} pixels, masks: {facts['masks']}"
     )
+    if "note" in facts:
+        typer.echo(facts["note"])
     if out is not None:
         typer.echo(f"leaderboard  {out / 'leaderboard.html'}, .md, .csv, .json; differences.csv")
 

@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it writes, how it fails, what it says then."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +183,40 @@ def test_synth_and_info(run: Run, tmp_path: Path):
     assert status == 0
     assert out.count("32 x 32 px") == 2
     assert "spectrum slope" in out and "decorrelation time" in out
+
+
+@pytest.fixture(scope="module")
+def vil(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic archive, stated to hold VIL."""
+    root = tmp_path_factory.mktemp("vil") / "vil"
+    shutil.copytree(synthetic, root)
+    stated = json.loads((root / "archive.json").read_text()) | {"quantity": "VIL"}
+    (root / "archive.json").write_text(json.dumps(stated))
+    return root
+
+
+NOMINAL = "VIL is no rain rate: thresholds and rates in mm/h are nominal"
+
+
+def test_info_says_where_thresholds_are_nominal(run: Run, synthetic: Path, vil: Path):
+    status, out, _ = run("data", "info", synthetic, vil)
+    assert status == 0
+    assert out.count("nominal") == 1 and f"\n{vil}: {NOMINAL}\n" in out
+
+
+def test_evaluate_says_where_thresholds_are_nominal(
+    run: Run, synthetic: Path, vil: Path, tmp_path: Path
+):
+    file = tmp_path / "scores.json"
+    found = {}
+    for root in (synthetic, vil):
+        status, out, err = run("evaluate", "persistence", "--data", root, "--json", file)
+        assert status == 0, err
+        assert (f"\n{NOMINAL}\n" in out) == (root == vil)
+        found[root] = json.loads(file.read_text())
+    assert found[vil]["quantity"] == "VIL" and found[vil]["note"] == NOMINAL
+    assert found[synthetic]["quantity"] == "reflectivity" and "note" not in found[synthetic]
+    assert found[vil]["b_mse"] == found[synthetic]["b_mse"]
 
 
 def test_info_on_real_radar(run: Run, radar_dev: Path):

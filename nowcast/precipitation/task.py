@@ -172,8 +172,9 @@ class PrecipitationTask:
         return read_scores(sums, self.archive.description.step_minutes)
 
     def facts(self, split: str) -> Mapping[str, Any]:
-        """Which clips of which archive."""
+        """Which clips of which archive, and a note where thresholds in mm/h are nominal."""
         clips, data = self.clips(split), self.settings.data
+        note = self.archive.description.note
         return {
             "clips": len(clips),
             "clips_hash": clips.fingerprint(),
@@ -189,6 +190,8 @@ class PrecipitationTask:
             "height": clips.height,
             "width": clips.width,
             "masks": data.masks,
+            "quantity": self.archive.description.quantity,
+            **({} if note is None else {"note": note}),
         }
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
