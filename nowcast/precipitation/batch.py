@@ -49,6 +49,11 @@ class RadarBatch:
         return self.levels[:, : self.in_len].float() / PIXEL_LEVELS
 
     @property
+    def input_mask(self) -> Bool[Tensor, "batch in_len 1 height width"]:
+        """Mask of the input frames, True = use."""
+        return self.mask[:, : self.in_len]
+
+    @property
     def truth(self) -> Float[Tensor, "batch out_len 1 height width"]:
         """Frames to forecast, pixels in [0, 1]."""
         return self.levels[:, self.in_len :].float() / PIXEL_LEVELS

@@ -142,7 +142,7 @@ class PrecipitationTask:
 
     def loss(self, model: nn.Module, batch: RadarBatch) -> Tensor:
         """5e-5 (B-MSE + B-MAE) of the batch."""
-        prediction = model(batch.inputs)
+        prediction = model(batch.inputs, batch.input_mask)
         weight = batch.weight if self.settings.data.reweight else None
         return balanced_loss(
             prediction, batch.truth, batch.truth_mask, self.archive.calibration, weight
@@ -150,7 +150,7 @@ class PrecipitationTask:
 
     def score(self, model: nn.Module, batch: RadarBatch) -> Sums:
         """Sums of the benchmark's scores over the batch."""
-        prediction = model(batch.inputs)
+        prediction = model(batch.inputs, batch.input_mask)
         return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
     def verify(self, model: nn.Module, batch: RadarBatch) -> Sums:
@@ -202,7 +202,8 @@ class PrecipitationTask:
         was_training = model.training
         with torch.inference_mode():
             device = next(iter(model.parameters()), torch.zeros(())).device
-            prediction = model.eval()(batch.to(device).inputs).clamp(0, 1).cpu()
+            moved = batch.to(device)
+            prediction = model.eval()(moved.inputs, moved.input_mask).clamp(0, 1).cpu()
         model.train(was_training)
         return {
             f"init {name}": self._strip(batch, prediction, position)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -97,9 +97,11 @@ class EncoderForecaster(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
-        self, frames: Float[Tensor, "batch in_len 1 height width"]
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
-        """Forecast `out_len` frames."""
+        """Forecast `out_len` frames; the network sees masked pixels as they stand."""
         height, width = frames.shape[-2:]
         short = (-height % self.multiple, -width % self.multiple)
         if any(short):
