@@ -11,7 +11,12 @@
 #include <string.h>
 
 #if defined(__linux__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#if __GNUC__ >= 12 /* knows the levels; v4 has AVX-512 for bytes, which takes a third off the time */
+#define FOR_EVERY_PROCESSOR \
+    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx2", "default")))
+#endif
 #else
 #define FOR_EVERY_PROCESSOR
 #endif
@@ -22,42 +27,48 @@
 #define THRESHOLDS 5  /* the loops are written out for five: a loop over them is not vectorised */
 
 typedef struct {
-    float error[CHUNK], weight[CHUNK];
-    uint8_t predicted[CHUNK], observed[CHUNK], both[CHUNK]; /* classes, 0 where masked */
+    _Alignas(64) float error[CHUNK]; /* 0 where masked */
+    _Alignas(64) float weight[CHUNK];
+    _Alignas(64) uint8_t valid[CHUNK];
+    _Alignas(64) uint8_t predicted[CHUNK]; /* classes, 0 where masked */
+    _Alignas(64) uint8_t observed[CHUNK];
+    _Alignas(64) uint8_t both[CHUNK];
 } Chunk;
 
-/* Absolute errors, 0 where masked, and the weight of the true rain rate. */
+/* How many thresholds the truth reaches, 0 where masked, and the weight of that rain rate. */
 FOR_EVERY_PROCESSOR
-static void weigh(float *restrict error, float *restrict weight, const float *restrict prediction,
-                  const float *restrict truth, const uint8_t *restrict mask, int count,
-                  const float *restrict at, const float *restrict rise)
+static void look(Chunk *restrict chunk, const float *restrict truth, int count,
+                 const float *restrict at, const float *restrict rise)
 {
     float t0 = at[0], t1 = at[1], t2 = at[2], t3 = at[3], t4 = at[4];
-    float r0 = rise[1], r1 = rise[2], r2 = rise[3], r3 = rise[4], r4 = rise[5], dry = rise[0];
+    float dry = rise[0], r0 = rise[1], r1 = rise[2], r2 = rise[3], r3 = rise[4], r4 = rise[5];
     for (int j = 0; j < count; j++) {
-        float x = prediction[j], y = truth[j];
-        x = x < 0 ? 0 : x; /* NaN stays NaN */
-        x = x > 1 ? 1 : x;
-        error[j] = fabsf(x - y);
-        weight[j] = dry + (y >= t0 ? r0 : 0.0f) + (y >= t1 ? r1 : 0.0f) + (y >= t2 ? r2 : 0.0f) +
-                    (y >= t3 ? r3 : 0.0f) + (y >= t4 ? r4 : 0.0f);
+        float x = truth[j];
+        chunk->observed[j] = (x >= t0) + (x >= t1) + (x >= t2) + (x >= t3) + (x >= t4);
+        chunk->weight[j] = dry + (x >= t0 ? r0 : 0.0f) + (x >= t1 ? r1 : 0.0f) +
+                           (x >= t2 ? r2 : 0.0f) + (x >= t3 ? r3 : 0.0f) + (x >= t4 ? r4 : 0.0f);
     }
     for (int j = 0; j < count; j++)
-        error[j] = mask[j] ? error[j] : 0.0f;
+        chunk->observed[j] = chunk->valid[j] ? chunk->observed[j] : 0;
 }
 
-/* How many thresholds each pixel reaches, 0 where masked. */
+/* How many thresholds the prediction reaches and its absolute error, both 0 where masked. */
 FOR_EVERY_PROCESSOR
-static void classify(uint8_t *restrict class, const float *restrict pixel,
-                     const uint8_t *restrict mask, int count, const float *restrict at)
+static void compare(Chunk *restrict chunk, const float *restrict prediction,
+                    const float *restrict truth, int count, const float *restrict at)
 {
     float t0 = at[0], t1 = at[1], t2 = at[2], t3 = at[3], t4 = at[4];
     for (int j = 0; j < count; j++) {
-        float x = pixel[j];
-        class[j] = (x >= t0) + (x >= t1) + (x >= t2) + (x >= t3) + (x >= t4);
+        float x = prediction[j];
+        chunk->predicted[j] = (x >= t0) + (x >= t1) + (x >= t2) + (x >= t3) + (x >= t4);
+        x = x < 0 ? 0 : x; /* NaN stays NaN */
+        x = x > 1 ? 1 : x;
+        chunk->error[j] = fabsf(x - truth[j]);
     }
     for (int j = 0; j < count; j++)
-        class[j] = mask[j] ? class[j] : 0;
+        chunk->predicted[j] = chunk->valid[j] ? chunk->predicted[j] : 0;
+    for (int j = 0; j < count; j++)
+        chunk->error[j] = chunk->valid[j] ? chunk->error[j] : 0;
 }
 
 FOR_EVERY_PROCESSOR
@@ -112,14 +123,13 @@ static void tally_frame(const float *prediction, const float *truth, const uint8
     for (int64_t first = 0; first < pixels; first += CHUNK) {
         int count = pixels - first < CHUNK ? (int)(pixels - first) : CHUNK;
         int filled = (count + BYTE_LANES - 1) / BYTE_LANES * BYTE_LANES;
-        weigh(chunk.error, chunk.weight, prediction + first, truth + first, mask + first, count, at,
-              rise);
-        classify(chunk.predicted, prediction + first, mask + first, count, at);
-        classify(chunk.observed, truth + first, mask + first, count, at);
+        memcpy(chunk.valid, mask + first, count);
+        look(&chunk, truth + first, count, at, rise);
+        compare(&chunk, prediction + first, truth + first, count, at);
         lesser(chunk.both, chunk.predicted, chunk.observed, count);
         for (int j = count; j < filled; j++) {
             chunk.error[j] = chunk.weight[j] = 0;
-            chunk.predicted[j] = chunk.observed[j] = chunk.both[j] = 0;
+            chunk.valid[j] = chunk.predicted[j] = chunk.observed[j] = chunk.both[j] = 0;
         }
         add(sums, chunk.error, chunk.weight, filled);
         for (int k = 0; k < THRESHOLDS; k++) {
@@ -127,10 +137,7 @@ static void tally_frame(const float *prediction, const float *truth, const uint8
             counts[THRESHOLDS + k] += above(chunk.observed, filled, k);
             counts[2 * THRESHOLDS + k] += above(chunk.predicted, filled, k);
         }
-        int64_t valid = 0;
-        for (int j = 0; j < count; j++)
-            valid += mask[first + j] != 0;
-        counts[3 * THRESHOLDS] += valid;
+        counts[3 * THRESHOLDS] += above(chunk.valid, filled, 0);
     }
 }
 
