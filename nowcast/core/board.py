@@ -105,6 +105,8 @@ class Board:
         """The tables of differences."""
         against, columns = self.task.reference, self.task.columns
         others = [name for name in self.scores if name != against]
+        if not others:
+            return []
         count = len(next(iter(self.parts.values())))
         blocks = f"95 % intervals from {count} blocks of the samples, resampled in pairs"
         found = [

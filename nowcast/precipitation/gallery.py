@@ -33,8 +33,8 @@ SHOWN_BIASES = (0.25, 0.5, 1, 2, 4)  # lines of equal bias
 def performance_diagram(board: Board) -> Figure:
     """POD against success ratio (1 - FAR), with lines of equal CSI and of equal bias.
 
-    Roebber 2009, doi:10.1175/2008WAF2222159.1. The better a forecast, the nearer to the upper right.
-    From the counts over all lead times.
+    Roebber 2009, doi:10.1175/2008WAF2222159.1. The better a forecast, the nearer it is to the
+    upper right. From the counts over all lead times.
     """
     figure = Figure(figsize=(7.6, 5.6), layout="constrained")
     axes = figure.add_subplot()
@@ -98,30 +98,33 @@ def _spectrum(
     axes.loglog(wavelengths(len(power)), power[1:], color=colour, linewidth=width, label=label)
 
 
-def best_and_worst(board: Board) -> dict[str, str]:
-    """The blocks in which the leader by B-MSE does best and worst against the reference.
+def best_and_worst(board: Board) -> dict[str, tuple[str, str]]:
+    """The forecaster with the least B-MSE, and the blocks in which it does best and worst.
 
-    Blocks in which the reference makes no error say nothing and are left out; with only one left
-    there is no worst.
+    Against the reference, which is no candidate itself. Blocks in which the reference makes no
+    error say nothing and are left out; with only one left there is no worst.
+
+    Returns:
+        ``best`` and ``worst`` -> (forecaster, block); nothing where there is none.
     """
-    leader = _leader(board)
+    against = board.by_block[board.task.reference]
+    errors = {
+        name: error
+        for name, scores in board.scores.items()
+        if name != board.task.reference and (error := scores.values["b_mse"]) is not None
+    }
+    if not errors:
+        return {}
+    leader = min(errors, key=errors.__getitem__)
     skill = {}
     for block, scores in board.by_block[leader].items():
-        own, reference = scores.values["b_mse"], board.by_block[board.task.reference][block]
-        start = reference.values["b_mse"]
+        own, start = scores.values["b_mse"], against[block].values["b_mse"]
         if own is not None and start:
             skill[block] = 1 - own / start
     if not skill:
         return {}
     best, worst = max(skill, key=skill.__getitem__), min(skill, key=skill.__getitem__)
-    return {"best": best} | ({"worst": worst} if worst != best else {})
-
-
-def _leader(board: Board) -> str:
-    (column,) = (column for column in board.task.columns if column.score == "b_mse")
-    others = [name for name in board.scores if name != board.task.reference]
-    found = board.best(column)
-    return found if found in others or not others else others[0]
+    return {"best": (leader, best)} | ({"worst": (leader, worst)} if worst != best else {})
 
 
 def animation(
@@ -180,9 +183,8 @@ def hang(board: Board, clips: Clips, models: Mapping[str, nn.Module], out: Path)
     ):
         figure.savefig(folder / name, dpi=DPI)
         found[caption] = folder / name
-    for which, block in best_and_worst(board).items():
+    for which, (leader, block) in best_and_worst(board).items():
         path = folder / f"{which}.gif"
         animate(clips, block, models, path)
-        caption = f"The {which} episode of {_leader(board)} against {board.task.reference}, {block}"
-        found[caption] = path
+        found[f"The {which} episode of {leader} against {board.task.reference}: {block}"] = path
     return found

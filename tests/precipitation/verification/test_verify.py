@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rain_fields import rain
 
-from nowcast.core.pooling import episode_mean, pooled
+from nowcast.core.pooling import block_mean, pooled
 from nowcast.core.sums import Scores, Sums
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.verify import read_verification, verify_frames
@@ -99,8 +99,8 @@ def test_every_undefined_score_has_a_reason_and_json_brings_all_back():
 
 def test_episodes_average_every_score():
     parts = [verify_frames(*rain(seed, clips=1 + seed), HKO7) for seed in range(2)]
-    scores = episode_mean(parts, read)
+    scores = block_mean(parts, read)
     for name in ("b_mse", "csi/2", "fss/2/8", "spectrum/4"):
         one, other = (read(part).values[name] for part in parts)
         assert scores.values[name] == pytest.approx((one + other) / 2)
-    assert (scores.support["clips"], scores.support["episodes"]) == (3, 2)
+    assert (scores.support["clips"], scores.support["blocks"]) == (3, 2)
