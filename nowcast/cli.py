@@ -82,10 +82,15 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the scores to this file.")
     ] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Learn from what has become past before each forecast.")
+    ] = False,
 ) -> None:
     """Score a forecaster on a split of an archive, in the mean and by lead time.
 
     Example: `nowcast evaluate persistence --data data/dwd --split test data.out_len=12`
+
+    In the HKO-7 online setting: `nowcast evaluate runs/first --data data/dwd --online`
     """
     from nowcast import registry
     from nowcast.core.distributed import joined
@@ -104,11 +109,21 @@ def evaluate(
         task = registry.build(settings)
         device = pick_device(settings.train.device, ranks)
         known = run.folder.is_dir()
-        model = trained_model(task, settings, run) if known else task.baseline(forecaster)
-        scores = score(task, model.to(device), split, ranks, device)
+        model = trained_model(task, settings, run, online) if known else task.baseline(forecaster)
+        if online:
+            from nowcast.precipitation.online.evaluate import evaluate_online
+
+            scores = evaluate_online(task, model.to(device), split, device, settings)
+        else:
+            scores = score(task, model.to(device), split, ranks, device)
         if not ranks.is_main:
             return
-        document = {"forecaster": forecaster, **task.facts(split), **scores.document()}
+        document = {
+            "forecaster": forecaster,
+            "online": online,
+            **task.facts(split),
+            **scores.document(),
+        }
         if json_file is not None:
             write_json(json_file, document)
     _print_scores(Table(task.columns, (Row(forecaster, {None: scores}),)))
