@@ -11,8 +11,11 @@ from nowcast.core.terminal import print_table
 from nowcast.data_cli import data
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nowcast.core.settings import RunSettings
     from nowcast.core.table import Table
+    from nowcast.core.task import Task
 
 app = typer.Typer(
     help="Precipitation nowcasting from radar: train, evaluate and compare forecasters.",
@@ -75,63 +78,107 @@ def train(
 
 @app.command()
 def evaluate(
-    forecaster: Annotated[str, typer.Argument(help="A run folder, or the baseline `persistence`.")],
+    forecasters: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FORECASTER... [KEY=VALUE]...",
+            help="Run folders and baselines; then changes of the config.",
+        ),
+    ],
     root: Annotated[Path, typer.Option("--data", help="The archive to evaluate on.")],
-    overrides: Overrides = None,
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Which days.")] = "test",
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write the scores to this file.")
+        Path | None, typer.Option("--json", help="Also write the scores of one to this file.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of a leaderboard: several forecasters, all scores."),
     ] = None,
     online: Annotated[
         bool, typer.Option("--online", help="Learn from what has become past before each forecast.")
     ] = False,
 ) -> None:
-    """Score a forecaster on a split of an archive, in the mean and by lead time.
+    """Score forecasters on a split of an archive, in the mean and by lead time.
+
+    With --out, all of them and persistence are scored in full on exactly the same clips, and it is
+    worked out which of them can be told apart.
 
     Example: `nowcast evaluate persistence --data data/dwd --split test data.out_len=12`
 
-    In the HKO-7 online setting: `nowcast evaluate runs/first --data data/dwd --online`
+    Example: `nowcast evaluate runs/first flow --data data/dwd --out runs/board`
+
+    Example, the HKO-7 online setting: `nowcast evaluate runs/first --data data/dwd --online`
     """
-    from nowcast import registry
+    from nowcast.core.board import contest
     from nowcast.core.distributed import joined
+    from nowcast.core.errors import ConfigError
     from nowcast.core.evaluate import evaluate as score
     from nowcast.core.evaluate import pick_device
     from nowcast.core.files import write_json
-    from nowcast.core.runs import Run
     from nowcast.core.table import Row, Table
-    from nowcast.core.trainer import trained_model
+    from nowcast.precipitation.online.evaluate import evaluate_online
 
-    run = Run(Path(forecaster))
-    base = run.config() if run.folder.is_dir() else {"task": "precipitation"}
-    changes = _parsed(overrides) | {"data.root": str(root)}
-    settings = _settings(base, forecaster, changes, evaluating=True)
+    names = [text for text in forecasters if "=" not in text or Path(text).is_dir()]
+    changes = _parsed([text for text in forecasters if text not in names])
+    if len(names) != 1 and out is None:
+        raise ConfigError(
+            f"expected one forecaster, found {len(names)}; --out DIR makes a leaderboard of several"
+        )
+    if online and out is not None:
+        raise ConfigError("--online: expected one forecaster by itself, found --out; leave one out")
     with joined() as ranks:
-        task = registry.build(settings)
+        entries = _entries(names, changes | {"data.root": str(root)}, online)
+        settings, task, _ = next(iter(entries.values()))
         device = pick_device(settings.train.device, ranks)
-        known = run.folder.is_dir()
-        model = trained_model(task, settings, run, online) if known else task.baseline(forecaster)
-        if online:
-            from nowcast.precipitation.online.evaluate import evaluate_online
-
-            scores = evaluate_online(task, model.to(device), split, device, settings)
+        if out is not None:
+            models = {name: (task, model.to(device)) for name, (_, task, model) in entries.items()}
+            board = contest(
+                models, split, ranks, device, out, lambda text: typer.echo(text, err=True)
+            )
+            table, facts = board.table, board.facts
         else:
-            scores = score(task, model.to(device), split, ranks, device)
+            model = entries[names[0]][2].to(device)
+            if online:
+                scores = evaluate_online(task, model, split, device, settings)
+            else:
+                scores = score(task, model, split, ranks, device)
+            table, facts = Table(task.columns, (Row(names[0], {None: scores}),)), task.facts(split)
+            if json_file is not None and ranks.is_main:
+                write_json(
+                    json_file,
+                    {"forecaster": names[0], "online": online, **facts, **scores.document()},
+                )
         if not ranks.is_main:
             return
-        document = {
-            "forecaster": forecaster,
-            "online": online,
-            **task.facts(split),
-            **scores.document(),
-        }
-        if json_file is not None:
-            write_json(json_file, document)
-    _print_scores(Table(task.columns, (Row(forecaster, {None: scores}),)))
+    _print_scores(table)
     typer.echo(
-        f"{document['clips']} clips of {document['archive']}, {document['split']} split, "
-        f"{document['in_len']} -> {document['out_len']} frames, "
-        f"{document['height']}x{document['width']} pixels, masks: {document['masks']}"
+        f"{facts['clips']} clips of {facts['archive']}, {facts['split']} split, "
+        f"{facts['in_len']} -> {facts['out_len']} frames, "
+        f"{facts['height']}x{facts['width']} pixels, masks: {facts['masks']}"
     )
+    if out is not None:
+        typer.echo(f"leaderboard  {out / 'leaderboard.html'}, .md, .csv, .json; differences.csv")
+
+
+def _entries(
+    names: list[str], changes: dict[str, Any], learning: bool
+) -> "dict[str, tuple[RunSettings, Task, nn.Module]]":
+    """Settings, task and model of run folders and baselines; a baseline has the first run's."""
+    from nowcast import registry
+    from nowcast.core.runs import Run
+    from nowcast.core.trainer import trained_model
+
+    runs = {name: Run(Path(name)) for name in names if Path(name).is_dir()}
+    first = next(iter(runs.values())).config() if runs else {"task": "precipitation"}
+    entries: dict[str, tuple[RunSettings, Task, nn.Module]] = {}
+    task: Task | None = None
+    for name in names:
+        run = runs.get(name)
+        settings = _settings(run.config() if run else first, name, changes, evaluating=True)
+        task = registry.build(settings, task)
+        model = trained_model(task, settings, run, learning) if run else task.baseline(name)
+        entries[name] = settings, task, model
+    return entries
 
 
 @app.command()

@@ -120,6 +120,36 @@ def test_evaluate_online_learns_in_memory_and_leaves_the_run_as_it_is(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     baseline, idle = scores("persistence"), scores("persistence", "--online")
     assert {**idle, "online": None} == {**baseline, "online": None}
+    options = ["--data", synthetic, "--online", "--out", tmp_path / "board"]
+    status, _, err = run("evaluate", folder, *options)
+    assert (status, "by itself" in err) == (2, True)
+
+
+def test_a_leaderboard_is_of_the_same_clips(run: Run, synthetic: Path, tmp_path: Path):
+    trained, out_folder = tmp_path / "run", tmp_path / "board"
+    assert run("train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", trained)[0] == 0
+    board = ["--data", synthetic, "--out", out_folder]
+    status, out, err = run("evaluate", trained, *board, "data.stride=9")
+    assert status == 0, err
+    assert "persistence" in out and "leaderboard.html" in out
+    rows = json.loads((out_folder / "leaderboard.json").read_text())
+    assert [row["forecaster"] for row in rows] == ["persistence", str(trained)]
+    assert len({(row["clips"], row["clips_hash"], row["blocks"]) for row in rows}) == 1
+    file = tmp_path / "alone.json"
+    alone = ["--data", synthetic, "--json", file, "data.stride=9"]
+    assert run("evaluate", trained, *alone)[0] == 0
+    found = json.loads(file.read_text())
+    assert found["clips_hash"] == rows[1]["clips_hash"]
+    assert found["csi"] == rows[1]["csi"]
+    assert found["b_mse"] == pytest.approx(rows[1]["b_mse"], rel=1e-9)
+
+    other = tmp_path / "other"
+    longer = [f"data.root={synthetic}", *QUICK, "data.out_len=7", "--run", other]
+    assert run("train", SMOKE, *longer)[0] == 0
+    status, _, err = run("evaluate", trained, other, *board)
+    assert status == 2
+    assert f"{other}: expected the same samples" in err and "out_len" in err
+    assert run("evaluate", trained, other, *board, "data.out_len=3")[0] == 0
 
 
 def test_persistence_is_evaluated_on_the_crop_that_is_asked_for(
@@ -200,6 +230,7 @@ def test_info_on_real_radar(run: Run, radar_dev: Path):
         (["train", SMOKE, "train.steps=many", "--run", "r"], "train.steps: Input should be"),
         (["train", SMOKE, "steps=3", "--run", "r"], "steps: unknown key"),
         (["train", SMOKE], "Missing option '--run'"),
+        (["evaluate", "persistence", "persistence", "--data", "ROOT"], "--out DIR"),
         (["evaluate", "persistense", "--data", "ROOT"], "found 'persistense'"),
         (["evaluate", "persistence", "--data", "ROOT", "data.crop=paper"], "leaves the archive's"),
         (["evaluate", "persistence", "--data", "ROOT", "--split", "all"], "'all' is not one of"),

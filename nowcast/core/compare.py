@@ -1,14 +1,11 @@
 """A comparison: variants by seeds, trained once each, scored on the same samples, in one table."""
 
 import json
-import platform
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nowcast.core.distributed import Ranks, wait
@@ -17,6 +14,7 @@ from nowcast.core.evaluate import evaluate, pick_device
 from nowcast.core.files import write_json, write_text
 from nowcast.core.jobs import Build, Job, Resolve, complete, plan
 from nowcast.core.log import console
+from nowcast.core.machine import when_and_where
 from nowcast.core.report import Report, write_report
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
@@ -87,7 +85,7 @@ def _write_results(
 ) -> None:
     facts = dict(task.facts(settings.split))
     content = {
-        "facts": facts | {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": _machine()},
+        "facts": facts | when_and_where(),
         "columns": [asdict(column) for column in task.columns],
         "parents": {name: variant.start_from for name, variant in settings.variants.items()},
         "rows": [
@@ -135,7 +133,7 @@ def report(out: Path) -> Table:
         if run.parent.name in parents  # a run of an earlier comparison in this folder is not shown
     }
     pictures = {
-        path.stem: _read_picture(path)
+        path.stem: path.read_bytes()
         for path in sorted(out.glob("pictures/*.png"))
         if path.stem.partition(", ")[0] in parents
     }
@@ -161,21 +159,7 @@ def board_command(out: Path) -> str:
     return f"tensorboard --logdir {out / 'runs'}"
 
 
-def _machine() -> str:
-    threads = torch.get_num_threads()
-    place = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{threads} CPU threads"
-    return f"{platform.system()} {platform.machine()}, {place}, torch {torch.__version__}"
-
-
 def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".png", picture[..., ::-1])
     path.write_bytes(data.tobytes())
-
-
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ConfigError(f"{path}: not a picture; run the comparison again")
-    return picture[..., ::-1].astype(np.uint8)

@@ -1,9 +1,13 @@
 """Score a model on a split: every sample once, whatever the batch size and the number of ranks."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
 import torch
 from torch import nn
 
-from nowcast.core.distributed import Ranks
+from nowcast.core.distributed import Ranks, any_rank
 from nowcast.core.errors import ConfigError
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.task import Task
@@ -28,17 +32,68 @@ def pick_device(name: str, ranks: Ranks) -> torch.device:
 def evaluate(
     task: Task, model: nn.Module, split: str, ranks: Ranks, device: torch.device
 ) -> Scores:
-    """Scores of a model in evaluation mode on a whole split; the same on every rank."""
-    was_training = model.training
-    model.eval()
+    """Scores of a model in evaluation mode on a whole split; the same on every rank.
+
+    Raises:
+        ConfigError: on every rank, where the split has fewer samples than there are ranks.
+    """
     total: Sums | None = None
-    with torch.inference_mode():
+    with _scoring(model):
         for batch in task.evaluation_batches(split, ranks):
             sums = task.score(model, batch.to(device))
             total = sums if total is None else total + sums
+    _check_all_had_some(total is not None, split, ranks, device)
+    assert total is not None
+    return task.read(total.over_ranks(device))
+
+
+def evaluate_blocks(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    ranks: Ranks,
+    device: torch.device,
+    progress: Callable[[], object] = lambda: None,
+) -> dict[str, Sums]:
+    """Full verification of a model, apart for each block of the split; the same on every rank.
+
+    Args:
+        task: names the blocks, which hold whatever samples are not independent of each other.
+        model: in evaluation mode while this lasts.
+        split: of the task.
+        ranks: of this process.
+        device: where the model is.
+        progress: called after each batch.
+
+    Raises:
+        ConfigError: as `evaluate`.
+    """
+    found: dict[str, Sums] = {}
+    with _scoring(model):
+        for batch in task.evaluation_batches(split, ranks):
+            names = np.array(task.blocks(split, batch))
+            for name in dict.fromkeys(names.tolist()):
+                part = batch.take(np.flatnonzero(names == name))
+                sums = task.verify(model, part.to(device))
+                found[name] = found[name] + sums if name in found else sums
+            progress()
+    _check_all_had_some(bool(found), split, ranks, device)
+    nothing = next(iter(found.values())).zero()
+    return {name: found.get(name, nothing).over_ranks(device) for name in task.block_names(split)}
+
+
+@contextmanager
+def _scoring(model: nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        yield
     model.train(was_training)
-    if total is None:
+
+
+def _check_all_had_some(some: bool, split: str, ranks: Ranks, device: torch.device) -> None:
+    # Asked of all ranks, or those with samples would wait for the one without.
+    if any_rank(not some, device):
         raise ConfigError(
             f"{ranks.size} ranks, but fewer samples in the {split} split; use fewer ranks"
         )
-    return task.read(total.over_ranks(device))

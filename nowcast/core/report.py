@@ -7,14 +7,27 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
-import numpy as np
-from numpy.typing import NDArray
 
 from nowcast.core.charts import LINE_WIDTH, Chart, Curve, Line, drawn, legend, lines
 from nowcast.core.files import write_text
 from nowcast.core.table import DASH, Column, Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of texts with a title, and a note below it."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        rule = ["---"] * len(self.header)
+        lines = (f"| {' | '.join(line)} |\n" for line in (self.header, rule, *self.rows))
+        return f"## {self.title}\n\n{''.join(lines)}\n{self.note}\n"
 
 
 @dataclass(frozen=True)
@@ -29,8 +42,9 @@ class Report:
             trained is left out.
         histories: ``variant/seed 0`` -> the rows of that run's ``history.jsonl``, either
             ``{"step": 50, "loss": 1.2}`` or ``{"step": 200, "valid": {"csi/0.5": 0.41}}``.
-        pictures: caption -> RGB, ``height width 3``.
-        command: that opens the runs in TensorBoard.
+        pictures: caption -> a PNG or GIF file's content.
+        command: that opens the runs in TensorBoard; empty: there are none.
+        sections: further tables.
     """
 
     title: str
@@ -38,8 +52,9 @@ class Report:
     table: Table
     parents: Mapping[str, str | None]
     histories: Mapping[str, Sequence[Mapping[str, Any]]]
-    pictures: Mapping[str, NDArray[np.uint8]]
+    pictures: Mapping[str, bytes]
     command: str
+    sections: Sequence[Section] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -137,7 +152,6 @@ def _training(report: Report) -> list[Chart]:
     return charts
 
 
-def _data_uri(picture: NDArray[np.uint8]) -> str:
-    encoded, png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    assert encoded, picture.shape
-    return f"data:image/png;base64,{base64.b64encode(png.tobytes()).decode()}"
+def _data_uri(picture: bytes) -> str:
+    kind = "gif" if picture.startswith(b"GIF8") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

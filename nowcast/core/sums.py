@@ -1,7 +1,9 @@
 """Scores travel as sums and become ratios once, at the end: batches and ranks merge exactly."""
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,10 @@ class Sums:
             {name: np.asarray(value + other.values[name]) for name, value in self.values.items()}
         )
 
+    def zero(self) -> "Sums":
+        """The sums over nothing, of the same names and shapes."""
+        return Sums({name: np.zeros_like(value) for name, value in self.values.items()})
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.values[name]
 
@@ -41,6 +47,11 @@ class Sums:
             for name, value in self.values.items()
         }
         return Sums(reduced)
+
+
+def pooled(parts: Sequence[Sums]) -> Sums:
+    """The sums over all parts, of which there is at least one."""
+    return reduce(operator.add, parts)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The seam between the loop and a task: all that the core may know of rain, words or pictures."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from nowcast.core.distributed import Ranks
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
+
+if TYPE_CHECKING:
+    from nowcast.core.board import Board
 
 
 @runtime_checkable
@@ -25,6 +29,10 @@ class Batch(Protocol):
         """What each sample is, for messages."""
         ...
 
+    def take(self, which: NDArray[np.int64]) -> "Batch":
+        """The samples at these places."""
+        ...
+
 
 @runtime_checkable
 class Task(Protocol):
@@ -34,6 +42,8 @@ class Task(Protocol):
     """Where MEmeL sits unless the config says otherwise: socket names or patterns."""
     columns: tuple[Column, ...]
     """The scores that tables show."""
+    reference: str
+    """The baseline whose scores others are set against."""
     objective: tuple[str, ...]
     """The scores whose sum on the validation split says which weights are best; least is best."""
 
@@ -68,8 +78,21 @@ class Task(Protocol):
         """The sums of a batch, which merge to those of a data set."""
         ...
 
+    def verify(self, model: nn.Module, batch: Any) -> Sums:
+        """As `score`, and whatever else can be measured: for tables, too slow for training."""
+        ...
+
     def read(self, sums: Sums) -> Scores:
-        """What the sums say."""
+        """What the sums of `score` or `verify` say."""
+        ...
+
+    def blocks(self, split: str, batch: Any) -> list[str]:
+        """The block of each sample. Samples of one block are not independent, e.g. clips of one
+        storm; blocks are what is resampled for an interval."""
+        ...
+
+    def block_names(self, split: str) -> list[str]:
+        """All blocks of a split, in order."""
         ...
 
     def facts(self, split: str) -> Mapping[str, Any]:
@@ -78,6 +101,12 @@ class Task(Protocol):
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
         """A few results as RGB images ``height width 3``, by caption."""
+        ...
+
+    def gallery(
+        self, board: "Board", models: Mapping[str, nn.Module], split: str, out: Path
+    ) -> Mapping[str, Path]:
+        """Pictures of a leaderboard, written into a folder: caption -> PNG or GIF file."""
         ...
 
     def groups(self, feature: str, batch: Any) -> list[str]:

@@ -49,6 +49,11 @@ class RadarBatch:
         return self.levels[:, : self.in_len].float() / PIXEL_LEVELS
 
     @property
+    def input_mask(self) -> Bool[Tensor, "batch in_len 1 height width"]:
+        """Mask of the input frames, True = use."""
+        return self.mask[:, : self.in_len]
+
+    @property
     def truth(self) -> Float[Tensor, "batch out_len 1 height width"]:
         """Frames to forecast, pixels in [0, 1]."""
         return self.levels[:, self.in_len :].float() / PIXEL_LEVELS
@@ -65,6 +70,19 @@ class RadarBatch:
             levels=self.levels.to(device, non_blocking=True),
             mask=self.mask.to(device, non_blocking=True),
             weight=None if self.weight is None else self.weight.to(device, non_blocking=True),
+        )
+
+    def take(self, which: Int64[np.ndarray, " some"]) -> "RadarBatch":
+        """The clips at these places."""
+        chosen = torch.from_numpy(which)
+        weight = None if self.weight is None else self.weight[chosen]
+        return RadarBatch(
+            self.levels[chosen],
+            self.mask[chosen],
+            self.times[chosen],
+            self.missing[chosen],
+            self.in_len,
+            weight,
         )
 
     def pin_memory(self) -> "RadarBatch":

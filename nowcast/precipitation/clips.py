@@ -1,5 +1,6 @@
 """Moments become clips of `in_len + out_len` frames that stay within their split and step."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,10 @@ def clip_starts(
     return np.concatenate(starts)
 
 
+BLOCK_HOURS = 6  # longer than rain remembers itself: 2 to 3 hours even at 250 km (Germann et al.
+# 2006, doi:10.1175/JAS3735.1), so that blocks are nearly independent of each other
+
+
 @dataclass(frozen=True)
 class Clip:
     """One clip as arrays; see `RadarBatch` for their meaning."""
@@ -66,6 +71,10 @@ class Clips(Dataset[Clip]):
         stride: frames between clip starts.
         random_crop: (height, width) of a window in the crop, whose corner each draw names.
         min_wet: leave out clips with a smaller wet share.
+
+    Attributes:
+        blocks: of each clip, when its block began: clips of one block are of one rain and not
+            independent of each other.
 
     Raises:
         ConfigError: the split holds no clip of that length, the crop leaves the frame or what the
@@ -99,6 +108,8 @@ class Clips(Dataset[Clip]):
                 f"found {len(moments)} frames and no run of that length; shorten data.in_len or "
                 f"data.out_len, allow data.max_missing, or add days to the {split} list"
             )
+        runs = episodes(moments, archive.step, settings.max_missing)
+        self.blocks = _blocks([run[0] for run in runs], self.starts)
         self.crop = _crop(settings, archive)
         self.random_crop = random_crop
         if settings.masks != "exclude" and not archive.has_masks:
@@ -119,7 +130,8 @@ class Clips(Dataset[Clip]):
                 f"{self.archive.root}: no clip has the wet share data.min_wet: {least}; the "
                 f"wettest has {wet.max():.3f}"
             )
-        self.starts, self._wet = self.starts[wet >= least], wet[wet >= least]
+        kept = wet >= least
+        self.starts, self.blocks, self._wet = self.starts[kept], self.blocks[kept], wet[kept]
 
     @property
     def height(self) -> int:
@@ -135,6 +147,24 @@ class Clips(Dataset[Clip]):
     def frame_size(self) -> tuple[int, int]:
         """(height, width) of the frames in a clip."""
         return self.random_crop or (self.height, self.width)
+
+    def fingerprint(self) -> str:
+        """What tells these clips from others: a hash of archive, times, window and masks."""
+        settings, description = self.settings, self.archive.description
+        what = (
+            description.name,
+            description.step_minutes,
+            [
+                (axis.start + corner, axis.stop + corner)
+                for axis, corner in zip(self.crop, self.archive.held[::2], strict=True)
+            ],
+            settings.masks,
+            settings.in_len,
+            settings.out_len,
+            settings.max_missing,
+        )
+        times = self.starts.astype("<M8[m]").tobytes()
+        return hashlib.sha256(repr(what).encode() + times).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -275,6 +305,13 @@ class Clips(Dataset[Clip]):
             ):
                 chosen.append(int(clip))
         return chosen
+
+
+def _blocks(episode_starts: Sequence[np.datetime64], starts: Moments) -> Moments:
+    """Of each clip the start of its block: its episode, cut every `BLOCK_HOURS`."""
+    began = np.array(episode_starts)[np.searchsorted(episode_starts, starts, side="right") - 1]
+    length = np.timedelta64(60 * BLOCK_HOURS, "m")
+    return np.asarray(began + (starts - began) // length * length, dtype="datetime64[m]")
 
 
 def load(clips: Clips, plan: Iterable[list[Draw]], workers: int) -> Iterator[RadarBatch]:

@@ -5,7 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nowcast.core.settings import Count, Place, Positive, RunSettings, Section
-from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
+from nowcast.precipitation.forecasters.encoder_forecaster import (
+    PAPER_STAGES,
+    CellName,
+    Stage,
+)
 
 PAPER_CROP = (164, 284, 175, 295)  # rows, columns: Wang et al. 2024, as released
 
@@ -70,6 +74,8 @@ class StageSettings(Section):
     kernel: Count
     down: Conv
     up: Conv
+    links: Count = 13
+    """Flow fields of a TrajGRU; the other cells have none."""
 
     @model_validator(mode="after")
     def _invertible(self) -> "StageSettings":
@@ -93,7 +99,7 @@ class StageSettings(Section):
 
     def stage(self) -> Stage:
         """As the model takes it."""
-        return Stage(self.channels, self.hidden, self.kernel, self.down, self.up)
+        return Stage(self.channels, self.hidden, self.kernel, self.down, self.up, self.links)
 
 
 def _paper_stages() -> tuple[StageSettings, ...]:
@@ -106,7 +112,9 @@ class ModelSettings(Section):
     stages: Annotated[tuple[StageSettings, ...], Field(min_length=1)] = Field(
         default_factory=_paper_stages
     )
+    cell: CellName = "convgru"
     activate_convolutions: bool = True
+    """Of the ConvGRU alone, see there."""
 
     @property
     def multiple(self) -> int:

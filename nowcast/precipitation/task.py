@@ -1,6 +1,7 @@
 """The precipitation task: HKO-7-like archives, the ConvGRU encoder-forecaster, balanced scores."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nowcast.core.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.sums import Scores, Sums
@@ -44,6 +46,7 @@ class PrecipitationTask:
 
     sites = ("*.candidate",)
     objective = ("b_mse", "b_mae")
+    reference = "persistence"
     features = FEATURES
     columns = (
         Column("b_mse", "B-MSE", "less", 0),
@@ -94,6 +97,7 @@ class PrecipitationTask:
             [stage.stage() for stage in self.settings.model.stages],
             self.settings.data.out_len,
             self.settings.model.activate_convolutions,
+            self.settings.model.cell,
         )
 
     def baseline(self, name: str) -> nn.Module:
@@ -139,7 +143,7 @@ class PrecipitationTask:
 
     def loss(self, model: nn.Module, batch: RadarBatch) -> Tensor:
         """5e-5 (B-MSE + B-MAE) of the batch."""
-        prediction = model(batch.inputs)
+        prediction = model(batch.inputs, batch.input_mask)
         weight = batch.weight if self.settings.data.reweight else None
         return balanced_loss(
             prediction, batch.truth, batch.truth_mask, self.archive.calibration, weight
@@ -147,8 +151,22 @@ class PrecipitationTask:
 
     def score(self, model: nn.Module, batch: RadarBatch) -> Sums:
         """Sums of the benchmark's scores over the batch."""
-        prediction = model(batch.inputs)
+        prediction = model(batch.inputs, batch.input_mask)
         return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
+
+    def verify(self, model: nn.Module, batch: RadarBatch) -> Sums:
+        """As `score`, for now."""
+        return self.score(model, batch)
+
+    def blocks(self, split: str, batch: RadarBatch) -> list[str]:
+        """When the block of each clip began, UTC."""
+        clips = self.clips(split)
+        first = batch.times[:, 0].numpy().astype("datetime64[m]")
+        return [str(start) for start in clips.blocks[np.searchsorted(clips.starts, first)]]
+
+    def block_names(self, split: str) -> list[str]:
+        """All blocks of a split in order of time; see `Clips.blocks`."""
+        return [str(start) for start in np.unique(self.clips(split).blocks)]
 
     def read(self, sums: Sums) -> Scores:
         """B-MSE, B-MAE, CSI, HSS, POD, FAR in the mean and by lead time in minutes."""
@@ -159,6 +177,8 @@ class PrecipitationTask:
         clips, data = self.clips(split), self.settings.data
         return {
             "clips": len(clips),
+            "clips_hash": clips.fingerprint(),
+            "blocks": len(np.unique(clips.blocks)),
             "archive": self.archive.description.name,
             "credit": self.archive.description.credit,
             "root": str(self.archive.root),
@@ -180,12 +200,19 @@ class PrecipitationTask:
         was_training = model.training
         with torch.inference_mode():
             device = next(iter(model.parameters()), torch.zeros(())).device
-            prediction = model.eval()(batch.to(device).inputs).clamp(0, 1).cpu()
+            moved = batch.to(device)
+            prediction = model.eval()(moved.inputs, moved.input_mask).clamp(0, 1).cpu()
         model.train(was_training)
         return {
             f"init {name}": self._strip(batch, prediction, position)
             for position, name in enumerate(batch.names())
         }
+
+    def gallery(
+        self, board: Board, models: Mapping[str, nn.Module], split: str, out: Path
+    ) -> Mapping[str, Path]:
+        """None, for now."""
+        return {}
 
     def groups(self, feature: str, batch: RadarBatch) -> list[str]:
         """Rain rate, day or motion of each clip; see `features`."""

@@ -19,7 +19,7 @@ sys.path.insert(0, sys.argv[1])
 from toy import ToyTask
 from nowcast import MEmeL
 from nowcast.core.distributed import joined, sum_over_ranks
-from nowcast.core.evaluate import evaluate
+from nowcast.core.evaluate import evaluate, evaluate_blocks
 from nowcast.core.monitor import Monitor
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
@@ -57,13 +57,15 @@ with joined() as ranks:
     train(task, settings, run, ranks)
     model = trained_model(task, settings, run)
     scores = evaluate(task, model, "valid", ranks, torch.device("cpu"))
+    blocks = evaluate_blocks(task, model, "valid", ranks, torch.device("cpu"))
     loaded = monitor.state_dict()["it"].tolist()
     if ranks.is_main:
         out = {"mean": layer.running_mean.tolist(), "var": layer.running_var.tolist(),
                "chosen": chosen[:7].tolist(), "error": scores.values["error"],
                "spatial": [mean.tolist(), var.tolist()], "apart": apart,
                "samples": int(spatial.num_samples_tracked), "last": edited.tolist(),
-               "loaded": loaded}
+               "loaded": loaded,
+               "blocks": {name: float(sums["error"][0]) for name, sums in blocks.items()}}
         (run.folder / "seen.json").write_text(json.dumps(out))
 # Threads of a group that lives on abort the process at its end, now and then.
 assert group() is None
@@ -140,3 +142,9 @@ def test_the_monitor_counts_and_measures_what_all_ranks_saw(outcomes):
     assert readings[1] == pytest.approx(readings[0], rel=1e-3)
     assert len(readings[0]) == 5
     assert outcomes[1][1]["loaded"] == outcomes[2][1]["loaded"] == [5, 0, 7]
+
+
+def test_the_blocks_of_both_ranks_are_those_of_one(outcomes):
+    one, two = (seen["blocks"] for _, seen in outcomes.values())
+    assert list(one) == list(two)
+    assert two == pytest.approx(one, rel=1e-4)

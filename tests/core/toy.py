@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ class ToyBatch:
     def to(self, device: torch.device) -> "ToyBatch":
         return ToyBatch(self.x.to(device))
 
+    def take(self, which: np.ndarray) -> "ToyBatch":
+        return ToyBatch(self.x[which])
+
     def names(self) -> list[str]:
         return [f"x={value:.2f}" for value in self.x[:, 0].tolist()]
 
@@ -45,6 +49,7 @@ class ToyTask:
     objective = ("error",)
     features = ("sign",)
     columns = (Column("error", "Error", "less", 3),)
+    reference = "identity"
 
     def __init__(self, settings: RunSettings, reuse: object = None) -> None:
         self.settings = settings
@@ -80,6 +85,14 @@ class ToyTask:
         error = (model(batch.x) - 2 * batch.x).double().square().sum(0)
         return Sums({"error": error.numpy(), "samples": np.array([len(batch.x)])})
 
+    verify = score
+
+    def blocks(self, split: str, batch: ToyBatch) -> list[str]:
+        return [f"{value:.0f}" for value in (5 * batch.x[:, 0]).tolist()]
+
+    def block_names(self, split: str) -> list[str]:
+        return list(dict.fromkeys(self.blocks(split, ToyBatch(self.x))))
+
     def read(self, sums: Sums) -> Scores:
         error = float(sums["error"][0] / sums["samples"][0])
         return Scores({"error": error}, {"error": (error,)}, "place", (1.0,))
@@ -89,6 +102,9 @@ class ToyTask:
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, Any]:
         return {"a square": np.full((4, 6, 3), (255, 0, 64), dtype=np.uint8)}
+
+    def gallery(self, board: object, models: object, split: str, out: Path) -> Mapping[str, Path]:
+        return {}
 
     def groups(self, feature: str, batch: ToyBatch) -> list[str]:
         if feature != "sign":

@@ -23,6 +23,7 @@ def test_input_ends_where_truth_begins():
         whole = batch(in_len)
         assert torch.equal(whole.inputs, whole.levels[:, :in_len] / 255)
         assert torch.equal(whole.truth, whole.levels[:, in_len:] / 255)
+        assert torch.equal(whole.input_mask, whole.mask[:, :in_len])
         assert torch.equal(whole.truth_mask, whole.mask[:, in_len:])
         assert whole.inputs.dtype == whole.truth.dtype == torch.float32
         assert whole.inputs.shape[1] + whole.truth.shape[1] == 6

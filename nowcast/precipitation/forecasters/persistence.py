@@ -1,6 +1,6 @@
 """Forecasts without training, which a trained forecaster must beat."""
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
@@ -16,9 +16,11 @@ class Persistence(nn.Module):
         self.out_len = out_len
 
     def forward(
-        self, frames: Float[Tensor, "batch in_len 1 height width"]
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
-        """Repeat the last frame `out_len` times."""
+        """Repeat the last frame `out_len` times; masked pixels are repeated as they stand."""
         return frames[:, -1:].expand(-1, self.out_len, -1, -1, -1)
 
 

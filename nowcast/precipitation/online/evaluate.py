@@ -56,7 +56,7 @@ def evaluate_online(
         if isinstance(forecaster, Observer):
             forecaster.observe(request.arrived)
         with torch.inference_mode():
-            prediction = forecaster(request.frames.to(device))
+            prediction = forecaster(request.frames.to(device), request.mask.to(device))
         stream.submit(request.init_time, prediction)
     model.train(was_training)
     return task.read(stream.finish())

@@ -18,6 +18,7 @@ and encoder_forecaster.py; Shi et al. 2017, section 5):
 from copy import deepcopy
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -62,9 +63,13 @@ class OnlineLearner(nn.Module):
         """The newest frames, at most a clip of them."""
         self.steps = 0
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+    ) -> Float[Tensor, "batch out_len 1 height width"]:
         """What the network forecasts, as it is now."""
-        prediction: Tensor = self.network(*inputs)
+        prediction: Tensor = self.network(frames, mask)
         return prediction
 
     def observe(self, arrived: Arrival) -> None:

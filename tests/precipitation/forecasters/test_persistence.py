@@ -11,6 +11,7 @@ def test_persistence_repeats_the_last_frame():
     assert forecast.shape == (2, 4, 1, 4, 5)
     for lead in range(4):
         assert torch.equal(forecast[:, lead], frames[:, 2])
+    assert torch.equal(Persistence(4)(frames, torch.zeros_like(frames, dtype=torch.bool)), forecast)
 
 
 def test_baselines_are_found_by_name():

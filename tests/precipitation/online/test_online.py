@@ -112,7 +112,7 @@ def test_without_learning_the_sums_are_those_of_the_offline_setting(synthetic: P
         stream = Stream(task, "test")
         for _ in range(len(stream)):
             request = stream.next()
-            stream.submit(request.init_time, model(request.frames))
+            stream.submit(request.init_time, model(request.frames, request.mask))
         found = stream.finish()
         parts = [task.score(model, batch) for batch in task.evaluation_batches("test", Ranks())]
         expected: Sums = sum(parts[1:], parts[0])
@@ -241,7 +241,7 @@ def test_another_future_changes_no_earlier_forecast(steady):
             request = stream.next()
             learner.observe(request.arrived)
             with torch.inference_mode():
-                made.append(learner(request.frames))
+                made.append(learner(request.frames, request.mask))
             stream.submit(request.init_time, made[-1])
         forecasts.append(torch.cat(made))
     # Clip c has init time c * 2 + 1, and level 30 is the first that differs.
@@ -305,7 +305,7 @@ def test_any_forecaster_can_observe(steady):
         def observe(self, arrived: Arrival) -> None:
             self.calls.append(f"{len(arrived)}{' new' if arrived.new_episode else ''}")
 
-        def forward(self, frames: Tensor) -> Tensor:
+        def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
             self.calls.append("forecast")
             return frames[:, -1:].expand(-1, 4, -1, -1, -1)
 
@@ -370,7 +370,7 @@ def test_memel_acts_while_learning_and_not_in_forecasts(synthetic: Path):
         learner.observe(request.arrived)
         counted = int(copy.num_batches_tracked)
         with torch.inference_mode():
-            stream.submit(request.init_time, learner(request.frames))
+            stream.submit(request.init_time, learner(request.frames, request.mask))
         assert not copy.training and copy.num_batches_tracked == counted
     assert layer.num_batches_tracked == 0
     # Two steps of two encoder frames each, or four of the forecaster.
