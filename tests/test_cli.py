@@ -98,6 +98,34 @@ def test_train_evaluate_and_the_contract_of_the_json(run: Run, synthetic: Path, 
     assert found["csi"]["0.5"] == pytest.approx(sum(by_lead["csi"]["0.5"]) / 4)
 
 
+def test_evaluate_online_learns_in_memory_and_leaves_the_run_as_it_is(
+    run: Run, synthetic: Path, tmp_path: Path
+):
+    folder = tmp_path / "run"
+    assert run("train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", folder)[0] == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def scores(forecaster: object, *more: str) -> dict:
+        file = tmp_path / "scores.json"
+        options = ["--data", synthetic, "--json", file, "train.batch_size=1", "data.out_len=5"]
+        status, _, err = run("evaluate", forecaster, *options, *more)
+        assert status == 0, err
+        return json.loads(file.read_text())
+
+    offline, learnt = scores(folder), scores(folder, "--online", "online.lr=0.01")
+    assert (offline.pop("online"), learnt["online"]) == (False, True)
+    assert learnt["clips"] == offline["clips"]
+    assert learnt["b_mse"] < offline["b_mse"]  # six steps of training leave something to learn
+    idle = scores(folder, "--online", "online.updates=0")
+    assert {**idle, "online": None} == {**offline, "online": None}
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    baseline, idle = scores("persistence"), scores("persistence", "--online")
+    assert {**idle, "online": None} == {**baseline, "online": None}
+    options = ["--data", synthetic, "--online", "--out", tmp_path / "board"]
+    status, _, err = run("evaluate", folder, *options)
+    assert (status, "by itself" in err) == (2, True)
+
+
 def test_a_leaderboard_is_of_the_same_clips(run: Run, synthetic: Path, tmp_path: Path):
     trained, out_folder = tmp_path / "run", tmp_path / "board"
     assert run("train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", trained)[0] == 0

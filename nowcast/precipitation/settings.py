@@ -4,8 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from nowcast.core.settings import Count, Place, RunSettings, Section
-from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
+from nowcast.core.settings import Count, Place, Positive, RunSettings, Section
+from nowcast.precipitation.forecasters.encoder_forecaster import (
+    PAPER_STAGES,
+    CellName,
+    Stage,
+)
 
 PAPER_CROP = (164, 284, 175, 295)  # rows, columns: Wang et al. 2024, as released
 
@@ -70,6 +74,8 @@ class StageSettings(Section):
     kernel: Count
     down: Conv
     up: Conv
+    links: Count = 13
+    """Flow fields of a TrajGRU; the other cells have none."""
 
     @model_validator(mode="after")
     def _invertible(self) -> "StageSettings":
@@ -93,7 +99,7 @@ class StageSettings(Section):
 
     def stage(self) -> Stage:
         """As the model takes it."""
-        return Stage(self.channels, self.hidden, self.kernel, self.down, self.up)
+        return Stage(self.channels, self.hidden, self.kernel, self.down, self.up, self.links)
 
 
 def _paper_stages() -> tuple[StageSettings, ...]:
@@ -106,7 +112,9 @@ class ModelSettings(Section):
     stages: Annotated[tuple[StageSettings, ...], Field(min_length=1)] = Field(
         default_factory=_paper_stages
     )
+    cell: CellName = "convgru"
     activate_convolutions: bool = True
+    """Of the ConvGRU alone, see there."""
 
     @property
     def multiple(self) -> int:
@@ -117,12 +125,30 @@ class ModelSettings(Section):
         return product
 
 
+class OnlineSettings(Section):
+    """Learning between forecasts (`nowcast evaluate RUN --online`); see `online.learner`.
+
+    The defaults are those of the HKO-7 benchmark as published (github.com/sxjscience/HKO-7,
+    experiments/hko: the command in its README, hko_main.py, config.py).
+    """
+
+    updates: Annotated[int, Field(ge=0)] = 1
+    """AdaGrad steps before each forecast; 0 learns nothing."""
+    lr: Positive = 1e-4
+    """Constant; AdaGrad itself lowers it by the gradients it has seen in the whole stream."""
+    eps: Positive = 1e-4
+    """Added to the root of the summed squares. The benchmark's MXNet adds 1e-8 under the root."""
+    clip_norm: Positive = 50.0
+    """Norm at which the gradient is cut, over the whole network."""
+
+
 class PrecipitationSettings(RunSettings):
     """One run of the precipitation task."""
 
     task: Literal["precipitation"] = "precipitation"
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
+    online: OnlineSettings = OnlineSettings()
 
     @model_validator(mode="after")
     def _strides_divide(self, info: Any) -> "PrecipitationSettings":

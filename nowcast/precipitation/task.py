@@ -99,6 +99,7 @@ class PrecipitationTask:
             [stage.stage() for stage in self.settings.model.stages],
             self.settings.data.out_len,
             self.settings.model.activate_convolutions,
+            self.settings.model.cell,
         )
 
     def baseline(self, name: str) -> nn.Module:

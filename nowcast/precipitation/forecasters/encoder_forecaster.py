@@ -3,13 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.precipitation.forecasters.convgru import LEAK, ConvGRU
+from nowcast.precipitation.forecasters.cell import LEAK, Cell, State, each
+from nowcast.precipitation.forecasters.convgru import ConvGRU
+from nowcast.precipitation.forecasters.convlstm import ConvLSTM
+from nowcast.precipitation.forecasters.trajgru import TrajGRU
+
+CellName = Literal["convgru", "trajgru", "convlstm"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +25,10 @@ class Stage:
     Args:
         channels: channels out of the encoder's downsampling convolution.
         hidden: channels of the recurrent state, in encoder and forecaster.
-        kernel: side of the state-to-state kernel, odd.
+        kernel: side of the state-to-state kernel, odd; a TrajGRU has links instead.
         down: (kernel, stride, padding) of the encoder's convolution into this stage.
         up: (kernel, stride, padding) of the forecaster's deconvolution out of it.
+        links: flow fields of a TrajGRU.
     """
 
     channels: int
@@ -29,6 +36,7 @@ class Stage:
     kernel: int
     down: tuple[int, int, int]
     up: tuple[int, int, int]
+    links: int = 13
 
     @property
     def stride(self) -> int:
@@ -36,24 +44,26 @@ class Stage:
         return self.down[1]
 
 
-# Wang et al. 2024 on a 120x120 crop, as released: 13,775,137 parameters.
+# Wang et al. 2024 on a 120x120 crop, as released: 13,775,137 parameters with ConvGRUs. The links
+# are those of HKO-7's TrajGRU (Shi et al. 2017).
 PAPER_STAGES = (
     Stage(channels=8, hidden=64, kernel=5, down=(7, 5, 1), up=(7, 5, 1)),
     Stage(channels=64, hidden=192, kernel=5, down=(5, 3, 1), up=(5, 3, 1)),
-    Stage(channels=192, hidden=192, kernel=3, down=(3, 2, 1), up=(4, 2, 1)),
+    Stage(channels=192, hidden=192, kernel=3, down=(3, 2, 1), up=(4, 2, 1), links=9),
 )
 
 
 class EncoderForecaster(nn.Module):
-    """ConvGRU encoder-forecaster (Shi et al. 2017, figure 1b).
+    """Recurrent encoder-forecaster (Shi et al. 2017, figure 1b).
 
-    The encoder reads the input frames; its last hidden states start the forecaster, whose coarsest
-    stage has no input and each finer one the upsampled output of the coarser.
+    The encoder reads the input frames; its last states start the forecaster, whose coarsest stage
+    has no input and each finer one the upsampled output of the coarser.
 
     Args:
         stages: from the finest to the coarsest.
         out_len: frames to forecast.
-        activate_convolutions: see `ConvGRU`.
+        activate_convolutions: see `ConvGRU`; the other cells have no such thing.
+        cell: which recurrent cell.
 
     Shape:
         ``batch in_len 1 height width`` -> ``batch out_len 1 height width``, pixels in [0, 1]
@@ -65,7 +75,11 @@ class EncoderForecaster(nn.Module):
     """
 
     def __init__(
-        self, stages: Sequence[Stage], out_len: int, activate_convolutions: bool = True
+        self,
+        stages: Sequence[Stage],
+        out_len: int,
+        activate_convolutions: bool = True,
+        cell: CellName = "convgru",
     ) -> None:
         super().__init__()
         self.out_len = out_len
@@ -74,25 +88,30 @@ class EncoderForecaster(nn.Module):
         self.encoder = nn.ModuleList()
         self.forecaster = nn.ModuleList()
         self.up = nn.ModuleList()
+
+        def recurrent(channels: int | None, stage: Stage) -> Cell:
+            if cell == "trajgru":
+                return TrajGRU(channels, stage.hidden, stage.links)
+            if cell == "convlstm":
+                return ConvLSTM(channels, stage.hidden, stage.kernel)
+            if channels is not None:
+                return ConvGRU(channels, stage.hidden, stage.kernel, activate_convolutions)
+            # Its input's weights take part in nothing. They stand here because the published model
+            # has them; without a gradient they cost nothing.
+            idle = ConvGRU(stage.hidden, stage.hidden, stage.kernel, activate_convolutions)
+            idle.input_conv.weight.requires_grad_(False)
+            return idle
+
         below = 1
         for position, stage in enumerate(stages):
-            above = stages[min(position + 1, len(stages) - 1)]
+            above = stages[position + 1].hidden if position + 1 < len(stages) else None
             upsampled = stage.hidden if position else stage.channels
             self.down.append(_conv(below, stage.channels, stage.down))
-            self.encoder.append(
-                ConvGRU(stage.channels, stage.hidden, stage.kernel, activate_convolutions)
-            )
-            self.forecaster.append(
-                ConvGRU(above.hidden, stage.hidden, stage.kernel, activate_convolutions)
-            )
+            self.encoder.append(recurrent(stage.channels, stage))
+            self.forecaster.append(recurrent(above, stage))
             self.up.append(_deconv(stage.hidden, upsampled, stage.up))
             below = stage.hidden
         self.head = nn.Conv2d(stages[0].channels, 1, 1)
-        # The coarsest forecaster stage has no input, so these weights take part in nothing. They
-        # stand here because the published model has them; without a gradient they cost nothing.
-        coarsest = self.forecaster[-1]
-        assert isinstance(coarsest, ConvGRU)
-        coarsest.input_conv.weight.requires_grad_(False)
         # Convolutions of few channels run faster with the channels innermost, on CPU and GPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -114,33 +133,25 @@ class EncoderForecaster(nn.Module):
         forecast = self._forecast(self._encode(frames.transpose(0, 1)))
         return forecast.transpose(0, 1)[..., :height, :width]
 
-    def _encode(self, sequence: Tensor) -> list[Tensor]:
-        states: list[Tensor] = []
-        length, batch = sequence.shape[:2]
+    def _encode(self, sequence: Tensor) -> list[State]:
+        states: list[State] = []
         for down, cell in zip(self.down, self.encoder, strict=True):
-            sequence = _each(down, sequence)
-            assert isinstance(cell, ConvGRU)
-            start = sequence.new_zeros(batch, cell.hidden_channels, *sequence.shape[-2:])
-            outputs = cell(sequence, start, length)
-            states.append(outputs[-1])
+            assert isinstance(cell, Cell)
+            sequence = each(down, sequence)
+            outputs, state = cell(sequence, cell.start(sequence), len(sequence))
+            states.append(state)
             sequence = torch.stack(outputs)
         return states
 
-    def _forecast(self, states: list[Tensor]) -> Tensor:
+    def _forecast(self, states: list[State]) -> Tensor:
         sequence: Tensor | None = None
         for state, cell, up in zip(
             reversed(states), reversed(self.forecaster), reversed(self.up), strict=True
         ):
-            outputs = cell(sequence, state, self.out_len)
-            sequence = _each(up, torch.stack(outputs))
+            outputs, _ = cell(sequence, state, self.out_len)
+            sequence = each(up, torch.stack(outputs))
         assert sequence is not None
-        return _each(self.head, sequence)
-
-
-def _each(layer: nn.Module, sequence: Tensor) -> Tensor:
-    """A layer applied to every frame of ``time batch ...``, in one call."""
-    output: Tensor = layer(sequence.flatten(0, 1))
-    return output.view(*sequence.shape[:2], *output.shape[1:])
+        return each(self.head, sequence)
 
 
 def _conv(channels_in: int, channels_out: int, shape: tuple[int, int, int]) -> nn.Module:

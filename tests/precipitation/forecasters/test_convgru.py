@@ -80,8 +80,9 @@ def test_states_and_sockets_follow_the_equations(activate: bool, with_input: boo
     for name, recorder in recorders.items():
         assert isinstance(made.get_submodule(name), nn.Identity)
         made.set_submodule(name, recorder)
-    outputs = made(inputs, hidden, 4)
+    outputs, (last,) = made(inputs, (hidden,), 4)
     assert len(outputs) == 4
+    assert last is outputs[-1]
     for step, output in enumerate(outputs):
         torch.testing.assert_close(output, expected["hidden"][step], rtol=1e-4, atol=1e-5)
         for name, recorder in recorders.items():
@@ -92,42 +93,49 @@ def test_states_and_sockets_follow_the_equations(activate: bool, with_input: boo
 
 def test_the_setting_makes_a_difference():
     hidden = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(2))
-    activated, plain = (cell(activate)(None, hidden, 1)[0] for activate in (True, False))
+    activated, plain = (cell(activate)(None, (hidden,), 1)[0][0] for activate in (True, False))
     assert (activated - plain).abs().max() > 0.1
 
 
 def test_without_an_input_only_its_bias_acts():
     made = cell(activate=True)
     hidden = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(2))
-    before = made(None, hidden, 2)
+    before, _ = made(None, (hidden,), 2)
     with torch.no_grad():
         made.input_conv.weight.add_(1.0)
-    assert all(map(torch.equal, before, made(None, hidden, 2)))
+    assert all(map(torch.equal, before, made(None, (hidden,), 2)[0]))
     with torch.no_grad():
         made.input_conv.bias.add_(1.0)
-    assert not torch.allclose(before[0], made(None, hidden, 2)[0])
+    assert not torch.allclose(before[0], made(None, (hidden,), 2)[0][0])
 
 
 def test_an_input_of_zeros_is_no_input():
     made = cell(activate=True)
     hidden = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(
-        made(torch.zeros(2, 1, 2, 6, 6), hidden, 2), made(None, hidden, 2), rtol=1e-5, atol=1e-6
+        made(torch.zeros(2, 1, 2, 6, 6), (hidden,), 2)[0],
+        made(None, (hidden,), 2)[0],
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
 @pytest.mark.parametrize("socket", SOCKETS)
 def test_memel_fits_every_socket_and_is_seen_in_training_alone(socket: str):
     torch.manual_seed(3)
-    made, inputs, hidden = cell(activate=True), torch.randn(3, 4, 2, 5, 5), torch.randn(4, 3, 5, 5)
-    before = made.eval()(inputs, hidden, 3)
-    layers = plug_in(made, [socket], dry_run=lambda host: host(inputs, hidden, 3), late_start=1)
+    made, inputs, state = (
+        cell(activate=True),
+        torch.randn(3, 4, 2, 5, 5),
+        (torch.randn(4, 3, 5, 5),),
+    )
+    before, _ = made.eval()(inputs, state, 3)
+    layers = plug_in(made, [socket], dry_run=lambda host: host(inputs, state, 3), late_start=1)
     assert layers[socket].running_mean.shape == (3, 5, 5)
     made.eval()
-    assert all(map(torch.equal, before, made(inputs, hidden, 3)))
+    assert all(map(torch.equal, before, made(inputs, state, 3)[0]))
     made.train()
-    made(inputs, hidden, 3)
-    assert not torch.equal(made(inputs, hidden, 3)[0], before[0])
+    made(inputs, state, 3)
+    assert not torch.equal(made(inputs, state, 3)[0][0], before[0])
     assert layers[socket].num_batches_tracked == 6
 
 
@@ -135,10 +143,10 @@ def test_memel_fits_every_socket_and_is_seen_in_training_alone(socket: str):
 def test_memel_works_at_every_site(site: str):
     torch.manual_seed(0)
     cell = ConvGRU(2, 3, 3)
-    sequence, start = torch.randn(12, 4, 2, 6, 6), torch.zeros(4, 3, 6, 6)
-    plain = cell(sequence, start, 12)
+    sequence, start = torch.randn(12, 4, 2, 6, 6), (torch.zeros(4, 3, 6, 6),)
+    plain, _ = cell(sequence, start, 12)
     layer = plug_in(cell, site, late_start=10)[site]
-    inhibited = cell(sequence, start, 12)
+    inhibited, _ = cell(sequence, start, 12)
     assert layer.num_batches_tracked == 12
     assert torch.equal(torch.stack(inhibited[:10]), torch.stack(plain[:10]))
     assert not torch.equal(inhibited[10], plain[10])

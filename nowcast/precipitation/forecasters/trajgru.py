@@ -1,0 +1,99 @@
+"""The trajectory GRU cell: each place chooses where its past came from, by learned flow fields."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nowcast.precipitation.forecasters.cell import LEAK, GRUCell, State, each
+
+FLOW_CHANNELS = 32  # between the two layers that make the flows; Shi et al. 2017, HKO-7's code
+FLOW_KERNEL = 5  # side of both layers' kernels; the same
+
+
+class TrajGRU(GRUCell):
+    """A trajectory GRU over a sequence (Shi et al. 2017, eq. 2-3); see `GRUCell`.
+
+    At each time step two layers of convolution make `links` flow fields from the input and the
+    hidden state. The hidden state is carried along each of them (`carry`), and h is a 1x1
+    convolution of all the carried states. The flows are zero when training begins, as in HKO-7's
+    code. Without an input x is 0 and the flows come from the hidden state alone.
+
+    Args:
+        input_channels: channels of the input, None where there never is one.
+        hidden_channels: channels of the hidden state.
+        links: how many flow fields.
+    """
+
+    def __init__(self, input_channels: int | None, hidden_channels: int, links: int) -> None:
+        super().__init__(hidden_channels)
+        self.links = links
+        if input_channels is not None:
+            self.input_conv = nn.Conv2d(input_channels, 3 * hidden_channels, 3, padding=1)
+            self.input_flow = _flow_conv(input_channels, FLOW_CHANNELS)
+        self.state_flow = _flow_conv(hidden_channels, FLOW_CHANNELS)
+        self.flow = _flow_conv(FLOW_CHANNELS, 2 * links)
+        nn.init.zeros_(self.flow.weight)
+        assert self.flow.bias is not None
+        nn.init.zeros_(self.flow.bias)
+        self.state_conv = nn.Conv2d(links * hidden_channels, 3 * hidden_channels, 1)
+
+    def forward(
+        self, inputs: Tensor | None, state: State, length: int
+    ) -> tuple[list[Tensor], State]:
+        """See `Cell.forward`."""
+        (hidden,) = state
+        outputs: list[Tensor] = []
+        gates = None if inputs is None else each(self.input_conv, inputs)
+        towards_flow = None if inputs is None else each(self.input_flow, inputs)
+        for step in range(length):
+            x = (0.0, 0.0, 0.0) if gates is None else gates[step].chunk(3, dim=1)
+            flow = self.state_flow(hidden)
+            if towards_flow is not None:
+                flow = flow + towards_flow[step]
+            flows = self.flow(functional.leaky_relu(flow, LEAK))
+            flows = flows.reshape(len(flows), self.links, 2, *flows.shape[2:])
+            carried = carry(hidden, flows).flatten(1, 2)
+            hidden = self._gated(x, self.state_conv(carried).chunk(3, dim=1), hidden)
+            outputs.append(hidden)
+        return outputs, (hidden,)
+
+
+def carry(
+    state: Float[Tensor, "batch channels height width"],
+    flows: Float[Tensor, "batch links 2 height width"],
+) -> Float[Tensor, "batch channels links height width"]:
+    """A state carried along flows: what is at a place comes from ``place - flow``, bilinearly.
+
+    So a constant flow of (1, 0) moves the state one pixel to the right; HKO-7's code has this sign
+    too. Beyond the edge the state is zero. Computed in float32 whatever the precision around it,
+    since 8 bits do not tell neighbouring pixels apart beyond the 256th.
+
+    Args:
+        state: what is carried.
+        flows: in pixels of the state; 0 to the right (columns), 1 downwards (rows).
+
+    Returns:
+        In the state's dtype.
+    """
+    batch, channels, height, width = state.shape
+    with torch.autocast(state.device.type, enabled=False):
+        rows = torch.arange(height, device=state.device, dtype=torch.float32)
+        columns = torch.arange(width, device=state.device, dtype=torch.float32)
+        across = columns - flows[:, :, 0].float()
+        down = rows[:, None] - flows[:, :, 1].float()
+        # With corners not aligned the centre of pixel p lies at (2 p + 1) / side - 1.
+        grid = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], dim=-1)
+        # One tall grid instead of a copy of the state for each link.
+        carried = functional.grid_sample(
+            state.float(),
+            grid.flatten(1, 2),
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
+        )
+    return carried.reshape(batch, channels, -1, height, width).to(state.dtype)
+
+
+def _flow_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, FLOW_KERNEL, padding=FLOW_KERNEL // 2)
