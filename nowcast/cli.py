@@ -97,6 +97,9 @@ def evaluate(
         Path | None,
         typer.Option("--out", help="Folder of a leaderboard: several forecasters, all scores."),
     ] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Learn from what has become past before each forecast.")
+    ] = False,
 ) -> None:
     """Score forecasters on a split of an archive, in the mean and by lead time.
 
@@ -106,6 +109,8 @@ def evaluate(
     Example: `nowcast evaluate persistence --data data/dwd --split test data.out_len=12`
 
     Example: `nowcast evaluate runs/first flow --data data/dwd --out runs/board`
+
+    Example, the HKO-7 online setting: `nowcast evaluate runs/first --data data/dwd --online`
     """
     from nowcast.core.board import contest
     from nowcast.core.distributed import joined
@@ -114,6 +119,7 @@ def evaluate(
     from nowcast.core.evaluate import pick_device
     from nowcast.core.files import write_json
     from nowcast.core.table import Row, Table
+    from nowcast.precipitation.online.evaluate import evaluate_online
 
     names = [text for text in forecasters if "=" not in text or Path(text).is_dir()]
     changes = _parsed([text for text in forecasters if text not in names])
@@ -121,8 +127,10 @@ def evaluate(
         raise ConfigError(
             f"expected one forecaster, found {len(names)}; --out DIR makes a leaderboard of several"
         )
+    if online and out is not None:
+        raise ConfigError("--online: expected one forecaster by itself, found --out; leave one out")
     with joined() as ranks:
-        entries = _entries(names, changes | {"data.root": str(root)})
+        entries = _entries(names, changes | {"data.root": str(root)}, online)
         settings, task, _ = next(iter(entries.values()))
         device = pick_device(settings.train.device, ranks)
         if out is not None:
@@ -132,10 +140,17 @@ def evaluate(
             )
             table, facts = board.table, board.facts
         else:
-            scores = score(task, entries[names[0]][2].to(device), split, ranks, device)
+            model = entries[names[0]][2].to(device)
+            if online:
+                scores = evaluate_online(task, model, split, device, settings)
+            else:
+                scores = score(task, model, split, ranks, device)
             table, facts = Table(task.columns, (Row(names[0], {None: scores}),)), task.facts(split)
             if json_file is not None and ranks.is_main:
-                write_json(json_file, {"forecaster": names[0], **facts, **scores.document()})
+                write_json(
+                    json_file,
+                    {"forecaster": names[0], "online": online, **facts, **scores.document()},
+                )
         if not ranks.is_main:
             return
     _print_scores(table)
@@ -144,12 +159,14 @@ def evaluate(
         f"{facts['in_len']} -> {facts['out_len']} frames, "
         f"{facts['height']}x{facts['width']} pixels, masks: {facts['masks']}"
     )
+    if "note" in facts:
+        typer.echo(facts["note"])
     if out is not None:
         typer.echo(f"leaderboard  {out / 'leaderboard.html'}, .md, .csv, .json; differences.csv")
 
 
 def _entries(
-    names: list[str], changes: dict[str, Any]
+    names: list[str], changes: dict[str, Any], learning: bool
 ) -> "dict[str, tuple[RunSettings, Task, nn.Module]]":
     """Settings, task and model of run folders and baselines; a baseline has the first run's."""
     from nowcast import registry
@@ -164,7 +181,7 @@ def _entries(
         run = runs.get(name)
         settings = _settings(run.config() if run else first, name, changes, evaluating=True)
         task = registry.build(settings, task)
-        model = trained_model(task, settings, run) if run else task.baseline(name)
+        model = trained_model(task, settings, run, learning) if run else task.baseline(name)
         entries[name] = settings, task, model
     return entries
 

@@ -67,12 +67,16 @@ def data_info(
     from nowcast.precipitation.info import archive_info
     from nowcast.precipitation.store import open_archive
 
-    columns = [archive_info(open_archive(root)).rows() for root in roots]
+    infos = [archive_info(open_archive(root)) for root in roots]
+    columns = [info.rows() for info in infos]
     rows = [
         [label, *(column[position][1] for column in columns)]
         for position, (label, _) in enumerate(columns[0])
     ]
     print_table(["", *map(str, roots)], rows)
+    for root, info in zip(roots, infos, strict=True):
+        if info.note is not None:
+            typer.echo(f"{root}: {info.note}")
 
 
 @data.command("pack")
@@ -105,7 +109,7 @@ def data_pack(
     from nowcast.core.log import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.importers.options import window
-    from nowcast.precipitation.pack import pack
+    from nowcast.precipitation.packing.pack import pack
     from nowcast.precipitation.quarantine import read_quarantine
     from nowcast.precipitation.settings import PAPER_CROP
 
@@ -285,7 +289,8 @@ def data_convert(
     188,668,129,609`
     """
     from nowcast.core.log import counted
-    from nowcast.precipitation.convert import Target, convert
+    from nowcast.precipitation.conversion.convert import convert
+    from nowcast.precipitation.conversion.target import Target
     from nowcast.precipitation.importers.field import Request
     from nowcast.precipitation.importers.options import calibration, names, settings, window
 

@@ -9,7 +9,8 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   exit 1
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh nowcast/core/_memel.c | sha256sum)
+compiled=(nowcast/core/_memel.c nowcast/precipitation/verification/_tally.c)
+wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh "${compiled[@]}" | sha256sum)
 if [ "$(cat "$venv/installed" 2>/dev/null)" != "$wanted" ]; then
   echo "installing into $venv (about two minutes)" >&2
   # torch by itself first: its own line, so that PIP_INDEX_URL or a wheel can choose the build.

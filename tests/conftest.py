@@ -1,5 +1,6 @@
 """What several tests share: archives, and both ways in which MEmeL works."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def radar_dev() -> Path:
     if not RADAR_DEV.is_dir():
         pytest.skip("needs the KNMI/MeteoSwiss development archive, which is not in this checkout")
     return RADAR_DEV
+
+
+@pytest.fixture(scope="session")
+def pyart_files() -> Path:
+    """Real radar that arrives with pyart-mch, a composite of MeteoSwiss among it."""
+    package = importlib.util.find_spec("pyart")  # not imported: its files are wanted, not its code
+    if package is None or package.origin is None:
+        pytest.skip("needs the files in a package: pip install --no-deps pyart-mch==2.4.1")
+    return Path(package.origin).parent / "testing" / "data"
 
 
 @pytest.fixture

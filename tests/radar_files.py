@@ -40,6 +40,7 @@ def write_odim(
         what = file.create_group("what")
         what.attrs["object"] = text(made)
         what.attrs["version"] = text("H5rad 2.4")
+        what.attrs["source"] = text("ORG:0,CMT:the tests")
         what.attrs["date"], what.attrs["time"] = text(date), text(time)
         where = file.create_group("where")
         where.attrs["projdef"] = text(projection)

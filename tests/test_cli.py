@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it writes, how it fails, what it says then."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,34 @@ def test_train_evaluate_and_the_contract_of_the_json(run: Run, synthetic: Path, 
     assert found["csi"]["0.5"] == pytest.approx(sum(by_lead["csi"]["0.5"]) / 4)
 
 
+def test_evaluate_online_learns_in_memory_and_leaves_the_run_as_it_is(
+    run: Run, synthetic: Path, tmp_path: Path
+):
+    folder = tmp_path / "run"
+    assert run("train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", folder)[0] == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def scores(forecaster: object, *more: str) -> dict:
+        file = tmp_path / "scores.json"
+        options = ["--data", synthetic, "--json", file, "train.batch_size=1", "data.out_len=5"]
+        status, _, err = run("evaluate", forecaster, *options, *more)
+        assert status == 0, err
+        return json.loads(file.read_text())
+
+    offline, learnt = scores(folder), scores(folder, "--online", "online.lr=0.01")
+    assert (offline.pop("online"), learnt["online"]) == (False, True)
+    assert learnt["clips"] == offline["clips"]
+    assert learnt["b_mse"] < offline["b_mse"]  # six steps of training leave something to learn
+    idle = scores(folder, "--online", "online.updates=0")
+    assert {**idle, "online": None} == {**offline, "online": None}
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    baseline, idle = scores("persistence"), scores("persistence", "--online")
+    assert {**idle, "online": None} == {**baseline, "online": None}
+    options = ["--data", synthetic, "--online", "--out", tmp_path / "board"]
+    status, _, err = run("evaluate", folder, *options)
+    assert (status, "by itself" in err) == (2, True)
+
+
 def test_a_leaderboard_is_of_the_same_clips(run: Run, synthetic: Path, tmp_path: Path):
     trained, out_folder = tmp_path / "run", tmp_path / "board"
     assert run("train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", trained)[0] == 0
@@ -182,6 +211,40 @@ def test_synth_and_info(run: Run, tmp_path: Path):
     assert status == 0
     assert out.count("32 x 32 px") == 2
     assert "spectrum slope" in out and "decorrelation time" in out
+
+
+@pytest.fixture(scope="module")
+def vil(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic archive, stated to hold VIL."""
+    root = tmp_path_factory.mktemp("vil") / "vil"
+    shutil.copytree(synthetic, root)
+    stated = json.loads((root / "archive.json").read_text()) | {"quantity": "VIL"}
+    (root / "archive.json").write_text(json.dumps(stated))
+    return root
+
+
+NOMINAL = "VIL is no rain rate: thresholds and rates in mm/h are nominal"
+
+
+def test_info_says_where_thresholds_are_nominal(run: Run, synthetic: Path, vil: Path):
+    status, out, _ = run("data", "info", synthetic, vil)
+    assert status == 0
+    assert out.count("nominal") == 1 and f"\n{vil}: {NOMINAL}\n" in out
+
+
+def test_evaluate_says_where_thresholds_are_nominal(
+    run: Run, synthetic: Path, vil: Path, tmp_path: Path
+):
+    file = tmp_path / "scores.json"
+    found = {}
+    for root in (synthetic, vil):
+        status, out, err = run("evaluate", "persistence", "--data", root, "--json", file)
+        assert status == 0, err
+        assert (f"\n{NOMINAL}\n" in out) == (root == vil)
+        found[root] = json.loads(file.read_text())
+    assert found[vil]["quantity"] == "VIL" and found[vil]["note"] == NOMINAL
+    assert found[synthetic]["quantity"] == "reflectivity" and "note" not in found[synthetic]
+    assert found[vil]["b_mse"] == found[synthetic]["b_mse"]
 
 
 def test_info_on_real_radar(run: Run, radar_dev: Path):

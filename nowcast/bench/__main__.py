@@ -72,5 +72,29 @@ def loader(
         write_json(json_file, [row.document() for row in rows])
 
 
+@app.command()
+def scores(
+    clips: Annotated[int, typer.Option(min=1, help="Clips a batch.")] = 16,
+    leads: Annotated[int, typer.Option(min=1, help="Lead times.")] = 10,
+    size: Annotated[int, typer.Option(min=1, help="Height and width.")] = 120,
+    threads: Annotated[list[int] | None, typer.Option(help="Of torch; 1 and 2.")] = None,
+    pairs: Annotated[int, typer.Option(min=2, help="Pairs of calls per yardstick.")] = 51,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """The scores of a batch, beside two straightforward ways to count them with numba.
+
+    `loops` goes over every pixel and threshold; `arrays` expands the thresholds into an axis.
+
+    Example: `python -m nowcast.bench scores --threads 1`
+    """
+    from nowcast.bench.scores import measure, table
+    from nowcast.core.files import write_json
+
+    rows = [row for count in threads or (1, 2) for row in measure(clips, leads, size, count, pairs)]
+    typer.echo(table(rows))
+    if json_file is not None:
+        write_json(json_file, [row.document() for row in rows])
+
+
 if __name__ == "__main__":
     app()

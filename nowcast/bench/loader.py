@@ -21,7 +21,7 @@ from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.clips import Clips, load
 from nowcast.precipitation.draws import Draw
 from nowcast.precipitation.frames import frame_path, mask_path
-from nowcast.precipitation.pack import pack
+from nowcast.precipitation.packing.pack import pack
 from nowcast.precipitation.settings import PAPER_CROP, DataSettings
 from nowcast.precipitation.store import Pack, open_archive
 

@@ -18,8 +18,9 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import evaluate_blocks
 from nowcast.core.files import write_json, write_text
 from nowcast.core.machine import when_and_where
+from nowcast.core.pooling import block_mean, pooled
 from nowcast.core.report import Report, Section, write_report
-from nowcast.core.sums import Scores, Sums, pooled
+from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import DASH, Column, Row, Table
 from nowcast.core.task import Task
 
@@ -42,7 +43,7 @@ class Board:
     def scores(self) -> dict[str, Scores]:
         """Of each forecaster, from the sums over all samples."""
         return {
-            name: self.task.read(pooled(list(blocks.values())))
+            name: self.task.read(pooled(list(blocks.values()))).resting_on(blocks=len(blocks))
             for name, blocks in self.parts.items()
         }
 
@@ -53,6 +54,10 @@ class Board:
             name: {block: self.task.read(sums) for block, sums in blocks.items()}
             for name, blocks in self.parts.items()
         }
+
+    def block_mean(self, name: str) -> Scores:
+        """Scores in a block on average, where `scores` are those over all samples together."""
+        return block_mean(list(self.parts[name].values()), self.task.read)
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -100,6 +105,8 @@ class Board:
         """The tables of differences."""
         against, columns = self.task.reference, self.task.columns
         others = [name for name in self.scores if name != against]
+        if not others:
+            return []
         count = len(next(iter(self.parts.values())))
         blocks = f"95 % intervals from {count} blocks of the samples, resampled in pairs"
         found = [
@@ -136,7 +143,6 @@ class Board:
             out: the folder.
             pictures: caption -> a PNG or GIF file within it.
         """
-        episodes = {name: _mean_of_blocks(blocks) for name, blocks in self.by_block.items()}
         write_json(
             out / "leaderboard.json",
             [
@@ -145,7 +151,7 @@ class Board:
                     **self.facts,
                     **scores.document(),
                     "skill": {"against": self.task.reference, **self.skill(name)},
-                    "mean_of_blocks": episodes[name],
+                    "mean_over_blocks": self.block_mean(name).document(),
                 }
                 for name, scores in self.scores.items()
             ],
@@ -228,17 +234,6 @@ def contest(
         board.write(out, task.gallery(board, models, split, out))
     wait()
     return board
-
-
-def _mean_of_blocks(blocks: Mapping[str, Scores]) -> dict[str, dict[str, float | int | None]]:
-    """Mean over the blocks in which a score is defined, and how many those are."""
-    names = next(iter(blocks.values())).values
-    found: dict[str, dict[str, float | int | None]] = {}
-    for name in names:
-        values = [v for scores in blocks.values() if (v := scores.values[name]) is not None]
-        mean = sum(values) / len(values) if values else None
-        found[name] = {"mean": mean, "blocks": len(values)}
-    return found
 
 
 def _cell(found: Difference, column: Column) -> str:

@@ -11,8 +11,9 @@ import yaml
 from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_json, write_text
 
-# Keys that say how a run is computed and watched, not what comes out of it.
+# Keys that say how a run is computed, watched and later evaluated, not what comes out of it.
 INCIDENTAL = {
+    ("online",),
     ("train", "workers"),
     ("train", "device"),
     ("train", "log_every"),

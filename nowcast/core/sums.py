@@ -1,9 +1,7 @@
 """Scores travel as sums and become ratios once, at the end: batches and ranks merge exactly."""
 
-import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,50 +47,75 @@ class Sums:
         return Sums(reduced)
 
 
-def pooled(parts: Sequence[Sums]) -> Sums:
-    """The sums over all parts, of which there is at least one."""
-    return reduce(operator.add, parts)
-
-
 @dataclass(frozen=True)
 class Scores:
     """What sums say, by name: single numbers and curves along one axis.
 
     A score that belongs to a family is named ``family/member``, e.g. ``csi/0.5``. An undefined
-    score (no event to score) is None.
+    score (no event to score) is None, and `why` says why.
 
     Args:
         values: name -> number.
         curves: name -> numbers along the axis.
         axis_name: e.g. ``minutes``.
         axis: where along it.
+        support: what the scores rest on, name -> count over everything scored, e.g. ``clips``.
+        support_curves: the same along the axis, where it differs.
+        why: score -> why it, or a point of its curve, is undefined.
     """
 
     values: Mapping[str, float | None]
     curves: Mapping[str, tuple[float | None, ...]]
     axis_name: str
     axis: tuple[float, ...]
+    support: Mapping[str, int] = field(default_factory=dict)
+    support_curves: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)
+
+    def resting_on(self, **counts: int) -> "Scores":
+        """The same with more support, e.g. the number of episodes, which sums do not know."""
+        return replace(self, support={**self.support, **counts})
 
     def document(self) -> dict[str, Any]:
-        """As nested plain values for JSON: families become objects, the curves ``by_lead_time``."""
-        curves = _nested(self.curves)
-        return _nested(self.values) | {CURVES: {self.axis_name: list(self.axis)} | curves}
+        """As nested plain values for JSON: families become objects, the curves ``by_lead_time``.
+
+        ``support`` and ``undefined`` stand beside the scores where there are any.
+        """
+        curves = {self.axis_name: list(self.axis)} | _nested(self.curves)
+        if self.support_curves:
+            curves[SUPPORT] = _nested(self.support_curves)
+        document = _nested(self.values) | {CURVES: curves}
+        for key, part in ((SUPPORT, self.support), (UNDEFINED, self.why)):
+            if part:
+                document[key] = _nested(part)
+        return document
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Scores":
         """The scores that `document` wrote."""
-        values = {name: value for name, value in document.items() if name != CURVES}
-        (axis_name, axis), *curves = document[CURVES].items()
-        flat = _flat(dict(curves))
+        values = {name: value for name, value in document.items() if name not in NO_SCORES}
+        (axis_name, axis), *rest = document[CURVES].items()
+        curves = dict(rest)
+        support_curves = curves.pop(SUPPORT, {})
         return cls(
             values=_flat(values),
-            curves={name: tuple(curve) for name, curve in flat.items()},
+            curves=_tuples(_flat(curves)),
             axis_name=axis_name,
             axis=tuple(axis),
+            support=_flat(document.get(SUPPORT, {})),
+            support_curves=_tuples(_flat(support_curves)),
+            why=_flat(document.get(UNDEFINED, {})),
         )
 
 
 CURVES = "by_lead_time"
+SUPPORT = "support"
+UNDEFINED = "undefined"
+NO_SCORES = (CURVES, SUPPORT, UNDEFINED)
+
+
+def _tuples(curves: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    return {name: tuple(curve) for name, curve in curves.items()}
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,9 +48,10 @@ def build_model(task: Task, memel: MEmeLSettings | None) -> nn.Module:
     return model
 
 
-def trained_model(task: Task, settings: RunSettings, run: Run) -> nn.Module:
-    """The model of a run with its best weights; MEmeL is in it only where it acts in evaluation."""
-    inhibits = settings.memel is not None and settings.memel.in_eval
+def trained_model(task: Task, settings: RunSettings, run: Run, learning: bool = False) -> nn.Module:
+    """The model of a run with its best weights; MEmeL is in it only where it acts in evaluation,
+    or, with the statistics that the run left, where the model is to go on learning."""
+    inhibits = settings.memel is not None and (learning or settings.memel.in_eval)
     model = build_model(task, settings.memel if inhibits else None)
     load_weights(run.best_weights, model)
     return model

@@ -16,7 +16,7 @@ from jaxtyping import Bool, UInt8
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation import days, frames, index, masks
 from nowcast.precipitation.days import Split
-from nowcast.precipitation.description import DESCRIPTION, Description
+from nowcast.precipitation.description import DESCRIPTION, LONGEST_STEP_MINUTES, Description
 from nowcast.precipitation.frames import FrameError, Moments
 from nowcast.precipitation.reader import ArchiveReader, Window
 from nowcast.precipitation.units import Calibration
@@ -145,7 +145,7 @@ def _read_description(path: Path) -> Description:
     try:
         return Description.from_json(path.read_text())
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {error}; correct it, or make the archive again") from error
 
 
 def _infer_description(root: Path, moments: Moments) -> Description:
@@ -155,11 +155,17 @@ def _infer_description(root: Path, moments: Moments) -> Description:
             f"{DESCRIPTION}"
         )
     gap = index.commonest_gap(moments)
+    step_minutes = int(gap / np.timedelta64(1, "m"))
+    if step_minutes > LONGEST_STEP_MINUTES:
+        raise ConfigError(
+            f"{root}: expected frames at most {LONGEST_STEP_MINUTES} minutes apart, found "
+            f"{step_minutes} most often; write the step into {DESCRIPTION}"
+        )
     height, width = frames.frame_shape(frames.frame_path(root, moments[0]))
     return Description(
         name=root.resolve().name,
         credit="not stated",
-        step_minutes=int(gap / np.timedelta64(1, "m")),
+        step_minutes=step_minutes,
         height=height,
         width=width,
         zr_a=Calibration.zr_a,

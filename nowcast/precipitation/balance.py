@@ -27,12 +27,12 @@ def balancing_weights(
 ) -> Float[Tensor, "*shape"]:
     """Weight of every pixel by the true rain rate there; `truth` is in pixels in [0, 1]."""
     weights = torch.full_like(truth, BALANCING_WEIGHTS[0])
-    for threshold, rise in zip(pixel_thresholds(calibration), _rises(), strict=True):
+    for threshold, rise in zip(pixel_thresholds(calibration), rises(), strict=True):
         if rise:
             weights += rise * (truth >= threshold)
     return weights
 
 
-def _rises() -> tuple[float, ...]:
-    """By how much the weight grows at each threshold."""
+def rises() -> tuple[float, ...]:
+    """By how much the weight grows at each threshold, from `BALANCING_WEIGHTS[0]` on."""
     return tuple(high - low for low, high in pairwise(BALANCING_WEIGHTS))

@@ -202,6 +202,24 @@ class Clips(Dataset[Clip]):
             levels, mask, torch.from_numpy(times), missing, self.settings.in_len, weight
         )
 
+    def between(self, first: np.datetime64, last: np.datetime64) -> Clip:
+        """All frames from one moment to another, cropped and masked as those of the clips are;
+        raises as `batch`."""
+        times = np.arange(first, last + self.archive.step, self.archive.step)
+        levels = np.empty((len(times), 1, self.height, self.width), dtype=np.uint8)
+        mask = np.empty_like(levels, dtype=bool)
+        missing = np.empty(len(times), dtype=bool)
+        whole = (slice(0, self.height), slice(0, self.width))
+        self._read(times, whole, levels[:, 0], mask[:, 0], missing)
+        return Clip(levels, mask, times.astype(np.int64), missing)
+
+    def episode_starts(self) -> Moments:
+        """Of each clip the first moment of its episode."""
+        moments = self.present.astype("datetime64[m]")
+        found = episodes(moments, self.archive.step, self.settings.max_missing)
+        firsts = np.array([episode[0] for episode in found])
+        return np.asarray(firsts[np.searchsorted(firsts, self.starts, side="right") - 1])
+
     def _times(self, clip: int) -> Moments:
         times = self.starts[clip] + self.archive.step * np.arange(self.length)
         return np.asarray(times, dtype="datetime64[m]")

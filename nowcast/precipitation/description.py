@@ -1,16 +1,21 @@
 """What the numbers of an archive mean: ``archive.json`` at its root."""
 
 import json
+import math
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Literal, get_args
 
-from nowcast.precipitation.units import Calibration
+from nowcast.precipitation.frames import LARGEST_PIXELS
+from nowcast.precipitation.typed_json import parsed, typed
 
 DESCRIPTION = "archive.json"
+LONGEST_STEP_MINUTES = 24 * 60  # a day without a frame is no archive to forecast from
 
 KM_PER_DEGREE = 111.2  # of latitude, on a sphere of 6371 km
 
 Quantity = Literal["reflectivity", "VIL"]
+
+NOMINAL = "VIL is no rain rate: thresholds and rates in mm/h are nominal"
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,9 @@ class Grid:
         y_north: outer edge of row 0.
         pixel_x: width of a pixel, positive.
         pixel_y: height of a pixel, positive.
+
+    Raises:
+        ValueError: a number is not finite, or a pixel has no size.
     """
 
     projection: str
@@ -32,8 +40,15 @@ class Grid:
     pixel_y: float
 
     def __post_init__(self) -> None:
+        for name in ("x_west", "y_north", "pixel_x", "pixel_y"):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise ValueError(f"grid: {name}: expected a finite number, found {value}")
         if not (self.pixel_x > 0 and self.pixel_y > 0):
-            raise ValueError("grid: pixel_x and pixel_y must be positive")
+            raise ValueError(
+                f"grid: expected positive pixel_x and pixel_y, found {self.pixel_x:g} and "
+                f"{self.pixel_y:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -43,8 +58,8 @@ class Description:
     Args:
         name: a short name for tables.
         credit: who made the data and must be named.
-        step_minutes: time between frames, minutes.
-        height: rows of a frame, row 0 north.
+        step_minutes: time between frames, minutes; at most `LONGEST_STEP_MINUTES`.
+        height: rows of a frame, row 0 north; a frame has at most `frames.LARGEST_PIXELS` pixels.
         width: columns of a frame.
         zr_a: Z in mm^6 m^-3 at 1 mm/h.
         zr_b: exponent of the Z-R relation.
@@ -52,6 +67,9 @@ class Description:
             no rain rate: thresholds in mm/h are then nominal.
         grid: None where the place is not known.
         history: how the frames came from their source, a line a step.
+
+    Raises:
+        ValueError: a field is out of its range.
     """
 
     name: str
@@ -66,14 +84,28 @@ class Description:
     history: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        whole = (self.step_minutes, self.height, self.width)
-        if not all(isinstance(value, int) for value in whole):
-            raise TypeError("step_minutes, height and width must be whole numbers")
-        if self.step_minutes < 1 or self.height < 1 or self.width < 1:
-            raise ValueError("step_minutes, height and width must be at least 1")
-        if self.quantity not in get_args(Quantity):
-            raise ValueError(f"quantity: expected one of {', '.join(get_args(Quantity))}")
-        Calibration(self.zr_a, self.zr_b)
+        for name, largest in (
+            ("step_minutes", LONGEST_STEP_MINUTES),
+            ("height", LARGEST_PIXELS),
+            ("width", LARGEST_PIXELS),
+        ):
+            value = getattr(self, name)
+            if not 1 <= value <= largest:
+                raise ValueError(f"{name}: expected 1 to {largest}, found {value!r:.40}")
+        if self.height * self.width > LARGEST_PIXELS:
+            raise ValueError(
+                f"expected frames of at most {LARGEST_PIXELS} pixels, found {self.height}x"
+                f"{self.width}"
+            )
+        for name in ("zr_a", "zr_b"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}: expected a finite number above 0, found {value}")
+
+    @property
+    def note(self) -> str | None:
+        """What must be said beside any threshold in mm/h; None where it means what it says."""
+        return NOMINAL if self.quantity == "VIL" else None
 
     @property
     def km_per_pixel(self) -> float | None:
@@ -90,24 +122,47 @@ class Description:
         """The description that `to_json` wrote.
 
         Raises:
-            ValueError, TypeError: not such a text.
+            ValueError: not such a text, a key stands twice, or a field is out of its range.
+            TypeError: a field is of another type.
         """
-        content = json.loads(text)
-        if not isinstance(content, dict):
-            raise TypeError(f"expected an object with keys, found {type(content).__name__}")
-        known = {field.name for field in fields(cls)}
-        needed = {field.name for field in fields(cls) if field.default is MISSING}
-        if not needed <= set(content) <= known:
+        held = typed(parsed(text), _KINDS, set(_KINDS) - _OPTIONAL)
+        grid = held.pop("grid", None)
+        if grid is not None:
+            grid = Grid(**typed(grid, _GRID_KINDS, set(_GRID_KINDS), "grid: "))
+        if held.get("quantity", "reflectivity") not in get_args(Quantity):
             raise ValueError(
-                f"expected the keys {', '.join(sorted(needed))}; "
-                f"missing {sorted(needed - set(content))}, "
-                f"unknown {sorted(set(content) - known)}"
+                f"quantity: expected one of {', '.join(get_args(Quantity))}, found "
+                f"{held['quantity']!r:.40}"
             )
-        if content.get("grid") is not None:
-            content["grid"] = Grid(**content["grid"])
-        return cls(**content | {"history": tuple(content.get("history", ()))})
+        history = tuple(held.pop("history", ()))
+        for line in history:
+            typed({"history": line}, {"history": str}, {"history"})
+        return cls(**held, grid=grid, history=history)
 
     def to_json(self) -> str:
         """As ``archive.json`` holds it; what is not stated is left out."""
         stated = {key: value for key, value in asdict(self).items() if value not in (None, ())}
         return json.dumps(stated, indent=2, ensure_ascii=False) + "\n"
+
+
+# What JSON must hold under each key.
+_KINDS: dict[str, type] = {
+    "name": str,
+    "credit": str,
+    "step_minutes": int,
+    "height": int,
+    "width": int,
+    "zr_a": float,
+    "zr_b": float,
+    "quantity": str,
+    "grid": dict,
+    "history": list,
+}
+_OPTIONAL = {field.name for field in fields(Description) if field.default is not MISSING}
+_GRID_KINDS: dict[str, type] = {
+    "projection": str,
+    "x_west": float,
+    "y_north": float,
+    "pixel_x": float,
+    "pixel_y": float,
+}

@@ -60,6 +60,7 @@ class ArchiveInfo:
         speed_px: median over pairs of neighbouring wet frames of `flow_speed`, pixels a step.
         decorrelation_minutes: see `lag_products` and `decorrelation_steps`; inf if longer than
             a stretch.
+        note: what must be said beside the figures in mm/h, `Description.note`.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ArchiveInfo:
     slope: float | None
     speed_px: float | None
     decorrelation_minutes: float | None
+    note: str | None
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, value with its unit), for a table."""
@@ -187,6 +189,7 @@ def archive_info(archive: ArchiveReader, max_frames: int = 500) -> ArchiveInfo:
         slope=spectrum_slope(np.mean(power, axis=0), archive.shape) if power else None,
         speed_px=float(np.median(speeds)) if speeds else None,
         decorrelation_minutes=None if steps is None else steps * archive.description.step_minutes,
+        note=archive.description.note,
     )
 
 

@@ -68,12 +68,22 @@ def strip(
 def side_by_side(
     tiles: list[tuple[str, Float[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]],
     calibration: Calibration,
+    columns: int | None = None,
 ) -> UInt8[np.ndarray, "tall wide 3"]:
-    """Frames in one row, as (title, pixels in [0, 1], mask), with a legend below, RGB."""
+    """Frames as (title, pixels in [0, 1], mask), with a legend below, RGB.
+
+    They stand in one row, or in rows of `columns`.
+    """
     frames = [_labelled(colours(pixels, mask, calibration), text) for text, pixels, mask in tiles]
-    gap = np.full((frames[0].shape[0], 4, 3), 255, dtype=np.uint8)
-    row = np.concatenate([part for frame in frames for part in (frame, gap)][:-1], axis=1)
-    return np.concatenate([row, _legend(row.shape[1])])
+    per_row = columns or len(frames)
+    grid = montage(
+        np.stack(frames),
+        grid_shape=(-(-len(frames) // per_row), per_row),
+        padding_width=2,
+        fill=(255, 255, 255),
+        channel_axis=-1,
+    )
+    return np.concatenate([grid, _legend(grid.shape[1])])
 
 
 def _labelled(frame: np.ndarray, text: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from nowcast.core.settings import Count, Place, RunSettings, Section
+from nowcast.core.settings import Count, Place, Positive, RunSettings, Section
 from nowcast.precipitation.forecasters.encoder_forecaster import (
     PAPER_STAGES,
     CellName,
@@ -127,12 +127,30 @@ class ModelSettings(Section):
         return product
 
 
+class OnlineSettings(Section):
+    """Learning between forecasts (`nowcast evaluate RUN --online`); see `online.learner`.
+
+    The defaults are those of the HKO-7 benchmark as published (github.com/sxjscience/HKO-7,
+    experiments/hko: the command in its README, hko_main.py, config.py).
+    """
+
+    updates: Annotated[int, Field(ge=0)] = 1
+    """AdaGrad steps before each forecast; 0 learns nothing."""
+    lr: Positive = 1e-4
+    """Constant; AdaGrad itself lowers it by the gradients it has seen in the whole stream."""
+    eps: Positive = 1e-4
+    """Added to the root of the summed squares. The benchmark's MXNet adds 1e-8 under the root."""
+    clip_norm: Positive = 50.0
+    """Norm at which the gradient is cut, over the whole network."""
+
+
 class PrecipitationSettings(RunSettings):
     """One run of the precipitation task."""
 
     task: Literal["precipitation"] = "precipitation"
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
+    online: OnlineSettings = OnlineSettings()
 
     @model_validator(mode="after")
     def _strides_divide(self, info: Any) -> "PrecipitationSettings":

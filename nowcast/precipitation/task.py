@@ -22,6 +22,7 @@ from nowcast.precipitation.features import FEATURES, groups
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
+from nowcast.precipitation.gallery import hang
 from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.render import strip
@@ -29,6 +30,7 @@ from nowcast.precipitation.settings import PrecipitationSettings, check_divides
 from nowcast.precipitation.store import open_archive
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
 from nowcast.precipitation.verification.scores import read_scores, score_frames
+from nowcast.precipitation.verification.verify import read_verification, verify_frames
 
 PICTURES = 2  # clips shown per validation
 FRAMES_PER_ROW = 5
@@ -158,8 +160,9 @@ class PrecipitationTask:
         return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
     def verify(self, model: nn.Module, batch: RadarBatch) -> Sums:
-        """As `score`, for now."""
-        return self.score(model, batch)
+        """As `score`, with FSS, spectra, image scores and rain rates too."""
+        prediction = model(batch.inputs, batch.input_mask)
+        return verify_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
     def blocks(self, split: str, batch: RadarBatch) -> list[str]:
         """When the block of each clip began, UTC."""
@@ -172,12 +175,16 @@ class PrecipitationTask:
         return [str(start) for start in np.unique(self.clips(split).blocks)]
 
     def read(self, sums: Sums) -> Scores:
-        """B-MSE, B-MAE, CSI, HSS, POD, FAR in the mean and by lead time in minutes."""
-        return read_scores(sums, self.archive.description.step_minutes)
+        """What they say in the mean and by lead time in minutes."""
+        step = self.archive.description.step_minutes
+        if "fss_windows" in sums.values:  # they are of `verify`
+            return read_verification(sums, step, self.archive.calibration)
+        return read_scores(sums, step)
 
     def facts(self, split: str) -> Mapping[str, Any]:
-        """Which clips of which archive."""
+        """Which clips of which archive, and a note where thresholds in mm/h are nominal."""
         clips, data = self.clips(split), self.settings.data
+        note = self.archive.description.note
         return {
             "clips": len(clips),
             "clips_hash": clips.fingerprint(),
@@ -193,6 +200,8 @@ class PrecipitationTask:
             "height": clips.height,
             "width": clips.width,
             "masks": data.masks,
+            "quantity": self.archive.description.quantity,
+            **({} if note is None else {"note": note}),
         }
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
@@ -214,8 +223,8 @@ class PrecipitationTask:
     def gallery(
         self, board: Board, models: Mapping[str, nn.Module], split: str, out: Path
     ) -> Mapping[str, Path]:
-        """None, for now."""
-        return {}
+        """Performance diagram, spectra, best and worst episode; see `gallery`."""
+        return hang(board, self.clips(split), models, out)
 
     def groups(self, feature: str, batch: RadarBatch) -> list[str]:
         """Rain rate, day or motion of each clip; see `features`."""

@@ -37,15 +37,18 @@ class Calibration:
         zr_b: exponent.
 
     Raises:
-        ValueError: a coefficient is not positive.
+        ValueError: a coefficient is not positive or not finite.
     """
 
     zr_a: float = HKO7_ZR_A
     zr_b: float = HKO7_ZR_B
 
     def __post_init__(self) -> None:
-        if not (self.zr_a > 0 and self.zr_b > 0):
-            raise ValueError(f"a Z-R relation needs positive a and b, found {self}")
+        if not (0 < self.zr_a < np.inf and 0 < self.zr_b < np.inf):
+            raise ValueError(
+                f"a Z-R relation needs finite and positive a and b, found {self.zr_a:g} and "
+                f"{self.zr_b:g}"
+            )
 
     def dbz_from_rate(self, rate_mm_h: Numbers) -> NDArray[np.float64]:
         """Reflectivity in dBZ of a rain rate in mm/h; -inf where it is 0, NaN stays NaN."""

@@ -34,3 +34,21 @@ def test_a_document_nests_families_and_reads_back():
     assert document["by_lead_time"]["minutes"] == [6.0, 12.0]
     assert document["by_lead_time"]["csi"]["30"] == [None, None]
     assert Scores.from_document(document) == scores
+
+
+def test_support_and_reasons_survive_the_way_into_json_and_back():
+    scores = Scores(
+        values={"b_mse": 2.5, "csi/30": None},
+        curves={"b_mse": (2.0, 3.0), "csi/30": (None, None)},
+        axis_name="minutes",
+        axis=(6.0, 12.0),
+        support={"clips": 4, "pixels": 100, "hits/30": 0},
+        support_curves={"pixels": (60, 40), "hits/30": (0, 0)},
+        why={"csi/30": "no event"},
+    ).resting_on(episodes=2)
+    document = json.loads(json.dumps(scores.document()))
+    assert document["support"] == {"clips": 4, "pixels": 100, "hits": {"30": 0}, "episodes": 2}
+    assert document["undefined"] == {"csi": {"30": "no event"}}
+    assert document["by_lead_time"]["support"] == {"pixels": [60, 40], "hits": {"30": [0, 0]}}
+    assert document["csi"] == {"30": None}
+    assert Scores.from_document(document) == scores

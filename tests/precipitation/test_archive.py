@@ -1,6 +1,7 @@
 """An archive says what its numbers mean, or it is read off its frames and the archive says so."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -102,12 +103,34 @@ WHOLE = {
             r"missing \['zr_b'\], unknown \[\]",
         ),
         (json.dumps(WHOLE | {"step": 6}), r"missing \[\], unknown \['step'\]"),
-        (json.dumps(WHOLE | {"step_minutes": 0}), "must be at least 1"),
-        (json.dumps(WHOLE | {"width": -8}), "must be at least 1"),
-        (json.dumps(WHOLE | {"height": "8"}), ""),
-        (json.dumps(WHOLE | {"zr_a": 0.0}), "positive a and b"),
-        (json.dumps(WHOLE | {"quantity": "snow"}), "quantity"),
+        (json.dumps(WHOLE | {"step_minutes": 0}), "step_minutes: expected 1 to 1440, found 0"),
+        (json.dumps(WHOLE | {"step_minutes": 1441}), "step_minutes: expected 1 to 1440, found"),
+        (json.dumps(WHOLE | {"width": -8}), "width: expected 1 to 67108864, found -8"),
+        (json.dumps(WHOLE | {"width": 10**9}), "width: expected 1 to 67108864, found 10000"),
+        (json.dumps(WHOLE | {"height": 8200, "width": 8200}), "pixels, found 8200x8200; correct"),
+        (json.dumps(WHOLE | {"height": "8"}), "height: expected a whole number, found '8'"),
+        (json.dumps(WHOLE | {"height": True}), "height: expected a whole number, found True"),
+        (json.dumps(WHOLE | {"height": 8.0}), "height: expected a whole number, found 8.0"),
+        (json.dumps(WHOLE | {"zr_a": 0.0}), "zr_a: expected a finite number above 0, found 0.0"),
+        (json.dumps(WHOLE | {"zr_b": -1.5}), "zr_b: expected a finite number above 0, found -1"),
+        (json.dumps(WHOLE | {"zr_a": math.inf}), "zr_a: expected a finite .* found inf; correct"),
+        (json.dumps(WHOLE | {"zr_a": math.nan}), "zr_a: expected a finite .* found nan"),
+        (json.dumps(WHOLE | {"zr_b": True}), "zr_b: expected a number, found True"),
+        (
+            json.dumps(WHOLE | {"zr_b": 10**400}),
+            "zr_b: expected a finite number above 0, found inf",
+        ),
+        (json.dumps(WHOLE | {"name": None}), "name: expected text, found None"),
+        (json.dumps(WHOLE | {"history": "one"}), "history: expected a list of lines, found 'one'"),
+        (json.dumps(WHOLE | {"history": [1]}), "history: expected text, found 1"),
+        (json.dumps(WHOLE)[:-1] + ', "height": 8}', "height: expected this key once, found it"),
+        (json.dumps(WHOLE | {"quantity": "snow"}), "quantity: expected one of .* found 'snow'"),
         (json.dumps(WHOLE | {"grid": {"projection": "+proj=aeqd"}}), "x_west"),
+        (
+            json.dumps(WHOLE | {"grid": vars(Grid("", 0.0, 0.0, 1.0, 1.0)) | {"projection": 7}}),
+            "grid: projection: expected text, found 7",
+        ),
+        (json.dumps(WHOLE | {"grid": [1]}), "grid: expected an object with keys, found .1"),
         (
             json.dumps(
                 WHOLE
@@ -116,7 +139,17 @@ WHOLE = {
                     | {"projection": ""}
                 }
             ),
-            "pixel_x and pixel_y must be positive",
+            "grid: expected positive pixel_x and pixel_y, found -1 and -1",
+        ),
+        (
+            json.dumps(
+                WHOLE
+                | {
+                    "grid": dict.fromkeys(("x_west", "y_north", "pixel_x", "pixel_y"), math.inf)
+                    | {"projection": ""}
+                }
+            ),
+            "grid: x_west: expected a finite number, found inf",
         ),
     ],
 )
@@ -171,6 +204,13 @@ def test_what_a_killed_process_left_is_not_written_over(tmp_path: Path):
     ):
         pass
     assert (tmp_path / "new.part").is_dir() and not (tmp_path / "new").exists()
+
+
+def test_frames_days_apart_have_no_step_to_read_off(write_archive: Callable[..., Path]):
+    root = write_archive({"train": ["2020-01-01T00:00", "2020-01-03T00:00"]})
+    (root / "archive.json").unlink()
+    with pytest.raises(ConfigError, match="expected frames at most 1440 minutes apart, found 2880"):
+        Archive(root)
 
 
 def test_a_description_keeps_its_grid_and_history(tmp_path: Path):

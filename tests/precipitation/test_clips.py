@@ -22,7 +22,10 @@ from nowcast.precipitation.clips import (
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.draws import Draw, evaluation_draws, training_draws
 from nowcast.precipitation.frames import frame_path, mask_path
+from nowcast.precipitation.packing.pack import pack
+from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.settings import DataSettings
+from nowcast.precipitation.store import Pack
 from nowcast.precipitation.writer import ArchiveWriter
 
 SIX = np.timedelta64(6, "m")
@@ -497,3 +500,35 @@ def test_how_wet_clips_are_is_read_once(showers: Archive, monkeypatch: pytest.Mo
     clips = Clips(showers, "train", settings(), 1, min_wet=0.2)
     monkeypatch.setattr(clips, "_read", lambda *_: pytest.fail("read again"))
     assert clips.wet_shares().min() >= 0.2 and len(clips.wet_shares()) == len(clips)
+
+
+def test_a_block_is_an_episode_cut_every_six_hours(write_archive: Callable[..., Path]):
+    # The gap after 01:54 is no whole block long, and starts an episode of its own all the same.
+    times = every(6, f"{DAY}00:00", 20) + every(6, f"{DAY}03:00", 110)
+    root = write_archive({"train": times})
+    clips = Clips(Archive(root), "train", DataSettings(in_len=2, out_len=2), 7)
+    blocks = dict(zip(clock(clips.starts), clock(clips.blocks), strict=True))
+    assert set(blocks.values()) == {"00:00", "03:00", "09:00"}
+    for start, block in blocks.items():
+        expected = "00:00" if start < "03:00" else "03:00" if start < "09:00" else "09:00"
+        assert block == expected, start
+
+
+def test_a_fingerprint_tells_clips_apart(write_archive: Callable[..., Path], tmp_path: Path):
+    root = write_archive({"train": every(6, f"{DAY}00:00", 40)})
+    archive, packed = Archive(root), tmp_path / "it.h5"
+    pack(archive, packed)
+
+    def of(opened: ArchiveReader = archive, stride: int = 5, **changes: object) -> str:
+        data = DataSettings.model_validate({"in_len": 2, "out_len": 2} | changes)
+        return Clips(opened, "train", data, stride).fingerprint()
+
+    assert of() == of() == of(Pack(packed))
+    others = {
+        of(stride=4),
+        of(in_len=1, out_len=3),
+        of(crop=[0, 4, 0, 4]),
+        of(masks="exclude"),
+        of(max_missing=1),
+    }
+    assert of() not in others and len(others) == 5

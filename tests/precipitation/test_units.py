@@ -74,7 +74,9 @@ def test_more_decibels_are_a_larger_pixel(low: float, rise: float):
     assert pixel_from_dbz(low) < pixel_from_dbz(low + rise)
 
 
-@pytest.mark.parametrize(("a", "b"), [(0.0, 1.5), (200.0, 0.0), (-3.0, 1.6), (math.nan, 1.6)])
+@pytest.mark.parametrize(
+    ("a", "b"), [(0.0, 1.5), (200.0, 0.0), (-3.0, 1.6), (math.nan, 1.6), (1.0, math.inf)]
+)
 def test_a_relation_needs_positive_coefficients(a: float, b: float):
     with pytest.raises(ValueError, match="positive a and b"):
         Calibration(a, b)

@@ -51,6 +51,9 @@ class Source:
         read: the field at a position.
         where: what to name in a message about the field at a position: its file.
         notes: what was read into the source that it does not say itself, a line each.
+
+    Raises:
+        DataError: the moments do not ascend.
     """
 
     name: str
@@ -58,6 +61,9 @@ class Source:
     read: Callable[[int], Field]
     where: Callable[[int], str]
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_ascending(self.moments, self.where)
 
     def __len__(self) -> int:
         return len(self.moments)
@@ -91,7 +97,24 @@ class Request:
     events: tuple[str, ...] = ()
 
 
-def in_order(
+def check_ascending(moments: Moments, where: Callable[[int], str]) -> None:
+    """Raise `DataError` where a clock stands still or goes backwards.
+
+    Args:
+        moments: in the order of the source.
+        where: what to name in a message about the moment at a position.
+    """
+    back = np.diff(moments).astype(np.int64) <= 0
+    if back.any():
+        position = int(back.argmax())
+        raise DataError(
+            f"{where(position + 1)}: expected a later time than {moments[position]} of "
+            f"{where(position)}, found {moments[position + 1]}; sort the frames with their times "
+            "and remove what stands twice"
+        )
+
+
+def source_of_files(
     name: str,
     found: list[tuple[np.datetime64, Path]],
     read: Callable[[Path], Field],

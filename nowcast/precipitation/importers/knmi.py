@@ -22,7 +22,7 @@ from nowcast.precipitation.importers.field import (
     Source,
     Unit,
     files_in,
-    in_order,
+    source_of_files,
     to_minute,
     wanted_unit,
 )
@@ -63,7 +63,7 @@ def read_knmi(source: Path, request: Request) -> list[Source]:
     notes: tuple[str, ...] = ("KNMI: moment = end of the product",)
     if unit == "dBZ":
         notes += ("KNMI: pixel 0 of a reflectivity image read as dry, not as missing",)
-    return [in_order(source.name, found, lambda path: _read(path, unit), notes)]
+    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes)]
 
 
 def calibration(formula: str) -> tuple[float, float]:

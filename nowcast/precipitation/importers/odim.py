@@ -23,8 +23,8 @@ from nowcast.precipitation.importers.field import (
     Source,
     Unit,
     files_in,
-    in_order,
     project,
+    source_of_files,
     to_minute,
     wanted_unit,
 )
@@ -65,7 +65,7 @@ def read_odim(source: Path, request: Request) -> list[Source]:
     notes: tuple[str, ...] = (f"ODIM: moment = {moment}",)
     if not placed:
         notes += (NO_GRID,)
-    return [in_order(source.name, found, lambda path: _read(path, unit), notes)]
+    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes)]
 
 
 def _read(path: Path, unit: Unit) -> Field:

@@ -1,9 +1,15 @@
 """SEVIR's vertically integrated liquid (VIL): 4-hour events of 384 x 384 km over the USA.
 
-Source: Veillette et al. 2020 (NeurIPS) and the SEVIR tutorial of MIT Lincoln Laboratory. VIL is
-the water in a column, kg/m^2, and no rain rate: the 8-bit levels are kept as they are, and
-thresholds in mm/h are nominal. Events overlap in time and lie elsewhere, so each becomes an archive
-of its own. The tutorial draws row 0 at the bottom of a map: the rows are turned.
+Source: Veillette et al. 2020 (NeurIPS) and the SEVIR tutorial of MIT Lincoln Laboratory
+(github.com/MIT-AI-Accelerator/eie-sevir, examples/SEVIR_Tutorial.ipynb). VIL is the water in a
+column, kg/m^2, and no rain rate: the 8-bit levels are kept as they are, and thresholds in mm/h are
+nominal. Events overlap in time and lie elsewhere, so each becomes an archive of its own.
+
+No sentence found says which row is north: the tutorial gives the axes of a file as L x L x time,
+the catalog gives corners. But under "Georeferencing SEVIR Events" it draws ``vil[:, :, 24]`` with
+``Basemap.imshow`` on a map between those corners, and that puts row 0 at the bottom unless told
+otherwise (Basemap's source: origin "lower"). So row 0 is the southernmost, and rows are turned.
+That rests on the authors' code; no SEVIR file was at hand to compare with another radar.
 """
 
 import csv
@@ -36,7 +42,7 @@ MISSING = 255
 NOTES = (
     "SEVIR: VIL levels kept as they are (kg/m^2 by kg_m2_from_level), no rain rate: thresholds in "
     "mm/h are nominal",
-    "SEVIR: rows turned, row 0 of the file is the southernmost (from the tutorial's maps)",
+    "SEVIR: rows turned, row 0 of the file taken as the southernmost, as the tutorial's map has it",
 )
 _COLUMNS = ("id", "file_name", "file_index", "img_type", "time_utc", "minute_offsets")
 _CORNERS = ("proj", "llcrnrlon", "llcrnrlat", "width_m", "height_m")

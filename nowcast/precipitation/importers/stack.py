@@ -23,6 +23,7 @@ from nowcast.precipitation.importers.field import (
     Request,
     Source,
     Unit,
+    check_ascending,
     wanted_unit,
 )
 from nowcast.precipitation.importers.hdf5 import (
@@ -94,7 +95,7 @@ def read_stack(source: Path, request: Request) -> list[Source]:
             f"{times_in}: expected one time for each of the {count} frames of {source}, found "
             f"{len(moments)}"
         )
-    _check_growing(moments, times_in)
+    check_ascending(moments, lambda position: f"{times_in}, position {position}")
 
     def read(position: int) -> Field:
         frame = values(position)
@@ -242,14 +243,3 @@ def _whole_minutes(minutes: Float[np.ndarray, " time"], path: Path) -> Moments:
             f"{position}, which is no year of {FIRST_YEAR}-{LAST_YEAR}; are they seconds?"
         )
     return np.asarray(_EPOCH + nearest.astype(np.int64))
-
-
-def _check_growing(moments: Moments, times_in: str) -> None:
-    back = np.diff(moments).astype(np.int64) <= 0
-    if back.any():
-        position = int(back.argmax())
-        raise DataError(
-            f"{times_in}: expected times that grow, found {moments[position + 1]} at position "
-            f"{position + 1} after {moments[position]}; sort the frames with their times and "
-            "remove what stands twice"
-        )

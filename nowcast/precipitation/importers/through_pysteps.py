@@ -1,7 +1,11 @@
 """Formats that pysteps reads (KNMI, FMI, MeteoSwiss, BoM, OPERA, DWD, MRMS...).
 
 pysteps is an optional extra: ``pip install "nowcast[pysteps]"``. Its importers give values, unit
-and place, but no time: that is in the file names, by ``--name-pattern``.
+and place, but no time: that is in the file names, by ``--name-pattern``. Nor do most of them read
+over how many minutes rain was summed; they state what is usual, which is not believed here.
+
+Compared on real files with our own readers: ``knmi_hdf5`` (KNMI) and ``dwd_hdf5`` (a composite of
+MeteoSwiss); on written ones also ``odim_hdf5``. The others were not tried.
 """
 
 import contextlib
@@ -23,7 +27,7 @@ from nowcast.precipitation.importers.field import (
     Request,
     Source,
     Unit,
-    in_order,
+    source_of_files,
     to_minute,
     wanted_unit,
 )
@@ -32,6 +36,16 @@ PREFIX = "pysteps:"
 UNIT_OF: dict[str, Unit] = {"mm/h": "mm_h", "mm": "mm", "dBZ": "dBZ"}
 # What pysteps does unless told otherwise and an archive must not: MRMS is averaged over 4x4 pixels.
 DEFAULTS: dict[str, dict[str, Any]] = {"mrms_grib": {"window_size": 1}}
+
+# These read the minutes of a sum off the file; the others return a constant of theirs.
+READ_THE_MINUTES = ("bom_rf3", "dwd_hdf5")
+# Importers whose fields would be silently wrong (pysteps 1.21.5), and what to do instead.
+UNFIT: dict[str, str] = {
+    "mch_hdf5": "pysteps gives dry pixels as pixels without data; use --importer odim, which reads "
+    "these files",
+    "dwd_radolan": "pysteps states no unit and takes 0.01 off every sum; save the fields as a "
+    "stack and use --importer stack",
+}
 
 _Import = Callable[..., tuple[Any, Any, dict[str, Any]]]
 
@@ -46,9 +60,13 @@ def read_through_pysteps(name: str, source: Path, request: Request) -> list[Sour
 
     Raises:
         ConfigError: pysteps, what its importer needs, the importer, the pattern or a file is not
-            there.
+            there, or the importer is one of `UNFIT`.
         DataError: a file is damaged or holds another unit than `request.unit`.
     """
+    if name in UNFIT:
+        raise ConfigError(
+            f"--importer {PREFIX}{name}: expected rain as the file has it, but {UNFIT[name]}"
+        )
     unit = wanted_unit(request, PREFIX + name)
     if request.name_pattern is None:
         raise ConfigError(
@@ -59,6 +77,7 @@ def read_through_pysteps(name: str, source: Path, request: Request) -> list[Sour
     settings = DEFAULTS.get(name, {}) | {
         key: _typed(value) for key, value in request.settings.items()
     }
+    believed = unit == "mm" and (name in READ_THE_MINUTES or "accutime" in settings)
     if source.is_file():
         paths = [source]
     elif source.is_dir():
@@ -81,8 +100,11 @@ def read_through_pysteps(name: str, source: Path, request: Request) -> list[Sour
     if left_out:
         notes += (f"{left_out} files left out, not named {request.name_pattern}",)
     return [
-        in_order(
-            source.name, found, lambda path: _read(path, importer, settings, unit, request), notes
+        source_of_files(
+            source.name,
+            found,
+            lambda path: _read(path, importer, settings, unit, request, believed),
+            notes,
         )
     ]
 
@@ -127,7 +149,12 @@ def _time(name: str, pattern: str) -> datetime | None:
 
 
 def _read(
-    path: Path, importer: _Import, settings: dict[str, Any], unit: Unit, request: Request
+    path: Path,
+    importer: _Import,
+    settings: dict[str, Any],
+    unit: Unit,
+    request: Request,
+    believed: bool,
 ) -> Field:
     assert request.name_pattern is not None
     try:
@@ -162,7 +189,7 @@ def _read(
         to_minute(time, path),
         array[::-1] if metadata.get("yorigin") == "lower" else array,
         unit,
-        float(metadata["accutime"]) if unit == "mm" and metadata.get("accutime") else None,
+        float(metadata["accutime"]) if believed and metadata.get("accutime") else None,
         _grid(metadata, array.shape),
     )
 
@@ -174,6 +201,6 @@ def _grid(metadata: dict[str, Any], shape: tuple[int, ...]) -> Grid | None:
     x1, x2, y1, y2 = (float(metadata[key]) for key in needed[1:])
     # Not xpixelsize, which some of its importers have in another unit than the corners.
     width, height = abs(x2 - x1) / shape[1], abs(y2 - y1) / shape[0]
-    if not (width > 0 and height > 0):
+    if not (np.isfinite([x1, x2, y1, y2]).all() and width > 0 and height > 0):
         return None
     return Grid(str(metadata["projection"]), min(x1, x2), max(y1, y2), width, height)

@@ -80,10 +80,10 @@ class Declutter:
         and leaves the rest dry.
         """
         around = ndimage.grey_opening(rays, size=(1, RING_SPAN_PX))
-        # A ring's pixels are up to a bin off their circle.
-        thin = ndimage.maximum_filter1d(rays - around, 3, axis=1) > STAND_OUT
+        # A ring's pixels are up to a bin off their circle, and a thin one's a ray.
+        thin = ndimage.maximum_filter(rays - around, 3, mode=("wrap", "nearest")) > STAND_OUT
         hits = _opened(thin, RING_ARC, axis=0)
-        dry = (ndimage.maximum_filter1d(rays, 3, axis=1) == 0) & self._known
+        dry = (ndimage.maximum_filter(rays, 3, mode=("wrap", "nearest")) == 0) & self._known
         seen, missed = (hits & self._known).sum(axis=0), dry.sum(axis=0)
         found = (seen >= RING_SHARE * RAYS) & (seen >= UNBROKEN * (seen + missed))
         found &= (self._range >= RING_INNERMOST * self._edge) & (self._range < self._edge)
@@ -97,8 +97,9 @@ class Declutter:
         """Top-hat across the azimuth, opening along the range, and nearly the whole ray.
 
         A band of rain that points at the radar is as wide near it as far out: in azimuth it widens
-        towards the radar and the opening keeps it. Where other rain hides that, it is rough: of
-        the sun (or another sender) comes one power, which range correction makes Z ~ range^2.
+        towards the radar and the opening keeps it. Where that is not seen, how Z goes along the
+        ray tells: of the sun (or another sender) comes one power, which range correction makes
+        Z ~ range^2. Rain is rough, or closer to one Z than to that.
         """
         around = ndimage.grey_opening(rays, size=(SPIKE_SPAN, 1), mode="wrap")
         thin = rays - around > STAND_OUT
@@ -108,19 +109,11 @@ class Declutter:
         missed = ((rays == 0) & known).sum(axis=1)
         found = (seen >= SPIKE_SHARE * known.sum(axis=1)) & (seen > 0)
         found &= seen >= UNBROKEN * (seen + missed)
-        found &= self._roughness(rays, hits & known) <= SPIKE_ROUGH_DBZ
+        dbz = rays * np.float32(DBZ_SPAN / PIXEL_LEVELS)
+        rough = _spread(dbz - self._correction, hits & known)
+        found &= (rough <= SPIKE_ROUGH_DBZ) & (rough < _spread(dbz, hits & known))
         found = ndimage.maximum_filter1d(found, 3, mode="wrap")  # its sides are half in a ray
         return self._standing_out(levels, around, found[:, None] & np.ones_like(thin))
-
-    def _roughness(
-        self, rays: UInt8[np.ndarray, "ray bin"], taken: Bool[np.ndarray, "ray bin"]
-    ) -> Float[np.ndarray, " ray"]:
-        """Standard deviation in dB along each ray of what it received; 0 where nothing is taken."""
-        power = rays * np.float32(DBZ_SPAN / PIXEL_LEVELS) - self._correction
-        count = np.maximum(1, taken.sum(axis=1))
-        mean = np.where(taken, power, 0).sum(axis=1) / count
-        square = np.where(taken, power - mean[:, None], 0) ** 2
-        return np.asarray(np.sqrt(square.sum(axis=1) / count))
 
     def _standing_out(
         self,
@@ -149,3 +142,13 @@ def _opened(
     size = (length, 1) if axis == 0 else (1, length)
     mode = "wrap" if axis == 0 else "nearest"
     return np.asarray(ndimage.grey_opening(marks.astype(np.uint8), size=size, mode=mode) > 0)
+
+
+def _spread(
+    field: Float[np.ndarray, "ray bin"], taken: Bool[np.ndarray, "ray bin"]
+) -> Float[np.ndarray, " ray"]:
+    """Standard deviation along each ray of what is taken; 0 where nothing is."""
+    count = np.maximum(1, taken.sum(axis=1))
+    mean = np.where(taken, field, 0).sum(axis=1) / count
+    square = np.where(taken, field - mean[:, None], 0) ** 2
+    return np.asarray(np.sqrt(square.sum(axis=1) / count))

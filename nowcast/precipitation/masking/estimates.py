@@ -26,7 +26,8 @@ from nowcast.precipitation.masking.removal import (
 from nowcast.precipitation.render import side_by_side
 from nowcast.precipitation.units import PIXEL_LEVELS
 
-ODD_WET_SHARE = 0.02  # of the rain: clean radar loses less than 0.3 %
+ODD_WET_SHARE = 0.02  # of the rain: KNMI, MeteoSwiss and MRMS frames lose less than 0.2 %
+PICTURE_SIDE_PX = 256  # narrower frames are enlarged: a speckle is a pixel, and titles need room
 PART = "masks.part"  # under the archive's root, until its masks are whole
 
 
@@ -181,10 +182,17 @@ def picture(
     radar: tuple[float, float] | None,
     to: Path,
 ) -> None:
-    """Write a PNG of a frame before and after, what is not used in grey."""
+    """Write a PNG of a frame before and after, what is not used in grey.
+
+    Frames narrower than `PICTURE_SIDE_PX` are enlarged by a whole number.
+
+    Raises:
+        DataError: the frame is damaged.
+    """
     levels = archive.frame(moment)
     mask = usable & ~np.any(list(Declutter(usable, radar).find(levels).values()), axis=0)
-    pixels = levels / PIXEL_LEVELS
+    enlarged = np.ones((math.ceil(PICTURE_SIDE_PX / levels.shape[1]),) * 2, dtype=np.uint8)
+    pixels, mask = np.kron(levels, enlarged) / PIXEL_LEVELS, np.kron(mask, enlarged) > 0
     title = str(moment).replace("T", " ")
     tiles = [(f"{title} before", pixels, np.ones_like(mask)), ("after", pixels, mask)]
     image = cv2.cvtColor(side_by_side(tiles, archive.calibration), cv2.COLOR_RGB2BGR)

@@ -5,17 +5,24 @@ Event scores come from counts over the whole set: an event is a pixel at or abov
 """
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.core.sums import Scores, Sums
-from nowcast.precipitation.balance import balancing_weights, pixel_thresholds
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
+from nowcast.precipitation.verification.curves import (
+    NO_NUMBER,
+    NO_PIXEL,
+    Curve,
+    as_scores,
+    because,
+    ratio,
+)
+from nowcast.precipitation.verification.tally import tally
 
-ERRORS = ("b_mse", "b_mae")
-EVENTS = ("csi", "hss", "pod", "far")
+EVENTS = ("csi", "hss", "gss", "pod", "far", "bias")
+COUNTS = ("hits", "misses", "false_alarms", "correct_negatives")
 
 
 def score_frames(
@@ -26,78 +33,118 @@ def score_frames(
 ) -> Sums:
     """Sums over the clips of a batch; predictions are clipped to [0, 1], as HKO-7 does.
 
-    ``b_mse``, ``b_mae`` (float64, per lead time), ``clips``, and per (threshold, lead time) the
-    int64 counts ``hits``, ``misses``, ``false_alarms``, ``correct_negatives``.
+    ``b_mse``, ``b_mae``, ``mse``, ``mae`` (float64, per lead time), ``clips``, per lead time the
+    unmasked ``pixels``, and per (threshold, lead time) the counts ``hits``, ``misses``,
+    ``false_alarms``, ``correct_negatives`` (int64). A prediction that is not a number is an event
+    at no threshold, so it counts as a miss or a correct negative, and makes the errors NaN.
     """
-    over = (0, 2, 3, 4)  # all but lead time
-    prediction = prediction.float().clamp(0, 1)
-    error = prediction - truth
-    weights = balancing_weights(truth, calibration) * mask
-    valid = mask.sum(over)
-    # Where masked, neither is an event.
-    prediction, truth = prediction.where(mask, -1.0), truth.where(mask, -1.0)
-    forecast, observed, hits = [], [], []
-    for threshold in pixel_thresholds(calibration):
-        predicted_event, true_event = prediction >= threshold, truth >= threshold
-        forecast.append(predicted_event.sum(over))
-        observed.append(true_event.sum(over))
-        hits.append((predicted_event & true_event).sum(over))
-    hit, seen, warned = torch.stack(hits), torch.stack(observed), torch.stack(forecast)
-    sums = {
-        "clips": torch.tensor(truth.shape[0]),
-        "b_mse": (weights * error.square()).sum(over, dtype=torch.float64),
-        "b_mae": (weights * error.abs()).sum(over, dtype=torch.float64),
-        "hits": hit,
-        "misses": seen - hit,
-        "false_alarms": warned - hit,
-        "correct_negatives": valid - seen - warned + hit,
-    }
-    return Sums({name: value.cpu().numpy() for name, value in sums.items()})
-
-
-def read_scores(sums: Sums, step_minutes: int) -> Scores:
-    """Scores per lead time and their means over lead times.
-
-    - ``b_mse``, ``b_mae``: mean over clips; range [0, inf), best 0 (Shi et al. 2017, section 5.1).
-    - ``csi/T`` = hits / (hits + misses + false alarms); [0, 1], best 1. Also: threat score.
-    - ``hss/T`` = 2 (a d - b c) / ((a + c)(c + d) + (a + b)(b + d)), a hits, b false alarms,
-      c misses, d correct negatives; (-1, 1], best 1, 0 is chance.
-    - ``pod/T`` = hits / (hits + misses); [0, 1], best 1.
-    - ``far/T`` = false alarms / (hits + false alarms); [0, 1], best 0.
-
-    T is the threshold in mm/h. An event score whose denominator is 0 is None; its mean over lead
-    times takes the defined ones and is None if there are none. An error is None where the forecast
-    is not a number, and so is its mean.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        by_lead = {name: sums[name] / sums["clips"] for name in ERRORS}
-        a, b = sums["hits"].astype(float), sums["false_alarms"].astype(float)
-        c, d = sums["misses"].astype(float), sums["correct_negatives"].astype(float)
-        events = {
-            "csi": a / (a + b + c),
-            "hss": 2 * (a * d - b * c) / ((a + c) * (c + d) + (a + b) * (b + d)),
-            "pod": a / (a + c),
-            "far": b / (a + b),
+    seen = tally(prediction, truth, mask, calibration)
+    mae, mse, b_mae, b_mse = (term.cpu().numpy() for term in seen.errors)
+    hits, observed, warned = (
+        counts.cpu().numpy() for counts in (seen.hits, seen.observed, seen.warned)
+    )
+    valid = seen.valid.cpu().numpy()
+    return Sums(
+        {
+            "clips": np.array(truth.shape[0]),
+            "pixels": valid,
+            "b_mse": b_mse,
+            "b_mae": b_mae,
+            "mse": mse,
+            "mae": mae,
+            "hits": hits,
+            "misses": observed - hits,
+            "false_alarms": warned - hits,
+            "correct_negatives": valid - observed - warned + hits,
         }
-    for name in EVENTS:
-        for position, threshold in enumerate(THRESHOLD_NAMES):
-            by_lead[f"{name}/{threshold}"] = events[name][position]
-    minutes = tuple(float(step_minutes * lead) for lead in range(1, len(sums["b_mse"]) + 1))
-    return Scores(
-        values={
-            # An event may fail to occur at a lead time; an error that is undefined there is not.
-            name: _mean(curve) if name in ERRORS else _mean(curve[np.isfinite(curve)])
-            for name, curve in by_lead.items()
-        },
-        curves={name: tuple(map(_defined, curve)) for name, curve in by_lead.items()},
-        axis_name="minutes",
-        axis=minutes,
     )
 
 
-def _mean(curve: NDArray[np.float64]) -> float | None:
-    return _defined(curve.mean()) if len(curve) else None
+def read_scores(sums: Sums, step_minutes: int) -> Scores:
+    """Scores per lead time and their means over lead times, with their support.
+
+    - ``b_mse``, ``b_mae``: balanced errors, mean over clips of the sum over a frame's unmasked
+      pixels; range [0, inf), best 0 (Shi et al. 2017, section 5.1).
+    - ``mse``, ``mae``: mean squared and absolute error of an unmasked pixel, in [0, 1] pixel
+      units (1 is 70 dBZ); [0, 1], best 0.
+    - ``csi/T`` = hits / (hits + misses + false alarms); [0, 1], best 1. Also: threat score.
+    - ``hss/T`` = 2 (a d - b c) / ((a + c)(c + d) + (a + b)(b + d)), a hits, b false alarms,
+      c misses, d correct negatives; (-1, 1], best 1, 0 is chance.
+    - ``gss/T`` = (a - r) / (a + b + c - r), r = (a + b)(a + c) / (a + b + c + d) hits by chance;
+      [-1/3, 1], best 1. Also: equitable threat score.
+    - ``pod/T`` = hits / (hits + misses); [0, 1], best 1.
+    - ``far/T`` = false alarms / (hits + false alarms); [0, 1], best 0.
+    - ``bias/T`` = (hits + false alarms) / (hits + misses); [0, inf), best 1.
+
+    T is the threshold in mm/h; event scores as in Jolliffe and Stephenson 2012, Forecast
+    Verification, chapter 3. A score whose denominator is 0 is None, with its reason, and the mean
+    over lead times takes the defined ones. An error is None where the forecast is not a number,
+    and so is its mean.
+    """
+    curves = benchmark_curves(sums)
+    return as_scores(curves, int(sums["clips"]), benchmark_support(sums), step_minutes)
 
 
-def _defined(value: np.float64) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def benchmark_curves(sums: Sums) -> dict[str, Curve]:
+    """The scores of `read_scores` by lead time."""
+    pixels = sums["pixels"]
+    curves = {}
+    for name, over in (
+        ("b_mse", sums["clips"]),
+        ("b_mae", sums["clips"]),
+        ("mse", pixels),
+        ("mae", pixels),
+    ):
+        reasons = because((np.isnan(sums[name]), NO_NUMBER), otherwise=NO_PIXEL)
+        curves[name] = Curve(ratio(sums[name], over), reasons)
+    events = event_scores(*(sums[name].astype(float) for name in COUNTS))
+    for name in EVENTS:
+        for row, threshold in enumerate(THRESHOLD_NAMES):
+            reasons = _reasons(name, threshold, *(sums[count][row] for count in COUNTS))
+            curves[f"{name}/{threshold}"] = Curve(events[name][row], reasons)
+    return curves
+
+
+def benchmark_support(sums: Sums) -> dict[str, NDArray[np.int64]]:
+    """By lead time: unmasked pixels, and the four counts at each threshold."""
+    return {"pixels": sums["pixels"]} | {
+        f"{name}/{threshold}": sums[name][row]
+        for name in COUNTS
+        for row, threshold in enumerate(THRESHOLD_NAMES)
+    }
+
+
+def event_scores(
+    a: NDArray[np.float64],
+    c: NDArray[np.float64],
+    b: NDArray[np.float64],
+    d: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """Event scores of a hits, c misses, b false alarms, d correct negatives; NaN if undefined."""
+    by_chance = ratio((a + b) * (a + c), a + b + c + d)
+    return {
+        "csi": ratio(a, a + b + c),
+        "hss": ratio(2 * (a * d - b * c), (a + c) * (c + d) + (a + b) * (b + d)),
+        "gss": ratio(a - by_chance, a + b + c - by_chance),
+        "pod": ratio(a, a + c),
+        "far": ratio(b, a + b),
+        "bias": ratio(a + b, a + c),
+    }
+
+
+def _reasons(
+    name: str,
+    threshold: str,
+    hits: NDArray[np.int64],
+    misses: NDArray[np.int64],
+    false_alarms: NDArray[np.int64],
+    correct_negatives: NDArray[np.int64],
+) -> list[str]:
+    """Why an event score would be undefined at each lead time."""
+    where = {"pod": "truth", "bias": "truth", "far": "forecast"}.get(name, "truth or forecast")
+    dry = hits + misses + false_alarms == 0
+    return because(
+        (dry & (correct_negatives == 0), NO_PIXEL),
+        (dry | (name in ("pod", "bias", "far")), f"no event ≥ {threshold} mm/h in {where}"),
+        otherwise=f"every pixel is an event ≥ {threshold} mm/h in truth and forecast",
+    )

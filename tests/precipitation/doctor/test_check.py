@@ -304,14 +304,17 @@ def test_lists_may_lie_elsewhere(root: Path, tmp_path: Path):
         "[" * 100_000,
         "[]",
         '{"name": 1}',
-        Description("t", "t", 6, 10**12, 10**12, 58.53, 1.56).to_json(),
-        Description("t", "t", 10**30, *SHAPE, 58.53, 1.56).to_json(),
-        Description("t", "t", 6, *SHAPE, float("inf"), 1.56).to_json(),
+        WHOLE.to_json().replace('"height": 8', f'"height": {10**12}'),
+        WHOLE.to_json().replace('"height": 8', '"height": true'),
+        WHOLE.to_json().replace('"step_minutes": 6', f'"step_minutes": {10**30}'),
+        WHOLE.to_json().replace("58.53", "Infinity"),
+        WHOLE.to_json().replace("58.53", "0"),
         WHOLE.to_json().replace("58.53", "9" * 400),
         WHOLE.to_json().replace('"height": 8', '"height": 16, "height": 8'),
     ],
 )
 def test_a_bad_description_is_found_and_the_rest_is_checked(root: Path, text: str):
+    assert text != WHOLE.to_json()
     (root / "archive.json").write_text(text)
     frame(root, FIRST).write_bytes(png(GREY[:-1]))
     report = check_archive(root)

@@ -1,6 +1,5 @@
 """ODIM composites: gain and offset, undetect is dry, nodata is a mask, and times by quantity."""
 
-import importlib.util
 from pathlib import Path
 
 import h5py
@@ -129,17 +128,12 @@ def test_without_pyproj_there_is_no_grid_and_a_note_says_why(
     assert NO_GRID in source.notes
 
 
-PYART = importlib.util.find_spec("pyart")
-
-
-@pytest.mark.skipif(PYART is None, reason="needs the files in the package pyart-mch")
-def test_a_composite_of_meteoswiss():
-    folder = Path(PYART.origin).parent / "testing" / "data"
-    field = read(folder / "RFO_example_h5_grid.h5", "mm_h")
+def test_a_composite_of_meteoswiss(pyart_files: Path):
+    field = read(pyart_files / "RFO_example_h5_grid.h5", "mm_h")
     assert field.values.shape == (640, 710)
     assert field.moment == np.datetime64("2024-02-27T09:50", "m")
-    with h5py.File(folder / "RFO_example_h5_grid.h5") as file:
+    with h5py.File(pyart_files / "RFO_example_h5_grid.h5") as file:
         raw = file["dataset1/data1/data"][...]
     assert np.array_equal(field.values, raw, equal_nan=True)
     with pytest.raises(DataError, match="found PVOL; make a composite"):
-        read(folder / "example_radar.polar.fikor.h5")
+        read(pyart_files / "example_radar.polar.fikor.h5")

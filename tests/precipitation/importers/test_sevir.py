@@ -9,7 +9,8 @@ from radar_files import sevir_row, write_sevir
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.convert import Target, convert
+from nowcast.precipitation.conversion.convert import convert
+from nowcast.precipitation.conversion.target import Target
 from nowcast.precipitation.importers.field import Request
 from nowcast.precipitation.importers.sevir import kg_m2_from_level, read_sevir
 

@@ -10,7 +10,8 @@ import pytest
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.convert import Target, convert
+from nowcast.precipitation.conversion.convert import convert
+from nowcast.precipitation.conversion.target import Target
 from nowcast.precipitation.importers import stack
 from nowcast.precipitation.importers.field import Request, Source
 from nowcast.precipitation.importers.stack import read_stack
@@ -129,8 +130,11 @@ def test_a_netcdf_of_dwd_is_read_as_its_attributes_say(tmp_path: Path):
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        (TIMES[[0, 1, 1, 3]], r"times\.npy: expected times that grow, found .*00:05 at position 2"),
-        (TIMES[[0, 2, 1, 3]], r"expected times that grow, found .*00:05 at position 2 after"),
+        (TIMES[[0, 1, 1, 3]], r"times\.npy, position 2: expected a later time than .*00:05"),
+        (
+            TIMES[[0, 2, 1, 3]],
+            r"position 2: expected a later time than .*00:10 .*found .*00:05;",
+        ),
         (TIMES[:3], "expected one time for each of the 4 frames of .*rain.npy, found 3"),
         (TIMES.astype(np.int64) * 60, "which is no year of 1900-2100; are they seconds"),
         (TIMES.astype("datetime64[s]") + 30, "expected times on whole minutes.* at position 0"),

@@ -15,6 +15,9 @@ import pytest
 from radar_files import LAEA, write_odim
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.conversion.convert import convert
+from nowcast.precipitation.conversion.target import Target
 from nowcast.precipitation.importers import through_pysteps
 from nowcast.precipitation.importers.field import Request
 from nowcast.precipitation.importers.knmi import read_knmi
@@ -28,7 +31,7 @@ KNMI_NAMES = "RAD_NL25_RAP_5min_%Y%m%d%H%M.h5"
 def pysteps(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of packages it could not import
-        pytest.importorskip("pysteps")
+        pytest.importorskip("pysteps", reason="the optional extra [pysteps]")
     capsys.readouterr()  # its banner
 
 
@@ -41,10 +44,103 @@ def test_pysteps_reads_the_knmi_originals_as_we_do(
     assert len(theirs) == 12 and np.array_equal(theirs.moments, ours.moments)
     for a, b in zip(theirs, ours, strict=True):
         np.testing.assert_allclose(a.values, b.values, rtol=1e-15)
-        assert (a.moment, a.unit, a.accumulation_minutes) == (b.moment, "mm", 5)
+        assert (a.moment, a.unit) == (b.moment, "mm")
         assert a.grid == b.grid
     assert any("1 files left out, not named" in note for note in theirs.notes)  # expected.json
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_composite_of_meteoswiss_is_read_as_we_do(pysteps: None, pyart_files: Path):
+    path = pyart_files / "RFO_example_h5_grid.h5"
+    request = Request("mm_h", name_pattern=path.name)
+    (ours,) = read_odim(path, Request("mm_h"))
+    b = ours.read(0)
+    # The name holds no time, so the pattern is the name itself: 1900-01-01.
+    (theirs,) = read_through_pysteps("dwd_hdf5", path, request)
+    a = theirs.read(0)
+    assert np.array_equal(a.values, b.values, equal_nan=True)
+    assert (b.values > 0).sum() > 50_000 and np.isnan(b.values).sum() > 100_000
+    assert a.grid.projection == b.grid.projection
+    for name in ("x_west", "y_north", "pixel_x", "pixel_y"):
+        assert getattr(a.grid, name) == pytest.approx(getattr(b.grid, name), abs=1e-3)
+    # Its texts are of variable length, which these two do not expect: an error, not a wrong field.
+    for name in ("odim_hdf5", "opera_hdf5"):
+        (source,) = read_through_pysteps(name, path, request)
+        with pytest.raises(DataError, match=r"RFO_example_h5_grid\.h5: pysteps could not read it"):
+            source.read(0)
+
+
+@pytest.mark.parametrize("name", ["odim_hdf5", "dwd_hdf5"])
+@pytest.mark.parametrize(
+    ("quantity", "unit", "gain", "offset"),
+    [("RATE", "mm_h", 0.1, 0.0), ("ACRR", "mm", 0.1, 0.0), ("DBZH", "dBZ", 0.5, -32.0)],
+)
+def test_every_quantity_of_odim_is_read_as_we_do(
+    pysteps: None, tmp_path: Path, name: str, quantity: str, unit: Any, gain: float, offset: float
+):
+    pytest.importorskip("pyproj")
+    raw = np.random.default_rng(1).integers(0, 256, (12, 9)).astype(np.uint8)
+    raw[0, :3] = (0, 255, 7)  # dry, no data, rain
+    path = tmp_path / "a_202006011210.h5"
+    write_odim(path, raw, quantity=quantity, gain=gain, offset=offset, minutes=10)
+    request = Request(unit, name_pattern="a_%Y%m%d%H%M.h5", settings={"qty": quantity})
+    a, b = (
+        source.read(0)
+        for (source,) in (read_through_pysteps(name, path, request), read_odim(path, Request(unit)))
+    )
+    # Dry is -inf dBZ here, some low dBZ there: both are pixel 0.
+    dry = raw == 0
+    assert np.array_equal(a.values[~dry], b.values[~dry], equal_nan=True)
+    assert (a.values[dry] <= (-30 if unit == "dBZ" else 0)).all()
+    assert a.grid.projection == b.grid.projection and a.grid.x_west == b.grid.x_west
+    assert a.grid.y_north == b.grid.y_north
+    if unit == "mm":
+        assert b.accumulation_minutes == 10
+        # odim_hdf5 would say 15 of any file.
+        assert a.accumulation_minutes == (10 if name == "dwd_hdf5" else None)
+
+
+def test_minutes_that_pysteps_makes_up_are_asked_for(
+    pysteps: None, radar_dev: Path, tmp_path: Path
+):
+    folder, name = radar_dev / "knmi_hdf5_originals", "pysteps:knmi_hdf5"
+    request = Request("mm", name_pattern=KNMI_NAMES)
+    crop = (188, 668, 129, 609)
+    with pytest.raises(ConfigError, match=r"--accumulation-minutes: .* does not state"):
+        convert(folder, tmp_path / "none", name, request, Target(crop=crop))
+    target = Target(crop=crop, accumulation_minutes=5.0)
+    (written,) = convert(folder, tmp_path / "out", name, request, target)
+    made, known = Archive(written.root), Archive(radar_dev)
+    assert len(made.moments) == 12
+    for moment in made.moments:
+        assert np.array_equal(made.frame(moment), known.frame(moment))
+        assert np.array_equal(made.mask(moment), known.mask(moment))
+    settings = {"accutime": "5"}  # or said to pysteps
+    request = Request("mm", name_pattern=KNMI_NAMES, settings=settings)
+    (source,) = read_through_pysteps("knmi_hdf5", folder, request)
+    assert source.read(0).accumulation_minutes == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mch_hdf5", "without data; use --importer odim"),
+        ("dwd_radolan", "takes 0.01 off every sum"),
+    ],
+)
+def test_importers_whose_fields_would_be_wrong_are_refused(tmp_path: Path, name: str, message: str):
+    with pytest.raises(ConfigError, match=rf"--importer pysteps:{name}: .*{message}"):
+        read_through_pysteps(name, tmp_path, Request("mm_h", name_pattern="%Y"))
+
+
+def test_why_mch_hdf5_is_refused(pysteps: None, tmp_path: Path):
+    """Fails once pysteps tells dry from no data: then it can be let in."""
+    from pysteps.io.importers import import_mch_hdf5
+
+    path = tmp_path / "a.h5"
+    write_odim(path, np.array([[0, 5, 9]], dtype=np.uint8), quantity="RATE", gain=0.1, offset=0.0)
+    values, _, _ = import_mch_hdf5(str(path), qty="RATE")
+    assert np.isnan(values[0, 0]) and values[0, 1] == 0.5
 
 
 def test_pysteps_reads_an_odim_file_of_the_tests_as_we_do(pysteps: None, tmp_path: Path):

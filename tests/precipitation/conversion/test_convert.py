@@ -17,8 +17,9 @@ from radar_files import sevir_row, write_knmi, write_odim, write_sevir
 from nowcast.cli import main
 from nowcast.core.errors import ConfigError, DataError, NowcastError
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.convert import Target, Written
-from nowcast.precipitation.convert import convert as convert_to
+from nowcast.precipitation.conversion.convert import convert as convert_to
+from nowcast.precipitation.conversion.target import Target
+from nowcast.precipitation.conversion.written import Written
 from nowcast.precipitation.importers.field import Request
 from nowcast.precipitation.importers.table import sources
 from nowcast.precipitation.units import Calibration
@@ -291,8 +292,12 @@ def test_the_commonest_gap_is_the_step_and_gaps_are_counted(stack: Stack):
     [
         ([0, 5, 10, 13], Target(), r"frame 3: expected times every 5 minutes .*found .*10:13"),
         ([0, 5, 10, 15], Target(step_minutes=10), "frame 1: expected times every 10 minutes"),
-        ([0, 10, 5, 15], Target(), "expected times that grow, found .*10:05 at position 2"),
-        ([0, 5, 5, 10], Target(), "expected times that grow"),
+        (
+            [0, 10, 5, 15],
+            Target(),
+            "position 2: expected a later time than .*10:10 .*found .*10:05",
+        ),
+        ([0, 5, 5, 10], Target(), "position 2: expected a later time"),
     ],
 )
 def test_times_off_the_step_are_errors(
@@ -300,6 +305,21 @@ def test_times_off_the_step_are_errors(
 ):
     with pytest.raises(DataError, match=message):
         stack(np.zeros((4, 1, 1)), minutes=minutes, target=target)
+
+
+def test_frames_further_apart_than_an_archive_may_have_are_an_error(stack: Stack):
+    with pytest.raises(ConfigError, match="--step: rain has frames 2880 minutes apart"):
+        stack(np.zeros((2, 1, 1)), minutes=[0, 2880], target=Target())
+
+
+def test_frames_larger_than_an_archive_may_have_are_cut_or_refused(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("nowcast.precipitation.conversion.cut.LARGEST_PIXELS", 8)
+    with pytest.raises(ConfigError, match="would be frames of 3x3, expected at most 8 pixels"):
+        stack(np.zeros((1, 3, 3)))
+    target = Target(step_minutes=6, crop=(0, 2, 0, 3))
+    assert stack(np.zeros((1, 3, 3)), target=target).description.width == 3
 
 
 def test_a_single_frame_needs_the_step(stack: Stack):
@@ -355,7 +375,8 @@ def test_minutes_that_contradict_the_file_are_an_error(tmp_path: Path):
         ("mm_h", Target(accumulation_minutes=5.0), "belongs to --unit mm"),
         ("mm", Target(accumulation_minutes=0.0), "expected more than 0"),
         ("mm_h", Target(block_mean=0), "--block-mean: expected at least 1"),
-        ("mm_h", Target(step_minutes=0), "--step: expected at least 1 minute"),
+        ("mm_h", Target(step_minutes=0), "--step: expected 1 to 1440 minutes, found 0"),
+        ("mm_h", Target(step_minutes=1441), "--step: expected 1 to 1440 minutes, found 1441"),
         ("mm_h", Target(no_data=np.nan), "--no-data: NaN always means no data"),
     ],
 )

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError, DataError, RunError
-from nowcast.precipitation import pack as packing
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.clips import Clips
 from nowcast.precipitation.draws import Draw
 from nowcast.precipitation.frames import frame_path
-from nowcast.precipitation.pack import pack
+from nowcast.precipitation.packing import plan as planning
+from nowcast.precipitation.packing.pack import pack
 from nowcast.precipitation.settings import DataSettings
 from nowcast.precipitation.store import Pack, open_archive
 
@@ -24,13 +24,13 @@ from nowcast.precipitation.store import Pack, open_archive
 def packed(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("packs") / "whole.h5"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packing, "PART_BYTES", 2**19)  # several parts
+        patch.setattr(planning, "PART_BYTES", 2**19)  # several parts
         pack(Archive(synthetic), out)
     return out
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "PART_BYTES", 2**19)
+    monkeypatch.setattr(planning, "PART_BYTES", 2**19)
 
 
 def test_a_pack_says_what_its_tree_says(synthetic: Path, packed: Path):
@@ -148,7 +148,7 @@ import resource, signal, sys
 from pathlib import Path
 from nowcast.core.errors import NowcastError
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.pack import pack
+from nowcast.precipitation.packing.pack import pack
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:

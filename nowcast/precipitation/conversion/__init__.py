@@ -1,0 +1,1 @@
+"""Other people's radar made into archives."""

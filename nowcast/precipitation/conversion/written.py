@@ -1,0 +1,94 @@
+"""What was made of a source: a line for whoever converted, and the history in ``archive.json``."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nowcast.precipitation.conversion.cut import Cut
+from nowcast.precipitation.conversion.target import Target
+from nowcast.precipitation.description import Description
+from nowcast.precipitation.importers.field import Field, Source
+
+
+@dataclass(frozen=True)
+class Written:
+    """An archive that was made.
+
+    Args:
+        root: where it is.
+        frames: frames in it.
+        empty: moments left out because their field had no data at all.
+        missing: moments of the step between first and last that the source does not have.
+        usable_share: share of pixels with data in every frame (the exclude mask).
+        description: as in its ``archive.json``.
+    """
+
+    root: Path
+    frames: int
+    empty: int
+    missing: int
+    usable_share: float
+    description: Description
+
+    def summary(self) -> str:
+        """One line for whoever converted."""
+        parts = [
+            f"{self.frames} frames of {self.description.height}x{self.description.width} every "
+            f"{self.description.step_minutes} minutes",
+            f"{self.usable_share:.1%} of the pixels have data in all of them",
+        ]
+        if self.missing:
+            parts.append(f"{self.missing} moments missing")
+        if self.empty:
+            parts.append(f"{self.empty} without any data left out")
+        return ", ".join(parts)
+
+
+def history(
+    source: Source,
+    importer_name: str,
+    minutes: float | None,
+    first: Field,
+    cut: Cut,
+    target: Target,
+    frames: int,
+    empty: int,
+) -> Iterator[str]:
+    """How the frames came from their source, a line a step.
+
+    Args:
+        source: what was read.
+        importer_name: by which importer.
+        minutes: that rain was summed over, for fields in mm.
+        first: the first field.
+        cut: what was cut out.
+        target: what the user asked for.
+        frames: frames written.
+        empty: fields left out because they had no data.
+    """
+    yield (
+        f"{len(source)} fields of {source.name} through nowcast data convert --importer "
+        f"{importer_name}, {source.moments[0]} to {source.moments[-1]} UTC"
+    )
+    yield from source.notes
+    match first.unit:
+        case "mm":
+            yield f"rain sums in mm over {minutes:g} minutes; rate = mm * 60 / {minutes:g}"
+        case "mm_h":
+            yield "rain rates in mm/h"
+        case "dBZ":
+            yield "reflectivity in dBZ"
+    if first.unit in ("mm", "mm_h") and target.calibration is None:
+        yield "Z-R relation: HKO-7's, not that of this radar"
+    if target.no_data is not None:
+        yield f"the value {target.no_data:g} taken as no data"
+    if target.crop is not None:
+        top, bottom, left, right = target.crop
+        yield (
+            f"cropped to rows {top}:{bottom}, columns {left}:{right} of {cut.source[0]}x"
+            f"{cut.source[1]}"
+        )
+    if target.block_mean > 1:
+        yield f"rain rate averaged over blocks of {target.block_mean}x{target.block_mean} pixels"
+    if empty:
+        yield f"{empty} fields without any data left out; {frames} frames written"

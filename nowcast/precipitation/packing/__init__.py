@@ -1,0 +1,1 @@
+"""An archive packed into one file."""

@@ -1,0 +1,115 @@
+"""Counts of events and sums of errors, from one look at every pixel: what `scores` reads.
+
+On CPU the pass is in C (``_tally.c``): torch operations, which serve on other devices and where
+there was no C compiler, go over the pixels thirty times.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from nowcast.precipitation.balance import BALANCING_WEIGHTS, pixel_thresholds, rises
+from nowcast.precipitation.units import Calibration
+
+try:
+    from nowcast.precipitation.verification import _tally
+except ImportError:  # installed where there was no C compiler
+    available = False
+else:
+    available = True
+
+CLASSES = len(BALANCING_WEIGHTS)
+IN_C = 6  # classes that _tally.c is written for
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What was counted, on the device of the frames.
+
+    Args:
+        valid: unmasked pixels.
+        hits: at or above each threshold in both prediction and truth.
+        observed: ... in the truth.
+        warned: ... in the prediction.
+        errors: sums over the unmasked pixels of ``|e|``, ``e^2``, ``w |e|`` and ``w e^2``, with
+            the error e in [0, 1] pixel units and the balancing weight w of the truth.
+    """
+
+    valid: Int64[Tensor, " time"]
+    hits: Int64[Tensor, "threshold time"]
+    observed: Int64[Tensor, "threshold time"]
+    warned: Int64[Tensor, "threshold time"]
+    errors: Float64[Tensor, "4 time"]
+
+
+def tally(
+    prediction: Float[Tensor, "batch time 1 height width"],
+    truth: Float[Tensor, "batch time 1 height width"],
+    mask: Bool[Tensor, "batch time 1 height width"],
+    calibration: Calibration,
+) -> Tally:
+    """Count and sum over the clips of a batch, per lead time; predictions are clipped to [0, 1].
+
+    A prediction that is not a number is an event at no threshold, and makes the errors NaN.
+    """
+    prediction, truth = prediction.detach().float(), truth.float()
+    in_c = available and prediction.is_cpu and CLASSES == IN_C
+    return (_in_c if in_c else _in_torch)(prediction, truth, mask, calibration)
+
+
+def _in_c(prediction: Tensor, truth: Tensor, mask: Tensor, calibration: Calibration) -> Tally:
+    clips, leads = truth.shape[:2]
+    events = CLASSES - 1
+    counts = torch.zeros(leads, 3 * events + 1, dtype=torch.int64)
+    errors = torch.zeros(leads, 4, dtype=torch.float64)
+    # Named, so that what is pointed at lives until it has been read.
+    prediction, truth, mask = prediction.contiguous(), truth.contiguous(), mask.contiguous()
+    thresholds = torch.tensor(pixel_thresholds(calibration))
+    steps = torch.tensor((BALANCING_WEIGHTS[0], *rises()))
+    _tally.tally(
+        prediction.data_ptr(),
+        truth.data_ptr(),
+        mask.data_ptr(),
+        thresholds.data_ptr(),
+        steps.data_ptr(),
+        counts.data_ptr(),
+        errors.data_ptr(),
+        clips,
+        leads,
+        truth[0, 0].numel(),
+    )
+    hits, observed, warned = counts[:, :-1].T.reshape(3, events, leads)
+    return Tally(counts[:, -1], hits, observed, warned, errors.T)
+
+
+def _in_torch(prediction: Tensor, truth: Tensor, mask: Tensor, calibration: Calibration) -> Tally:
+    thresholds = pixel_thresholds(calibration)
+    leads = torch.arange(truth.shape[1], device=truth.device).view(-1, 1, 1, 1)
+    predicted_class, true_class = _classes(prediction, thresholds), _classes(truth, thresholds)
+    cell = (leads * CLASSES + true_class) * CLASSES + predicted_class
+    counts = torch.bincount(cell[mask], minlength=truth.shape[1] * CLASSES**2)
+    # From (truth, prediction) to how many reach class k or more, in both, truth and prediction.
+    table = counts.view(-1, CLASSES, CLASSES)
+    reached = table.flip(1, 2).cumsum(1).cumsum(2).flip(1, 2)
+    error = (prediction.clamp(0, 1) - truth).abs().where(mask, 0.0).double()
+    levels = torch.tensor(BALANCING_WEIGHTS, dtype=torch.float64, device=truth.device)
+    weighted = error * levels[true_class.long()]
+    over = (0, 2, 3, 4)  # all but lead time
+    errors = [term.sum(over) for term in (error, error * error, weighted, weighted * error)]
+    return Tally(
+        reached[:, 0, 0],
+        reached.diagonal(dim1=1, dim2=2)[:, 1:].T,
+        reached[:, 1:, 0].T,
+        reached[:, 0, 1:].T,
+        torch.stack(errors),
+    )
+
+
+def _classes(pixel: Tensor, thresholds: tuple[float, ...]) -> Tensor:
+    """How many thresholds each pixel reaches."""
+    reached = torch.zeros(pixel.shape, dtype=torch.uint8, device=pixel.device)
+    for threshold in thresholds:
+        reached += pixel >= threshold
+    return reached
