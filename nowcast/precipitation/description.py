@@ -11,6 +11,8 @@ from nowcast.precipitation.typed_json import parsed, typed
 DESCRIPTION = "archive.json"
 LONGEST_STEP_MINUTES = 24 * 60  # a day without a frame is no archive to forecast from
 
+KM_PER_DEGREE = 111.2  # of latitude, on a sphere of 6371 km
+
 Quantity = Literal["reflectivity", "VIL"]
 
 NOMINAL = "VIL is no rain rate: thresholds and rates in mm/h are nominal"
@@ -104,6 +106,16 @@ class Description:
     def note(self) -> str | None:
         """What must be said beside any threshold in mm/h; None where it means what it says."""
         return NOMINAL if self.quantity == "VIL" else None
+
+    @property
+    def km_per_pixel(self) -> float | None:
+        """Height of a pixel in km; None where no grid is stated."""
+        if self.grid is None:
+            return None
+        projection = self.grid.projection
+        if "+proj=longlat" in projection or "+proj=latlong" in projection:
+            return self.grid.pixel_y * KM_PER_DEGREE
+        return self.grid.pixel_y * (1.0 if "+units=km" in projection else 1e-3)
 
     @classmethod
     def from_json(cls, text: str) -> "Description":

@@ -19,8 +19,8 @@ from nowcast.precipitation.clips import Clips, load
 from nowcast.precipitation.days import SPLITS
 from nowcast.precipitation.draws import Draw, evaluation_draws, towards_rain, training_draws
 from nowcast.precipitation.features import FEATURES, groups
+from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
-from nowcast.precipitation.forecasters.persistence import BASELINES
 from nowcast.precipitation.gallery import hang
 from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.reader import ArchiveReader
@@ -103,10 +103,8 @@ class PrecipitationTask:
         )
 
     def baseline(self, name: str) -> nn.Module:
-        """A forecaster that needs no training."""
-        if name not in BASELINES:
-            raise ConfigError(f"expected a baseline ({', '.join(BASELINES)}), found {name!r}")
-        return BASELINES[name](self.settings.data.out_len)
+        """A forecaster that needs no training; see `forecasters.baselines`."""
+        return baseline(name, Setting(self.settings.data.out_len, self.archive.description))
 
     def dry_run(self, model: nn.Module) -> object:
         """Pass one dry clip of the training size through a model."""

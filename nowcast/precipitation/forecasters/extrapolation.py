@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nowcast.precipitation.forecasters.advection import advect
-from nowcast.precipitation.forecasters.motion import Method, motion_field
+from nowcast.precipitation.forecasters.motion import Method, motion_field, newest_with_data
 
 Inflow = Literal["persist", "dry"]
 
@@ -26,7 +26,8 @@ class Extrapolation(nn.Module):
         motion: method of optical flow, see `motion_field`.
         inflow: what to put where the source is unknown.
         pairs: pairs of frames whose flow is averaged, at most.
-        blur_px: sigma of the blur before the flow is estimated, in pixels.
+        blur_px: sigma of the blur before the flow is estimated, in pixels; None is the method's
+            own.
 
     Raises:
         ValueError: a setting is none of those, or an unmasked pixel is not a number.
@@ -37,8 +38,8 @@ class Extrapolation(nn.Module):
         out_len: int,
         motion: Method = "dis",
         inflow: Inflow = "persist",
-        pairs: int = 1,
-        blur_px: float = 2.0,
+        pairs: int = 2,
+        blur_px: float | None = None,
     ) -> None:
         super().__init__()
         for name, value, known in (
@@ -47,7 +48,7 @@ class Extrapolation(nn.Module):
         ):
             if value not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
-        if pairs < 1 or blur_px < 0:
+        if pairs < 1 or (blur_px is not None and blur_px < 0):
             raise ValueError(f"expected pairs >= 1 and blur_px >= 0, found {pairs} and {blur_px}")
         self.out_len = out_len
         self.method: Method = motion
@@ -70,18 +71,14 @@ class Extrapolation(nn.Module):
         return torch.stack(forecasts).to(frames.dtype)
 
     def _clip(self, frames: Tensor, mask: Tensor) -> Tensor:
-        present = mask.flatten(1).any(dim=1).nonzero()
-        newest = int(present[-1]) if len(present) else len(frames) - 1
+        seen = mask[:, 0].cpu().numpy()
+        newest = newest_with_data(seen)
         late = len(frames) - 1 - newest
         last = frames[newest]
         if not bool(last.any()):
             return last.expand(self.out_len, -1, -1, -1)
         motion = motion_field(
-            frames[:, 0].cpu().numpy(),
-            mask[:, 0].cpu().numpy(),
-            self.method,
-            self.pairs,
-            self.blur_px,
+            frames[:, 0].cpu().numpy(), seen, self.method, self.pairs, self.blur_px
         )
         rain, known = advect(
             last[None],

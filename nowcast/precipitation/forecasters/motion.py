@@ -14,6 +14,8 @@ Method = Literal["dis", "farneback"]
 
 FILL_PX = 15.0  # sigma of the Gaussian that fills no data from the data around
 MARGIN_PX = 4  # flow this near to no data may see its edge
+# Sigma of the blur before the estimate, by validation: see the README, "Baselines".
+BLUR_PX: dict[Method, float] = {"dis": 3.0, "farneback": 1.0}
 LEAST_SIDE_PX = 32  # smaller frames are padded: DIS refuses sides below 12
 
 
@@ -21,8 +23,8 @@ def motion_field(
     frames: Float[np.ndarray, "time height width"],
     masks: Bool[np.ndarray, "time height width"],
     method: Method = "dis",
-    pairs: int = 1,
-    blur_px: float = 2.0,
+    pairs: int = 2,
+    blur_px: float | None = None,
 ) -> Float[np.ndarray, "2 height width"]:
     """Motion of the rain at the last frame: the mean flow of the last pairs of frames.
 
@@ -30,9 +32,10 @@ def motion_field(
     negated: so it lies where the rain is now, and not where it was. What it sees is the pixel, a
     logarithm of the rain rate, in 8 bits and blurred, as in ROVER (Woo & Wong 2017,
     doi:10.3390/atmos8030048). No data is filled with the blurred data around it for the estimate,
-    and afterwards the flow there and nearby with the blurred flow around.
+    and afterwards the flow there and nearby, and where neither frame has rain, with the blurred
+    flow around: rain that moves into a dry place goes on as it came.
 
-    - ``dis``: Kroeger et al. 2016 (arXiv 1603.03590), OpenCV's medium preset.
+    - ``dis``: Kroeger et al. 2016 (arXiv 1603.03590), OpenCV's fast preset.
     - ``farneback``: Farneback 2003 (doi:10.1007/3-540-45103-X_50), 5 levels of a pyramid of scale
       0.5, windows of 33 pixels, 3 iterations, neighbourhoods of 7 pixels with sigma 1.5.
 
@@ -42,29 +45,38 @@ def motion_field(
             those around it divided by the steps between them.
         method: of optical flow.
         pairs: of neighbouring frames with data, at most.
-        blur_px: sigma of the Gaussian blur of frames before the estimate, 0 for none.
+        blur_px: sigma of the blur of frames before the estimate, 0 for none; None: `BLUR_PX`.
 
     Returns:
-        Pixels per step; 0 to the right (columns), 1 downwards (rows). Zero where fewer than two
-        frames have data, or one of a pair is dry.
+        Pixels per step; 0 to the right (columns), 1 downwards (rows). Pairs with a dry frame do
+        not count; zero where no pair is left.
     """
+    sigma = BLUR_PX[method] if blur_px is None else blur_px
     present = np.flatnonzero(masks.any(axis=(1, 2)))[-pairs - 1 :]
     shape = frames.shape[1:]
     padding = [(0, max(0, LEAST_SIDE_PX - side)) for side in shape]
     flows = []
     levels = {
-        frame: np.pad(_levels(frames[frame], masks[frame], blur_px), padding) for frame in present
+        frame: np.pad(_levels(frames[frame], masks[frame], sigma), padding) for frame in present
     }
     for older, newer in pairwise(present):
-        flow = np.zeros((*shape, 2), np.float32)
-        if levels[older].any() and levels[newer].any():
-            found = -_flow(levels[newer], levels[older], method)[: shape[0], : shape[1]]
-            flow = _away_from(~(masks[older] & masks[newer]), found)
+        pair = [older, newer]
+        rain = (frames[pair] > 0) & masks[pair]
+        if not rain.any(axis=(1, 2)).all():
+            continue  # a dry frame says nothing of motion
+        found = -_flow(levels[newer], levels[older], method)[: shape[0], : shape[1]]
+        flow = _filled(found, rain.any(axis=0) & _inside(masks[older] & masks[newer]))
         flows.append(flow / (newer - older))
     if not flows:
         return np.zeros((2, *shape), np.float32)
     mean: NDArray[np.float32] = np.stack(flows).mean(axis=0, dtype=np.float32)
     return np.moveaxis(mean, 2, 0)
+
+
+def newest_with_data(masks: Bool[np.ndarray, "time height width"]) -> int:
+    """Index of the newest frame with data; of the last where none has."""
+    present = np.flatnonzero(masks.any(axis=(1, 2)))
+    return int(present[-1]) if len(present) else len(masks) - 1
 
 
 def _levels(
@@ -80,22 +92,17 @@ def _flow(
 ) -> Float[np.ndarray, "height width 2"]:
     start = np.zeros((*first.shape, 2), np.float32)
     if method == "dis":
-        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         return np.asarray(dis.calc(first, second, start))
     return np.asarray(
         cv2.calcOpticalFlowFarneback(first, second, start, 0.5, 5, 33, 3, 7, 1.5, 0),
     )
 
 
-def _away_from(
-    no_data: NDArray[np.bool_], flow: NDArray[np.float32]
-) -> Float[np.ndarray, "height width 2"]:
-    if not no_data.any():
-        return flow
+def _inside(mask: NDArray[np.bool_]) -> Bool[np.ndarray, "height width"]:
     kernel = np.ones((2 * MARGIN_PX + 1, 2 * MARGIN_PX + 1), np.uint8)
     # The frame's own edge is no edge of data: nothing beyond it is seen.
-    near = cv2.dilate(no_data.astype(np.uint8), kernel, borderValue=0).astype(bool)
-    return _filled(flow, ~near)
+    return cv2.erode(mask.astype(np.uint8), kernel, borderValue=1).astype(bool)
 
 
 def _filled(

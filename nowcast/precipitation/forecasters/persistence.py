@@ -1,4 +1,4 @@
-"""Forecasts without training, which a trained forecaster must beat."""
+"""Nothing moves: the forecast that every other must beat."""
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -22,6 +22,3 @@ class Persistence(nn.Module):
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """Repeat the last frame `out_len` times; masked pixels are repeated as they stand."""
         return frames[:, -1:].expand(-1, self.out_len, -1, -1, -1)
-
-
-BASELINES = {"persistence": Persistence}

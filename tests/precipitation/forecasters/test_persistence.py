@@ -2,7 +2,7 @@
 
 import torch
 
-from nowcast.precipitation.forecasters.persistence import BASELINES, Persistence
+from nowcast.precipitation.forecasters.persistence import Persistence
 
 
 def test_persistence_repeats_the_last_frame():
@@ -12,8 +12,3 @@ def test_persistence_repeats_the_last_frame():
     for lead in range(4):
         assert torch.equal(forecast[:, lead], frames[:, 2])
     assert torch.equal(Persistence(4)(frames, torch.zeros_like(frames, dtype=torch.bool)), forecast)
-
-
-def test_baselines_are_found_by_name():
-    frames = torch.rand(1, 2, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(BASELINES["persistence"](1)(frames), frames[:, 1:])

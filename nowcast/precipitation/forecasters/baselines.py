@@ -1,0 +1,78 @@
+"""Forecasters without training, by the names of the command line; a trained one must beat them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import get_args
+
+from torch import nn
+
+from nowcast.core.errors import ConfigError
+from nowcast.precipitation.description import Description
+from nowcast.precipitation.forecasters.extrapolation import Extrapolation, Inflow
+from nowcast.precipitation.forecasters.motion import Method
+from nowcast.precipitation.forecasters.persistence import Persistence
+from nowcast.precipitation.forecasters.through_pysteps import PystepsMethod, ThroughPysteps
+from nowcast.precipitation.units import Calibration
+
+KM_PER_PIXEL = 1.0  # where an archive does not state its grid: the usual radar composite's
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a baseline has to know.
+
+    Args:
+        out_len: frames to forecast.
+        archive: whose frames they are.
+    """
+
+    out_len: int
+    archive: Description
+
+
+def _flow(motion: Method, setting: Setting, inflow: Inflow) -> nn.Module:
+    return Extrapolation(setting.out_len, motion, inflow)
+
+
+def _through_pysteps(method: PystepsMethod, setting: Setting, inflow: Inflow) -> nn.Module:
+    archive = setting.archive
+    return ThroughPysteps(
+        method,
+        setting.out_len,
+        Calibration(archive.zr_a, archive.zr_b),
+        archive.step_minutes,
+        archive.km_per_pixel or KM_PER_PIXEL,
+        inflow,
+    )
+
+
+# `flow` is the OpenCV method that scores better on validation rain: see the README, "Baselines".
+EXTRAPOLATING: dict[str, Callable[[Setting, Inflow], nn.Module]] = {
+    "flow": partial(_flow, "dis"),
+    **{motion: partial(_flow, motion) for motion in get_args(Method)},
+    **{method: partial(_through_pysteps, method) for method in get_args(PystepsMethod)},
+}
+BASELINES = ("persistence", *EXTRAPOLATING)
+
+
+def baseline(name: str, setting: Setting) -> nn.Module:
+    """The baseline of a name; ``NAME:dry`` and ``NAME:persist`` choose its inflow.
+
+    Raises:
+        ConfigError: there is none of that name or inflow, or it needs pysteps, which is not
+            installed.
+    """
+    stem, colon, inflow = name.partition(":")
+    if stem not in BASELINES:
+        raise ConfigError(f"expected a baseline ({', '.join(BASELINES)}), found {name!r}")
+    if stem == "persistence":
+        if colon:
+            raise ConfigError(f"persistence has no inflow; found {name!r}, write persistence")
+        return Persistence(setting.out_len)
+    known: dict[str, Inflow] = {kind: kind for kind in get_args(Inflow)}
+    if colon and inflow not in known:
+        raise ConfigError(
+            f"expected {stem}:persist (the same as {stem}) or {stem}:dry, found {name!r}"
+        )
+    return EXTRAPOLATING[stem](setting, known.get(inflow, "persist"))

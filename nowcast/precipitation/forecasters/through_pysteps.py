@@ -1,0 +1,255 @@
+"""Extrapolation, S-PROG, ANVIL and STEPS of pysteps, as forecasters like any other.
+
+pysteps (Pulkkinen et al. 2019, doi:10.5194/gmd-12-4185-2019) is an optional extra:
+``pip install "nowcast[pysteps]"``.
+"""
+
+import contextlib
+import importlib
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nowcast.core.errors import ConfigError
+from nowcast.precipitation.forecasters.extrapolation import Inflow
+from nowcast.precipitation.forecasters.motion import newest_with_data
+from nowcast.precipitation.units import Calibration
+
+PystepsMethod = Literal["extrapolation", "sprog", "anvil", "steps"]
+
+# How pysteps' own examples transform rain: dBR = 10 log10(R), R in mm/h.
+WET_MM_H = 0.1  # least rate that counts as rain
+WET_DBR = 10 * np.log10(WET_MM_H)
+DRY_DBR = -15.0  # what less becomes
+
+MOTION_FRAMES = 3  # the last frames Lucas-Kanade sees, as in those examples
+MEMBERS = 24  # of STEPS; pysteps' default
+SEED = 0
+
+# Frames of rain the method's autoregression of order 2 needs: a series, or one of differences.
+NEEDS = {"extrapolation": 1, "sprog": 3, "anvil": 4, "steps": 3}
+
+
+@dataclass(frozen=True)
+class _Pysteps:
+    """The functions of pysteps that are used."""
+
+    motion: Callable[..., NDArray[np.float64]]
+    extrapolation: Callable[..., NDArray[np.float64]]
+    nowcast: Callable[..., NDArray[np.float64]]
+
+
+class ThroughPysteps(nn.Module):
+    """A nowcast of pysteps along its Lucas-Kanade motion, from the same clips; no gradient.
+
+    Pixels become rain rates, and those dBR (below 0.1 mm/h: -15), as pysteps recommends, for the
+    motion, S-PROG and STEPS. ANVIL takes rain rates; extrapolation carries the pixels themselves,
+    whose logarithm keeps the lightest rain. Other settings are pysteps' defaults: 6 cascade
+    levels, autoregression of order 2, the forecast's distribution matched to that of the last
+    frame (S-PROG, STEPS). STEPS gives the mean of its members' rain rates, from one seed for every
+    clip, so that a forecast does not depend on its batch.
+
+    No data are NaN. Where a method has no forecast, `inflow` says what stands there, as in
+    `Extrapolation`. An input frame without any data is passed over at the end of a clip, and
+    elsewhere taken to repeat its neighbour.
+
+    - A last frame without rain (0.1 mm/h) gives a dry forecast.
+    - The autoregression needs rain in 3 frames (S-PROG, STEPS) or 4 (ANVIL), and more than a few
+      pixels of it. A clip where it is undefined, because a frame is dry or the result is not a
+      number, is forecast by extrapolation; a warning says so, and `replaced` counts them.
+
+    Args:
+        method: ``extrapolation`` (Germann & Zawadzki 2002), ``sprog`` (Seed 2003), ``anvil``
+            (Pulkkinen et al. 2020) or ``steps`` (Bowler et al. 2006).
+        out_len: frames to forecast.
+        calibration: the archive's Z-R relation.
+        step_minutes: time between frames, minutes; STEPS alone uses it, and the next.
+        km_per_pixel: side of a pixel, km.
+        inflow: what to put where the source is unknown: ``persist`` or ``dry``.
+        members: of the ensemble of STEPS.
+
+    Raises:
+        ConfigError: pysteps is not installed, the method or inflow is not one of those, or a clip
+            has fewer input frames than the method needs.
+        ValueError: an unmasked pixel is not a number.
+    """
+
+    def __init__(
+        self,
+        method: PystepsMethod,
+        out_len: int,
+        calibration: Calibration,
+        step_minutes: int,
+        km_per_pixel: float = 1.0,
+        inflow: Inflow = "persist",
+        members: int = MEMBERS,
+    ) -> None:
+        super().__init__()
+        for name, value, known in (
+            ("method", method, get_args(PystepsMethod)),
+            ("inflow", inflow, get_args(Inflow)),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
+        self.method: PystepsMethod = method
+        self.out_len = out_len
+        self.calibration = calibration
+        self.inflow: Inflow = inflow
+        self.replaced = 0
+        self._pysteps = _imported(method)
+        self._settings = _settings(method, step_minutes, km_per_pixel, members)
+
+    @torch.no_grad()
+    def forward(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+    ) -> Float[Tensor, "batch out_len 1 height width"]:
+        """Forecast `out_len` frames, clip by clip on the CPU."""
+        if frames.shape[1] < max(2, NEEDS[self.method]):
+            raise ConfigError(
+                f"{self.method} needs {max(2, NEEDS[self.method])} input frames, found "
+                f"{frames.shape[1]}; raise data.in_len"
+            )
+        data = torch.ones_like(frames, dtype=torch.bool) if mask is None else mask
+        if not bool(frames.isfinite().logical_or(~data).all()):
+            raise ValueError("expected numbers where the mask is True, found NaN or infinity")
+        clips = zip(frames[:, :, 0].float().cpu().numpy(), data[:, :, 0].cpu().numpy(), strict=True)
+        forecasts = np.stack([self._clip(pixels, seen) for pixels, seen in clips])
+        return torch.from_numpy(forecasts)[:, :, None].to(frames)
+
+    def _clip(
+        self, pixels: NDArray[np.float32], seen: NDArray[np.bool_]
+    ) -> Float[np.ndarray, "out_len height width"]:
+        newest = newest_with_data(seen)
+        late = len(seen) - 1 - newest
+        pixels, seen = _without_gaps(pixels[: newest + 1], seen[: newest + 1])
+        last = np.where(seen[-1], pixels[-1], 0)
+        unknown = last if self.inflow == "persist" else np.zeros_like(last)
+        rate = np.where(seen, self.calibration.rate_from_pixel(pixels), np.nan)
+        if not bool((rate[-1] >= WET_MM_H).any()):
+            return np.zeros((self.out_len, *last.shape), np.float32)
+        members = self._nowcast(np.where(seen, pixels, np.nan), rate, self.out_len + late)
+        members = members[:, late:]
+        members = np.where(np.isfinite(members), members, unknown)
+        if len(members) == 1:
+            return np.asarray(members[0], np.float32)
+        mean = self.calibration.rate_from_pixel(members).mean(axis=0)
+        return self.calibration.pixel_from_rate(mean).astype(np.float32)
+
+    def _nowcast(
+        self, pixels: NDArray[np.float32], rate: NDArray[np.float64], steps: int
+    ) -> Float[np.ndarray, "members out_len height width"]:
+        """Pixels, NaN where the method has none."""
+        dbr = _dbr_from_rate(rate)
+        with _quiet():
+            motion = self._pysteps.motion(dbr[-MOTION_FRAMES:])
+            if self.method != "extrapolation":
+                found = self._autoregressive(rate, dbr, motion, steps)
+                if found is not None:
+                    return found
+            carried = self._pysteps.extrapolation(pixels[-1], motion, steps)
+        if self.method != "extrapolation":
+            self.replaced += 1
+            warnings.warn(
+                f"{self.method}: a clip was forecast by extrapolation, because too little rain in "
+                f"its last {NEEDS[self.method]} frames leaves the autoregression undefined",
+                stacklevel=2,
+            )
+        return np.asarray(carried)[None]
+
+    def _autoregressive(
+        self,
+        rate: NDArray[np.float64],
+        dbr: NDArray[np.float64],
+        motion: NDArray[np.float64],
+        steps: int,
+    ) -> Float[np.ndarray, "members out_len height width"] | None:
+        """None where too little rain leaves the autoregression undefined."""
+        needed = NEEDS[self.method]
+        if not bool((rate[-needed:] >= WET_MM_H).any(axis=(1, 2)).all()):
+            return None
+        frames = (rate if self.method == "anvil" else dbr)[-needed:]
+        try:
+            found = self._pysteps.nowcast(frames, motion, steps, **self._settings)
+        except (ValueError, RuntimeError, np.linalg.LinAlgError):  # what its methods raise then
+            return None
+        if not bool(np.isfinite(found).any()):
+            return None
+        forecast = found if self.method == "anvil" else _rate_from_dbr(found)
+        # ANVIL's growth may undershoot zero. NaN must stay NaN, which a pixel cannot.
+        pixel = self.calibration.pixel_from_rate(np.fmax(forecast, 0))
+        pixel = np.where(np.isfinite(forecast), pixel, np.nan)
+        return pixel if pixel.ndim == 4 else pixel[None]
+
+
+def _without_gaps(
+    pixels: NDArray[np.float32], seen: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A frame without data repeats the one before it, and at the start the one after."""
+    present = np.flatnonzero(seen.any(axis=(1, 2)))
+    if not len(present):
+        return pixels, seen
+    before = np.searchsorted(present, np.arange(len(seen)), side="right") - 1
+    source = present[np.maximum(before, 0)]
+    return pixels[source], seen[source]
+
+
+def _dbr_from_rate(rate: NDArray[np.float64]) -> NDArray[np.float64]:
+    wet = 10 * np.log10(np.maximum(rate, WET_MM_H))  # NaN stays NaN
+    return np.where(rate < WET_MM_H, DRY_DBR, wet)
+
+
+def _rate_from_dbr(dbr: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(dbr < WET_DBR, 0.0, 10 ** (dbr / 10))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # It prints its settings on stdout, and warns of means over pixels that are all NaN.
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+        np.errstate(all="ignore"),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _imported(method: str) -> _Pysteps:
+    try:
+        with _quiet():
+            motion = importlib.import_module("pysteps.motion.lucaskanade")
+            extrapolation = importlib.import_module("pysteps.nowcasts.extrapolation")
+            nowcast = importlib.import_module(f"pysteps.nowcasts.{method}")
+    except ImportError as error:
+        raise ConfigError(
+            f"{method}: expected the optional package pysteps, found none ({error}); install it "
+            'with `pip install "nowcast[pysteps]"`'
+        ) from error
+    return _Pysteps(motion.dense_lucaskanade, extrapolation.forecast, nowcast.forecast)
+
+
+def _settings(
+    method: PystepsMethod, step_minutes: int, km_per_pixel: float, members: int
+) -> dict[str, Any]:
+    """What a method must be told beyond pysteps' defaults."""
+    if method == "sprog":
+        return {"precip_thr": WET_DBR}
+    if method == "steps":
+        return {
+            "precip_thr": WET_DBR,
+            "n_ens_members": members,
+            "kmperpixel": km_per_pixel,
+            "timestep": step_minutes,
+            "seed": SEED,
+        }
+    return {}
