@@ -115,6 +115,8 @@ class ModelSettings(Section):
     cell: CellName = "convgru"
     activate_convolutions: bool = True
     """Of the ConvGRU alone, see there."""
+    lagrangian: bool = False
+    """Forecast the departure from the optical-flow extrapolation; see `lagrangian.Lagrangian`."""
 
     @property
     def multiple(self) -> int:

@@ -21,6 +21,7 @@ from nowcast.precipitation.draws import Draw, evaluation_draws, towards_rain, tr
 from nowcast.precipitation.features import FEATURES, groups
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
+from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.gallery import hang
 from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.reader import ArchiveReader
@@ -94,13 +95,17 @@ class PrecipitationTask:
         return self._clips[name]
 
     def model(self) -> nn.Module:
-        """The encoder-forecaster of the settings."""
-        return EncoderForecaster(
-            [stage.stage() for stage in self.settings.model.stages],
+        """The encoder-forecaster of the settings, Lagrangian or plain."""
+        model = self.settings.model
+        network = EncoderForecaster(
+            [stage.stage() for stage in model.stages],
             self.settings.data.out_len,
-            self.settings.model.activate_convolutions,
-            self.settings.model.cell,
+            model.activate_convolutions,
+            model.cell,
+            guided=model.lagrangian,
+            channels_out=Lagrangian.CHANNELS if model.lagrangian else 1,
         )
+        return Lagrangian(network) if model.lagrangian else network
 
     def baseline(self, name: str) -> nn.Module:
         """A forecaster that needs no training; see `forecasters.baselines`."""

@@ -57,18 +57,22 @@ class EncoderForecaster(nn.Module):
     """Recurrent encoder-forecaster (Shi et al. 2017, figure 1b).
 
     The encoder reads the input frames; its last states start the forecaster, whose coarsest stage
-    has no input and each finer one the upsampled output of the coarser.
+    has no input and each finer one the upsampled output of the coarser. Guided, the coarsest stage
+    has one: a guide, i.e. a frame for each lead time, through convolutions like the encoder's.
 
     Args:
         stages: from the finest to the coarsest.
         out_len: frames to forecast.
         activate_convolutions: see `ConvGRU`; the other cells have no such thing.
         cell: which recurrent cell.
+        guided: whether forecasts need a guide.
+        channels_out: maps per lead time; one is a frame.
 
     Shape:
-        ``batch in_len 1 height width`` -> ``batch out_len 1 height width``, pixels in [0, 1]
-        (outputs are not clipped). In training, height and width must be multiples of `multiple`;
-        in evaluation other sizes are padded with dry pixels below and to the right and cut back.
+        ``batch in_len 1 height width`` -> ``batch out_len channels_out height width``, pixels in
+        [0, 1] (outputs are not clipped). In training, height and width must be multiples of
+        `multiple`; in evaluation other sizes are padded with dry pixels below and to the right and
+        cut back.
 
     Raises:
         ValueError: in training, a frame size that is no multiple of `multiple`.
@@ -80,8 +84,11 @@ class EncoderForecaster(nn.Module):
         out_len: int,
         activate_convolutions: bool = True,
         cell: CellName = "convgru",
+        guided: bool = False,
+        channels_out: int = 1,
     ) -> None:
         super().__init__()
+        self.guided = guided
         self.out_len = out_len
         self.multiple = prod(stage.stride for stage in stages)
         self.down = nn.ModuleList()
@@ -102,16 +109,25 @@ class EncoderForecaster(nn.Module):
             idle.input_conv.weight.requires_grad_(False)
             return idle
 
+        guide_channels = stages[-1].channels if guided else None
         below = 1
         for position, stage in enumerate(stages):
-            above = stages[position + 1].hidden if position + 1 < len(stages) else None
+            above = stages[position + 1].hidden if position + 1 < len(stages) else guide_channels
             upsampled = stage.hidden if position else stage.channels
             self.down.append(_conv(below, stage.channels, stage.down))
             self.encoder.append(recurrent(stage.channels, stage))
             self.forecaster.append(recurrent(above, stage))
             self.up.append(_deconv(stage.hidden, upsampled, stage.up))
             below = stage.hidden
-        self.head = nn.Conv2d(stages[0].channels, 1, 1)
+        self.head = nn.Conv2d(stages[0].channels, channels_out, 1)
+        if guided:
+            channels = (1, *(stage.channels for stage in stages))
+            self.guide = nn.Sequential(
+                *(
+                    _conv(before, stage.channels, stage.down)
+                    for before, stage in zip(channels, stages, strict=False)
+                )
+            )
         # Convolutions of few channels run faster with the channels innermost, on CPU and GPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -119,19 +135,28 @@ class EncoderForecaster(nn.Module):
         self,
         frames: Float[Tensor, "batch in_len 1 height width"],
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
-    ) -> Float[Tensor, "batch out_len 1 height width"]:
+        guide: Float[Tensor, "batch out_len 1 height width"] | None = None,
+    ) -> Float[Tensor, "batch out_len channels_out height width"]:
         """Forecast `out_len` frames; the network sees masked pixels as they stand."""
+        assert self.guided == (guide is not None)
+        height, width = frames.shape[-2:]
+        states = self._encode(self._padded(frames).transpose(0, 1))
+        sequence = None
+        if guide is not None:
+            sequence = each(self.guide, self._padded(guide).transpose(0, 1))
+        return self._forecast(states, sequence).transpose(0, 1)[..., :height, :width]
+
+    def _padded(self, frames: Tensor) -> Tensor:
         height, width = frames.shape[-2:]
         short = (-height % self.multiple, -width % self.multiple)
-        if any(short):
-            if self.training:
-                raise ValueError(
-                    f"frames of {height}x{width} are no multiple of the model's strides, "
-                    f"{self.multiple}; train on a crop that is"
-                )
-            frames = functional.pad(frames, (0, short[1], 0, short[0]))
-        forecast = self._forecast(self._encode(frames.transpose(0, 1)))
-        return forecast.transpose(0, 1)[..., :height, :width]
+        if not any(short):
+            return frames
+        if self.training:
+            raise ValueError(
+                f"frames of {height}x{width} are no multiple of the model's strides, "
+                f"{self.multiple}; train on a crop that is"
+            )
+        return functional.pad(frames, (0, short[1], 0, short[0]))
 
     def _encode(self, sequence: Tensor) -> list[State]:
         states: list[State] = []
@@ -143,8 +168,7 @@ class EncoderForecaster(nn.Module):
             sequence = torch.stack(outputs)
         return states
 
-    def _forecast(self, states: list[State]) -> Tensor:
-        sequence: Tensor | None = None
+    def _forecast(self, states: list[State], sequence: Tensor | None) -> Tensor:
         for state, cell, up in zip(
             reversed(states), reversed(self.forecaster), reversed(self.up), strict=True
         ):

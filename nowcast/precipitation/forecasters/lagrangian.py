@@ -1,0 +1,90 @@
+"""A forecaster that starts from optical flow and learns what becomes of the rain on its way."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
+from nowcast.precipitation.forecasters.extrapolation import Extrapolation
+
+SCALES_PX = (2, 4, 8, 16)  # where one band of the extrapolation ends and the next begins
+
+
+class Lagrangian(nn.Module):
+    """The optical-flow extrapolation of the last frame, and a network's departure from it.
+
+    A recurrent network must learn from its archive that rain moves; on a small one it does not, and
+    loses to optical flow. Here motion is given (`Extrapolation`, by OpenCV's DIS flow), and at each
+    lead time the network says what becomes of each of the extrapolation's spatial bands, and adds
+    what comes of itself:
+
+    ``forecast = extrapolation + sum_k change_k * band_k + source``
+
+    with change and source from the network's head, one number per pixel. That small scales of rain
+    are lost first is what S-PROG forecasts by (Seed 2003,
+    doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2), there one number per band for a whole
+    frame. The head's weights are zero when training begins, so that it begins from the
+    extrapolation, to the bit.
+
+    The network sees the extrapolation too, as the input of its coarsest forecaster stage. There is
+    no gradient through the flow. It is estimated on the CPU, so on a GPU the input frames travel to
+    it and the motion back, once a forecast.
+
+    Args:
+        network: a guided encoder-forecaster with `CHANNELS` channels out; of any cell.
+
+    Shape:
+        ``batch in_len 1 height width`` -> ``batch out_len 1 height width``, pixels in [0, 1]
+        (outputs are not clipped).
+
+    Raises:
+        ValueError: the network takes no guide, or has another number of channels out.
+    """
+
+    CHANNELS = 2 + len(SCALES_PX)
+
+    def __init__(self, network: EncoderForecaster) -> None:
+        super().__init__()
+        if not network.guided or network.head.out_channels != self.CHANNELS:
+            raise ValueError(
+                f"expected a network with guided=True and channels_out={self.CHANNELS}, found "
+                f"guided={network.guided} and channels_out={network.head.out_channels}"
+            )
+        self.extrapolation = Extrapolation(network.out_len)
+        self.network = network
+        assert network.head.bias is not None
+        nn.init.zeros_(network.head.weight)
+        nn.init.zeros_(network.head.bias)
+
+    def forward(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+    ) -> Float[Tensor, "batch out_len 1 height width"]:
+        """Forecast `out_len` frames."""
+        extrapolation: Tensor = self.extrapolation(frames, mask)
+        departure: Tensor = self.network(frames, mask, extrapolation)
+        source, change = departure[:, :, :1], departure[:, :, 1:]
+        return extrapolation + (change * bands(extrapolation)).sum(dim=2, keepdim=True) + source
+
+
+def bands(
+    frames: Float[Tensor, "batch time 1 height width"],
+) -> Float[Tensor, "batch time bands height width"]:
+    """Frames split by spatial scale: a Laplacian pyramid at the frames' size; the sum is the frame.
+
+    The first band is what is finer than 2 pixels, the next what is finer than 4 and so on with
+    `SCALES_PX`, the last what is left. A frame smoothed to a scale is its block means, interpolated
+    bilinearly.
+    """
+    finer = frames.flatten(0, 1)
+    height, width = finer.shape[-2:]
+    found = []
+    for scale in SCALES_PX:
+        size = (max(1, height // scale), max(1, width // scale))
+        means = functional.interpolate(frames.flatten(0, 1), size=size, mode="area")
+        smooth = functional.interpolate(means, size=(height, width), mode="bilinear")
+        found.append(finer - smooth)
+        finer = smooth
+    return torch.cat([*found, finer], dim=1).view(*frames.shape[:2], -1, height, width)
