@@ -1,7 +1,10 @@
 """What the baselines score on real radar, found before this program: 30 clips of three splits.
 
 The figures are of another evaluation of the same clips (OpenCV and pysteps with settings of its
-own), so they bind to a few per cent: where nothing but the method is free, 1 %.
+own), so they bind to 1 % where nothing but the method is free. Its dry inflow took no data for dry
+in the input already; here they are carried as no data, so that S-PROG has no rain of its own to
+bring in from there. With dry input its 3604 / 12345 and 2929 / 10637 were found again to the
+digit; without, 4 % bind.
 """
 
 import warnings
@@ -75,17 +78,19 @@ def test_on_the_papers_crop_what_flows_in_matters_most(radar_dev: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "b_mse", "b_mae"),
+    ("name", "b_mse", "b_mae", "rel"),
     [
-        ("extrapolation", 3483, 12222),
-        ("extrapolation:dry", 3604, 12345),
-        ("sprog", 2883, 10607),
-        ("sprog:dry", 2929, 10637),
+        ("extrapolation", 3483, 12222, 0.01),
+        ("extrapolation:dry", 3604, 12345, 0.04),
+        ("sprog", 2883, 10607, 0.01),
+        ("sprog:dry", 2929, 10637, 0.04),
     ],
 )
-def test_pysteps_on_whole_frames(radar_dev: Path, name: str, b_mse: float, b_mae: float):
+def test_pysteps_on_whole_frames(
+    radar_dev: Path, name: str, b_mse: float, b_mae: float, rel: float
+):
     found = scored(name, radar_dev)
-    assert found == (pytest.approx(b_mse, rel=0.01), pytest.approx(b_mae, rel=0.01), 30)
+    assert found == (pytest.approx(b_mse, rel=rel), pytest.approx(b_mae, rel=rel), 30)
 
 
 @pytest.mark.slow
