@@ -82,7 +82,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="FORECASTER... [KEY=VALUE]...",
-            help="Run folders and baselines: persistence; flow (optical flow by DIS), dis or "
+            help="Run folders, and baselines: persistence; flow (optical flow by DIS), dis or "
             "farneback; with pysteps, extrapolation, sprog, anvil or steps. Where the source of "
             "rain is unknown they keep the last frame's own value; `flow:dry` and so on are dry. "
             "Then changes of the config.",

@@ -16,6 +16,13 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+class Clock(StrEnum):
+    """What a call's time is read from."""
+
+    wall = "wall"
+    processor = "processor"
+
+
 @app.callback()
 def main() -> None:
     """Timings, side by side in one process; absolute times mean nothing, ratios do."""
@@ -79,6 +86,9 @@ def scores(
     size: Annotated[int, typer.Option(min=1, help="Height and width.")] = 120,
     threads: Annotated[list[int] | None, typer.Option(help="Of torch; 1 and 2.")] = None,
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of calls per yardstick.")] = 51,
+    clock: Annotated[Clock, typer.Option(help="Processor time, if others use the machine.")] = (
+        Clock.wall
+    ),
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
 ) -> None:
     """The scores of a batch, beside two straightforward ways to count them with numba.
@@ -90,7 +100,11 @@ def scores(
     from nowcast.bench.scores import measure, table
     from nowcast.core.files import write_json
 
-    rows = [row for count in threads or (1, 2) for row in measure(clips, leads, size, count, pairs)]
+    rows = [
+        row
+        for count in threads or (1, 2)
+        for row in measure(clips, leads, size, count, pairs, clock)
+    ]
     typer.echo(table(rows))
     if json_file is not None:
         write_json(json_file, [row.document() for row in rows])

@@ -28,13 +28,22 @@ class Pairs:
         return float(np.median(ratios)), float(low), float(high)
 
 
-def alternate(one: Callable[[], object], other: Callable[[], object], pairs: int) -> Pairs:
-    """Call both once to warm up, then `pairs` times in turns, each first in every second pair."""
+def alternate(
+    one: Callable[[], object],
+    other: Callable[[], object],
+    pairs: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Pairs:
+    """Call both once to warm up, then `pairs` times in turns, each first in every second pair.
+
+    `clock` may be `time.process_time` for work that takes one thread: on a busy machine it leaves
+    out the time in which others had the processor.
+    """
     one(), other()
     seconds: tuple[list[float], list[float]] = ([], [])
     for pair in range(pairs):
         for which in (0, 1) if pair % 2 else (1, 0):
-            began = time.perf_counter()
+            began = clock()
             (one, other)[which]()
-            seconds[which].append(time.perf_counter() - began)
+            seconds[which].append(clock() - began)
     return Pairs(tuple(seconds[0]), tuple(seconds[1]))

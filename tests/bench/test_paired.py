@@ -18,3 +18,9 @@ def test_ratio_is_the_median_over_pairs_with_an_interval_around_it():
     assert ratio == pytest.approx(1.2)
     assert 1.0 <= low <= ratio <= high <= 2.0
     assert low < high
+
+
+def test_the_clock_is_a_choice():
+    ticks = iter(range(100))
+    pairs = alternate(lambda: None, lambda: None, 2, clock=lambda: float(next(ticks)))
+    assert (pairs.one, pairs.other) == ((1.0, 1.0), (1.0, 1.0))

@@ -27,10 +27,11 @@ def test_both_yardsticks_score_alike(name: str):
     np.testing.assert_allclose(plain[2].sum(0), ours["b_mae"], rtol=1e-5)
 
 
-def test_measures_pairs_of_calls(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("clock", ["wall", "processor"])
+def test_measures_pairs_of_calls(monkeypatch: pytest.MonkeyPatch, clock: str):
     monkeypatch.setattr(scores, "yardsticks", lambda: {"loops": scores._loops})
     threads = torch.get_num_threads()
-    (row,) = measure(clips=1, leads=1, size=8, threads=1, pairs=2)
+    (row,) = measure(clips=1, leads=1, size=32, threads=1, pairs=2, clock=clock)
     torch.set_num_threads(threads)
     assert (row.yardstick, row.threads, len(row.pairs.one), len(row.pairs.other)) == (
         "loops",
@@ -43,9 +44,11 @@ def test_measures_pairs_of_calls(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_table_has_a_line_a_yardstick():
-    lines = table([Speed("loops", 2, True, Pairs((0.015, 0.015), (0.003, 0.003)))]).splitlines()
+    lines = table(
+        [Speed("loops", 2, "wall", True, Pairs((0.015, 0.015), (0.003, 0.003)))]
+    ).splitlines()
     assert lines[-1] == "nowcast counts in C."
-    assert lines[-3] == "| loops | 2 | 15.0 ms | 3.00 ms | 0.200 (0.200 to 0.200) |"
+    assert lines[-3] == "| loops | 2 | wall | 15.0 ms | 3.00 ms | 0.200 (0.200 to 0.200) |"
 
 
 def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

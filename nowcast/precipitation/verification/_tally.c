@@ -133,9 +133,14 @@ static void tally_frame(const float *prediction, const float *truth, const uint8
         }
         add(sums, chunk.error, chunk.weight, filled);
         for (int k = 0; k < THRESHOLDS; k++) {
-            counts[k] += above(chunk.both, filled, k);
-            counts[THRESHOLDS + k] += above(chunk.observed, filled, k);
-            counts[2 * THRESHOLDS + k] += above(chunk.predicted, filled, k);
+            int64_t observed = above(chunk.observed, filled, k);
+            int64_t predicted = above(chunk.predicted, filled, k);
+            if (!observed && !predicted)
+                break; /* nor do higher thresholds have an event */
+            if (observed && predicted)
+                counts[k] += above(chunk.both, filled, k);
+            counts[THRESHOLDS + k] += observed;
+            counts[2 * THRESHOLDS + k] += predicted;
         }
         counts[3 * THRESHOLDS] += above(chunk.valid, filled, 0);
     }

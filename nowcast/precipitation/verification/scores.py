@@ -66,7 +66,7 @@ def read_scores(sums: Sums, step_minutes: int) -> Scores:
     - ``b_mse``, ``b_mae``: balanced errors, mean over clips of the sum over a frame's unmasked
       pixels; range [0, inf), best 0 (Shi et al. 2017, section 5.1).
     - ``mse``, ``mae``: mean squared and absolute error of an unmasked pixel, in [0, 1] pixel
-      units (1 is 70 dBZ); [0, 1], best 0.
+      units (an error of 1 is 70 dB); [0, 1], best 0.
     - ``csi/T`` = hits / (hits + misses + false alarms); [0, 1], best 1. Also: threat score.
     - ``hss/T`` = 2 (a d - b c) / ((a + c)(c + d) + (a + b)(b + d)), a hits, b false alarms,
       c misses, d correct negatives; (-1, 1], best 1, 0 is chance.

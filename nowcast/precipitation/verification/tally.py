@@ -10,7 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from nowcast.precipitation.balance import BALANCING_WEIGHTS, pixel_thresholds, rises
+from nowcast.precipitation.balance import (
+    BALANCING_WEIGHTS,
+    balancing_weights,
+    pixel_thresholds,
+    rises,
+)
 from nowcast.precipitation.units import Calibration
 
 try:
@@ -86,16 +91,17 @@ def _in_c(prediction: Tensor, truth: Tensor, mask: Tensor, calibration: Calibrat
 
 def _in_torch(prediction: Tensor, truth: Tensor, mask: Tensor, calibration: Calibration) -> Tally:
     thresholds = pixel_thresholds(calibration)
-    leads = torch.arange(truth.shape[1], device=truth.device).view(-1, 1, 1, 1)
     predicted_class, true_class = _classes(prediction, thresholds), _classes(truth, thresholds)
-    cell = (leads * CLASSES + true_class) * CLASSES + predicted_class
-    counts = torch.bincount(cell[mask], minlength=truth.shape[1] * CLASSES**2)
-    # From (truth, prediction) to how many reach class k or more, in both, truth and prediction.
-    table = counts.view(-1, CLASSES, CLASSES)
+    cells = CLASSES**2 + 1  # of (truth, prediction), and one for the masked
+    cell = (true_class * CLASSES + predicted_class).where(mask, cells - 1)
+    leads = torch.arange(truth.shape[1], device=truth.device, dtype=torch.int32)
+    cell = cell + cells * leads.view(-1, 1, 1, 1)
+    counts = torch.bincount(cell.flatten(), minlength=truth.shape[1] * cells).view(-1, cells)
+    # From how many lie in each pair of classes to how many reach class k or more in both.
+    table = counts[:, :-1].view(-1, CLASSES, CLASSES)
     reached = table.flip(1, 2).cumsum(1).cumsum(2).flip(1, 2)
     error = (prediction.clamp(0, 1) - truth).abs().where(mask, 0.0).double()
-    levels = torch.tensor(BALANCING_WEIGHTS, dtype=torch.float64, device=truth.device)
-    weighted = error * levels[true_class.long()]
+    weighted = error * balancing_weights(truth, calibration)
     over = (0, 2, 3, 4)  # all but lead time
     errors = [term.sum(over) for term in (error, error * error, weighted, weighted * error)]
     return Tally(

@@ -148,17 +148,19 @@ def test_the_picture_has_both_frames_large_enough_to_see(side: int, tmp_path: Pa
     picture(Archive(root), moment, whole, None, to)
     image = cv2.imread(str(to))
     drawn = {16: 256, 96: 288, 128: 256, 480: 480}[side]
-    assert image.shape == (16 + drawn + 28, drawn + 4 + drawn, 3)  # title, frames, legend; a gap
+    edge, top = 2, 2 + 16  # white around every frame and its title
+    assert image.shape == (top + drawn + edge + 28, 3 * edge + 2 * drawn, 3)  # and the legend
+    second = drawn + 2 * edge
     # The title ends before the frame does, and the second starts with its own frame.
-    title = image[:16]
+    title = image[edge:top]
     assert (title[:, : drawn - 40] < 128).any()
-    assert (title[:, drawn - 40 : drawn + 4] == 255).all()
-    assert (title[:, drawn + 4 :] < 128).any()
+    assert (title[:, drawn - 40 : second] == 255).all()
+    assert (title[:, second:] < 128).any()
     scale = drawn // side
-    before = image[16 + 2 * scale, 3 * scale]
-    after = image[16 + 2 * scale, drawn + 4 + 3 * scale]
+    before = image[top + 2 * scale, edge + 3 * scale]
+    after = image[top + 2 * scale, second + 3 * scale]
     assert before.tolist() != after.tolist() == [176, 176, 176]
-    assert (image[16 : 16 + drawn, drawn + 4 :] == 176).all(axis=-1).sum() == scale**2
+    assert (image[top : top + drawn, second:] == 176).all(axis=-1).sum() == scale**2
 
 
 def test_the_radar_lies_in_the_frame():
