@@ -16,12 +16,12 @@ class Lagrangian(nn.Module):
 
     A recurrent network must learn from its archive that rain moves; on a small one it does not, and
     loses to optical flow. Here motion is given (`Extrapolation`, by OpenCV's DIS flow), and at each
-    lead time the network says what becomes of each of the extrapolation's spatial bands, and adds
-    what comes of itself:
+    lead time the network says what becomes of each of the extrapolation's spatial bands:
 
-    ``forecast = extrapolation + sum_k change_k * band_k + source``
+    ``forecast = extrapolation + sum_k change_k * band_k``
 
-    with change and source from the network's head, one number per pixel. That small scales of rain
+    with the changes from the network's head, one number per band and pixel. So rain grows, decays
+    and blurs, but does not begin far from any. That small scales of rain
     are lost first is what S-PROG forecasts by (Seed 2003,
     doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2), there one number per band for a whole
     frame. The head's weights are zero when training begins, so that it begins from the
@@ -42,7 +42,7 @@ class Lagrangian(nn.Module):
         ValueError: the network takes no guide, or has another number of channels out.
     """
 
-    CHANNELS = 2 + len(SCALES_PX)
+    CHANNELS = 1 + len(SCALES_PX)
 
     def __init__(self, network: EncoderForecaster) -> None:
         super().__init__()
@@ -64,9 +64,8 @@ class Lagrangian(nn.Module):
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """Forecast `out_len` frames."""
         extrapolation: Tensor = self.extrapolation(frames, mask)
-        departure: Tensor = self.network(frames, mask, extrapolation)
-        source, change = departure[:, :, :1], departure[:, :, 1:]
-        return extrapolation + (change * bands(extrapolation)).sum(dim=2, keepdim=True) + source
+        change: Tensor = self.network(frames, mask, extrapolation)
+        return extrapolation + (change * bands(extrapolation)).sum(dim=2, keepdim=True)
 
 
 def bands(
