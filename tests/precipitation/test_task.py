@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.core.distributed import Ranks
+from nowcast.core.evaluate import evaluate
 from nowcast.core.settings import MEmeLSettings
 from nowcast.core.trainer import build_model
 from nowcast.precipitation.forecasters.convgru import ConvGRU
@@ -57,9 +58,7 @@ def test_every_network_trains_with_memel_and_is_scored(
             if weight.requires_grad
         )
         optimiser.step()
-    batch = next(made.evaluation_batches("test", Ranks()))
-    with torch.inference_mode():
-        scores = made.read(made.score(model.eval(), batch))
+    scores = evaluate(made, model, "test", Ranks(), torch.device("cpu"))
     assert scores.document()["b_mse"] > 0
 
 
