@@ -63,7 +63,7 @@ class Board:
     def differences(self) -> list[Difference]:
         """Of every pair, with its interval."""
         parts = {name: list(blocks.values()) for name, blocks in self.parts.items()}
-        return differences(parts, self.task.read, self.task.columns)
+        return differences(parts, self.task.read_columns, self.task.columns)
 
     @property
     def table(self) -> Table:

@@ -164,6 +164,10 @@ class PrecipitationTask:
         prediction = model(batch.inputs, batch.input_mask)
         return verify_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
+    def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
+        """B-MSE, B-MAE and CSI, with whatever else comes with them."""
+        return read_scores(sums, self.archive.description.step_minutes).values
+
     def blocks(self, split: str, batch: RadarBatch) -> list[str]:
         """When the block of each clip began, UTC."""
         clips = self.clips(split)
