@@ -1,4 +1,4 @@
-"""The precipitation task: HKO-7-like archives, the ConvGRU encoder-forecaster, balanced scores."""
+"""The precipitation task: HKO-7-like archives, encoder-forecasters, balanced scores."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

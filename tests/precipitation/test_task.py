@@ -1,0 +1,83 @@
+"""The precipitation task builds the model its settings name and lets it see input and mask."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nowcast.core.distributed import Ranks
+from nowcast.core.settings import MEmeLSettings
+from nowcast.core.trainer import build_model
+from nowcast.precipitation.forecasters.convgru import ConvGRU
+from nowcast.precipitation.forecasters.convlstm import ConvLSTM
+from nowcast.precipitation.forecasters.lagrangian import Lagrangian
+from nowcast.precipitation.forecasters.trajgru import TrajGRU
+from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.task import PrecipitationTask
+
+CELLS = {"convgru": ConvGRU, "trajgru": TrajGRU, "convlstm": ConvLSTM}
+STAGES = [
+    {"channels": 3, "hidden": 4, "kernel": 3, "down": [3, 2, 1], "up": [4, 2, 1], "links": 3},
+    {"channels": 4, "hidden": 5, "kernel": 3, "down": [3, 2, 1], "up": [4, 2, 1], "links": 2},
+]
+
+
+def task(root: Path, **model: Any) -> PrecipitationTask:
+    content = {
+        "data": {"root": root, "in_len": 3, "out_len": 2, "stride": 40, "random_crop": [32, 32]},
+        "model": {"stages": STAGES, **model},
+        "train": {"batch_size": 2},
+    }
+    return PrecipitationTask(PrecipitationSettings.model_validate(content))
+
+
+@pytest.mark.parametrize("lagrangian", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_network_trains_with_memel_and_is_scored(
+    synthetic: Path, cell: str, lagrangian: bool
+):
+    torch.manual_seed(0)
+    made = task(synthetic, cell=cell, lagrangian=lagrangian)
+    model = build_model(made, MEmeLSettings(late_start=1))
+    assert isinstance(model, Lagrangian) == lagrangian
+    cells = [module for module in model.modules() if isinstance(module, CELLS[cell])]
+    assert len(cells) == 4
+    if cell == "trajgru":
+        assert [module.links for module in cells] == [3, 2, 3, 2]
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _, batch in zip(range(2), made.training_batches(0, Ranks()), strict=False):
+        optimiser.zero_grad()
+        made.loss(model, batch).backward()
+        # What DDP waits for: a gradient, be it zero, of each weight that may have one.
+        assert all(
+            weight.grad is not None and bool(weight.grad.isfinite().all())
+            for weight in model.parameters()
+            if weight.requires_grad
+        )
+        optimiser.step()
+    batch = next(made.evaluation_batches("test", Ranks()))
+    with torch.inference_mode():
+        scores = made.read(made.score(model.eval(), batch))
+    assert scores.document()["b_mse"] > 0
+
+
+class Seen(nn.Module):
+    """Keeps what it was given, and forecasts dry weather."""
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        self.frames, self.mask = frames, mask
+        return frames.new_zeros(len(frames), 2, *frames.shape[2:])
+
+
+def test_a_forecaster_sees_the_input_frames_and_their_mask(synthetic: Path):
+    made, model = task(synthetic), Seen()
+    for batch in made.evaluation_batches("test", Ranks()):
+        for call in (made.loss, made.score):
+            call(model, batch)
+            assert torch.equal(model.frames, batch.inputs)
+            assert torch.equal(model.mask, batch.mask[:, :3])
+    assert not bool(model.mask.all())
+    made.pictures(model, "test")
+    assert model.mask.shape == model.frames.shape
