@@ -112,14 +112,14 @@ class Board:
         note = f"Score less that of {against}. "
         if enough:
             note += (
-                f"95 % intervals from {count} blocks of the samples, resampled in pairs. An interval "
-                "that contains zero is not distinguishable. Each is of one difference by itself: of "
+                f"95 % intervals from {count} blocks of the samples, resampled in pairs. One that "
+                "contains zero is not distinguishable. Each is of one difference by itself: of "
                 "twenty, one is wrong."
             )
         else:
             note += (
-                f"{count} of at least {LEAST_BLOCKS} blocks of the samples: too few for an interval, "
-                "so nothing here is known to be distinguishable."
+                f"{count} of at least {LEAST_BLOCKS} blocks of the samples: too few for an "
+                "interval, so nothing here is known to be distinguishable."
             )
         found = [
             Section(
