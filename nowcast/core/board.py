@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nowcast.core.bootstrap import Difference, differences
+from nowcast.core.bootstrap import LEAST_BLOCKS, Difference, differences
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import evaluate_blocks
@@ -63,7 +63,7 @@ class Board:
     def differences(self) -> list[Difference]:
         """Of every pair, with its interval."""
         parts = {name: list(blocks.values()) for name, blocks in self.parts.items()}
-        return differences(parts, self.task.read, self.task.columns)
+        return differences(parts, self.task.read_columns, self.task.columns)
 
     @property
     def table(self) -> Table:
@@ -108,7 +108,19 @@ class Board:
         if not others:
             return []
         count = len(next(iter(self.parts.values())))
-        blocks = f"95 % intervals from {count} blocks of the samples, resampled in pairs"
+        enough = count >= LEAST_BLOCKS
+        note = f"Score less that of {against}. "
+        if enough:
+            note += (
+                f"95 % intervals from {count} blocks of the samples, resampled in pairs. One that "
+                "contains zero is not distinguishable. Each is of one difference by itself: of "
+                "twenty, one is wrong."
+            )
+        else:
+            note += (
+                f"{count} of at least {LEAST_BLOCKS} blocks of the samples: too few for an "
+                "interval, so nothing here is known to be distinguishable."
+            )
         found = [
             Section(
                 f"Against {against}",
@@ -117,10 +129,11 @@ class Board:
                     [name, *(_cell(self.difference(name, against, c.score), c) for c in columns)]
                     for name in others
                 ],
-                f"Score less that of {against}. {blocks}. An interval that contains zero is not "
-                "distinguishable. Intervals are of single differences; of twenty, one is wrong.",
+                note,
             )
         ]
+        if not enough:
+            return found
         ranks = []
         for column in columns:
             leader = self.best(column)
@@ -132,9 +145,9 @@ class Board:
                     and self.difference(leader, name, column.score).verdict != "better"
                 ]
                 ranks.append([column.title, leader, ", ".join(near) or DASH])
-        note = "All pairs are in differences.csv."
+        pairs = "All pairs are in differences.csv."
         header = ["Score", "Best", "Not distinguishable from it"]
-        return [*found, Section("Which is best", header, ranks, note)]
+        return [*found, Section("Which is best", header, ranks, pairs)]
 
     def write(self, out: Path, pictures: Mapping[str, Path]) -> None:
         """Write ``leaderboard.json``, ``.csv``, ``.md``, ``.html`` and ``differences.csv``.
@@ -241,7 +254,7 @@ def _cell(found: Difference, column: Column) -> str:
         return DASH
     value = f"{found.value:+.{column.digits}f}"
     if found.low is None or found.high is None:
-        return f"{value} ({found.verdict})"
+        return value
     text = f"{value} ({found.low:+.{column.digits}f} to {found.high:+.{column.digits}f})"
     return text if found.verdict in ("better", "worse") else f"{text}, not distinguishable"
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.core.sums import Scores, Sums
+from nowcast.core.sums import Sums
 from nowcast.core.table import Column
 
 LEAST_BLOCKS = 5  # below, resampling sees too few combinations to say anything
@@ -67,7 +67,7 @@ class Difference:
 
 def differences(
     parts: Mapping[str, Sequence[Sums]],
-    read: Callable[[Sums], Scores],
+    read: Callable[[Sums], Mapping[str, float | None]],
     columns: Sequence[Column],
     seed: int = 0,
 ) -> list[Difference]:
@@ -75,7 +75,7 @@ def differences(
 
     Args:
         parts: forecaster -> its sums over each block, in the same order for all.
-        read: sums to scores.
+        read: sums to scores by name.
         columns: the scores that are compared.
         seed: of the draws.
     """
@@ -86,7 +86,7 @@ def differences(
     count = len(next(iter(parts.values())))
 
     def values(times: NDArray[np.int64]) -> NDArray[np.float64]:
-        found = [read(_weighed(stack, times)).values for stack in stacks]
+        found = [read(_weighed(stack, times)) for stack in stacks]
         return np.array([[_number(each[score]) for score in scores] for each in found])
 
     whole = values(np.ones(count, dtype=np.int64))

@@ -86,6 +86,10 @@ class Task(Protocol):
         """What the sums of `score` or `verify` say."""
         ...
 
+    def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
+        """The scores of `columns` alone, which a bootstrap reads thousands of times."""
+        ...
+
     def blocks(self, split: str, batch: Any) -> list[str]:
         """The block of each sample. Samples of one block are not independent, e.g. clips of one
         storm; blocks are what is resampled for an interval."""

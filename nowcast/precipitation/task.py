@@ -14,6 +14,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
+from nowcast.core.threads import one_thread
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.clips import Clips, load
 from nowcast.precipitation.days import SPLITS
@@ -162,7 +163,13 @@ class PrecipitationTask:
     def verify(self, model: nn.Module, batch: RadarBatch) -> Sums:
         """As `score`, with FSS, spectra, image scores and rain rates too."""
         prediction = model(batch.inputs, batch.input_mask)
-        return verify_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
+        frames = prediction, batch.truth, batch.truth_mask
+        with one_thread():
+            return verify_frames(*frames, self.archive.calibration)
+
+    def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
+        """B-MSE, B-MAE and CSI, with whatever else comes with them."""
+        return read_scores(sums, self.archive.description.step_minutes).values
 
     def blocks(self, split: str, batch: RadarBatch) -> list[str]:
         """When the block of each clip began, UTC."""

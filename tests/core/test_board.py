@@ -98,3 +98,13 @@ def test_one_alone_has_no_differences(task: ToyTask, tmp_path: Path):
     scored(task).write(tmp_path, {})
     assert (tmp_path / "differences.csv").read_text() == ""
     assert "identity" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_too_few_blocks_claim_nothing(task: ToyTask, tmp_path: Path, monkeypatch):
+    names = ["all of it"]
+    monkeypatch.setattr(ToyTask, "block_names", lambda self, split: names)
+    monkeypatch.setattr(ToyTask, "blocks", lambda self, split, batch: names * len(batch.x))
+    scored(task, near=Times(1.9)).write(tmp_path, {})
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "1 of at least 5 blocks" in text
+    assert "Which is best" not in text and " to " not in text.split("Against")[1].split("\n\n")[1]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from nowcast.core.bootstrap import LEAST_BLOCKS, differences
-from nowcast.core.sums import Scores, Sums
+from nowcast.core.sums import Sums
 from nowcast.core.table import Column
 
 COLUMNS = (Column("error", "Error", "less", 2), Column("hit", "Hit", "more", 2))
@@ -21,13 +21,12 @@ def parts(errors: np.ndarray, hits: np.ndarray | None = None) -> list[Sums]:
     ]
 
 
-def read(sums: Sums) -> Scores:
+def read(sums: Sums) -> dict[str, float | None]:
     hits = int(sums["hits"])
-    values = {
+    return {
         "error": float(sums["error"] / sums["samples"]),
         "hit": hits / int(sums["samples"]) if hits else None,
     }
-    return Scores(values, {}, "", ())
 
 
 def test_what_blocks_share_is_not_held_against_a_difference():

@@ -4,9 +4,10 @@ import threading
 import time
 
 import pytest
+import torch
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.threads import AHEAD, in_order
+from nowcast.core.threads import AHEAD, in_order, one_thread
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -47,3 +48,11 @@ def test_an_error_comes_in_its_turn_and_what_waits_is_dropped():
 def test_workers_are_at_least_one():
     with pytest.raises(ConfigError, match="workers: expected at least 1, found 0"):
         list(in_order(str, [1], 0))
+
+
+def test_one_thread_meanwhile_even_after_an_error():
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), one_thread():
+        assert torch.get_num_threads() == 1
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == before

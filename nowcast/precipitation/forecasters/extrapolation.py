@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nowcast.core.threads import one_thread
 from nowcast.precipitation.forecasters.advection import advect
 from nowcast.precipitation.forecasters.motion import Method, motion_field, newest_with_data
 
@@ -67,7 +68,8 @@ class Extrapolation(nn.Module):
         pixels = frames.float().where(data, 0.0)
         if not bool(pixels.isfinite().all()):
             raise ValueError("expected numbers where the mask is True, found NaN or infinity")
-        forecasts = [self._clip(*clip) for clip in zip(pixels, data, strict=True)]
+        with one_thread():
+            forecasts = [self._clip(*clip) for clip in zip(pixels, data, strict=True)]
         return torch.stack(forecasts).to(frames.dtype)
 
     def _clip(self, frames: Tensor, mask: Tensor) -> Tensor:
