@@ -84,13 +84,12 @@ class Board:
 
     def best(self, column: Column) -> str | None:
         """The forecaster with the best score; None where it is undefined for all."""
-        sign = 1 if column.best == "less" else -1
-        values = {
-            name: sign * value
+        costs = {
+            name: column.cost(value)
             for name, scores in self.scores.items()
             if (value := scores.values[column.score]) is not None
         }
-        return min(values, key=values.__getitem__) if values else None
+        return min(costs, key=costs.__getitem__) if costs else None
 
     def difference(self, one: str, other: str, score: str) -> Difference:
         """Of `one` less `other`, whichever way round it was worked out."""
@@ -100,6 +99,12 @@ class Board:
             if found.score == score and (found.one, found.other) == (other, one):
                 return found.turned()
         raise KeyError((one, other, score))
+
+    def details(self) -> Section:
+        """A table of further scores."""
+        table = Table(self.task.details, self.table.rows)
+        note = "→ 1: the nearer to one the better. All scores are in leaderboard.csv and .json."
+        return Section("Further scores", ["Forecaster", *table.header()[1:]], table.cells(), note)
 
     def sections(self) -> list[Section]:
         """The tables of differences."""
@@ -175,7 +180,7 @@ class Board:
             out / "leaderboard.csv",
             _csv([{"forecaster": name} | dict(s.values) for name, s in self.scores.items()]),
         )
-        sections = self.sections()
+        sections = [*([self.details()] if self.task.details else []), *self.sections()]
         facts = {name.replace("_", " "): str(value) for name, value in self.facts.items()}
         title = f"Leaderboard on {self.facts.get('archive', out.name)}"
         links = (f"![{text}]({path.relative_to(out)})\n" for text, path in pictures.items())

@@ -10,6 +10,7 @@ from typing import Literal
 from nowcast.core.sums import Scores
 
 DASH = "–"
+ARROWS = {"less": "↓", "more": "↑", "one": "→ 1"}
 
 
 @dataclass(frozen=True)
@@ -19,19 +20,23 @@ class Column:
     Args:
         score: its name in `Scores.values`.
         header: as shown, e.g. ``B-MSE``.
-        best: whether less or more is better.
+        best: whether less or more is better, or the nearer to one.
         digits: decimals shown.
     """
 
     score: str
     header: str
-    best: Literal["less", "more"]
+    best: Literal["less", "more", "one"]
     digits: int
 
     @property
     def title(self) -> str:
         """Header with the direction of better."""
-        return f"{self.header} {'↓' if self.best == 'less' else '↑'}"
+        return f"{self.header} {ARROWS[self.best]}"
+
+    def cost(self, value: float) -> float:
+        """Less is better."""
+        return {"less": value, "more": -value, "one": abs(value - 1)}[self.best]
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Table:
         means = [mean for row in self.rows if (mean := row.mean(column.score)) is not None]
         if not means or len(self.rows) == 1:
             return None
-        return min(means) if column.best == "less" else max(means)
+        return min(means, key=column.cost)
 
     def _cell(self, row: Row, column: Column, best: float | None) -> str:
         mean, deviation = row.mean(column.score), row.deviation(column.score)

@@ -42,6 +42,8 @@ class Task(Protocol):
     """Where MEmeL sits unless the config says otherwise: socket names or patterns."""
     columns: tuple[Column, ...]
     """The scores that tables show."""
+    details: tuple[Column, ...]
+    """Further scores, of `verify`, that leaderboards show."""
     reference: str
     """The baseline whose scores others are set against."""
     objective: tuple[str, ...]

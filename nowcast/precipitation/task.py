@@ -50,6 +50,17 @@ class PrecipitationTask:
 
     sites = ("*.candidate",)
     objective = ("b_mse", "b_mae")
+    details = (
+        Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3),
+        Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3),
+        Column("hss/2", "HSS ≥ 2 mm/h", "more", 3),
+        Column("bias/0.5", "bias ≥ 0.5 mm/h", "one", 2),
+        Column("bias/10", "bias ≥ 10 mm/h", "one", 2),
+        Column("rain_amount", "rain amount", "one", 2),
+        Column("spectrum/4", "power at 4-8 px", "one", 2),
+        Column("ssim", "SSIM", "more", 3),
+        Column("rmse_mm_h", "RMSE, mm/h", "less", 2),
+    )
     reference = "persistence"
     features = FEATURES
     columns = (

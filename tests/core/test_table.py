@@ -69,3 +69,10 @@ def test_csv_has_a_line_per_seed_at_full_precision() -> None:
     assert Table(COLUMNS, (BASELINE, thirds)).csv() == (
         'forecaster,seed,error,hit/2\nbaseline,,7.0,0.25\n"a, b",0,0.3333333333333333,\n'
     )
+
+
+def test_nearest_to_one_is_best_where_the_column_says_so() -> None:
+    rows = tuple(Row(f"{value}", {0: scores(value, None)}) for value in (0.2, 1.3, 2.0))
+    table = Table((Column("error", "Bias", "one", 1),), rows)
+    assert table.header() == ["", "Bias → 1"]
+    assert [cells[1] for cells in table.cells()] == ["0.2", "1.3 *", "2.0"]

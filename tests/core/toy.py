@@ -49,6 +49,7 @@ class ToyTask:
     objective = ("error",)
     features = ("sign",)
     columns = (Column("error", "Error", "less", 3),)
+    details = (Column("error", "Error again", "one", 2),)
     reference = "identity"
 
     def __init__(self, settings: RunSettings, reuse: object = None) -> None:
