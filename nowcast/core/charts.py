@@ -33,6 +33,11 @@ class Line:
     dashes: tuple[float, ...]
 
     @property
+    def style(self) -> str | tuple[float, tuple[float, ...]]:
+        """For matplotlib."""
+        return (0, self.dashes) if self.dashes else "solid"
+
+    @property
     def dash_array(self) -> str:
         """For SVG, in points."""
         return " ".join(f"{LINE_WIDTH * length:g}" for length in self.dashes) or "none"
@@ -113,7 +118,7 @@ def _draw(axes: Axes, line: Line, x: NDArray[np.float64], y: NDArray[np.float64]
         x,
         y,
         color=line.colour,
-        linestyle=(0, line.dashes) if line.dashes else "solid",
+        linestyle=line.style,
         linewidth=LINE_WIDTH,
         marker="o",
         markersize=4,

@@ -53,7 +53,7 @@ def performance_diagram(board: Board) -> Figure:
         )
         with np.errstate(invalid="ignore"):
             x, y = hits / (hits + false_alarms), hits / (hits + misses)
-        axes.plot(x, y, color=line.colour, linewidth=0.8, label=name)
+        axes.plot(x, y, color=line.colour, linestyle=line.style, linewidth=0.9, label=name)
         for place, marker in enumerate(MARKERS):
             axes.plot(x[place], y[place], marker, color=line.colour, markersize=6)
     for marker, threshold in zip(MARKERS, THRESHOLD_NAMES, strict=True):
@@ -75,10 +75,18 @@ def spectra(board: Board) -> Figure:
     for axes, lead in zip(panels, (0, -1), strict=True):
         for name, line in styles.items():
             sums = pooled(list(board.parts[name].values()))
+            length = wavelengths(len(sums["power_truth"]))
             if name == next(iter(styles)):
-                _spectrum(axes, sums["power_truth"][:, lead], "#999999", 4.0, "truth")
-            power = sums["power_prediction"][:, lead]
-            _spectrum(axes, power, line.colour, LINE_WIDTH, name)
+                truth = sums["power_truth"][1:, lead]
+                axes.loglog(length, truth, color="#999999", linewidth=4, label="truth")
+            axes.loglog(
+                length,
+                sums["power_prediction"][1:, lead],
+                color=line.colour,
+                linestyle=line.style,
+                linewidth=LINE_WIDTH,
+                label=name,
+            )
         axes.set_title(f"+{minutes[lead]:g} min", fontsize=10)
         axes.set_xlabel("wavelength, pixels")
         axes.grid(color="#dddddd", linewidth=0.6)
@@ -86,16 +94,6 @@ def spectra(board: Board) -> Figure:
     panels[0].set_ylabel("power of the pixels in [0, 1]")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure
-
-
-def _spectrum(
-    axes: Axes,
-    power: NDArray[np.float64],
-    colour: str,
-    width: float,
-    label: str,
-) -> None:
-    axes.loglog(wavelengths(len(power)), power[1:], color=colour, linewidth=width, label=label)
 
 
 def best_and_worst(board: Board) -> dict[str, tuple[str, str]]:
