@@ -35,7 +35,7 @@ class Line:
     @property
     def style(self) -> str | tuple[float, tuple[float, ...]]:
         """For matplotlib."""
-        return (0, self.dashes) if self.dashes else "solid"
+        return (0.0, self.dashes) if self.dashes else "solid"
 
     @property
     def dash_array(self) -> str:
