@@ -99,8 +99,9 @@ def spectra(board: Board) -> Figure:
 def best_and_worst(board: Board) -> dict[str, tuple[str, str]]:
     """The forecaster with the least B-MSE, and the blocks in which it does best and worst.
 
-    Against the reference, which is no candidate itself. Blocks in which the reference makes no
-    error say nothing and are left out; with only one left there is no worst.
+    Best is where its B-MSE is below the reference's by most, worst where by least or where it is
+    above: differences, not ratios, which are large where there is hardly any rain. With one block
+    there is no worst. The reference is no candidate itself.
 
     Returns:
         ``best`` and ``worst`` -> (forecaster, block); nothing where there is none.
@@ -114,14 +115,15 @@ def best_and_worst(board: Board) -> dict[str, tuple[str, str]]:
     if not errors:
         return {}
     leader = min(errors, key=errors.__getitem__)
-    skill = {}
-    for block, scores in board.by_block[leader].items():
-        own, start = scores.values["b_mse"], against[block].values["b_mse"]
-        if own is not None and start:
-            skill[block] = 1 - own / start
-    if not skill:
+    gain = {
+        block: start - own
+        for block, scores in board.by_block[leader].items()
+        if (own := scores.values["b_mse"]) is not None
+        and (start := against[block].values["b_mse"]) is not None
+    }
+    if not gain:
         return {}
-    best, worst = max(skill, key=skill.__getitem__), min(skill, key=skill.__getitem__)
+    best, worst = max(gain, key=gain.__getitem__), min(gain, key=gain.__getitem__)
     return {"best": (leader, best)} | ({"worst": (leader, worst)} if worst != best else {})
 
 

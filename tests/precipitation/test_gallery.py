@@ -74,15 +74,15 @@ def test_spectra_are_those_of_the_first_and_the_last_lead_time(board: Board):
         assert axes.xaxis_inverted()
 
 
-def test_the_best_episode_is_that_of_the_largest_skill(board: Board):
+def test_the_best_episode_is_that_of_the_largest_gain(board: Board):
     chosen = best_and_worst(board)
-    skill = {
-        block: 1 - scores.values["b_mse"] / board.by_block["persistence"][block].values["b_mse"]
+    gain = {
+        block: board.by_block["persistence"][block].values["b_mse"] - scores.values["b_mse"]
         for block, scores in board.by_block["blurred"].items()
     }
-    assert len(skill) > 2
-    assert chosen["best"] == ("blurred", max(skill, key=skill.__getitem__))
-    assert chosen["worst"] == ("blurred", min(skill, key=skill.__getitem__))
+    assert len(gain) > 2
+    assert chosen["best"] == ("blurred", max(gain, key=gain.__getitem__))
+    assert chosen["worst"] == ("blurred", min(gain, key=gain.__getitem__))
     alone = Board(board.task, {"persistence": board.parts["persistence"]}, {})
     assert best_and_worst(alone) == {}
 
