@@ -157,7 +157,7 @@ def evaluate(
     typer.echo(
         f"{facts['clips']} clips of {facts['archive']}, {facts['split']} split, "
         f"{facts['in_len']} -> {facts['out_len']} frames, "
-        f"{facts['height']}x{facts['width']} pixels, masks: {facts['masks']}"
+        f"{facts['height']}x{facts['width']} pixels, masks: {facts['masks']}{', online' * online}"
     )
     if "note" in facts:
         typer.echo(facts["note"])

@@ -65,7 +65,9 @@ def baseline(name: str, setting: Setting) -> nn.Module:
     """
     stem, colon, inflow = name.partition(":")
     if stem not in BASELINES:
-        raise ConfigError(f"expected a baseline ({', '.join(BASELINES)}), found {name!r}")
+        raise ConfigError(
+            f"expected a baseline ({', '.join(BASELINES)}) or the folder of a run, found {name!r}"
+        )
     if stem == "persistence":
         if colon:
             raise ConfigError(f"persistence has no inflow; found {name!r}, write persistence")

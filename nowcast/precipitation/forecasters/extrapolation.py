@@ -64,10 +64,7 @@ class Extrapolation(nn.Module):
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """Forecast `out_len` frames; the flow is estimated on the CPU, clip by clip."""
-        data = torch.ones_like(frames, dtype=torch.bool) if mask is None else mask
-        pixels = frames.float().where(data, 0.0)
-        if not bool(pixels.isfinite().all()):
-            raise ValueError("expected numbers where the mask is True, found NaN or infinity")
+        pixels, data = with_data(frames, mask)
         with one_thread():
             forecasts = [self._clip(*clip) for clip in zip(pixels, data, strict=True)]
         return torch.stack(forecasts).to(frames.dtype)
@@ -90,3 +87,21 @@ class Extrapolation(nn.Module):
         )
         unknown = last if self.inflow == "persist" else torch.zeros_like(last)
         return rain[0].where(known[0], unknown)
+
+
+def with_data(
+    frames: Float[Tensor, "batch in_len 1 height width"],
+    mask: Bool[Tensor, "batch in_len 1 height width"] | None,
+) -> tuple[
+    Float[Tensor, "batch in_len 1 height width"], Bool[Tensor, "batch in_len 1 height width"]
+]:
+    """Frames in float32, 0 where there is no data, and where there is; no mask is data everywhere.
+
+    Raises:
+        ValueError: a pixel with data is not a number.
+    """
+    data = torch.ones_like(frames, dtype=torch.bool) if mask is None else mask
+    pixels = frames.float().where(data, 0.0)
+    if not bool(pixels.isfinite().all()):
+        raise ValueError("expected numbers where the mask is True, found NaN or infinity")
+    return pixels, data

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.forecasters.extrapolation import Inflow
+from nowcast.precipitation.forecasters.extrapolation import Inflow, with_data
 from nowcast.precipitation.forecasters.motion import newest_with_data
 from nowcast.precipitation.units import Calibration
 
@@ -119,10 +119,8 @@ class ThroughPysteps(nn.Module):
                 f"{self.method} needs {max(2, NEEDS[self.method])} input frames, found "
                 f"{frames.shape[1]}; raise data.in_len"
             )
-        data = torch.ones_like(frames, dtype=torch.bool) if mask is None else mask
-        if not bool(frames.isfinite().logical_or(~data).all()):
-            raise ValueError("expected numbers where the mask is True, found NaN or infinity")
-        clips = zip(frames[:, :, 0].float().cpu().numpy(), data[:, :, 0].cpu().numpy(), strict=True)
+        pixels, data = with_data(frames, mask)
+        clips = zip(pixels[:, :, 0].cpu().numpy(), data[:, :, 0].cpu().numpy(), strict=True)
         forecasts = np.stack([self._clip(pixels, seen) for pixels, seen in clips])
         return torch.from_numpy(forecasts)[:, :, None].to(frames)
 
