@@ -18,6 +18,7 @@ from nowcast.core.machine import when_and_where
 from nowcast.core.report import Report, write_report
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
+from nowcast.core.significance import as_csv, as_section, paired_tests
 from nowcast.core.sums import Scores
 from nowcast.core.table import Column, Row, Table
 from nowcast.core.task import Task
@@ -107,7 +108,8 @@ def _write_results(
 
 
 def report(out: Path) -> Table:
-    """Write ``table.md``, ``table.csv`` and ``report.html`` from what a comparison left in `out`.
+    """Write ``table.md``, ``table.csv``, ``significance.csv`` and ``report.html`` from what a
+    comparison left in `out`.
 
     Raises:
         ConfigError: there are no results of a comparison.
@@ -137,7 +139,13 @@ def report(out: Path) -> Table:
         for path in sorted(out.glob("pictures/*.png"))
         if path.stem.partition(", ")[0] in parents
     }
-    for name, text in {"table.md": table.markdown(), "table.csv": table.csv()}.items():
+    tests = paired_tests(table)
+    section = as_section(table, tests)
+    for name, text in {
+        "table.md": table.markdown(),
+        "table.csv": table.csv(),
+        "significance.csv": as_csv(tests),
+    }.items():
         write_text(out / name, text)
     write_report(
         out / "report.html",
@@ -149,6 +157,7 @@ def report(out: Path) -> Table:
             histories=histories,
             pictures=pictures,
             command=board_command(out),
+            sections=() if section is None else (section,),
         ),
     )
     return table

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from scipy import stats
 from torch import nn
 from toy import ToyBatch, ToyTask
 
@@ -98,6 +99,18 @@ def test_a_changed_config_does_not_reuse_an_old_run(tmp_path: Path):
 def test_report_of_something_else_says_what_it_needs(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"expected scores.json of a comparison"):
         report(tmp_path)
+
+
+def test_three_seeds_are_tested_in_pairs(tmp_path: Path):
+    variants = {"P": {}, "T": {"start_from": "P"}}
+    table = compare(
+        comparison(seeds=[0, 1, 2], variants=variants), resolve, ToyTask, tmp_path, Ranks()
+    )
+    (found,) = csv.DictReader((tmp_path / "significance.csv").read_text().splitlines())
+    errors = [[scores.values["error"] for scores in row.scores.values()] for row in table.rows[1:]]
+    assert (found["one"], found["other"], found["pairs"]) == ("P", "T", "3")
+    assert float(found["p"]) == pytest.approx(stats.ttest_rel(*errors).pvalue)
+    assert "Differences between variants" in (tmp_path / "report.html").read_text()
 
 
 def test_side_by_side_gives_the_same_table(tmp_path: Path):

@@ -53,7 +53,11 @@ def test_pysteps_by_name(method: str):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("naive", r"expected a baseline \(persistence, flow, dis, .*steps\) or the folder of a run, found 'naive'"),
+        (
+            "naive",
+            r"expected a baseline \(persistence, flow, dis, .*steps\) or the folder of a run, "
+            "found 'naive'",
+        ),
         ("flow:wet", r"expected flow:persist .* or flow:dry, found 'flow:wet'"),
         ("sprog:", r"or sprog:dry, found 'sprog:'"),
         ("persistence:dry", "persistence has no inflow"),
