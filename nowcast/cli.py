@@ -127,6 +127,8 @@ def evaluate(
         raise ConfigError(
             f"expected one forecaster, found {len(names)}; --out DIR makes a leaderboard of several"
         )
+    if json_file is not None and out is not None:
+        raise ConfigError("--json: --out writes leaderboard.json; leave one of them out")
     if online and out is not None:
         raise ConfigError("--online: expected one forecaster by itself, found --out; leave one out")
     with joined() as ranks:

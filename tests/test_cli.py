@@ -266,6 +266,7 @@ def test_info_on_real_radar(run: Run, radar_dev: Path):
         (["train", SMOKE, "steps=3", "--run", "r"], "steps: unknown key"),
         (["train", SMOKE], "Missing option '--run'"),
         (["evaluate", "persistence", "persistence", "--data", "ROOT"], "--out DIR"),
+        (["evaluate", "flow", "--data", "ROOT", "--json", "a", "--out", "b"], "leaderboard.json"),
         (["evaluate", "persistense", "--data", "ROOT"], "found 'persistense'"),
         (["evaluate", "persistence", "--data", "ROOT", "data.crop=paper"], "leaves the archive's"),
         (["evaluate", "persistence", "--data", "ROOT", "--split", "all"], "'all' is not one of"),
