@@ -58,7 +58,15 @@ def tally(
     """Count and sum over the clips of a batch, per lead time; predictions are clipped to [0, 1].
 
     A prediction that is not a number is an event at no threshold, and makes the errors NaN.
+
+    Raises:
+        ValueError: the three are not of one shape.
     """
+    if not prediction.shape == truth.shape == mask.shape:  # C would read beyond the shorter one
+        raise ValueError(
+            f"expected a prediction and a mask of {tuple(truth.shape)}, as the truth is, found "
+            f"{tuple(prediction.shape)} and {tuple(mask.shape)}"
+        )
     prediction, truth = prediction.detach().float(), truth.float()
     in_c = available and prediction.is_cpu and CLASSES == IN_C
     return (_in_c if in_c else _in_torch)(prediction, truth, mask, calibration)

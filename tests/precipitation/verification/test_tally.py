@@ -4,6 +4,7 @@ import shutil
 import sysconfig
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -66,3 +67,13 @@ def test_every_8_bit_pair_is_counted_in_its_class():
         above = int((HKO7.rate_from_pixel(np.arange(256) / 255) >= threshold).sum())
         assert counted.observed[row, 0] == counted.warned[row, 0] == 256 * above
         assert counted.hits[row, 0] == above**2
+
+
+def test_another_shape_is_refused_where_types_are_not_checked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    frames = torch.zeros(1, 2, 1, 4, 4)
+    whole = torch.ones_like(frames, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"expected a prediction .* \(1, 2, 1, 4, 4\)"):
+        tally(frames[:, :1], frames, whole, HKO7)
+    with pytest.raises(ValueError, match=r"found .* and \(1, 2, 1, 4, 3\)"):
+        tally(frames, frames, whole[..., :3], HKO7)
