@@ -119,7 +119,6 @@ def evaluate(
     from nowcast.core.evaluate import pick_device
     from nowcast.core.files import write_json
     from nowcast.core.table import Row, Table
-    from nowcast.precipitation.online.evaluate import evaluate_online
 
     names = [text for text in forecasters if "=" not in text or Path(text).is_dir()]
     changes = _parsed([text for text in forecasters if text not in names])
@@ -144,6 +143,8 @@ def evaluate(
         else:
             model = entries[names[0]][2].to(device)
             if online:
+                from nowcast.precipitation.online.evaluate import evaluate_online
+
                 scores = evaluate_online(task, model, split, device, settings)
             else:
                 scores = score(task, model, split, ranks, device)

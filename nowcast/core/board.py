@@ -1,7 +1,5 @@
 """A leaderboard: forecasters on exactly the same samples, and which of them can be told apart."""
 
-import csv
-import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,7 +19,7 @@ from nowcast.core.machine import when_and_where
 from nowcast.core.pooling import block_mean, pooled
 from nowcast.core.report import Report, Section, write_report
 from nowcast.core.sums import Scores, Sums
-from nowcast.core.table import DASH, Column, Row, Table
+from nowcast.core.table import DASH, Column, Row, Table, csv_text
 from nowcast.core.task import Task
 
 
@@ -175,10 +173,10 @@ class Board:
             ],
         )
         rows = [asdict(found) | {"verdict": found.verdict} for found in self.differences]
-        write_text(out / "differences.csv", _csv(rows))
+        write_text(out / "differences.csv", csv_text(rows))
         write_text(
             out / "leaderboard.csv",
-            _csv([{"forecaster": name} | dict(s.values) for name, s in self.scores.items()]),
+            csv_text([{"forecaster": name} | dict(s.values) for name, s in self.scores.items()]),
         )
         sections = [*([self.details()] if self.task.details else []), *self.sections()]
         facts = {name.replace("_", " "): str(value) for name, value in self.facts.items()}
@@ -262,12 +260,3 @@ def _cell(found: Difference, column: Column) -> str:
         return value
     text = f"{value} ({found.low:+.{column.digits}f} to {found.high:+.{column.digits}f})"
     return text if found.verdict in ("better", "worse") else f"{text}, not distinguishable"
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()

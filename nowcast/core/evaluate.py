@@ -1,6 +1,6 @@
 """Score a model on a split: every sample once, whatever the batch size and the number of ranks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -53,7 +53,6 @@ def evaluate_blocks(
     split: str,
     ranks: Ranks,
     device: torch.device,
-    progress: Callable[[], object] = lambda: None,
 ) -> dict[str, Sums]:
     """Full verification of a model, apart for each block of the split; the same on every rank.
 
@@ -63,7 +62,6 @@ def evaluate_blocks(
         split: of the task.
         ranks: of this process.
         device: where the model is.
-        progress: called after each batch.
 
     Raises:
         ConfigError: as `evaluate`.
@@ -76,7 +74,6 @@ def evaluate_blocks(
                 part = batch.take(np.flatnonzero(names == name))
                 sums = task.verify(model, part.to(device))
                 found[name] = found[name] + sums if name in found else sums
-            progress()
     _check_all_had_some(bool(found), split, ranks, device)
     nothing = next(iter(found.values())).zero()
     return {name: found.get(name, nothing).over_ranks(device) for name in task.block_names(split)}

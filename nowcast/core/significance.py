@@ -1,7 +1,5 @@
 """Whether variants differ by more than their seeds do: paired t-tests, score by score."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -11,7 +9,7 @@ from scipy import stats
 
 from nowcast.core.interval import t_interval
 from nowcast.core.report import Section
-from nowcast.core.table import Column, Row, Table
+from nowcast.core.table import DASH, Column, Row, Table, csv_text
 
 LEAST_PAIRS = 3  # seeds; below, a p-value says nothing
 LEVEL = 0.05
@@ -52,11 +50,7 @@ class PairedTest:
     def verdict(self) -> str:
         """In words, what the corrected p-value says of `one`."""
         if self.p_holm is None:
-            return (
-                "the same in every seed"
-                if self.difference == 0
-                else "the same difference in every seed"
-            )
+            return f"the same{' difference' * (self.difference != 0)} in every seed"
         if self.p_holm > LEVEL:
             return "not distinguishable"
         return "better" if (self.difference < 0) == (self.best == "less") else "worse"
@@ -139,9 +133,9 @@ def as_section(table: Table, tests: Sequence[PairedTest]) -> Section | None:
                 column.title,
                 f"{test.one} - {test.other}",
                 f"{test.difference:+.{digits}f} ({interval})",
-                "–" if test.effect is None else f"{test.effect:+.2f}",
-                "–" if test.p is None else f"{test.p:.3g}",
-                "–" if test.p_holm is None else f"{test.p_holm:.3g}",
+                DASH if test.effect is None else f"{test.effect:+.2f}",
+                DASH if test.p is None else f"{test.p:.3g}",
+                DASH if test.p_holm is None else f"{test.p_holm:.3g}",
                 str(test.pairs),
                 test.verdict,
             ]
@@ -167,10 +161,4 @@ def as_section(table: Table, tests: Sequence[PairedTest]) -> Section | None:
 
 def as_csv(tests: Sequence[PairedTest]) -> str:
     """One line a test; empty if there is none."""
-    text = io.StringIO()
-    rows = [asdict(test) | {"verdict": test.verdict} for test in tests]
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([asdict(test) | {"verdict": test.verdict} for test in tests])

@@ -2,10 +2,10 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Any, Literal
 
 from nowcast.core.sums import Scores
 
@@ -115,3 +115,13 @@ class Table:
             return DASH
         spread = "" if deviation is None else f" ± {deviation:.{column.digits}f}"
         return f"{mean:.{column.digits}f}{spread}{' *' if mean == best else ''}"
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the same keys as CSV under a header of them; empty if there is none."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
