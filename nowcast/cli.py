@@ -204,9 +204,9 @@ def compare(
     """
     from nowcast import config as configs
     from nowcast import registry
-    from nowcast.core.compare import board_command
     from nowcast.core.compare import compare as compare_variants
     from nowcast.core.distributed import joined
+    from nowcast.core.results import board_command
     from nowcast.core.settings import CompareSettings
 
     content = configs.overridden(configs.read(config), _parsed(overrides))
@@ -239,8 +239,8 @@ def report(
 
     Example: `nowcast report runs/demo`
     """
-    from nowcast.core.compare import board_command
-    from nowcast.core.compare import report as write_report
+    from nowcast.core.results import board_command
+    from nowcast.core.results import report as write_report
 
     _print_scores(write_report(folder))
     typer.echo(f"report       {folder / 'report.html'}")

@@ -53,8 +53,9 @@ def evaluate_blocks(
     split: str,
     ranks: Ranks,
     device: torch.device,
+    full: bool = True,
 ) -> dict[str, Sums]:
-    """Full verification of a model, apart for each block of the split; the same on every rank.
+    """The sums of a model apart for each block of the split; the same on every rank.
 
     Args:
         task: names the blocks, which hold whatever samples are not independent of each other.
@@ -62,17 +63,19 @@ def evaluate_blocks(
         split: of the task.
         ranks: of this process.
         device: where the model is.
+        full: as `task.verify` measures, or, less and sooner, `task.score`.
 
     Raises:
         ConfigError: as `evaluate`.
     """
+    measure = task.verify if full else task.score
     found: dict[str, Sums] = {}
     with _scoring(model):
         for batch in task.evaluation_batches(split, ranks):
             names = np.array(task.blocks(split, batch))
             for name in dict.fromkeys(names.tolist()):
                 part = batch.take(np.flatnonzero(names == name))
-                sums = task.verify(model, part.to(device))
+                sums = measure(model, part.to(device))
                 found[name] = found[name] + sums if name in found else sums
     _check_all_had_some(bool(found), split, ranks, device)
     nothing = next(iter(found.values())).zero()

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nowcast.core.distributed import Ranks
-from nowcast.core.evaluate import evaluate, pick_device
+from nowcast.core.evaluate import evaluate_blocks, pick_device
 from nowcast.core.files import write_json
+from nowcast.core.pooling import pooled
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RunSettings
-from nowcast.core.sums import Scores
+from nowcast.core.sums import Scores, save_blocks
 from nowcast.core.task import Task
 from nowcast.core.trainer import train, trained_model
 
@@ -49,9 +50,17 @@ class Job:
         """Where the scores on a split are kept."""
         return self.run.folder / f"scores_{split}.json"
 
+    def sums_file(self, split: str) -> Path:
+        """Where the sums behind the scores are kept, block by block."""
+        return self.run.folder / f"sums_{split}.safetensors"
+
     def is_complete(self, split: str) -> bool:
         """True once it is trained and scored."""
-        return self.run.is_finished and self.scores_file(split).is_file()
+        return self.run.is_finished and self.is_scored(split)
+
+    def is_scored(self, split: str) -> bool:
+        """True once its scores are there; they are written last."""
+        return self.scores_file(split).is_file() and self.sums_file(split).is_file()
 
 
 def plan(settings: CompareSettings, resolve: Resolve, out: Path) -> list[Job]:
@@ -86,11 +95,13 @@ def complete(job: Job, task: Task, split: str, ranks: Ranks, shown: bool = True)
     """
     train(task, job.settings, job.run, ranks, job.title, shown)
     kept = job.scores_file(split)
-    if kept.is_file():
+    if job.is_scored(split):
         return Scores.from_document(json.loads(kept.read_text()))
     device = pick_device(job.settings.train.device, ranks)
     model = trained_model(task, job.settings, job.run).to(device)
-    scores = evaluate(task, model, split, ranks, device)
+    blocks = evaluate_blocks(task, model, split, ranks, device, full=False)
+    scores = task.read(pooled(list(blocks.values())))
     if ranks.is_main:
+        save_blocks(job.sums_file(split), blocks)
         write_json(kept, scores.document())
     return scores

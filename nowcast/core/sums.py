@@ -1,14 +1,22 @@
 """Scores travel as sums and become ratios once, at the end: batches and ranks merge exactly."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from nowcast.core.distributed import sum_over_ranks
+from nowcast.core.errors import RunError
+from nowcast.core.files import write_whole
+
+BLOCKS = "blocks"  # the entry of a file of sums that names them, in order
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,38 @@ class Sums:
             for name, value in self.values.items()
         }
         return Sums(reduced)
+
+
+def save_blocks(path: Path, blocks: Mapping[str, Sums]) -> None:
+    """Write the sums of each block as safetensors."""
+    arrays = {
+        f"{place}/{name}": np.ascontiguousarray(value)
+        for place, sums in enumerate(blocks.values())
+        for name, value in sums.values.items()
+    }
+    metadata = {BLOCKS: json.dumps(list(blocks))}
+    write_whole(path, lambda temporary: save_file(arrays, temporary, metadata))
+
+
+def load_blocks(path: Path) -> dict[str, Sums]:
+    """The sums that `save_blocks` wrote.
+
+    Raises:
+        RunError: unreadable, or something else.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            blocks: list[str] = json.loads(file.metadata()[BLOCKS])
+            found: list[dict[str, NDArray[Any]]] = [{} for _ in blocks]
+            for key in file.keys():  # noqa: SIM118
+                place, _, name = key.partition("/")
+                found[int(place)][name] = file.get_tensor(key)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise RunError(
+            f"{path}: expected the sums of a scored run, found something else ({error}); remove "
+            "the file, and the run is scored again"
+        ) from error
+    return {block: Sums(values) for block, values in zip(blocks, found, strict=True)}
 
 
 @dataclass(frozen=True)

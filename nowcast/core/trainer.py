@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
@@ -26,6 +26,8 @@ from nowcast.core.settings import MEmeLSettings, RunSettings
 from nowcast.core.task import Batch, Task
 
 STEPS_BETWEEN_AGREEMENTS = 10
+
+AfterValidation = Callable[[int, float], None]  # takes the step and the objective; least is best
 
 
 class Interrupted(NowcastError):
@@ -64,6 +66,7 @@ def train(
     ranks: Ranks,
     title: str = "",
     shown: bool = True,
+    after_validation: AfterValidation | None = None,
 ) -> None:
     """Train until `settings.train.steps`, from wherever the run's folder says it stands.
 
@@ -77,6 +80,8 @@ def train(
         ranks: of this process; the first one writes.
         title: of the progress bar; the folder's name if empty.
         shown: whether there is a progress bar.
+        after_validation: told of each validation, once the run is saved; what it raises ends the
+            run, which the same call goes on with.
 
     Raises:
         Interrupted: a signal came; the run is saved.
@@ -112,7 +117,17 @@ def train(
         with bars(shown=shown and ranks.is_main) as lines:
             line = lines.add(title or run.folder.name, settings.train.steps, progress.step)
             progress = _loop(
-                task, settings, run, ranks, model, optimiser, progress, log, line, monitor
+                task,
+                settings,
+                run,
+                ranks,
+                model,
+                optimiser,
+                progress,
+                log,
+                line,
+                monitor,
+                after_validation,
             )
     finally:
         log.close()
@@ -152,6 +167,7 @@ def _loop(
     log: RunLog,
     line: Bar,
     monitor: Monitor,
+    after_validation: AfterValidation | None,
 ) -> Progress:
     """The steps from where `progress` stands to the last one."""
     config: dict[str, Any] = settings.model_dump(mode="json")
@@ -181,10 +197,14 @@ def _loop(
                 log.memel(progress.step, monitor.read())
             line.advance()
             if progress.step % limits.validate_every == 0 or progress.step == limits.steps:
-                progress = _validate(task, model, run, ranks, device, progress, log, config)
+                progress, objective = _validate(
+                    task, model, run, ranks, device, progress, log, config
+                )
                 counted = monitor.state_dict()
                 if ranks.is_main:
                     save_state(run.last_state, model, optimiser, progress, counted)
+                if after_validation is not None:
+                    after_validation(progress.step, objective)
             elif _should_stop(stopping, progress.step, ranks, device):
                 counted = monitor.state_dict()
                 if ranks.is_main:
@@ -205,8 +225,12 @@ def _validate(
     progress: Progress,
     log: RunLog,
     config: dict[str, Any],
-) -> Progress:
-    """Score the validation split, log it, and keep the weights if they are the best so far."""
+) -> tuple[Progress, float]:
+    """Score the validation split, log it, and keep the weights if they are the best so far.
+
+    Returns:
+        how far the run is, and the objective, inf where it is undefined.
+    """
     scores = evaluate(task, model, "valid", ranks, device)
     parts = [scores.values[name] for name in task.objective]
     objective = inf if None in parts else sum(part for part in parts if part is not None)
@@ -216,7 +240,7 @@ def _validate(
         progress = replace(progress, best_step=progress.step, best_objective=objective)
         if ranks.is_main:
             save_weights(run.best_weights, model, config)
-    return progress
+    return progress, objective
 
 
 def _finite(loss: torch.Tensor, progress: Progress, batch: Batch, run: Run) -> float:

@@ -14,9 +14,11 @@ from scipy import stats
 from torch import nn
 from toy import ToyBatch, ToyTask
 
-from nowcast.core.compare import compare, plan, report
+from nowcast.core.compare import compare
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.jobs import plan
+from nowcast.core.results import report
 from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.trainer import Interrupted
 

@@ -1,11 +1,13 @@
 """Sums merge; scores survive the way into JSON and back."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nowcast.core.sums import Scores, Sums
+from nowcast.core.errors import RunError
+from nowcast.core.sums import Scores, Sums, load_blocks, save_blocks
 
 
 def test_sums_add_by_name():
@@ -52,3 +54,24 @@ def test_support_and_reasons_survive_the_way_into_json_and_back():
     assert document["by_lead_time"]["support"] == {"pixels": [60, 40], "hits": {"30": [0, 0]}}
     assert document["csi"] == {"30": None}
     assert Scores.from_document(document) == scores
+
+
+def test_the_sums_of_blocks_come_back_with_names_types_and_order(tmp_path: Path):
+    blocks = {
+        "2018-05-20T00:00": Sums({"n/a": np.array([[1, 2], [3, 4]]), "e": np.array([0.1])}),
+        "2018-05-19T00:00": Sums({"n/a": np.array([[5, 6], [7, 8]]), "e": np.array([0.2])}),
+    }
+    save_blocks(tmp_path / "sums.safetensors", blocks)
+    found = load_blocks(tmp_path / "sums.safetensors")
+    assert list(found) == list(blocks)
+    for name, sums in blocks.items():
+        for key, value in sums.values.items():
+            assert found[name][key].dtype == value.dtype
+            np.testing.assert_array_equal(found[name][key], value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04cut"])
+def test_what_is_not_the_sums_of_blocks_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "sums.safetensors").write_bytes(content)
+    with pytest.raises(RunError, match="expected the sums of a scored run"):
+        load_blocks(tmp_path / "sums.safetensors")

@@ -186,3 +186,20 @@ def test_bf16_trains_and_keeps_float32_statistics(tmp_path: Path):
     found = state(run)
     assert {found[name].dtype for name in ("first.weight", "hidden.running_var")} == {torch.float32}
     assert found["hidden.num_batches_tracked"] == 20
+
+
+def test_after_each_validation_the_objective_is_told_and_may_end_the_run(tmp_path: Path):
+    run, told = Run(tmp_path / "run"), []
+
+    def stop_at_ten(step: int, objective: float) -> None:
+        told.append((step, objective))
+        if step == 10:
+            raise KeyError("enough")
+
+    with pytest.raises(KeyError):
+        train(ToyTask(settings()), settings(), run, Ranks(), after_validation=stop_at_ten)
+    validated = {e["step"]: e["valid"]["error"] for e in run.history() if "valid" in e}
+    assert told == list(validated.items())
+    assert list(validated) == [5, 10]
+    train(ToyTask(settings()), settings(), run, Ranks(), after_validation=lambda *_: None)
+    assert run.is_finished
