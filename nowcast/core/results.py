@@ -4,14 +4,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_json, write_text
 from nowcast.core.jobs import Build, Job
 from nowcast.core.machine import when_and_where
+from nowcast.core.player import read_films, write_films
+from nowcast.core.provenance import versions
 from nowcast.core.report import Report, write_report
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
@@ -20,6 +18,8 @@ from nowcast.core.sums import Scores
 from nowcast.core.table import Column, Row, Table
 from nowcast.core.task import Task
 from nowcast.core.trainer import trained_model
+
+FILMS = "films.json"  # forecasts drawn while the models were there
 
 
 def write_results(
@@ -50,16 +50,20 @@ def write_results(
             for row in rows
             for seed, scores in row.scores.items()
         ],
+        "configs": {
+            job.variant: job.settings.model_dump(mode="json")
+            for job in jobs
+            if job.seed == settings.seeds[0]
+        },
+        "versions": versions(),
     }
     write_json(out / "scores.json", content)
-    first = settings.seeds[0]
-    for job in (job for job in jobs if job.seed == first):
-        task = build(job.settings, task)  # variants may differ in their model
-        model = trained_model(task, job.settings, job.run)
-        for caption, picture in task.pictures(model, settings.split).items():
-            # A colon, as times have, is not for every file system.
-            name = f"{job.variant}, {caption}.png".replace(":", "")
-            _write_picture(out / "pictures" / name, picture)
+    models = {name: task.baseline(name) for name in settings.baselines}
+    for job in (job for job in jobs if job.seed == settings.seeds[0]):
+        own = build(job.settings, task)  # variants may differ in their model
+        if own.facts(settings.split) == facts:  # or it forecasts other samples
+            models[job.variant] = trained_model(own, job.settings, job.run)
+    write_films(out / FILMS, task.reels(models, settings.split))
     report(out)
 
 
@@ -74,6 +78,8 @@ def report(out: Path) -> Table:
         content = json.loads((out / "scores.json").read_text())
         columns = tuple(Column(**column) for column in content["columns"])
         facts, parents = content["facts"], content["parents"]
+        configs, made_with = content["configs"], content["versions"]
+        films = read_films(out / FILMS)
         scores: dict[str, dict[int | None, Scores]] = {}
         for entry in content["rows"]:
             name, seed = entry.pop("forecaster"), entry.pop("seed")
@@ -81,19 +87,14 @@ def report(out: Path) -> Table:
             scores.setdefault(name, {})[seed] = Scores.from_document(plain)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{out}: expected scores.json of a comparison, as `nowcast compare` writes it at its "
-            f"end: {error}"
+            f"{out}: expected scores.json and {FILMS} of a comparison, as `nowcast compare` writes "
+            f"them at its end; run it again, trained runs are kept: {error!r}"
         ) from error
     table = Table(columns, tuple(Row(name, by_seed) for name, by_seed in scores.items()))
-    histories = {
-        f"{run.parent.name}/{run.name.replace('seed', 'seed ')}": Run(run).history()
-        for run in sorted((out / "runs").glob("*/seed*"))
-        if run.parent.name in parents  # a run of an earlier comparison in this folder is not shown
-    }
-    pictures = {
-        path.stem: path.read_bytes()
-        for path in sorted(out.glob("pictures/*.png"))
-        if path.stem.partition(", ")[0] in parents
+    runs = {
+        f"{folder.parent.name}/{folder.name.replace('seed', 'seed ')}": Run(folder)
+        for folder in sorted((out / "runs").glob("*/seed*"))
+        if folder.parent.name in parents  # of an earlier comparison in this folder: not shown
     }
     tests = paired_tests(table)
     section = as_section(table, tests)
@@ -110,10 +111,19 @@ def report(out: Path) -> Table:
             facts={name.replace("_", " "): str(value) for name, value in facts.items()},
             table=table,
             parents=parents,
-            histories=histories,
-            pictures=pictures,
+            histories={name: run.history() for name, run in runs.items()},
+            pictures={},
             command=board_command(out),
             sections=() if section is None else (section,),
+            films=films,
+            edges=content.get("edges", {}),
+            configs=configs,
+            versions=made_with,
+            origins={
+                name: json.loads(file.read_text())
+                for name, run in runs.items()
+                if (file := run.folder / "origin.json").is_file()
+            },
         ),
     )
     return table
@@ -122,9 +132,3 @@ def report(out: Path) -> Table:
 def board_command(out: Path) -> str:
     """The command that shows a comparison's curves in a browser."""
     return f"tensorboard --logdir {out / 'runs'}"
-
-
-def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(".png", picture[..., ::-1])
-    path.write_bytes(data.tobytes())
