@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from nowcast.core.files import write_json
 
-Frames = UInt8[np.ndarray, "lead height width 3"]
+Frames = UInt8[np.ndarray, "_ _ _ 3"]  # lead height width RGB
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,15 @@ def read_films(path: Path) -> list[Film]:
             **content
             | {
                 "views": [View(**view) for view in content["views"]],
-                "scales": {kind: Scale(**scale) for kind, scale in content["scales"].items()},
+                "scales": {kind: _scale(**scale) for kind, scale in content["scales"].items()},
             }
         )
         for content in json.loads(path.read_text())
     ]
+
+
+def _scale(title: str, bands: Sequence[tuple[str, Sequence[int]]]) -> Scale:
+    return Scale(title, [(label, (red, green, blue)) for label, (red, green, blue) in bands])
 
 
 def _film_strip(frames: Frames) -> str:

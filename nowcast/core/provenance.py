@@ -78,8 +78,9 @@ def origins(runs: Mapping[str, Mapping[str, Any]]) -> Origins:
     Args:
         runs: ``variant/seed 0`` -> what its origin says.
     """
-    keys = dict.fromkeys(key for origin in runs.values() for key in origin)
-    texts = {key: [_text(origin.get(key, ...)) for origin in runs.values()] for key in keys}
+    flat = [dict(_flat(origin)) for origin in runs.values()]
+    keys = dict.fromkeys(key for origin in flat for key in origin)
+    texts = {key: [_text(origin.get(key, ...)) for origin in flat] for key in keys}
     shared = {key: found[0] for key, found in texts.items() if len(set(found)) == 1}
     differing = [key for key in keys if key not in shared]
     if not differing:

@@ -92,9 +92,9 @@ def report(out: Path) -> Table:
         ) from error
     table = Table(columns, tuple(Row(name, by_seed) for name, by_seed in scores.items()))
     runs = {
-        f"{folder.parent.name}/{folder.name.replace('seed', 'seed ')}": Run(folder)
-        for folder in sorted((out / "runs").glob("*/seed*"))
-        if folder.parent.name in parents  # of an earlier comparison in this folder: not shown
+        f"{variant}/{folder.name.replace('seed', 'seed ')}": Run(folder)
+        for variant in parents  # no others, of an earlier comparison in this folder
+        for folder in sorted((out / "runs" / variant).glob("seed*"))
     }
     tests = paired_tests(table)
     section = as_section(table, tests)

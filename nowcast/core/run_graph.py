@@ -9,6 +9,7 @@ SCRATCH = "from scratch"
 # In pixels. Letters are counted, not measured, so boxes are a little wider than their text.
 LETTER, SMALL_LETTER = 9.3, 7.0
 PADDING, BOX, GAP, INDENT = 12.0, 46.0, 12.0, 26.0
+APART = 20.0  # baselines from variants
 STEM = 14.0  # from a parent's left edge to the line down from it
 
 
@@ -59,15 +60,19 @@ def run_graph(
     """
     boxes: list[Box] = []
     placed: dict[str, Box] = {}
+
+    def y() -> float:
+        return 1 + len(boxes) * (BOX + GAP)
+
     for name, depth in _depth_first(parents):
         parent = parents[name]
         label = edges.get(name, SCRATCH if parent is None else TUNED)
         text = label if parent is None else f"{label} {parent}"
         kind = "derived" if name in edges else "trained"
-        placed[name] = _box(name, text, depth, len(boxes), placed.get(parent or ""), kind)
+        placed[name] = _box(name, text, depth, y(), placed.get(parent or ""), kind)
         boxes.append(placed[name])
     for name in baselines:
-        boxes.append(_box(name, "baseline, not trained", 0, len(boxes), None, "baseline"))
+        boxes.append(_box(name, "baseline, not trained", 0, y() + APART, None, "baseline"))
     return RunGraph(
         boxes,
         width=max((box.x + box.width for box in boxes), default=0.0) + 2,
@@ -87,8 +92,8 @@ def _depth_first(parents: Mapping[str, str | None]) -> Iterator[tuple[str, int]]
     return below(None, 0)
 
 
-def _box(name: str, text: str, depth: int, row: int, parent: Box | None, kind: str) -> Box:
-    x, y = 1 + depth * INDENT, 1 + row * (BOX + GAP)
+def _box(name: str, text: str, depth: int, y: float, parent: Box | None, kind: str) -> Box:
+    x = 1 + depth * INDENT
     arrow = ""
     if parent is not None:
         arrow = f"M{parent.x + STEM:g} {parent.y + BOX:g} V{y + BOX / 2:g} H{x - 2:g}"

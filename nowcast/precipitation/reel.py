@@ -32,6 +32,7 @@ DIFFERENCE_BANDS: tuple[tuple[float, tuple[int, int, int]], ...] = (
     (20.0, (1, 102, 94)),
     (np.inf, (0, 60, 48)),
 )
+MIDDLE = len(DIFFERENCE_BANDS) // 2
 
 
 def forecast(
@@ -93,22 +94,22 @@ def _reel(batch: RadarBatch, forecasts: Mapping[str, np.ndarray], clip: int, cli
     if every > 1:
         notes.append(f"Drawn is one pixel of {every} each way; scores are of all.")
     return Reel(
-        caption=f"init {init} UTC",
+        caption=f"init {str(init).replace('T', ' ')} UTC",
         labels=[f"+{(t - init).astype(int)} min, {str(t)[11:]} UTC" for t in times[batch.in_len :]],
         truth=painted(truth),
         forecasts={name: painted(frames) for name, frames in shown.items()},
         differences={name: compared(frames) for name, frames in shown.items()},
         scale=Scale("rain rate from, mm/h", [(f"{edge:g}", colour) for edge, colour in BANDS]),
-        difference_scale=Scale("forecast less truth, mm/h", _difference_labels()),
+        difference_scale=Scale("forecast less truth, beyond, mm/h", _difference_labels()),
         note=" ".join(notes),
     )
 
 
 def _difference_labels() -> list[tuple[str, tuple[int, int, int]]]:
-    """Each band by its edge away from zero; the middle one is about zero."""
-    lower = [-np.inf, *(edge for edge, _ in DIFFERENCE_BANDS)]
-    labels = []
-    for low, (high, colour) in zip(lower, DIFFERENCE_BANDS, strict=False):
-        text = f"< {high:g}" if high < 0 else f"> {low:+g}" if low > 0 else "±0"
-        labels.append((text, colour))
-    return labels
+    """Each band by its edge towards zero, which the middle one is about."""
+    edges = [edge for edge, _ in DIFFERENCE_BANDS]
+    towards_zero = [*edges[:MIDDLE], 0.0, *edges[MIDDLE:-1]]
+    return [
+        (f"{edge:+g}" if edge else "0", colour)
+        for edge, (_, colour) in zip(towards_zero, DIFFERENCE_BANDS, strict=True)
+    ]
