@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -158,7 +159,7 @@ def read_films(path: Path) -> list[Film]:
     ]
 
 
-def _scale(title: str, bands: Sequence[tuple[str, Sequence[int]]]) -> Scale:
+def _scale(title: str, bands: Iterable[Sequence[Any]]) -> Scale:
     return Scale(title, [(label, (red, green, blue)) for label, (red, green, blue) in bands])
 
 

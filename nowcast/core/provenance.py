@@ -57,18 +57,17 @@ def config_differences(configs: Mapping[str, Mapping[str, Any]]) -> Grid | None:
         configs: variant -> its config; the first is what others are set against, and a value
             equal to its own is not repeated.
     """
-    flat = {name: dict(_flat(config)) for name, config in configs.items()}
-    base, *others = flat
-    keys = dict.fromkeys(key for config in flat.values() for key in config)
+    flat = [dict(_flat(config)) for config in configs.values()]
+    keys = dict.fromkeys(key for config in flat for key in config)
     rows = []
     for key in keys:
         # `memel: null` says no more than that there are no keys below it.
         if key in OF_ONE_RUN or any(other.startswith(f"{key}.") for other in keys):
             continue
-        if any(config.get(key, ...) != flat[base].get(key, ...) for config in flat.values()):
-            first = flat[base].get(key, ...)
-            cells = [flat[name].get(key, ...) for name in others]
-            rows.append([key, _text(first), *("" if c == first else _text(c) for c in cells)])
+        base, *others = [config.get(key, ...) for config in flat]
+        if any(value != base for value in others):
+            cells = ["" if value == base else _text(value) for value in others]
+            rows.append([key, _text(base), *cells])
     return Grid(["Key", *configs], rows) if rows else None
 
 

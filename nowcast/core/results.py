@@ -87,8 +87,9 @@ def report(out: Path) -> Table:
             scores.setdefault(name, {})[seed] = Scores.from_document(plain)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{out}: expected scores.json and {FILMS} of a comparison, as `nowcast compare` writes "
-            f"them at its end; run it again, trained runs are kept: {error!r}"
+            f"{out}: expected scores.json of a comparison and {FILMS}, as `nowcast compare` writes "
+            "them at its end; run it again, trained runs are kept. "
+            f"{type(error).__name__}: {error}"
         ) from error
     table = Table(columns, tuple(Row(name, by_seed) for name, by_seed in scores.items()))
     runs = {

@@ -1,7 +1,7 @@
 """Where the boxes and arrows of a run graph go: a forest drawn downwards, as narrow as a phone."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TUNED = "fine-tuned from"
 SCRATCH = "from scratch"
@@ -58,21 +58,17 @@ def run_graph(
             an entry it is fine-tuned or trained from scratch.
         baselines: forecasters that were never trained.
     """
-    boxes: list[Box] = []
     placed: dict[str, Box] = {}
-
-    def y() -> float:
-        return 1 + len(boxes) * (BOX + GAP)
-
-    for name, depth in _depth_first(parents):
+    for row, (name, depth) in enumerate(_depth_first(parents)):
         parent = parents[name]
         label = edges.get(name, SCRATCH if parent is None else TUNED)
         text = label if parent is None else f"{label} {parent}"
         kind = "derived" if name in edges else "trained"
-        placed[name] = _box(name, text, depth, y(), placed.get(parent or ""), kind)
-        boxes.append(placed[name])
-    for name in baselines:
-        boxes.append(_box(name, "baseline, not trained", 0, y() + APART, None, "baseline"))
+        placed[name] = _box(name, text, depth, row, placed.get(parent or ""), kind)
+    boxes = list(placed.values())
+    for row, name in enumerate(baselines, len(boxes)):
+        box = _box(name, "baseline, not trained", 0, row, None, "baseline")
+        boxes.append(replace(box, y=box.y + APART))
     return RunGraph(
         boxes,
         width=max((box.x + box.width for box in boxes), default=0.0) + 2,
@@ -92,8 +88,8 @@ def _depth_first(parents: Mapping[str, str | None]) -> Iterator[tuple[str, int]]
     return below(None, 0)
 
 
-def _box(name: str, text: str, depth: int, y: float, parent: Box | None, kind: str) -> Box:
-    x = 1 + depth * INDENT
+def _box(name: str, text: str, depth: int, row: int, parent: Box | None, kind: str) -> Box:
+    x, y = 1 + depth * INDENT, 1 + row * (BOX + GAP)
     arrow = ""
     if parent is not None:
         arrow = f"M{parent.x + STEM:g} {parent.y + BOX:g} V{y + BOX / 2:g} H{x - 2:g}"

@@ -81,7 +81,7 @@ def test_labels_of_the_scale_are_edges_towards_zero(task: PrecipitationTask):
     assert first.scale is not None and first.difference_scale is not None
     assert [label for label, _ in first.scale.bands][:3] == ["0", "0.1", "0.5"]
     assert [label for label, _ in first.difference_scale.bands] == (
-        "-20 -10 -5 -2 -0.5 0 +0.5 +2 +5 +10 +20".split()
+        ["-20", "-10", "-5", "-2", "-0.5", "0", "+0.5", "+2", "+5", "+10", "+20"]
     )
 
 
