@@ -92,7 +92,8 @@ def _page(report: Report) -> str:
     return environment.get_template("report.html.jinja").render(
         report=report,
         header=[text or "Forecaster" for text in report.table.header()],
-        rows=[[_marked(cell) for cell in cells] for cells in report.table.cells()],
+        rows=_marked(report.table.cells()),
+        sections=[(section, _marked(section.rows)) for section in report.sections],
         spread=_spread(report.table),
         dash=DASH,
         axis=next((chart.axis for chart in score_charts), ""),
@@ -110,10 +111,14 @@ def _page(report: Report) -> str:
     )
 
 
-def _marked(cell: str) -> Markup:
-    """A cell of the table; what it marks as best is bold here."""
-    text = cell.removesuffix(" *")
-    return Markup("<b>{}</b>").format(text) if text != cell else escape(text)
+def _marked(rows: Sequence[Sequence[str]]) -> list[list[Markup]]:
+    """Cells of a table; those that `Table.cells` marks as best are bold."""
+
+    def cell(text: str) -> Markup:
+        plain = text.removesuffix(" *")
+        return escape(text) if plain == text else Markup("<b>{}</b>").format(plain)
+
+    return [[cell(text) for text in cells] for cells in rows]
 
 
 def _spread(table: Table) -> str:

@@ -116,6 +116,13 @@ def test_the_best_of_each_column_is_bold(tmp_path: Path) -> None:
     assert not {"90", "54 ± 4", "0.316 ± 0.008"} & set(bold)
 
 
+def test_the_best_of_a_section_is_bold_too(tmp_path: Path) -> None:
+    section = Section("Further", ("A", "B"), (("one", "1 *"), ("two", "2 < 3")), "A note.")
+    page = written(tmp_path, replace(REPORT, sections=(section,)))
+    assert "1" in page.bold and "1 *" not in page.text
+    assert "2 < 3" in page.text and "2 < 3" not in page.bold
+
+
 def test_an_undefined_score_is_a_dash(tmp_path: Path) -> None:
     page = written(tmp_path, REPORT)
     assert f"<td>{DASH}</td>" in page.html
