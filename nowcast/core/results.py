@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_json, write_text
-from nowcast.core.jobs import Build, Job
+from nowcast.core.jobs import Build, Job, forecaster
 from nowcast.core.machine import when_and_where
 from nowcast.core.report import Report, write_report
 from nowcast.core.runs import Run
@@ -19,7 +19,6 @@ from nowcast.core.significance import as_csv, as_section, paired_tests
 from nowcast.core.sums import Scores
 from nowcast.core.table import Column, Row, Table
 from nowcast.core.task import Task
-from nowcast.core.trainer import trained_model
 
 
 def write_results(
@@ -44,7 +43,10 @@ def write_results(
     content = {
         "facts": facts | when_and_where(),
         "columns": [asdict(column) for column in task.columns],
-        "parents": {name: variant.start_from for name, variant in settings.variants.items()},
+        "parents": {
+            name: variant.start_from or variant.run_of
+            for name, variant in settings.variants.items()
+        },
         "rows": [
             {"forecaster": row.name, "seed": seed, **facts, **scores.document()}
             for row in rows
@@ -53,9 +55,9 @@ def write_results(
     }
     write_json(out / "scores.json", content)
     first = settings.seeds[0]
-    for job in (job for job in jobs if job.seed == first):
+    for job in (job for job in jobs if job.seed == first and job.scored):
         task = build(job.settings, task)  # variants may differ in their model
-        model = trained_model(task, job.settings, job.run)
+        model = forecaster(job, task)
         for caption, picture in task.pictures(model, settings.split).items():
             # A colon, as times have, is not for every file system.
             name = f"{job.variant}, {caption}.png".replace(":", "")
