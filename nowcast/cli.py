@@ -206,6 +206,10 @@ def compare(
         list[str] | None, typer.Option(help="This variant and what it starts from; may repeat.")
     ] = None,
     skip: Annotated[list[str] | None, typer.Option(help="Not this variant; may repeat.")] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the runs, if comparisons share them; else runs/ in --out."),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show runs, time and disk; train nothing.")
     ] = False,
@@ -221,6 +225,7 @@ def compare(
     from nowcast.core.compare import compare as compare_variants
     from nowcast.core.distributed import joined
     from nowcast.core.estimate import planned
+    from nowcast.core.jobs import RUNS
     from nowcast.core.results import board_command
     from nowcast.core.settings import CompareSettings
 
@@ -237,11 +242,14 @@ def compare(
         changed = configs.overridden(content, changes)
         return configs.validate(registry.settings_class(content.get("task")), changed, str(config))
 
+    folder = (runs or out / RUNS).resolve()
     if plan:
-        _print_plan(planned(comparison, resolve, registry.build, out.resolve()), jobs)
+        _print_plan(planned(comparison, resolve, registry.build, folder), jobs)
         return
     with joined() as ranks:
-        table = compare_variants(comparison, resolve, registry.build, out.resolve(), ranks, jobs)
+        table = compare_variants(
+            comparison, resolve, registry.build, out.resolve(), ranks, jobs, folder
+        )
     if table is None:  # another rank than the main one
         return
     _print_scores(table)

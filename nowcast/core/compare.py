@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
-from nowcast.core.jobs import Build, Resolve, check_claims, complete, plan
+from nowcast.core.jobs import RUNS, Build, Resolve, check_claims, complete, plan
 from nowcast.core.log import console
 from nowcast.core.results import write_results
 from nowcast.core.settings import CompareSettings
@@ -20,6 +20,7 @@ def compare(
     out: Path,
     ranks: Ranks,
     parallel: int = 1,
+    runs: Path | None = None,
 ) -> Table | None:
     """Train what is not trained yet, score everything, write table and report into `out`.
 
@@ -30,6 +31,7 @@ def compare(
         out: folder of the comparison.
         ranks: of this process.
         parallel: how many runs are trained side by side, each in its own process.
+        runs: folder of the runs, which other comparisons may share; None is ``out/runs``.
 
     Returns:
         the table; None on other ranks than the main one.
@@ -38,11 +40,13 @@ def compare(
         ConfigError: a variant's config is invalid, or a folder holds a run of another config.
         signals.Interrupted: a signal came; the same call goes on.
     """
-    jobs = plan(settings, resolve, out)
+    runs = runs or out / RUNS
+    jobs = plan(settings, resolve, runs)
     task = check_claims(jobs, build)
     todo = [job for job in jobs if not job.is_complete(settings.split)]
     if ranks.is_main:
-        console.print(f"{len(jobs)} runs, {len(jobs) - len(todo)} of them finished; folder {out}")
+        done = len(jobs) - len(todo)
+        console.print(f"{len(jobs)} runs and baselines, {done} of them finished; folder {runs}")
     if parallel > 1 and len(todo) > 1:
         if ranks.size > 1:
             raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")

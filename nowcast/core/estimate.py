@@ -61,13 +61,13 @@ class Planned:
     disk: int
 
 
-def planned(settings: CompareSettings, resolve: Resolve, build: Build, out: Path) -> list[Planned]:
+def planned(settings: CompareSettings, resolve: Resolve, build: Build, runs: Path) -> list[Planned]:
     """What `compare` would do, without doing it but for a few steps that are timed.
 
     Raises:
         ConfigError: as `compare`.
     """
-    jobs = plan(settings, resolve, out)
+    jobs = plan(settings, resolve, runs)
     check_claims(jobs, build)
     found: dict[str, list[tuple[Job, Cost]]] = {}
     for job, cost in zip(jobs, costs(jobs, build, settings.split), strict=True):

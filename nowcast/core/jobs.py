@@ -22,6 +22,8 @@ from nowcast.core.trainer import train, trained_model
 Resolve = Callable[[Mapping[str, object]], RunSettings]
 Build = Callable[[RunSettings, Task | None], Task]
 
+RUNS = "runs"  # where a comparison's runs lie in its folder
+
 # What a variant may set that scores another's run: it acts in evaluation, not in training.
 OF_EVALUATION = {"memel.in_eval"}
 
@@ -92,24 +94,24 @@ class Job:
         return self.scores_file(split).is_file() and self.sums_file(split).is_file()
 
 
-def plan(settings: CompareSettings, resolve: Resolve, out: Path) -> list[Job]:
+def plan(settings: CompareSettings, resolve: Resolve, runs: Path) -> list[Job]:
     """All jobs of a comparison: baselines, then seed by seed, each after the one it needs.
 
     Args:
         settings: variants and seeds.
         resolve: dotted overrides -> the config with them.
-        out: the comparison's folder.
+        runs: the folder that they lie in.
 
     Raises:
         ConfigError: a variant's config is invalid.
     """
     plain = resolve({"train.seed": settings.seeds[0]})
     jobs = [
-        Job(name, None, plain, Run(out / "baselines" / name.replace(":", "-")))
+        Job(name, None, plain, Run(runs / name.replace(":", "-") / "baseline"))
         for name in settings.baselines
     ]
     for seed in settings.seeds:
-        folders = {name: out / "runs" / name / f"seed{seed}" for name in settings.variants}
+        folders = {name: runs / name / f"seed{seed}" for name in settings.variants}
 
         def resolved(
             name: str, seed: int = seed, folders: dict[str, Path] = folders

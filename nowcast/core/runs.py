@@ -1,14 +1,16 @@
 """A run's folder: its resolved config, checkpoints, history and event files, under fixed names."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.files import write_json, write_text
 from nowcast.core.origin import Origin, check_format, origin
 
@@ -175,6 +177,34 @@ class Run:
                 "add train.accept_code=true to go on with it as if they were the same"
             )
         write_json(self.origin_file, own.document() | found | {"joined_by": [*joined, own.code]})
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training this run, and clear away what a kill left half written.
+
+        The system gives the lock back however the process ends.
+
+        Raises:
+            RunError: another process has it.
+        """
+        lock = FileLock(self.folder / ".lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise RunError(
+                f"{self.folder}: another process is training this run; wait for it, or stop it"
+            ) from error
+        except (NotImplementedError, OSError) as error:
+            raise RunError(
+                f"{self.folder}: its file system gives no locks ({error}), so two processes could "
+                "spoil each other's run; choose a folder on another one"
+            ) from error
+        try:
+            for half in self.folder.glob(".*.tmp"):
+                half.unlink()
+            yield
+        finally:
+            lock.release()
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the result, which marks the run as finished."""

@@ -1,6 +1,7 @@
 """A training run from its folder's state to its end: what surrounds the loop."""
 
 import time
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -85,6 +86,21 @@ def train(
             f"train.batch_size: {settings.train.batch_size} clips cannot be shared evenly by "
             f"{ranks.size} ranks; use a multiple"
         )
+    with run.alone() if ranks.is_main else nullcontext():
+        _train(task, settings, run, ranks, device, title, shown, after_validation)
+    wait()
+
+
+def _train(
+    task: Task,
+    settings: RunSettings,
+    run: Run,
+    ranks: Ranks,
+    device: torch.device,
+    title: str,
+    shown: bool,
+    after_validation: AfterValidation | None,
+) -> None:
     began = time.monotonic()
     torch.manual_seed(settings.train.seed)
     model = build_model(task, settings.memel).to(device)
@@ -140,4 +156,3 @@ def train(
                 "seconds": round(time.monotonic() - began, 1),
             }
         )
-    wait()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nowcast.core import origin
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.runs import Run
 
 CONFIG = {"task": "toy", "train": {"steps": 5, "workers": 0}, "optim": {"lr": 0.1}}
@@ -96,6 +96,19 @@ def test_a_claim_that_was_killed_is_taken_up(tmp_path: Path):
     run.config_file.rename(run.folder / ".config.yaml.123.tmp")
     run.claim(CONFIG, "data")
     assert run.config() == CONFIG
+
+
+def test_one_process_trains_a_run_and_clears_what_a_kill_left(tmp_path: Path):
+    run = Run(tmp_path / "run")
+    run.claim(CONFIG, "data")
+    (run.folder / ".last.pt.4711.tmp").write_bytes(b"half")
+    with run.alone():
+        assert not list(run.folder.glob(".*.tmp"))
+        with pytest.raises(RunError, match="another process is training this run"):
+            with run.alone():
+                pass
+    with run.alone():
+        pass
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path):
