@@ -180,7 +180,7 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from training this run, and clear away what a kill left half written.
+        """Keep other processes from training this run; clear away what a kill left half written.
 
         The system gives the lock back however the process ends.
 
@@ -192,7 +192,7 @@ class Run:
             lock.acquire()
         except Timeout as error:
             raise RunError(
-                f"{self.folder}: another process is training this run; wait for it, or stop it"
+                f"{self.folder}: another process is training it; wait for it, or stop it"
             ) from error
         except (NotImplementedError, OSError) as error:
             raise RunError(

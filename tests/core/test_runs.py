@@ -104,9 +104,8 @@ def test_one_process_trains_a_run_and_clears_what_a_kill_left(tmp_path: Path):
     (run.folder / ".last.pt.4711.tmp").write_bytes(b"half")
     with run.alone():
         assert not list(run.folder.glob(".*.tmp"))
-        with pytest.raises(RunError, match="another process is training this run"):
-            with run.alone():
-                pass
+        with pytest.raises(RunError, match="another process is training it"), run.alone():
+            pass
     with run.alone():
         pass
 
