@@ -149,6 +149,11 @@ class RunLog:
             self._events.add_image(f"forecast/{caption}", picture, step, dataformats="HWC")
         self._events.flush()
 
+    def flush(self) -> None:
+        """Put on disk what was logged, before a checkpoint is saved that goes on from there."""
+        if self._shown:
+            self._events.flush()
+
     def close(self) -> None:
         """Write out what is held back."""
         if self._shown:

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,6 @@ from nowcast.core.table import DASH
 
 # Of one run, or where its parent lies; which variant that is, the run graph shows.
 OF_ONE_RUN = ("train.seed", "start_from")
-HASH = re.compile(r"(\w+:)?[0-9a-f]{32,}")
-SHOWN_OF_A_HASH = 12  # digits
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,4 @@ def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
 def _text(value: object) -> str:
     if value is ...:
         return DASH
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if HASH.fullmatch(text):
-        kind, colon, digits = text.rpartition(":")
-        return f"{kind}{colon}{digits[:SHOWN_OF_A_HASH]}…"
-    return text
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

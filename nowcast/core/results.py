@@ -1,12 +1,15 @@
 """What a comparison leaves in its folder: scores, table, tests, pictures and the report page."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
+from torch import nn
+
 from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_json, write_text
-from nowcast.core.jobs import Build, Job
+from nowcast.core.jobs import Build, Job, forecaster
 from nowcast.core.machine import when_and_where
 from nowcast.core.player import read_films, write_films
 from nowcast.core.provenance import versions
@@ -17,7 +20,6 @@ from nowcast.core.significance import as_csv, as_section, paired_tests
 from nowcast.core.sums import Scores
 from nowcast.core.table import Column, Row, Table
 from nowcast.core.task import Task
-from nowcast.core.trainer import trained_model
 
 FILMS = "films.json"  # forecasts drawn while the models were there
 
@@ -44,7 +46,15 @@ def write_results(
     content = {
         "facts": facts | when_and_where(),
         "columns": [asdict(column) for column in task.columns],
-        "parents": {name: variant.start_from for name, variant in settings.variants.items()},
+        "parents": {
+            name: variant.start_from or variant.run_of
+            for name, variant in settings.variants.items()
+        },
+        "edges": {
+            name: "scored with other settings, run of"
+            for name, variant in settings.variants.items()
+            if variant.run_of is not None
+        },
         "rows": [
             {"forecaster": row.name, "seed": seed, **facts, **scores.document()}
             for row in rows
@@ -56,13 +66,20 @@ def write_results(
             if job.seed == settings.seeds[0]
         },
         "versions": versions(),
+        # Relative, so that the whole folder can be moved.
+        "runs": {
+            f"{job.variant}/seed {job.seed}": os.path.relpath(job.run.folder, out)
+            for job in jobs
+            if job.seed is not None
+        },
     }
     write_json(out / "scores.json", content)
-    models = {name: task.baseline(name) for name in settings.baselines}
-    for job in (job for job in jobs if job.seed == settings.seeds[0]):
-        own = build(job.settings, task)  # variants may differ in their model
-        if own.facts(settings.split) == facts:  # or it forecasts other samples
-            models[job.variant] = trained_model(own, job.settings, job.run)
+    models: dict[str, nn.Module] = {}
+    for job in jobs:
+        if job.scored and job.seed in (None, settings.seeds[0]):
+            own = build(job.settings, task)  # variants may differ in their model
+            if own.facts(settings.split) == facts:  # or it forecasts other samples
+                models[job.variant] = forecaster(job, own)
     write_films(out / FILMS, task.reels(models, settings.split))
     report(out)
 
@@ -78,7 +95,8 @@ def report(out: Path) -> Table:
         content = json.loads((out / "scores.json").read_text())
         columns = tuple(Column(**column) for column in content["columns"])
         facts, parents = content["facts"], content["parents"]
-        configs, made_with = content["configs"], content["versions"]
+        configs, made_with, edges = content["configs"], content["versions"], content["edges"]
+        runs = {name: Run(out / folder) for name, folder in content["runs"].items()}
         films = read_films(out / FILMS)
         scores: dict[str, dict[int | None, Scores]] = {}
         for entry in content["rows"]:
@@ -92,11 +110,6 @@ def report(out: Path) -> Table:
             f"{type(error).__name__}: {error}"
         ) from error
     table = Table(columns, tuple(Row(name, by_seed) for name, by_seed in scores.items()))
-    runs = {
-        f"{variant}/{folder.name.replace('seed', 'seed ')}": Run(folder)
-        for variant in parents  # no others, of an earlier comparison in this folder
-        for folder in sorted((out / "runs" / variant).glob("seed*"))
-    }
     tests = paired_tests(table)
     section = as_section(table, tests)
     for name, text in {
@@ -117,14 +130,10 @@ def report(out: Path) -> Table:
             command=board_command(out),
             sections=() if section is None else (section,),
             films=films,
-            edges=content.get("edges", {}),
+            edges=edges,
             configs=configs,
             versions=made_with,
-            origins={
-                name: json.loads(file.read_text())
-                for name, run in runs.items()
-                if (file := run.folder / "origin.json").is_file()
-            },
+            origins={name: origin for name, run in runs.items() if (origin := run.origin())},
         ),
     )
     return table

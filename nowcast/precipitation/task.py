@@ -25,6 +25,7 @@ from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.gallery import hang
+from nowcast.precipitation.identity import archive_hash
 from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.reel import forecast, reels
@@ -200,6 +201,10 @@ class PrecipitationTask:
         if "fss_windows" in sums.values:  # they are of `verify`
             return read_verification(sums, step, self.archive.calibration)
         return read_scores(sums, step)
+
+    def data_hash(self) -> str:
+        """Of the archive as these settings read it; see `identity`."""
+        return archive_hash(self.archive, self.settings.data)
 
     def facts(self, split: str) -> Mapping[str, Any]:
         """Which clips of which archive, and a note where thresholds in mm/h are nominal."""

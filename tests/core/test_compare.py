@@ -20,7 +20,7 @@ from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.jobs import plan
 from nowcast.core.results import report
 from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
-from nowcast.core.trainer import Interrupted
+from nowcast.core.signals import Interrupted
 
 VARIANTS = {
     "P-Original": {},
@@ -43,7 +43,8 @@ def comparison(**changes) -> CompareSettings:
 
 
 def test_parents_come_before_their_children_seed_by_seed(tmp_path: Path):
-    jobs = plan(comparison(), resolve, tmp_path)
+    baseline, *jobs = plan(comparison(), resolve, tmp_path)
+    assert (baseline.variant, baseline.seed, baseline.trains) == ("identity", None, False)
     assert [(job.variant, job.seed) for job in jobs[:3]] == [
         ("P-Original", 0),
         ("P-MEmeL", 0),

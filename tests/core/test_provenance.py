@@ -11,7 +11,7 @@ PLAIN = {
     "optim": {"lr": 0.01, "betas": [0.9, 0.95]},
     "start_from": None,
 }
-HASHES = ["0123456789abcdef" * 4, "fedcba9876543210" * 4]
+HASHES = ["0123456789ab", "fedcba987654"]
 
 
 def test_only_keys_that_differ_are_listed_against_the_first():
@@ -50,10 +50,10 @@ def test_what_origins_share_is_said_once():
         for seed in (0, 1)
     }
     found = origins(runs)
-    assert found.shared == {"version": "0.1", "data.days": "0123456789ab…"}
+    assert found.shared == {"version": "0.1", "data.days": "0123456789ab"}
     assert found.differing is not None
     assert found.differing.header == ["Run", "config"]
-    assert found.differing.rows == [["P/seed 0", "0123456789ab…"], ["P/seed 1", "fedcba987654…"]]
+    assert found.differing.rows == [["P/seed 0", "0123456789ab"], ["P/seed 1", "fedcba987654"]]
 
 
 def test_a_key_that_one_run_lacks_is_a_difference():

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_compare import comparison, resolve
+from test_compare import VARIANTS, comparison, resolve
 from toy import ToyTask
 
 from nowcast.core.compare import compare
@@ -44,25 +44,29 @@ def test_the_page_is_the_same_from_what_is_stored(compared: Path):
 
 
 def test_origins_are_shown_for_runs_that_have_one(compared: Path):
-    report(compared)
-    assert "The same for all runs" not in (compared / "report.html").read_text()
-    origin = compared / "runs" / "P-MEmeL" / "seed1" / "origin.json"
-    origin.write_text(json.dumps({"code": "c0ffee", "data": {"days": "d1"}}))
+    runs = [compared / "runs" / name / "seed0" for name in ("P-Original", "T-MEmeL")]
+    page = (compared / "report.html").read_text()
+    keys = [json.loads((run / "origin.json").read_text())["key"] for run in runs]
+    assert all(key in page for key in keys)
+    kept = (runs[1] / "origin.json").rename(compared / "kept.json")
     report(compared)
     page = (compared / "report.html").read_text()
-    origin.unlink()
-    assert "c0ffee" in page and "data.days" in page
+    kept.rename(runs[1] / "origin.json")
+    assert keys[0] in page and keys[1] not in page
 
 
-def test_edges_are_shown_if_the_comparison_stored_any(compared: Path, tmp_path: Path):
-    content = json.loads((compared / "scores.json").read_text())
-    content["edges"] = {"T-MEmeL": "scored again, the run of"}
-    (tmp_path / "scores.json").write_text(json.dumps(content))
-    (tmp_path / FILMS).write_text("[]")
-    report(tmp_path)
-    page = (tmp_path / "report.html").read_text()
-    assert "scored again, the run of P-MEmeL" in page
-    assert "<script" not in page  # no films, no player
+def test_a_run_scored_with_other_settings_is_drawn_as_such_wherever_runs_lie(tmp_path: Path):
+    variants = {"M": VARIANTS["P-MEmeL"]}
+    variants |= {"M-eval": {"run_of": "M", "set": {"memel": {"late_start": 2, "in_eval": True}}}}
+    settings = comparison(seeds=[0], variants=variants)
+    out = tmp_path / "out"
+    compare(settings, resolve, ToyTask, out, Ranks(), runs=tmp_path / "shared")
+    page = (out / "report.html").read_text()
+    assert "scored with other settings, run of M" in page
+    assert page.count('class="derived"') == 1
+    assert "training loss" in page  # from the history in the shared folder
+    (film,) = read_films(out / FILMS)
+    assert film.forecasters == ["identity", "M", "M-eval"]
 
 
 class WithoutPictures(ToyTask):
