@@ -4,12 +4,13 @@ from pathlib import Path
 
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
-from nowcast.core.evaluate import evaluate, pick_device
+from nowcast.core.evaluate import evaluate_blocks, pick_device
 from nowcast.core.jobs import Build, Resolve, complete, plan
 from nowcast.core.log import console
+from nowcast.core.pooling import pooled
 from nowcast.core.results import write_results
 from nowcast.core.settings import CompareSettings
-from nowcast.core.sums import Scores
+from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Row, Table
 from nowcast.core.workers import complete_side_by_side
 
@@ -49,16 +50,19 @@ def compare(
         complete_side_by_side(todo, build, settings.split, parallel)
     task = build(jobs[0].settings, None)
     scores: dict[str, dict[int | None, Scores]] = {name: {} for name in settings.baselines}
+    baselines: dict[str, dict[str, Sums]] = {}
     device = pick_device(jobs[0].settings.train.device, ranks)
     for name in settings.baselines:
         model = task.baseline(name).to(device)
-        scores[name][None] = evaluate(task, model, settings.split, ranks, device)
+        blocks = evaluate_blocks(task, model, settings.split, ranks, device, full=False)
+        scores[name][None] = task.read(pooled(list(blocks.values())))
+        baselines[name] = blocks
     for job in jobs:
         task = build(job.settings, task)
         found = complete(job, task, settings.split, ranks)
         scores.setdefault(job.variant, {})[job.seed] = found
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main:
-        write_results(settings, jobs, build, task, rows, out)
+        write_results(settings, jobs, build, task, rows, baselines, out)
     wait()
     return Table(task.columns, rows)
