@@ -141,7 +141,8 @@ def _resampled(
         assert list(member) == list(members[0]), "members are scored on the same blocks"
         weighed = _weighed(list(member.values()), times)
         rows = (
-            Sums({name: sums[row] for name, sums in weighed.items()}) for row in range(len(times))
+            Sums({name: sums[row, ...] for name, sums in weighed.items()})
+            for row in range(len(times))
         )
         found.append([[_number(values[score]) for score in scores] for values in map(read, rows)])
     mean: NDArray[np.float64] = np.array(found, dtype=np.float64).mean(0)
