@@ -1,4 +1,4 @@
-"""What a comparison found: a sentence for each pair of interest, a table, and all pairs as CSV."""
+"""What a comparison found: sentences and tables of the pairs of interest, and all pairs as CSV."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,10 @@ from nowcast.core.report import Section
 from nowcast.core.significance import LEAST_PAIRS, Contrast, SeedTest
 from nowcast.core.table import DASH, NOT_DISTINGUISHABLE, Column, csv_text
 
+HEADER = (
+    *("Score", "Difference", "Seeds", "95 % over seeds", "d", "p over seeds"),
+    *("Blocks", "95 % over blocks", "p over blocks"),
+)
 NOTE = (
     "All pairs are in significance.csv. Seeds: paired t-tests, since within a seed variants see "
     "the same samples in the same order; they ask whether the same settings, trained with other "
@@ -59,29 +63,27 @@ def sentence(found: Contrast) -> str:
     return f"{start}{size} {found.other} ({'; '.join(facts)}): {_verdict(found)}."
 
 
-def as_section(found: Sequence[Contrast], against: Mapping[str, str]) -> Section | None:
-    """Sentences and table of the pairs of interest; None where there are none.
+def as_sections(found: Sequence[Contrast], against: Mapping[str, str]) -> list[Section]:
+    """Sentences and table of each pair of interest; the first explains how to read them all.
 
     Args:
         found: all pairs, the later forecaster less the earlier.
         against: variant -> its reference, e.g. of `references`.
     """
-    chosen = [
-        each
-        for name, other in against.items()
-        for each in found
-        if (each.one, each.other) == (name, other)
-    ]
-    if not chosen:
-        return None
-    header = ["Variants", "Score", "Difference", "Seeds", "95 % over seeds", "d", "p", "Blocks"]
-    return Section(
-        "Differences between variants",
-        [*header, "95 % over blocks", "p"],
-        [_row(each) for each in chosen],
-        NOTE,
-        [sentence(each) for each in chosen],
-    )
+    sections: list[Section] = []
+    for one, other in against.items():
+        pair = [each for each in found if (each.one, each.other) == (one, other)]
+        note = f"Scores of {one} less those of {other}."
+        sections.append(
+            Section(
+                f"{one} against {other}",
+                HEADER,
+                [_row(each) for each in pair],
+                note if sections else f"{note} {NOTE}",
+                [sentence(each) for each in pair],
+            )
+        )
+    return sections
 
 
 def as_csv(found: Sequence[Contrast]) -> str:
@@ -119,7 +121,6 @@ def _row(found: Contrast) -> list[str]:
     column, seeds, blocks = found.column, found.seeds, found.blocks
     difference = found.difference
     return [
-        f"{found.one} - {found.other}",
         column.title,
         DASH if difference is None else f"{difference:+.{column.digits}f}",
         str(found.pairs),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nowcast.core.bootstrap import Difference, differences
 from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_json, write_text
-from nowcast.core.findings import as_csv, as_section, references
+from nowcast.core.findings import as_csv, as_sections, references
 from nowcast.core.jobs import Build, Job
 from nowcast.core.machine import when_and_where
 from nowcast.core.report import Report, write_report
@@ -108,7 +108,6 @@ def report(out: Path) -> Table:
         if path.stem.partition(", ")[0] in parents
     }
     found = contrasts(table, blocks)
-    section = as_section(found, references(parents, list(scores)))
     for name, text in {
         "table.md": table.markdown(),
         "table.csv": table.csv(),
@@ -125,7 +124,7 @@ def report(out: Path) -> Table:
             histories=histories,
             pictures=pictures,
             command=board_command(out),
-            sections=() if section is None else (section,),
+            sections=as_sections(found, references(parents, list(scores))),
         ),
     )
     return table

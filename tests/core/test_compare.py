@@ -117,7 +117,7 @@ def test_three_seeds_are_tested_in_pairs(tmp_path: Path):
     assert [int(pair["blocks"]) for pair in (*baseline, found)] == [blocks] * 3
     assert float(found["blocks_low"]) < float(found["difference"]) < float(found["blocks_high"])
     page = (tmp_path / "report.html").read_text()
-    assert "Differences between variants" in page and html.escape(found["in_words"]) in page
+    assert "T against P</h2>" in page and html.escape(found["in_words"]) in page
 
 
 def test_side_by_side_gives_the_same_table(tmp_path: Path):

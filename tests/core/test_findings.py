@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from nowcast.core.bootstrap import Difference
-from nowcast.core.findings import as_csv, as_section, references, sentence
+from nowcast.core.findings import as_csv, as_sections, references, sentence
 from nowcast.core.significance import Contrast, SeedTest
 from nowcast.core.table import Column
 
@@ -103,20 +103,21 @@ def test_fine_tuned_variants_are_set_against_a_fine_tuned_one():
     }
 
 
-def test_sentences_and_a_row_for_the_pairs_of_interest_alone():
-    other = replace(FOUND, other="P-Original")
-    section = as_section([other, FOUND], {"T-MEmeL": "T-Original"})
+def test_a_section_for_each_pair_of_interest_alone():
+    other = replace(FOUND, other="P-Original", seeds=None, blocks=None)
+    against = {"T-Original": "P-Original", "T-MEmeL": "T-Original"}
+    first, section = as_sections([other, FOUND, replace(other, one="T-Original")], against)
+    assert section.title == "T-MEmeL against T-Original"
     assert section.sentences == [sentence(FOUND)]
     assert section.rows == [
-        [
-            *("T-MEmeL - T-Original", "B-MSE ↓", "-8"),
-            *("3", "-40 to +24", "-0.50", "0.41", "8", "-31 to +12", "0.6"),
-        ]
+        [*("B-MSE ↓", "-8", "3", "-40 to +24", "-0.50", "0.41"), *("8", "-31 to +12", "0.6")]
     ]
     assert len(section.header) == len(section.rows[0])
-    untested = as_section([replace(FOUND, seeds=None, blocks=None)], {"T-MEmeL": "T-Original"})
-    assert untested.rows[0][4:] == ["–"] * 6
-    assert as_section([other], {}) is None
+    assert first.rows[0][3:] == ["–"] * 6
+    for words in ("trained with other seeds", "on other samples", "significance.csv"):
+        assert words in first.note and words not in section.note
+    assert f"- {sentence(FOUND)}\n\n| Score |" in section.markdown()
+    assert as_sections([other], {}) == []
 
 
 def test_the_csv_keeps_seeds_and_blocks_apart():
