@@ -4,7 +4,8 @@ Blocks of a split are drawn again and again with replacement (Efron 1979; in blo
 within one is not independent: Künsch 1989, doi:10.1214/aos/1176347265), the same ones for every
 forecaster. From the sums over the drawn blocks come the scores of each, and their differences. How
 much these vary is the standard error, and Student's t with one degree of freedom less than there
-are blocks makes interval and p-value of it (Efron and Tibshirani 1993, sections 12.2 and 12.3).
+are blocks makes interval and p-value of it: of few blocks, quantiles of the resamples would be far
+too narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
 """
 
 from collections.abc import Callable, Mapping, Sequence

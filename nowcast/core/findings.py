@@ -8,6 +8,7 @@ from nowcast.core.report import Section
 from nowcast.core.significance import LEAST_PAIRS, Contrast, SeedTest
 from nowcast.core.table import DASH, NOT_DISTINGUISHABLE, Column, csv_text
 
+SMALL_P = 0.001  # below, digits of a p-value mean nothing
 HEADER = (
     *("Score", "Difference", "Seeds", "95 % over seeds", "d", "p over seeds"),
     *("Blocks", "95 % over blocks", "p over blocks"),
@@ -19,7 +20,8 @@ NOTE = (
     "block, and blocks are resampled in pairs; they ask whether these trained networks would "
     "differ alike on other samples. d is the difference in standard deviations of the pairs. p is "
     "corrected after Holm over the pairs compared by one score, for seeds and blocks apart; "
-    "scores are never pooled. 95 % intervals are each of one difference by itself."
+    "scores are never pooled, and of many scores one may fall below 0.05 by chance. Each 95 % "
+    "interval is of one difference by itself."
 )
 
 
@@ -126,10 +128,10 @@ def _row(found: Contrast) -> list[str]:
         str(found.pairs),
         DASH if seeds is None else _interval(column, seeds.low, seeds.high),
         DASH if seeds is None or seeds.effect is None else f"{seeds.effect:+.2f}",
-        DASH if seeds is None or seeds.p_holm is None else f"{seeds.p_holm:.2g}",
+        DASH if seeds is None or seeds.p_holm is None else _rounded(seeds.p_holm),
         DASH if blocks is None else str(blocks.blocks),
         DASH if blocks is None else _interval(column, blocks.low, blocks.high),
-        DASH if blocks is None or blocks.p_holm is None else f"{blocks.p_holm:.2g}",
+        DASH if blocks is None or blocks.p_holm is None else _rounded(blocks.p_holm),
     ]
 
 
@@ -186,8 +188,12 @@ def _interval(column: Column, low: float | None, high: float | None) -> str:
 
 def _p(test: SeedTest | Difference) -> str:
     assert test.p_holm is not None
-    p = "p < 0.001" if test.p_holm < 0.001 else f"p = {test.p_holm:.2g}"
+    p = f"p {'' if test.p_holm < SMALL_P else '= '}{_rounded(test.p_holm)}"
     return p if test.family == 1 else f"{p} after Holm over {test.family} pairs"
+
+
+def _rounded(p: float) -> str:
+    return f"< {SMALL_P}" if p < SMALL_P else f"{p:.2g}"
 
 
 def _count(number: int, what: str) -> str:

@@ -28,10 +28,9 @@ class Section:
         """As Markdown."""
         rule = ["---"] * len(self.header)
         lines = (f"| {' | '.join(line)} |\n" for line in (self.header, rule, *self.rows))
-        points = "".join(f"- {sentence}\n" for sentence in self.sentences) + "\n" * bool(
-            self.sentences
-        )
-        return f"## {self.title}\n\n{points}{''.join(lines)}\n{self.note}\n"
+        points = "".join(f"- {sentence}\n" for sentence in self.sentences)
+        above = f"{points}\n" if points else ""
+        return f"## {self.title}\n\n{above}{''.join(lines)}\n{self.note}\n"
 
 
 @dataclass(frozen=True)
