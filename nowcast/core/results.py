@@ -2,13 +2,16 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
 
+from nowcast.core.bootstrap import Difference, differences
 from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_json, write_text
+from nowcast.core.findings import as_csv, as_sections, references
 from nowcast.core.jobs import Build, Job, forecaster
 from nowcast.core.machine import when_and_where
 from nowcast.core.player import read_films, write_films
@@ -16,8 +19,8 @@ from nowcast.core.provenance import versions
 from nowcast.core.report import Report, write_report
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
-from nowcast.core.significance import as_csv, as_section, paired_tests
-from nowcast.core.sums import Scores
+from nowcast.core.significance import contrasts
+from nowcast.core.sums import Scores, Sums, load_blocks
 from nowcast.core.table import Column, Row, Table
 from nowcast.core.task import Task
 
@@ -43,6 +46,9 @@ def write_results(
         out: folder of the comparison.
     """
     facts = dict(task.facts(settings.split))
+    parts: dict[str, list[Mapping[str, Sums]]] = {}
+    for job in (job for job in jobs if job.scored):
+        parts.setdefault(job.variant, []).append(load_blocks(job.sums_file(settings.split)))
     content = {
         "facts": facts | when_and_where(),
         "columns": [asdict(column) for column in task.columns],
@@ -72,14 +78,17 @@ def write_results(
             for job in jobs
             if job.seed is not None
         },
+        "differences": [
+            asdict(found) for found in differences(parts, task.read_columns, task.columns)
+        ],
     }
     write_json(out / "scores.json", content)
+    shown = [job for job in jobs if job.scored and job.seed in (None, settings.seeds[0])]
     models: dict[str, nn.Module] = {}
-    for job in jobs:
-        if job.scored and job.seed in (None, settings.seeds[0]):
-            own = build(job.settings, task)  # variants may differ in their model
-            if own.facts(settings.split) == facts:  # or it forecasts other samples
-                models[job.variant] = forecaster(job, own)
+    for job in shown:
+        own = build(job.settings, task)  # variants may differ in their model
+        if own.facts(settings.split) == facts:  # or it forecasts other samples
+            models[job.variant] = forecaster(job, own)
     write_films(out / FILMS, task.reels(models, settings.split))
     report(out)
 
@@ -98,6 +107,7 @@ def report(out: Path) -> Table:
         configs, made_with, edges = content["configs"], content["versions"], content["edges"]
         runs = {name: Run(out / folder) for name, folder in content["runs"].items()}
         films = read_films(out / FILMS)
+        blocks = [Difference(**found) for found in content["differences"]]
         scores: dict[str, dict[int | None, Scores]] = {}
         for entry in content["rows"]:
             name, seed = entry.pop("forecaster"), entry.pop("seed")
@@ -110,12 +120,11 @@ def report(out: Path) -> Table:
             f"{type(error).__name__}: {error}"
         ) from error
     table = Table(columns, tuple(Row(name, by_seed) for name, by_seed in scores.items()))
-    tests = paired_tests(table)
-    section = as_section(table, tests)
+    found = contrasts(table, blocks)
     for name, text in {
         "table.md": table.markdown(),
         "table.csv": table.csv(),
-        "significance.csv": as_csv(tests),
+        "significance.csv": as_csv(found),
     }.items():
         write_text(out / name, text)
     write_report(
@@ -128,7 +137,7 @@ def report(out: Path) -> Table:
             histories={name: run.history() for name, run in runs.items()},
             pictures={},
             command=board_command(out),
-            sections=() if section is None else (section,),
+            sections=as_sections(found, references(parents, list(scores))),
             films=films,
             edges=edges,
             configs=configs,

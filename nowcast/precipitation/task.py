@@ -33,7 +33,7 @@ from nowcast.precipitation.render import strip
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
 from nowcast.precipitation.store import open_archive
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
-from nowcast.precipitation.verification.scores import read_scores, score_frames
+from nowcast.precipitation.verification.scores import benchmark_curves, read_scores, score_frames
 from nowcast.precipitation.verification.verify import read_verification, verify_frames
 
 PICTURES = 2  # clips shown per validation
@@ -183,7 +183,7 @@ class PrecipitationTask:
 
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
         """B-MSE, B-MAE and CSI, with whatever else comes with them."""
-        return read_scores(sums, self.archive.description.step_minutes).values
+        return {name: curve.mean() for name, curve in benchmark_curves(sums).items()}
 
     def blocks(self, split: str, batch: RadarBatch) -> list[str]:
         """When the block of each clip began, UTC."""
