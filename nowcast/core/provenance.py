@@ -30,7 +30,7 @@ class Origins:
 
     Args:
         shared: what is the same for all of them.
-        differing: a row a run of what is not; None: everything is the same.
+        differing: by variant and seed what is not; None: everything is the same.
     """
 
     shared: dict[str, str]
@@ -81,8 +81,18 @@ def origins(runs: Mapping[str, Mapping[str, Any]]) -> Origins:
     differing = [key for key in keys if key not in shared]
     if not differing:
         return Origins(shared, None)
-    rows = [[run, *(texts[key][row] for key in differing)] for row, run in enumerate(runs)]
-    return Origins(shared, Grid(["Run", *differing], rows))
+    # Variant by variant, and its seeds with the same cells in one row.
+    folded: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    for place, run in enumerate(runs):
+        variant, _, seed = run.rpartition("/seed ")
+        cells = tuple(texts[key][place] for key in differing)
+        folded.setdefault(variant, {}).setdefault(cells, []).append(seed)
+    rows = [
+        [variant, ", ".join(seeds), *cells]
+        for variant, found in folded.items()
+        for cells, seeds in found.items()
+    ]
+    return Origins(shared, Grid(["Variant", "Seed", *differing], rows))
 
 
 def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -52,17 +52,25 @@ def test_what_origins_share_is_said_once():
     found = origins(runs)
     assert found.shared == {"version": "0.1", "data.days": "0123456789ab"}
     assert found.differing is not None
-    assert found.differing.header == ["Run", "config"]
-    assert found.differing.rows == [["P/seed 0", "0123456789ab"], ["P/seed 1", "fedcba987654"]]
+    assert found.differing.header == ["Variant", "Seed", "config"]
+    assert found.differing.rows == [["P", "0", "0123456789ab"], ["P", "1", "fedcba987654"]]
 
 
 def test_a_key_that_one_run_lacks_is_a_difference():
     found = origins({"P/seed 0": {"key": "a", "code": "b"}, "P/seed 1": {"key": "a"}})
     assert found.shared == {"key": "a"}
     assert found.differing is not None
-    assert found.differing.rows == [["P/seed 0", "b"], ["P/seed 1", DASH]]
+    assert found.differing.rows == [["P", "0", "b"], ["P", "1", DASH]]
     assert origins({"P/seed 0": {"key": "a"}}).differing is None
     assert origins({}).shared == {}
+
+
+def test_origins_stand_by_variant_and_equal_seeds_are_one_row():
+    runs = {f"{name}/seed {seed}": {"config": name} for seed in (0, 1) for name in ("A/B", "C")}
+    runs["C/seed 2"] = {"config": "other"}
+    found = origins(runs).differing
+    assert found is not None
+    assert found.rows == [["A/B", "0, 1", "A/B"], ["C", "0, 1", "C"], ["C", "2", "other"]]
 
 
 def test_versions_are_those_that_run():
