@@ -103,12 +103,12 @@ class Trials:
 
         Args:
             number: of the trial.
-            steps: of a whole trial; in its first third, none is given up.
+            steps: of a whole trial; before the half of them, none is given up.
         """
         import optuna
 
-        pruner = optuna.pruners.MedianPruner(PRUNING_NEEDS, steps // 3)
-        return pruner.prune(self._study, self.get(number))
+        pruner = optuna.pruners.MedianPruner(PRUNING_NEEDS, steps // 2)
+        return bool(pruner.prune(self._study, self.get(number)))
 
     def finish(self, number: int, state: "TrialState", objective: float | None = None) -> None:
         """Say what became of a trial; if somebody else has said it before, that holds."""
