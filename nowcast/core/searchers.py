@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from contextlib import ExitStack
@@ -92,6 +93,7 @@ def _work(
     torch.set_num_threads(threads)
     # Ctrl-C reaches every process of a terminal; it is the parent's to answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         trials = Trials(name, search.tune, search.folder, search.url)
         Searcher(search, trials, place, shown=False).work()
@@ -101,3 +103,11 @@ def _work(
         answers.put(error)
     except Exception:
         answers.put(traceback.format_exc())
+
+
+def _end_with_parent() -> None:
+    """Where the command itself was killed, save and stop as it would have told this process to."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

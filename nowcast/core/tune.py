@@ -135,11 +135,9 @@ def run_search(
         search.lock
     ):  # two processes that make a database's tables at once would disturb each other
         trials = Trials(name, search.tune, search.folder, search.url)
-    where = "its journal" if search.url is None else "the database"
     total = search.tune.trials or search.tune.size
     console.print(
-        f"{search.variant}: {total} settings to try, {len(trials.all())} of them begun; study "
-        f"{name} in {where}; folder {search.folder}"
+        f"{search.variant}: {total} settings to try, {len(trials.all())} begun; study {name}"
     )
     if processes > 1:
         search_side_by_side(search, name, place.read_text(), processes, trials)
