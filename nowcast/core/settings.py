@@ -131,7 +131,7 @@ class TuneSettings(Section):
     sampler: Literal["grid", "tpe", "random"] = "grid"
     """Every setting once; or drawn, evenly or where good ones lie (tree of Parzen estimators)."""
     trials: Count | None = None
-    """How many settings a sampler draws; a grid tries all of its own."""
+    """How many settings a sampler draws, no two alike; a grid tries all of its own."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Of the trials' training and of the sampler; null takes the comparison's first."""
     prune: bool = True

@@ -128,12 +128,10 @@ def run_search(
     start = config["start_from"]
     if start is not None and not Run(Path(start)).is_finished:
         raise ConfigError(f"start_from: expected a finished run, found none in {start}")
-    settings = search.settings({})
-    task = search.build(settings, task)
+    task = search.build(search.settings({}), task)
     name = f"{search.variant}-{_digest(config, task)}"
-    with (
-        search.lock
-    ):  # two processes that make a database's tables at once would disturb each other
+    # Processes that make the tables of a database at once would disturb each other.
+    with search.lock:
         trials = Trials(name, search.tune, search.folder, search.url)
     total = search.tune.trials or search.tune.size
     console.print(

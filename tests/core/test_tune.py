@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.process import BaseProcess
@@ -213,10 +214,29 @@ def test_two_commands_share_the_work_and_run_no_setting_twice(
         assert read_selection(one.folder).objective == straight.objective
 
 
-def test_jobs_give_the_same_selection(tmp_path: Path, begun: Path):
+class StopsItsParent(Watched):
+    """Sends the command SIGTERM from inside one of its processes, once."""
+
+    pause = 0.05
+
+    def training_batches(self, start: int, ranks: Ranks) -> Iterator[ToyBatch]:
+        for number, batch in enumerate(super().training_batches(start, ranks), start=start):
+            marker = Path(os.environ["BEGUN"]).with_name("marker")
+            if number == 3 and not marker.exists():
+                marker.touch()
+                os.kill(os.getppid(), signal.SIGTERM)
+            yield batch
+
+
+def test_jobs_that_a_signal_stopped_go_on_to_the_same_selection(tmp_path: Path, begun: Path):
     space = {"optim.lr": GOOD}
-    side_by_side = run_search(search(tmp_path / "two", space=space), Ranks(), processes=2)
-    assert sorted(begun.read_text().splitlines()) == sorted(f"{lr} 0" for lr in GOOD)
+    jobs = search(tmp_path / "two", StopsItsParent, space=space)
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        run_search(jobs, Ranks(), processes=2)
+    assert list(jobs.folder.glob("trials/*/last.pt"))
+    side_by_side = run_search(jobs, Ranks(), processes=2)
+    starts = [line for line in begun.read_text().splitlines() if line.endswith(" 0")]
+    assert len(set(starts)) == 5
     straight = run_search(search(tmp_path / "one", space=space), Ranks())
     assert side_by_side.selected == straight.selected
     assert side_by_side.objective == pytest.approx(straight.objective, rel=1e-4)
