@@ -108,18 +108,22 @@ class Searcher:
         """
         waited = False
         while True:
-            running = [trial for trial in self.trials.all() if not trial.state.is_finished()]
-            with self._claimed(running) as trial:
+            with self._claimed(self._running()) as trial:
                 if trial is not None:
                     self._run(trial)
             if trial is not None or self._begin():
                 continue
+            # Read again: another process may have begun the last trial in the meantime.
+            running = self._running()
             if not running:
                 return
             if not waited and self.shown:
                 console.print(f"{len(running)} settings are being tried by others; waiting")
             waited = True
             time.sleep(POLL_SECONDS)
+
+    def _running(self) -> list["FrozenTrial"]:
+        return [trial for trial in self.trials.all() if not trial.state.is_finished()]
 
     @contextmanager
     def _claimed(self, running: Sequence["FrozenTrial"]) -> Iterator["FrozenTrial | None"]:
