@@ -1,6 +1,8 @@
 """The command line: parse, build, call. What a command does is imported when it is called."""
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nowcast.core.estimate import Planned
-    from nowcast.core.settings import RunSettings
+    from nowcast.core.settings import CompareSettings, RunSettings
     from nowcast.core.table import Table
     from nowcast.core.task import Task
 
@@ -224,24 +226,17 @@ def compare(
     from nowcast import registry
     from nowcast.core.compare import compare as compare_variants
     from nowcast.core.distributed import joined
+    from nowcast.core.errors import ConfigError
     from nowcast.core.estimate import planned
     from nowcast.core.jobs import RUNS
     from nowcast.core.results import board_command
-    from nowcast.core.settings import CompareSettings
 
     content = configs.overridden(configs.read(config), _parsed(overrides))
-    if "compare" not in content:
-        from nowcast.core.errors import ConfigError
-
+    comparison = _comparison(content, config)
+    if comparison is None:
         raise ConfigError(f"{config}: expected a `compare:` section with variants, found none")
-    comparison = configs.validate(
-        CompareSettings, content.pop("compare"), f"{config}, section compare"
-    ).selected(only or (), skip or ())
-
-    def resolve(changes: Any) -> "RunSettings":
-        changed = configs.overridden(content, changes)
-        return configs.validate(registry.settings_class(content.get("task")), changed, str(config))
-
+    comparison = comparison.selected(only or (), skip or ())
+    resolve = _Resolve(content, config)
     folder = (runs or out / RUNS).resolve()
     if plan:
         _print_plan(planned(comparison, resolve, registry.build, folder), jobs)
@@ -289,6 +284,83 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+@app.command()
+def tune(
+    config: Config,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the comparison; the search is in OUT/tune.")
+    ],
+    overrides: Overrides = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Search for this variant alone; without it for all.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of a database for the trials, which machines can share; without it they are "
+            "kept in a file in OUT."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Trials run side by side, each in its own process.")
+    ] = 1,
+) -> None:
+    """Search for the settings of the variants that say `tune:`, by their validation scores.
+
+    A config without `compare:` is searched itself, over its own `tune:` or the paper's grid of
+    top_k and delta. What is done is kept; the same command goes on, and several side by side share
+    the work.
+
+    Example: `nowcast tune configs/precipitation/smoke.yaml data.root=data/dwd --out runs/tuned
+    'tune.space={memel.top_k: [1, 5], memel.delta: [1, 10]}'`
+    """
+    from nowcast import config as configs
+    from nowcast import registry
+    from nowcast.core.distributed import joined
+    from nowcast.core.errors import ConfigError
+    from nowcast.core.search import Search
+    from nowcast.core.selection import read_selection, search_folder
+    from nowcast.core.settings import TuneSettings
+    from nowcast.core.tune import lineage, run_search, tuned
+
+    out = out.resolve()
+    content = configs.overridden(configs.read(config), _parsed(overrides))
+    comparison = _comparison(content, config)
+    if comparison is None:
+        searched = [config.stem]
+        if variant is not None:
+            raise ConfigError(f"--variant: {config} has no `compare:` section; leave it out")
+        own = content.pop("tune", None) or {}
+        settings = configs.validate(TuneSettings, own, f"{config}, section tune")
+        resolve = _Resolve(content, config)
+        seed = resolve({}).train.seed if settings.seed is None else settings.seed
+        settings = settings.model_copy(update={"seed": seed})
+        base, folder = {"train.seed": seed}, search_folder(out, config.stem)
+        search = Search(config.stem, settings, base, resolve, registry.build, folder, storage)
+        with joined() as ranks:
+            run_search(search, ranks, jobs)
+    else:
+        searched = [name for name, found in comparison.variants.items() if found.tune]
+        if not searched or (variant is not None and variant not in searched):
+            raise ConfigError(
+                f"{config}: expected a variant with `tune:`{f', {variant}' if variant else ''}; "
+                f"found {', '.join(searched) or 'none'}"
+            )
+        if variant is not None:
+            family = {name: comparison.variants[name] for name in lineage(comparison, variant)}
+            comparison = comparison.model_copy(update={"variants": family})
+            searched = [name for name in searched if name in family]
+        resolve = _Resolve(content, config)
+        with joined() as ranks:
+            tuned(comparison, resolve, registry.build, out, ranks, storage, jobs)
+    if ranks.is_main:
+        for name in searched:
+            folder = search_folder(out, name)
+            found = read_selection(folder)
+            print_table(*found.shown())
+            typer.echo(f"{found.note}\n{folder / 'best.json'}, trials.csv")
 
 
 @app.command()
@@ -450,6 +522,31 @@ def audit_neurons(
     )
 
 
+@dataclass(frozen=True)
+class _Resolve:
+    """Dotted overrides -> the config with them; a class, so that it can travel to a process."""
+
+    content: dict[str, Any]
+    source: Path
+
+    def __call__(self, changes: Mapping[str, object]) -> "RunSettings":
+        return _settings(self.content, self.source, dict(changes))
+
+
+def _comparison(content: dict[str, Any], source: Path) -> "CompareSettings | None":
+    """Take a config's `compare:` section out of it, if there is one."""
+    from nowcast import config as configs
+    from nowcast.core.settings import CompareSettings
+
+    if "compare" not in content:
+        return None
+    if "tune" in content:
+        from nowcast.core.errors import ConfigError
+
+        raise ConfigError(f"{source}: with `compare:`, `tune:` belongs to one of its variants")
+    return configs.validate(CompareSettings, content.pop("compare"), f"{source}, section compare")
+
+
 def _settings(
     content: dict[str, Any], source: object, changes: dict[str, Any], evaluating: bool = False
 ) -> "RunSettings":
@@ -457,7 +554,8 @@ def _settings(
     from nowcast import registry
 
     content = configs.overridden(content, changes)
-    content.pop("compare", None)  # a comparison's config trains its base as a single run
+    for section in ("compare", "tune"):  # what is made of a run is no part of it
+        content.pop(section, None)
     return configs.validate(
         registry.settings_class(content.get("task")), content, str(source), evaluating
     )

@@ -15,6 +15,7 @@ from nowcast.precipitation.frames import frame_path
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "precipitation"
 SMOKE = str(CONFIGS / "smoke.yaml")
+DEMO = str(CONFIGS / "demo.yaml")
 QUICK = ["train.steps=6", "train.validate_every=3", "train.log_every=2", "data.random_crop=[32,32]"]
 
 Run = Callable[..., tuple[int, str, str]]
@@ -68,6 +69,7 @@ def test_the_commands_are_those_of_the_guide():
         "train",
         "evaluate",
         "compare",
+        "tune",
         "report",
     }
 
@@ -201,6 +203,31 @@ def test_compare_and_report(run: Run, synthetic: Path, tmp_path: Path):
     assert changed[0] == 2 and "optim.lr 0.002 there, 0.5 now" in changed[2]
 
 
+def test_tune_searches_a_config_or_the_variants_that_say_so(
+    run: Run, synthetic: Path, tmp_path: Path
+):
+    space = {"space": {"memel.top_k": [1, 5]}}
+    options = [f"data.root={synthetic}", *QUICK, "--out", tmp_path]
+    status, out, err = run("tune", SMOKE, *options, f"tune={space}")
+    assert status == 0, err
+    assert "smoke: 2 settings tried on valid (2 complete), seed 0; memel.top_k=" in out
+    assert "b_mse + b_mae" in out
+
+    config = yaml.safe_load(Path(SMOKE).read_text())
+    config["compare"] = {
+        "seeds": [4],
+        "variants": {"P": {}, "A": {"start_from": "P", "tune": space}, "B": {"tune": space}},
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    status, out, err = run("tune", tmp_path / "c.yaml", *options, "--variant", "A")
+    assert status == 0, err
+    assert "A: 2 settings tried on valid (2 complete), seed 4; memel.top_k=" in out
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["P"]
+    assert not (tmp_path / "tune" / "B").exists()
+    again = run("tune", tmp_path / "c.yaml", *options, "--variant", "A")
+    assert again[:2] == (0, out)
+
+
 def test_synth_and_info(run: Run, tmp_path: Path):
     root = tmp_path / "synthetic"
     size = ["--days", 3, "--seed", 1, "--size", 32, "--step", 30]
@@ -272,6 +299,14 @@ def test_info_on_real_radar(run: Run, radar_dev: Path):
         (["evaluate", "persistence", "--data", "ROOT", "--split", "all"], "'all' is not one of"),
         (["evaluate", "persistence", "--data", "ROOT", "data.in_len=999"], "no run of that length"),
         (["compare", SMOKE, "data.root=ROOT", "--out", "o"], "expected a `compare:` section"),
+        (["tune", SMOKE, "data.root=ROOT", "--out", "o", "--variant", "X"], "leave it out"),
+        (
+            ["tune", SMOKE, "data.root=ROOT", "--out", "o", "tune.space=[1]"],
+            "space: Input should be",
+        ),
+        (["tune", SMOKE, "data.root=ROOT", "--out", "o", "tune.space={memel.k: [1]}"], "memel.k"),
+        (["tune", DEMO, "data.root=ROOT", "--out", "o"], "variant with `tune:`; found none"),
+        (["tune", DEMO, "data.root=ROOT", "--out", "o", "tune.trials=3"], "to one of its variants"),
         (["report", "ROOT"], "expected scores.json"),
         (["data", "synth", "ROOT"], "expected a new or empty folder"),
         (["data", "synth", "new", "--days", "1"], "expected at least 3"),

@@ -7,9 +7,11 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.jobs import RUNS, Build, Resolve, check_claims, complete, plan
 from nowcast.core.log import console
 from nowcast.core.results import write_results
+from nowcast.core.selection import read_selection, search_folder
 from nowcast.core.settings import CompareSettings
 from nowcast.core.sums import Scores
 from nowcast.core.table import Row, Table
+from nowcast.core.tune import tuned
 from nowcast.core.workers import complete_side_by_side
 
 
@@ -23,6 +25,8 @@ def compare(
     runs: Path | None = None,
 ) -> Table | None:
     """Train what is not trained yet, score everything, write table and report into `out`.
+
+    Settings that are to be searched for are searched first, with the comparison's first seed.
 
     Args:
         settings: variants, seeds, baselines and the split they are scored on.
@@ -41,6 +45,9 @@ def compare(
         signals.Interrupted: a signal came; the same call goes on.
     """
     runs = runs or out / RUNS
+    searched = settings.searched
+    settings = tuned(settings, resolve, build, out, ranks, processes=parallel, runs=runs)
+    notes = [read_selection(search_folder(out, name)).note for name in searched]
     jobs = plan(settings, resolve, runs)
     task = check_claims(jobs, build)
     todo = [job for job in jobs if not job.is_complete(settings.split)]
@@ -59,6 +66,6 @@ def compare(
             scores.setdefault(job.variant, {})[job.seed] = found
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main:
-        write_results(settings, jobs, build, task, rows, out)
+        write_results(settings, jobs, build, task, rows, notes, out)
     wait()
     return Table(task.columns, rows) if ranks.is_main else None

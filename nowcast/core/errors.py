@@ -23,3 +23,7 @@ class DataError(NowcastError):
 
 class RunError(NowcastError):
     """A run folder or checkpoint that cannot be used, or a run that cannot go on (status 1)."""
+
+
+class TrainingFailed(RunError):
+    """Training that has come to no numbers: with this config it would again (exit status 1)."""

@@ -12,7 +12,7 @@ from torch import nn
 from nowcast.core import optim
 from nowcast.core.checkpoint import Progress, save_state, save_weights
 from nowcast.core.distributed import Ranks, wrapped
-from nowcast.core.errors import RunError
+from nowcast.core.errors import TrainingFailed
 from nowcast.core.evaluate import evaluate
 from nowcast.core.guards import LossFailure, LossGuard, all_finite
 from nowcast.core.log import Bar, RunLog
@@ -66,7 +66,7 @@ class Loop:
 
         Raises:
             Interrupted: a signal came; the run is saved.
-            RunError: a loss or a weight is not a number, or the loss explodes.
+            TrainingFailed: a loss or a weight is not a number, or the loss explodes.
         """
         train = self.settings.train
         learner = wrapped(self.model, self.device)
@@ -179,7 +179,7 @@ class Loop:
         of_rank = Ranks(failure.rank, self.ranks.size)
         samples = ", ".join(next(self.task.training_batches(failure.step, of_rank)).names())
         kept = f"{self.run.last_state.name}, which the same command would go on from"
-        raise RunError(
+        raise TrainingFailed(
             f"{self.run.folder}: the loss is {failure.what}, at step {failure.step + 1}, samples "
             f"{samples}. The last good state is "
             f"{kept if self.run.last_state.is_file() else 'the start: none was saved yet'}; "

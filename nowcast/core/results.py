@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,6 +33,7 @@ def write_results(
     build: Build,
     task: Task,
     rows: tuple[Row, ...],
+    notes: Sequence[str],
     out: Path,
 ) -> None:
     """Write everything about a comparison that is trained and scored into its folder.
@@ -43,6 +44,7 @@ def write_results(
         build: settings, and a task to share data with -> the task.
         task: any of the comparison's.
         rows: the scores.
+        notes: what must be said beside the table, e.g. of searches behind a row.
         out: folder of the comparison.
     """
     facts = dict(task.facts(settings.split))
@@ -50,7 +52,8 @@ def write_results(
     for job in (job for job in jobs if job.scored):
         parts.setdefault(job.variant, []).append(load_blocks(job.sums_file(settings.split)))
     content = {
-        "facts": facts | when_and_where(),
+        "facts": facts | when_and_where() | ({"searched": "; ".join(notes)} if notes else {}),
+        "notes": list(notes),
         "columns": [asdict(column) for column in task.columns],
         "parents": {
             name: variant.start_from or variant.run_of
@@ -103,7 +106,7 @@ def report(out: Path) -> Table:
     try:
         content = json.loads((out / "scores.json").read_text())
         columns = tuple(Column(**column) for column in content["columns"])
-        facts, parents = content["facts"], content["parents"]
+        facts, parents, notes = content["facts"], content["parents"], content["notes"]
         configs, made_with, edges = content["configs"], content["versions"], content["edges"]
         runs = {name: Run(out / folder) for name, folder in content["runs"].items()}
         films = read_films(out / FILMS)
@@ -122,7 +125,7 @@ def report(out: Path) -> Table:
     table = Table(columns, tuple(Row(name, by_seed) for name, by_seed in scores.items()))
     found = contrasts(table, blocks)
     for name, text in {
-        "table.md": table.markdown(),
+        "table.md": "\n".join([table.markdown(), *(f"{note}\n" for note in notes)]),
         "table.csv": table.csv(),
         "significance.csv": as_csv(found),
     }.items():

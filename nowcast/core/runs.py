@@ -126,10 +126,9 @@ class Run:
         parent = None if start is None else Run(Path(start)).origin().get("key")
         own = origin(_telling(config), data, parent)
         if self.config_file.is_file():
-            before = self.config()
             differing = [
-                f"{key} {_at(before, key)!r} there, {_at(config, key)!r} now"
-                for key in differing_keys(before, config)
+                f"{key} {before!r} there, {after!r} now"
+                for key, (before, after) in differing_keys(self.config(), config).items()
             ]
             if differing:
                 raise ConfigError(
@@ -231,23 +230,19 @@ def _telling(config: Mapping[str, Any], *above: str) -> dict[str, Any]:
     }
 
 
-def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], *above: str) -> list[str]:
-    """The dotted keys in which two resolved configs differ, but for what is incidental."""
-    found: list[str] = []
+def differing_keys(
+    old: Mapping[str, Any], new: Mapping[str, Any], *above: str
+) -> dict[str, tuple[Any, Any]]:
+    """The dotted keys in which two resolved configs differ, but for what is incidental, with the
+    value in each."""
+    found: dict[str, tuple[Any, Any]] = {}
     for key in sorted(old.keys() | new.keys()):
         path = (*above, key)
         if path in INCIDENTAL:
             continue
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differing_keys(before, after, *path)
+            found |= differing_keys(before, after, *path)
         elif before != after:
-            found.append(".".join(path))
+            found[".".join(path)] = before, after
     return found
-
-
-def _at(config: Mapping[str, Any], dotted: str) -> Any:
-    value: Any = config
-    for key in dotted.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value

@@ -9,7 +9,7 @@ from torch import nn
 from nowcast.core import optim
 from nowcast.core.checkpoint import Progress, load_state, load_weights
 from nowcast.core.distributed import Ranks, main_says, wait
-from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.errors import ConfigError, TrainingFailed
 from nowcast.core.evaluate import pick_device
 from nowcast.core.guards import bytes_needed, check_disk, full_disk_told
 from nowcast.core.log import RunLog, bars, console
@@ -72,7 +72,8 @@ def train(
 
     Raises:
         Interrupted: a signal came; the run is saved.
-        RunError: a loss is not a number or explodes, or the disk is full.
+        TrainingFailed: a loss is not a number or explodes.
+        RunError: the disk is full, or another process trains the run.
         ConfigError: settings and ranks do not fit; the folder holds another run.
     """
     if ranks.is_main:
@@ -142,7 +143,7 @@ def _train(
             "longer, or lower memel.late_start"
         )
     if progress.best_step is None:
-        raise RunError(
+        raise TrainingFailed(
             f"{run.folder}: no validation gave {' + '.join(task.objective)}: the forecasts are not "
             "numbers. Lower optim.lr or clip harder (optim.clip_at), in another folder"
         )
