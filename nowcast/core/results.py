@@ -121,7 +121,7 @@ def report(out: Path) -> Table:
 
 def board_command(out: Path) -> str:
     """The command that shows a comparison's curves in a browser."""
-    return f"tensorboard --logdir {out / 'runs'}"
+    return f"nowcast board {out}"
 
 
 def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
