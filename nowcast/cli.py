@@ -257,8 +257,8 @@ def board(
 ) -> None:
     """Watch runs in TensorBoard, with charts laid out and a table of runs, until Ctrl-C.
 
-    Curves follow the runs as they train. Charts (Custom Scalars) and table (HParams) are of the
-    runs as they stand at the start, and lie in DIR/tensorboard.
+    Curves follow the runs as they train; charts (Custom Scalars) and table (HParams) are of the
+    runs that are there at the start.
 
     Example: `nowcast board runs/demo`
     """

@@ -9,8 +9,9 @@ the start of a session at step 0: a TensorBoard that watches then drops what it 
 import os
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from nowcast.core.files import write_whole
 
 NAME = "events.out.tfevents.{:06}.nowcast"  # TensorBoard reads in the order of names
+BESIDE = "events.out.tfevents.000000.board"
+VERSION = "brain.Event:2"
 
 
 def event_files(folder: Path) -> list[Path]:
@@ -32,8 +35,31 @@ def event_files(folder: Path) -> list[Path]:
 
 def read_events(path: Path) -> Iterator[Event]:
     """The events of a file, up to a record that is torn or damaged."""
-    for record in _records(path):
-        yield _event(record)
+    yield from map(_event, _records(path))
+
+
+def read_tags(path: Path) -> list[str]:
+    """The tags of a file in the order of their first appearance; pictures are not checked, since
+    checksums in Python take a second for 6 MB."""
+    events = map(_event, _records(path, checked=False))
+    return list(dict.fromkeys(value.tag for event in events for value in event.summary.value))
+
+
+def write_beside(folder: Path, summaries: Iterable[tuple[int, Summary]]) -> None:
+    """Write (step, summary) as one whole file, which TensorBoard takes for a part of the run.
+
+    It comes before the run's own files, so that these go on after it, and starts no session, since
+    the first start is the one that drops nothing.
+    """
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            writer = RecordWriter(file)
+            _write(writer, file_version=VERSION)
+            for step, summary in summaries:
+                _write(writer, step=step, summary=summary)
+
+    write_whole(folder / BESIDE, write)
 
 
 class EventLog:
@@ -55,9 +81,9 @@ class EventLog:
 
         def begin(temporary: Path) -> None:
             with temporary.open("wb") as file:
-                writer, session = RecordWriter(file), SessionLog(status=SessionLog.START)
-                for first in ({"file_version": "brain.Event:2"}, {"session_log": session}):
-                    writer.write(Event(wall_time=time.time(), **first).SerializeToString())
+                writer = RecordWriter(file)
+                _write(writer, file_version=VERSION)
+                _write(writer, session_log=SessionLog(status=SessionLog.START))
                 if old:
                     file.writelines(r for r in _records(old[-1]) if _is_kept(_event(r), start))
 
@@ -71,16 +97,12 @@ class EventLog:
 
     def add(self, step: int, summary: Summary) -> None:
         """One record with everything in a summary, to be seen at once."""
-        event = Event(wall_time=time.time(), step=step, summary=summary)
-        self._writer.write(event.SerializeToString())
+        _write(self._writer, step=step, summary=summary)
         self._writer.flush()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers by tag."""
-        self.add(
-            step,
-            Summary(value=[Summary.Value(tag=t, simple_value=v) for t, v in values.items()]),
-        )
+        self.add(step, scalars(values))
 
     def histogram(self, step: int, tag: str, edges: Sequence[float], counts: Sequence[int]) -> None:
         """How many values lay within each two edges; within a bin, the middle stands for all."""
@@ -116,11 +138,20 @@ class EventLog:
         self._file.close()
 
 
+def scalars(values: Mapping[str, float]) -> Summary:
+    """Numbers by tag."""
+    return Summary(value=[Summary.Value(tag=tag, simple_value=v) for tag, v in values.items()])
+
+
+def _write(writer: RecordWriter, **content: Any) -> None:
+    writer.write(Event(wall_time=time.time(), **content).SerializeToString())
+
+
 def _is_kept(event: Event, start: int) -> bool:
     return bool(event.HasField("summary") and event.step <= start)
 
 
-def _records(path: Path) -> Iterator[bytes]:
+def _records(path: Path, checked: bool = True) -> Iterator[bytes]:
     """Whole records as they lie in the file: length, its checksum, an event, its checksum."""
     with path.open("rb") as file:
         while len(head := file.read(12)) == 12:
@@ -128,9 +159,9 @@ def _records(path: Path) -> Iterator[bytes]:
             if masked_crc32c(head[:8]) != checksum:
                 return
             body = file.read(length + 4)
-            if len(body) < length + 4 or masked_crc32c(body[:-4]) != int.from_bytes(
-                body[-4:], "little"
-            ):
+            if len(body) < length + 4:
+                return
+            if checked and masked_crc32c(body[:-4]) != int.from_bytes(body[-4:], "little"):
                 return
             yield head + body
 

@@ -26,6 +26,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from nowcast.core.runs import Run
 from nowcast.core.sums import Scores
 
+BEST_STEP = "valid_best/step"  # the metric that says at which step the others were
+
 Value = str | float | bool
 TYPES = {bool: DATA_TYPE_BOOL, float: DATA_TYPE_FLOAT64, str: DATA_TYPE_STRING}
 
@@ -78,11 +80,10 @@ def outcome(run: Run) -> dict[str, float]:
     if run.is_finished:
         result = run.result()
         best = result["best_step"]
-        numbers |= {"best/objective": result["best_objective"], "best/step": best}
         for entry in run.history():
             if entry["step"] == best and "valid" in entry:
-                numbers |= {f"best/{name}": value for name, value in entry["valid"].items()}
-        numbers["seconds"] = result["seconds"]
+                numbers |= {f"valid_best/{name}": value for name, value in entry["valid"].items()}
+        numbers |= {"valid_best/objective": result["best_objective"], BEST_STEP: best}
     return {tag: value for tag, value in numbers.items() if value is not None}
 
 
@@ -110,7 +111,7 @@ def _column(key: str, values: list[Value]) -> HParamInfo:
 
 
 def row(name: str, values: Mapping[str, Value], finished: bool) -> list[Summary]:
-    """A run's line, but for its metrics, which are scalars beside it."""
+    """A run's line, but for its metrics, which are scalars of the run."""
     start = SessionStartInfo(group_name=name)
     for key, value in values.items():
         kind = {bool: "bool_value", float: "number_value", str: "string_value"}[type(value)]

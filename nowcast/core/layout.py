@@ -26,7 +26,7 @@ def charts(tags: Iterable[str]) -> Charts:
 
     Loss, rate and the validated objective come first, then the single scores, then a category for
     each family of scores (``valid/family/member``): its members in one chart, and each member along
-    the axis (``by_minutes/family/member/5``). MEmeL has a chart a number, with all sites.
+    the axis (``valid_by_minutes/family/member/5``). MEmeL has a chart a number, with all sites.
     """
     found: Charts = {name: {} for name in OPEN}
 
@@ -41,9 +41,9 @@ def charts(tags: Iterable[str]) -> Charts:
             put("training", "/".join(parts), tag)
         elif group == "valid":
             put("scores" if len(parts) == 1 else parts[0], parts[0], tag)
-        elif group.startswith("by_"):
+        elif group.startswith("valid_by_"):
             category = "scores" if len(parts) == 2 else parts[0]
-            put(category, f"{'/'.join(parts[:-1])} {group.replace('_', ' ')}", tag)
+            put(category, f"{'/'.join(parts[:-1])} {group[6:].replace('_', ' ')}", tag)
         elif group in ("memel", "throughput"):
             put(group, parts[-1], tag)
     return {category: content for category, content in found.items() if content}

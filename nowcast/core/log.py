@@ -148,7 +148,7 @@ class RunLog:
         numbers |= {f"valid/{name}": value for name, value in scores.values.items()}
         for name, curve in scores.curves.items():
             for where, point in zip(scores.axis, curve, strict=True):
-                numbers[f"by_{scores.axis_name}/{name}/{where:g}"] = point
+                numbers[f"valid_by_{scores.axis_name}/{name}/{where:g}"] = point
         defined = {tag: value for tag, value in numbers.items() if value is not None}
         self._events.scalars(step, defined)
         for caption, picture in pictures.items():

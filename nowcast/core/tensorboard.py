@@ -1,20 +1,19 @@
 """`nowcast board`: TensorBoard on a folder of runs, with its charts laid out and a table of runs.
 
-Layout and table are event files in a folder of their own, made anew at each call: those of the runs
+Layout and table are event files of their own, made anew at each call: those that the runs write
 stay as they are.
 """
 
-import shutil
 from pathlib import Path
+from typing import Any
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.events import EventLog, event_files, read_events
-from nowcast.core.hparams import columns, differing, outcome, row
+from nowcast.core.events import BESIDE, event_files, read_tags, scalars, write_beside
+from nowcast.core.hparams import BEST_STEP, columns, differing, outcome, row
 from nowcast.core.layout import charts, layout
 from nowcast.core.runs import Run
 
-FOLDER = "tensorboard"  # below the one that is shown
-MARK = "made-by-nowcast-board"  # the file that says a folder may be removed
+FOLDER = "tensorboard"  # of layout and head of the table, below the one that is shown
 
 
 def runs_below(folder: Path) -> dict[str, Run]:
@@ -37,44 +36,40 @@ def runs_below(folder: Path) -> dict[str, Run]:
     return runs
 
 
-def prepare(folder: Path) -> Path:
+def prepare(folder: Path) -> None:
     """Write what TensorBoard needs beyond the runs' own event files.
 
-    What an earlier call has left below the folder is replaced.
+    What an earlier call has left below the folder is replaced: layout and head of the table, which
+    are of the folder, and each run's line of the table, which lies beside its own event file.
 
     Args:
         folder: of a comparison, its ``runs/``, one run or any folder above runs.
-
-    Returns:
-        where it was written.
 
     Raises:
         ConfigError: there are no runs.
     """
     runs = runs_below(folder)
-    tags: dict[str, None] = {}  # in the order of their first appearance
-    for run in runs.values():
-        for event in read_events(event_files(run.folder)[-1]):
-            tags |= dict.fromkeys(value.tag for value in event.summary.value)
-    values = differing({name: run.config() for name, run in runs.items()})
+    tags = dict.fromkeys(t for run in runs.values() for t in read_tags(event_files(run.folder)[-1]))
+    values = differing({name: _told_from(folder, run) for name, run in runs.items()})
     outcomes = {name: outcome(run) for name, run in runs.items()}
-    for mark in list(folder.rglob(f"{FOLDER}/{MARK}")):
-        shutil.rmtree(mark.parent)
-    out = folder / FOLDER
-    out.mkdir(exist_ok=True)
-    (out / MARK).touch()
-    head = EventLog(out, 0)
-    head.add(0, layout(charts(tags)))
     metrics = dict.fromkeys(tag for numbers in outcomes.values() for tag in numbers)
-    head.add(0, columns(values.values(), metrics))
-    head.close()
+    for earlier in folder.rglob(f"{FOLDER}/{BESIDE}"):
+        earlier.unlink()
+    head = layout(charts(tags)), columns(values.values(), metrics)
+    write_beside(folder / FOLDER, [(0, summary) for summary in head])
     for name, run in runs.items():
-        line = EventLog(out / name, 0)
-        for summary in row(name, values[name], run.is_finished):
-            line.add(0, summary)
-        line.scalars(int(outcomes[name].get("best/step", 0)), outcomes[name])
-        line.close()
-    return out
+        line = [(0, summary) for summary in row(name, values[name], run.is_finished)]
+        best = int(outcomes[name].get(BEST_STEP, 0))
+        write_beside(run.folder, [*line, (best, scalars(outcomes[name]))])
+
+
+def _told_from(folder: Path, run: Run) -> dict[str, Any]:
+    """A run's config; the run that it starts from by its path below the folder, if it lies there."""
+    config, root = run.config(), folder.resolve()
+    start = config.get("start_from")
+    if start is not None and Path(start).is_relative_to(root):
+        config["start_from"] = str(Path(start).relative_to(root))
+    return config
 
 
 def launch(folder: Path, host: str, port: int) -> str:
