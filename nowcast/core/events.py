@@ -28,9 +28,13 @@ BESIDE = "events.out.tfevents.000000.board"
 VERSION = "brain.Event:2"
 
 
-def event_files(folder: Path) -> list[Path]:
-    """The event files of a run, the newest last: it alone is whole."""
-    return sorted(folder.glob("events.out.tfevents.*.nowcast"))
+def event_file(folder: Path) -> Path | None:
+    """The event file of a run; None where there is none."""
+    return max(_files(folder), default=None)
+
+
+def _files(folder: Path) -> list[Path]:
+    return list(folder.glob("events.out.tfevents.*.nowcast"))
 
 
 def read_events(path: Path) -> Iterator[Event]:
@@ -75,9 +79,8 @@ class EventLog:
     """
 
     def __init__(self, folder: Path, start: int) -> None:
-        old = event_files(folder)
-        number = int(old[-1].name.split(".")[3]) + 1 if old else 1
-        path = folder / NAME.format(number)
+        old = event_file(folder)
+        path = folder / NAME.format(int(old.name.split(".")[3]) + 1 if old else 1)
 
         def begin(temporary: Path) -> None:
             with temporary.open("wb") as file:
@@ -85,13 +88,17 @@ class EventLog:
                 _write(writer, file_version=VERSION)
                 _write(writer, session_log=SessionLog(status=SessionLog.START))
                 if old:
-                    file.writelines(r for r in _records(old[-1]) if _is_kept(_event(r), start))
+                    file.writelines(r for r in _records(old) if _is_kept(_event(r), start))
 
         for abandoned in folder.glob(".events.out.tfevents.*.tmp"):
             abandoned.unlink()
         write_whole(path, begin)
-        for past in old:  # at no moment is there less than one whole file
-            past.unlink()
+        for past in set(_files(folder)) - {path}:
+            if past.stat().st_size:
+                # A TensorBoard that reads it goes on to the next file only from the end of this.
+                os.truncate(past, 0)
+            else:
+                past.unlink()
         self._file = path.open("ab")
         self._writer = RecordWriter(self._file)
 

@@ -46,12 +46,16 @@ def differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, V
     mixed = {key for key in chosen if len({type(value) for value in values[key]}) > 1}
     return {
         name: {
-            key: str(value) if key in mixed else value
+            key: _text(value) if key in mixed else value
             for key, value in config.items()
             if key in chosen
         }
         for name, config in plain.items()
     }
+
+
+def _text(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _flat(config: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Value]]:

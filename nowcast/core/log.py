@@ -1,6 +1,7 @@
 """What a run says while it goes on: a progress bar, a history file and tensorboard."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -139,16 +140,17 @@ class RunLog:
     ) -> None:
         """Scores, their curves and pictures at a validated step.
 
-        The objective goes to tensorboard alone: it is a sum of scores.
+        The objective goes to tensorboard alone, where it is finite: it is a sum of scores.
         """
         if not self._shown:
             return
         self._write({"step": step, "valid": dict(scores.values)})
-        numbers = {"valid/objective": objective}
-        numbers |= {f"valid/{name}": value for name, value in scores.values.items()}
+        numbers = {f"valid/{name}": value for name, value in scores.values.items()}
         for name, curve in scores.curves.items():
             for where, point in zip(scores.axis, curve, strict=True):
                 numbers[f"valid_by_{scores.axis_name}/{name}/{where:g}"] = point
+        if objective is not None and math.isfinite(objective):
+            numbers["valid/objective"] = objective
         defined = {tag: value for tag, value in numbers.items() if value is not None}
         self._events.scalars(step, defined)
         for caption, picture in pictures.items():
