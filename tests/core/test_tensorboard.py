@@ -165,6 +165,8 @@ def test_a_browser_shows_time_series_charts_table_and_pictures(page: Any, addres
         page.get_by_role("tab", name=tab).click()
         for text in texts:
             page.get_by_text(text, exact=True).filter(visible=True).first.wait_for()
+    picture = page.locator("img").filter(visible=True).first
+    assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [6, 4]
     assert errors == []
 
 
