@@ -13,6 +13,7 @@ from nowcast.data_cli import data
 if TYPE_CHECKING:
     from torch import nn
 
+    from nowcast.core.estimate import Planned
     from nowcast.core.settings import RunSettings
     from nowcast.core.table import Table
     from nowcast.core.task import Task
@@ -52,6 +53,9 @@ def train(
     config: Config,
     run: Annotated[Path, typer.Option(help="Folder of the run; the same one resumes it.")],
     overrides: Overrides = None,
+    detect_anomaly: Annotated[
+        bool, typer.Option("--detect-anomaly", help="Name what first gives NaN; slow.")
+    ] = False,
 ) -> None:
     """Train one forecaster; the same command goes on where it stopped.
 
@@ -65,7 +69,8 @@ def train(
     from nowcast.core.runs import Run
     from nowcast.core.trainer import train as train_run
 
-    settings = _settings(configs.read(config), config, _parsed(overrides))
+    changes = _parsed(overrides) | ({"train.detect_anomaly": True} if detect_anomaly else {})
+    settings = _settings(configs.read(config), config, changes)
     with joined() as ranks:
         train_run(registry.build(settings), settings, Run(run), ranks)
         if ranks.is_main:
@@ -197,15 +202,30 @@ def compare(
     jobs: Annotated[
         int, typer.Option(min=1, help="Runs trained side by side, each in its own process.")
     ] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option(help="This variant and what it starts from; may repeat.")
+    ] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="Not this variant; may repeat.")] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the runs, if comparisons share them; else runs/ in --out."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show runs, time and disk; train nothing.")
+    ] = False,
 ) -> None:
     """Train, score and tabulate variants over seeds; what is finished is kept.
 
     Example: `nowcast compare configs/precipitation/demo.yaml data.root=data/dwd --out runs/demo`
+
+    Example: the same with `--plan` first, and `--only T-MEmeL` for a part of it
     """
     from nowcast import config as configs
     from nowcast import registry
     from nowcast.core.compare import compare as compare_variants
     from nowcast.core.distributed import joined
+    from nowcast.core.estimate import planned
+    from nowcast.core.jobs import RUNS
     from nowcast.core.results import board_command
     from nowcast.core.settings import CompareSettings
 
@@ -216,19 +236,59 @@ def compare(
         raise ConfigError(f"{config}: expected a `compare:` section with variants, found none")
     comparison = configs.validate(
         CompareSettings, content.pop("compare"), f"{config}, section compare"
-    )
+    ).selected(only or (), skip or ())
 
     def resolve(changes: Any) -> "RunSettings":
         changed = configs.overridden(content, changes)
         return configs.validate(registry.settings_class(content.get("task")), changed, str(config))
 
+    folder = (runs or out / RUNS).resolve()
+    if plan:
+        _print_plan(planned(comparison, resolve, registry.build, folder), jobs)
+        return
     with joined() as ranks:
-        table = compare_variants(comparison, resolve, registry.build, out.resolve(), ranks, jobs)
-        if not ranks.is_main:
-            return
+        table = compare_variants(
+            comparison, resolve, registry.build, out.resolve(), ranks, jobs, folder
+        )
+    if table is None:  # another rank than the main one
+        return
     _print_scores(table)
     typer.echo(f"report       {out / 'report.html'}")
     typer.echo(f"tensorboard  {board_command(out)}")
+
+
+def _print_plan(variants: "list[Planned]", jobs: int) -> None:
+    from nowcast.core.guards import size
+
+    print_table(
+        ["", "", "runs", "complete", "steps", "time", "disk"],
+        [
+            [
+                "   " * max(line.depth - 1, 0) + "└─ " * (line.depth > 0) + line.variant,
+                line.kind,
+                str(line.runs),
+                str(line.complete),
+                str(line.steps or ""),
+                _duration(line.seconds),
+                size(line.disk),
+            ]
+            for line in variants
+        ],
+        text=(0, 1),
+    )
+    seconds = sum(line.seconds for line in variants)
+    typer.echo(
+        f"still to do: about {_duration(seconds)} in one process, not less than "
+        f"{_duration(seconds / jobs)} with --jobs {jobs}; at most "
+        f"{size(sum(line.disk for line in variants))} of disk. Timed here and now on a few steps; "
+        "baselines, pictures and event files are not counted."
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 @app.command()

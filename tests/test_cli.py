@@ -183,7 +183,7 @@ def test_compare_and_report(run: Run, synthetic: Path, tmp_path: Path):
     arguments = [tmp_path / "c.yaml", f"data.root={synthetic}", *QUICK, "--out", out_folder]
     status, out, err = run("compare", *arguments)
     assert status == 0, err
-    assert "4 runs, 0 of them finished" in err
+    assert "5 runs and baselines, 0 of them finished" in err
     assert str(out_folder / "report.html") in out
     assert f"tensorboard --logdir {out_folder / 'runs'}" in out
     for name in ("table.md", "table.csv", "scores.json", "report.html"):
@@ -192,7 +192,7 @@ def test_compare_and_report(run: Run, synthetic: Path, tmp_path: Path):
         assert name in out and name in (out_folder / "table.md").read_text()
 
     status, again, err = run("compare", *arguments)
-    assert status == 0 and "4 runs, 4 of them finished" in err
+    assert status == 0 and "5 runs and baselines, 5 of them finished" in err
     assert again == out
     status, reported, _ = run("report", out_folder)
     assert status == 0 and reported.splitlines()[0] == out.splitlines()[0]

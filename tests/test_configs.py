@@ -25,7 +25,8 @@ def test_config_is_valid(path: Path):
     if comparison is not None:
         settings = config.validate(CompareSettings, comparison, str(path))
         jobs = plan(settings, resolve, Path("out"))
-        assert len(jobs) == len(settings.seeds) * len(settings.variants)
+        trained = len(settings.seeds) * len(settings.variants)
+        assert len(jobs) == trained + len(settings.baselines)
 
 
 def test_no_config_names_a_folder_of_ours():

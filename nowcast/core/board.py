@@ -60,7 +60,7 @@ class Board:
     @cached_property
     def differences(self) -> list[Difference]:
         """Of every pair, with its interval."""
-        parts = {name: list(blocks.values()) for name, blocks in self.parts.items()}
+        parts = {name: [blocks] for name, blocks in self.parts.items()}
         return differences(parts, self.task.read_columns, self.task.columns)
 
     @property

@@ -2,7 +2,10 @@
 
 Blocks of a split are drawn again and again with replacement (Efron 1979; in blocks, since what is
 within one is not independent: Künsch 1989, doi:10.1214/aos/1176347265), the same ones for every
-forecaster. From the sums over the drawn blocks come the scores of each, and their differences.
+forecaster. From the sums over the drawn blocks come the scores of each, and their differences. How
+much these vary is the standard error, and Student's t with one degree of freedom less than there
+are blocks makes interval and p-value of it: of few blocks, quantiles of the resamples would be far
+too narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +15,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
+from nowcast.core.holm import holm
 from nowcast.core.sums import Sums
-from nowcast.core.table import Column
+from nowcast.core.table import NOT_DISTINGUISHABLE, Column, word
 
 LEAST_BLOCKS = 5  # below, resampling sees too few combinations to say anything
 RESAMPLES = 1000
 DEFINED_SHARE = 0.95  # of the resamples in which a score must be defined for its interval
+
+Blocks = Mapping[str, Sums]
+Read = Callable[[Sums], Mapping[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,10 @@ class Difference:
         low: lower end of the 95 % interval; None with too few blocks, or where resamples without
             an event leave the score undefined.
         high: its upper end.
-        blocks: that were resampled.
+        p: two-sided, that the difference is zero; None as above, or where nothing varies.
+        p_holm: p corrected for the pairs of forecasters compared by this score.
+        family: how many pairs that are.
+        blocks: that were resampled; 0 if the two were not scored on the same ones.
         best: whether less or more is better.
     """
 
@@ -43,6 +54,9 @@ class Difference:
     value: float | None
     low: float | None
     high: float | None
+    p: float | None
+    p_holm: float | None
+    family: int
     blocks: int
     best: str
 
@@ -53,88 +67,122 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """In words, what the interval says of `one`."""
+        """In words, what the interval by itself says of `one`."""
         if self.value is None:
             return "undefined"
         if self.low is None or self.high is None:
-            if self.blocks < LEAST_BLOCKS:
-                return f"no interval: {self.blocks} of at least {LEAST_BLOCKS} blocks"
-            return "no interval: too few events"
+            return f"no interval: {self.why}"
         if self.low <= 0 <= self.high:
-            return "not distinguishable"
-        return "better" if (self.value < 0) == (self.best == "less") else "worse"
+            return NOT_DISTINGUISHABLE
+        return word(self.best, self.value)
+
+    @property
+    def why(self) -> str:
+        """The reason where there is no interval."""
+        if not self.blocks:
+            return "not scored on the same blocks"
+        if self.blocks < LEAST_BLOCKS:
+            return f"{self.blocks} of at least {LEAST_BLOCKS} blocks"
+        return "too few events"
 
 
 def differences(
-    parts: Mapping[str, Sequence[Sums]],
-    read: Callable[[Sums], Mapping[str, float | None]],
+    parts: Mapping[str, Sequence[Blocks]],
+    read: Read,
     columns: Sequence[Column],
     seed: int = 0,
 ) -> list[Difference]:
     """Every pair of forecasters, by every score.
 
+    The score of a forecaster is the mean over its members, e.g. one network a seed. All members
+    see the same resamples, so what varies here is the blocks, and never the seeds.
+
     Args:
-        parts: forecaster -> its sums over each block, in the same order for all.
+        parts: forecaster -> members -> block -> its sums.
         read: sums to scores by name.
         columns: the scores that are compared.
         seed: of the draws.
     """
-    names, scores = list(parts), [column.score for column in columns]
-    if len(names) < 2:
+    if len(parts) < 2:
         return []
-    stacks = [_stacked(blocks) for blocks in parts.values()]
-    count = len(next(iter(parts.values())))
-
-    def values(times: NDArray[np.int64]) -> NDArray[np.float64]:
-        found = [read(_weighed(stack, times)) for stack in stacks]
-        return np.array([[_number(each[score]) for score in scores] for each in found])
-
-    whole = values(np.ones(count, dtype=np.int64))
-    pairs = np.array(list(combinations(range(len(names)), 2)))
-    low = high = np.full((len(pairs), len(scores)), np.nan)
-    if count >= LEAST_BLOCKS:
-        draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-        drawn = np.stack([values(times) for times in draws], axis=-1)
-        low, high = _interval(drawn[pairs[:, 0]] - drawn[pairs[:, 1]])
-    return [
-        Difference(
-            column.score,
-            names[one],
-            names[other],
-            _defined(whole[one, place] - whole[other, place]),
-            _defined(low[pair, place]),
-            _defined(high[pair, place]),
-            count,
-            column.best,
+    scores = [column.score for column in columns]
+    blocks = {name: list(members[0]) for name, members in parts.items()}
+    drawn = {name: _resampled(members, read, scores, seed) for name, members in parts.items()}
+    found: list[list[Difference]] = []
+    for one, other in combinations(parts, 2):
+        paired = blocks[one] == blocks[other]
+        whole = drawn[one][0] - drawn[other][0]
+        again = drawn[one][1:] - drawn[other][1:] if paired else np.empty((0, len(scores)))
+        count = len(blocks[one]) if paired else 0
+        found.append(
+            [
+                _difference(column, one, other, float(whole[place]), again[:, place], count)
+                for place, column in enumerate(columns)
+            ]
         )
-        for pair, (one, other) in enumerate(pairs)
-        for place, column in enumerate(columns)
+    by_score = [_corrected(pairs) for pairs in zip(*found, strict=True)]
+    return [each for pair in zip(*by_score, strict=True) for each in pair]
+
+
+def _resampled(
+    members: Sequence[Blocks], read: Read, scores: Sequence[str], seed: int
+) -> NDArray[np.float64]:
+    """Scores ``1 + resamples, score`` in the mean over members; first those of all blocks once.
+
+    The draws depend on the number of blocks alone: they are the same for whoever has the same.
+    """
+    count = len(members[0])
+    times = np.ones((1, count), dtype=np.int64)
+    if count >= LEAST_BLOCKS:
+        rng = np.random.default_rng(seed)
+        draws = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)
+        times = np.concatenate([times, draws])
+    found = []
+    for member in members:
+        assert list(member) == list(members[0]), "members are scored on the same blocks"
+        weighed = _weighed(list(member.values()), times)
+        rows = (
+            Sums({name: sums[row, ...] for name, sums in weighed.items()})
+            for row in range(len(times))
+        )
+        found.append([[_number(values[score]) for score in scores] for values in map(read, rows)])
+    mean: NDArray[np.float64] = np.array(found, dtype=np.float64).mean(0)
+    return mean
+
+
+def _weighed(blocks: Sequence[Sums], times: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """By resample, the sums over blocks, each as often as it was drawn; counts stay whole."""
+    return {
+        name: np.tensordot(times, np.stack([np.asarray(block[name]) for block in blocks]), 1)
+        for name in blocks[0].values
+    }
+
+
+def _difference(
+    column: Column, one: str, other: str, value: float, drawn: NDArray[np.float64], blocks: int
+) -> Difference:
+    """With interval and p-value where enough of the resamples are defined."""
+    drawn = drawn[np.isfinite(drawn)]
+    low = high = p = None
+    if np.isfinite(value) and len(drawn) >= DEFINED_SHARE * RESAMPLES:
+        # Resampling n blocks sees n - 1 over n of their variance.
+        error = float(drawn.std()) * (blocks / (blocks - 1)) ** 0.5
+        half = float(stats.t.ppf(0.975, blocks - 1)) * error
+        low, high = value - half, value + half
+        if error:
+            p = 2 * float(stats.t.sf(abs(value) / error, blocks - 1))
+    defined = value if np.isfinite(value) else None
+    return Difference(column.score, one, other, defined, low, high, p, p, 0, blocks, column.best)
+
+
+def _corrected(pairs: Sequence[Difference]) -> list[Difference]:
+    p = [each.p for each in pairs]
+    family = len(p) - p.count(None)
+    return [
+        replace(each, p_holm=corrected, family=family)
+        for each, corrected in zip(pairs, holm(p), strict=True)
     ]
-
-
-def _interval(
-    drawn: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The 2.5 and 97.5 % quantiles along the last axis, NaN where too little is defined."""
-    defined = np.isfinite(drawn)
-    enough = defined.mean(-1) >= DEFINED_SHARE
-    kept = np.where(enough[..., None], drawn, 0.0)
-    low, high = np.nanquantile(kept, (0.025, 0.975), axis=-1)
-    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
-
-
-def _stacked(blocks: Sequence[Sums]) -> dict[str, NDArray[Any]]:
-    return {name: np.stack([block[name] for block in blocks]) for name in blocks[0].values}
-
-
-def _weighed(stack: Mapping[str, NDArray[Any]], times: NDArray[np.int64]) -> Sums:
-    """The sums over blocks, each as often as it was drawn; counts stay whole."""
-    return Sums({name: np.asarray(np.tensordot(times, all_, 1)) for name, all_ in stack.items()})
 
 
 def _number(value: float | None) -> float:
     return np.nan if value is None else value
-
-
-def _defined(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -6,7 +6,7 @@ numbers, read with ``weights_only=True``.
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,15 @@ class Progress:
         step: optimiser steps done.
         best_step: the validated step with the least objective so far; None before the first.
         best_objective: that objective.
+        logged: losses logged.
+        highest_loss: the largest of them.
     """
 
     step: int = 0
     best_step: int | None = None
     best_objective: float | None = None
+    logged: int = 0
+    highest_loss: float = 0.0
 
 
 def save_weights(path: Path, model: nn.Module, config: Mapping[str, Any]) -> None:
@@ -43,7 +47,7 @@ def save_weights(path: Path, model: nn.Module, config: Mapping[str, Any]) -> Non
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     # One entry: safetensors writes several in an order that changes from call to call.
     metadata = {HEADER: json.dumps({"config": config, "memel_sites": list(plugged(model))})}
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+    _write(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -93,10 +97,9 @@ def save_state(
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
         "progress": asdict(progress),
-        "generator": torch.get_rng_state(),
         "monitor": dict(monitor),
     }
-    write_whole(path, lambda temporary: torch.save(state, temporary))
+    _write(path, lambda temporary: torch.save(state, temporary))
 
 
 def load_state(
@@ -111,11 +114,16 @@ def load_state(
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        generator: Tensor = state["generator"]
-        torch.set_rng_state(generator)
         return Progress(**state["progress"]), state.get("monitor", {})
     except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError, EOFError) as error:
         raise RunError(
             f"{path}: expected the state of this run, found something else ({error}); remove the "
             "file to start the run anew"
         ) from error
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    try:
+        write_whole(path, write)
+    except (RuntimeError, SafetensorError) as error:  # what both say of a full disk
+        raise OSError(f"{path.name}: {error}") from error

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
-from nowcast.core.evaluate import evaluate, pick_device
-from nowcast.core.jobs import Build, Resolve, complete, plan
+from nowcast.core.jobs import RUNS, Build, Resolve, check_claims, complete, plan
 from nowcast.core.log import console
 from nowcast.core.results import write_results
 from nowcast.core.settings import CompareSettings
@@ -21,7 +20,8 @@ def compare(
     out: Path,
     ranks: Ranks,
     parallel: int = 1,
-) -> Table:
+    runs: Path | None = None,
+) -> Table | None:
     """Train what is not trained yet, score everything, write table and report into `out`.
 
     Args:
@@ -31,34 +31,34 @@ def compare(
         out: folder of the comparison.
         ranks: of this process.
         parallel: how many runs are trained side by side, each in its own process.
+        runs: folder of the runs, which other comparisons may share; None is ``out/runs``.
+
+    Returns:
+        the table; None on other ranks than the main one.
 
     Raises:
         ConfigError: a variant's config is invalid, or a folder holds a run of another config.
-        trainer.Interrupted: a signal came; the same call goes on.
+        signals.Interrupted: a signal came; the same call goes on.
     """
-    jobs = plan(settings, resolve, out)
-    for job in jobs:
-        if job.run.config_file.is_file():
-            job.run.claim(job.settings.model_dump(mode="json"))  # before hours of other runs
+    runs = runs or out / RUNS
+    jobs = plan(settings, resolve, runs)
+    task = check_claims(jobs, build)
     todo = [job for job in jobs if not job.is_complete(settings.split)]
     if ranks.is_main:
-        console.print(f"{len(jobs)} runs, {len(jobs) - len(todo)} of them finished; folder {out}")
+        done = len(jobs) - len(todo)
+        console.print(f"{len(jobs)} runs and baselines, {done} of them finished; folder {runs}")
     if parallel > 1 and len(todo) > 1:
         if ranks.size > 1:
             raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")
         complete_side_by_side(todo, build, settings.split, parallel)
-    task = build(jobs[0].settings, None)
-    scores: dict[str, dict[int | None, Scores]] = {name: {} for name in settings.baselines}
-    device = pick_device(jobs[0].settings.train.device, ranks)
-    for name in settings.baselines:
-        model = task.baseline(name).to(device)
-        scores[name][None] = evaluate(task, model, settings.split, ranks, device)
+    scores: dict[str, dict[int | None, Scores]] = {}
     for job in jobs:
         task = build(job.settings, task)
         found = complete(job, task, settings.split, ranks)
-        scores.setdefault(job.variant, {})[job.seed] = found
+        if found is not None:
+            scores.setdefault(job.variant, {})[job.seed] = found
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main:
         write_results(settings, jobs, build, task, rows, out)
     wait()
-    return Table(task.columns, rows)
+    return Table(task.columns, rows) if ranks.is_main else None

@@ -79,6 +79,11 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     return bool(sum_over_ranks(torch.tensor(int(flag), device=device)).item())
 
 
+def main_says(flag: bool, ranks: Ranks, device: torch.device) -> bool:
+    """The main rank's answer on every rank: only it is sure to see the files it has written."""
+    return any_rank(flag and ranks.is_main, device)
+
+
 def wait() -> None:
     """Wait until every rank has come here."""
     if dist.is_initialized():

@@ -157,7 +157,7 @@ class RunLog:
             self._events.image(step, f"forecast/{caption}", picture)
 
     def flush(self) -> None:
-        """Put on disk what was logged; before a checkpoint is saved that goes on from there."""
+        """Put on disk what was logged, before a checkpoint is saved that goes on from there."""
         if not self._shown:
             return
         with self._run.history_file.open("a") as file:

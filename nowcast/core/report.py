@@ -16,18 +16,21 @@ from nowcast.core.table import DASH, Column, Table
 
 @dataclass(frozen=True)
 class Section:
-    """A table of texts with a title, and a note below it."""
+    """A table of texts with a title, sentences above it and a note below it."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str
+    sentences: Sequence[str] = ()
 
     def markdown(self) -> str:
         """As Markdown."""
         rule = ["---"] * len(self.header)
         lines = (f"| {' | '.join(line)} |\n" for line in (self.header, rule, *self.rows))
-        return f"## {self.title}\n\n{''.join(lines)}\n{self.note}\n"
+        points = "".join(f"- {sentence}\n" for sentence in self.sentences)
+        above = f"{points}\n" if points else ""
+        return f"## {self.title}\n\n{above}{''.join(lines)}\n{self.note}\n"
 
 
 @dataclass(frozen=True)

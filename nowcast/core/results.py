@@ -1,6 +1,7 @@
 """What a comparison leaves in its folder: scores, table, tests, pictures and the report page."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,18 +9,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nowcast.core.bootstrap import Difference, differences
 from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_json, write_text
-from nowcast.core.jobs import Build, Job
+from nowcast.core.findings import as_csv, as_sections, references
+from nowcast.core.jobs import Build, Job, forecaster
 from nowcast.core.machine import when_and_where
 from nowcast.core.report import Report, write_report
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
-from nowcast.core.significance import as_csv, as_section, paired_tests
-from nowcast.core.sums import Scores
+from nowcast.core.significance import contrasts
+from nowcast.core.sums import Scores, Sums, load_blocks
 from nowcast.core.table import Column, Row, Table
 from nowcast.core.task import Task
-from nowcast.core.trainer import trained_model
 
 
 def write_results(
@@ -41,21 +43,30 @@ def write_results(
         out: folder of the comparison.
     """
     facts = dict(task.facts(settings.split))
+    parts: dict[str, list[Mapping[str, Sums]]] = {}
+    for job in (job for job in jobs if job.scored):
+        parts.setdefault(job.variant, []).append(load_blocks(job.sums_file(settings.split)))
     content = {
         "facts": facts | when_and_where(),
         "columns": [asdict(column) for column in task.columns],
-        "parents": {name: variant.start_from for name, variant in settings.variants.items()},
+        "parents": {
+            name: variant.start_from or variant.run_of
+            for name, variant in settings.variants.items()
+        },
         "rows": [
             {"forecaster": row.name, "seed": seed, **facts, **scores.document()}
             for row in rows
             for seed, scores in row.scores.items()
         ],
+        "differences": [
+            asdict(found) for found in differences(parts, task.read_columns, task.columns)
+        ],
     }
     write_json(out / "scores.json", content)
     first = settings.seeds[0]
-    for job in (job for job in jobs if job.seed == first):
+    for job in (job for job in jobs if job.seed == first and job.scored):
         task = build(job.settings, task)  # variants may differ in their model
-        model = trained_model(task, job.settings, job.run)
+        model = forecaster(job, task)
         for caption, picture in task.pictures(model, settings.split).items():
             # A colon, as times have, is not for every file system.
             name = f"{job.variant}, {caption}.png".replace(":", "")
@@ -74,6 +85,7 @@ def report(out: Path) -> Table:
         content = json.loads((out / "scores.json").read_text())
         columns = tuple(Column(**column) for column in content["columns"])
         facts, parents = content["facts"], content["parents"]
+        blocks = [Difference(**found) for found in content["differences"]]
         scores: dict[str, dict[int | None, Scores]] = {}
         for entry in content["rows"]:
             name, seed = entry.pop("forecaster"), entry.pop("seed")
@@ -95,12 +107,11 @@ def report(out: Path) -> Table:
         for path in sorted(out.glob("pictures/*.png"))
         if path.stem.partition(", ")[0] in parents
     }
-    tests = paired_tests(table)
-    section = as_section(table, tests)
+    found = contrasts(table, blocks)
     for name, text in {
         "table.md": table.markdown(),
         "table.csv": table.csv(),
-        "significance.csv": as_csv(tests),
+        "significance.csv": as_csv(found),
     }.items():
         write_text(out / name, text)
     write_report(
@@ -113,7 +124,7 @@ def report(out: Path) -> Table:
             histories=histories,
             pictures=pictures,
             command=board_command(out),
-            sections=() if section is None else (section,),
+            sections=as_sections(found, references(parents, list(scores))),
         ),
     )
     return table

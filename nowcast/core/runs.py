@@ -1,22 +1,31 @@
 """A run's folder: its resolved config, checkpoints, history and event files, under fixed names."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.files import write_json, write_text
+from nowcast.core.origin import Origin, check_format, origin
 
-# Keys that say how a run is computed, watched and later evaluated, not what comes out of it.
+# Keys that say how a run is computed, watched and later evaluated, not what comes out of it; and
+# where things lie, since what lies there has a hash of its own.
 INCIDENTAL = {
+    ("start_from",),
+    ("data", "root"),
     ("online",),
     ("train", "workers"),
     ("train", "device"),
     ("train", "log_every"),
+    ("train", "accept_code"),
+    ("train", "detect_anomaly"),
+    ("train", "explosion_factor"),
     ("data", "cache_mb"),
     ("memel", "monitor"),
 }
@@ -38,6 +47,11 @@ class Run:
         return self.folder / "config.yaml"
 
     @property
+    def origin_file(self) -> Path:
+        """Hashes and versions of what it was made by and from."""
+        return self.folder / "origin.json"
+
+    @property
     def best_weights(self) -> Path:
         """Weights of the best validation (safetensors)."""
         return self.folder / "best.safetensors"
@@ -46,6 +60,11 @@ class Run:
     def last_state(self) -> Path:
         """All that is needed to go on."""
         return self.folder / "last.pt"
+
+    @property
+    def failed_state(self) -> Path:
+        """The state in which a run failed, to look into; never gone on from."""
+        return self.folder / "failed.pt"
 
     @property
     def history_file(self) -> Path:
@@ -66,8 +85,9 @@ class Run:
         """The resolved config of the run.
 
         Raises:
-            ConfigError: this is no run folder.
+            ConfigError: this is no run folder, or one of a newer nowcast.
         """
+        check_format(self.folder, self.origin())
         try:
             content = yaml.safe_load(self.config_file.read_text())
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -77,27 +97,114 @@ class Run:
             ) from error
         return dict(content)
 
-    def claim(self, config: Mapping[str, Any]) -> None:
-        """Make the folder for this config, or accept it if it already holds a run of the same.
+    def origin(self) -> dict[str, Any]:
+        """What the run was made by and from, see `Origin`; empty where nothing says so."""
+        try:
+            return dict(json.loads(self.origin_file.read_text()))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except ValueError as error:
+            raise ConfigError(
+                f"{self.origin_file}: expected what the run was made from as JSON, found something "
+                f"else ({error}); choose another folder"
+            ) from error
+
+    def claim(self, config: Mapping[str, Any], data: str, accept_code: bool = False) -> None:
+        """Make the folder for this config and data, or accept it if it holds a run of the same.
+
+        Args:
+            config: the resolved config.
+            data: hash of the samples.
+            accept_code: also accept a run that other code has made; what it is now joined by is
+                written down.
 
         Raises:
-            ConfigError: it holds a run of another config (the differing keys are named), or
-                something that is no run.
+            ConfigError: it holds a run of another config (the differing keys are named), of other
+                data or by other code, or something that is no run.
         """
+        start = config.get("start_from")
+        parent = None if start is None else Run(Path(start)).origin().get("key")
+        own = origin(_telling(config), data, parent)
         if self.config_file.is_file():
-            differing = _differences(self.config(), config)
+            before = self.config()
+            differing = [
+                f"{key} {_at(before, key)!r} there, {_at(config, key)!r} now"
+                for key in differing_keys(before, config)
+            ]
             if differing:
                 raise ConfigError(
                     f"{self.folder}: holds a run of another config; differing: "
                     f"{'; '.join(differing)}. Choose another folder, or remove this one"
                 )
+            self._check_origin(own, accept_code)
             return
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        if self.folder.exists() and (not self.folder.is_dir() or self._holds_something_else()):
             raise ConfigError(
                 f"{self.folder}: holds something that is no run; choose another folder"
             )
+        write_json(self.origin_file, own.document())
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        write_text(self.config_file, text)
+        write_text(self.config_file, text)  # last: it makes this a run
+
+    def _holds_something_else(self) -> bool:
+        return any(
+            path != self.origin_file and not path.name.startswith(".")
+            for path in self.folder.iterdir()
+        )
+
+    def _check_origin(self, own: Origin, accept_code: bool) -> None:
+        found = self.origin()
+        if not found:
+            found = {"version": "unknown", "code": "unknown", "data": own.data}
+        if found["data"] != own.data:
+            raise ConfigError(
+                f"{self.folder}: holds a run of other data: its hash is {own.data} now and was "
+                f"{found['data']} then, so frames, day lists or the exclude mask have changed. "
+                "Choose another folder"
+            )
+        if found.get("parent", own.parent) != own.parent:
+            raise ConfigError(
+                f"{self.folder}: starts from another run: its key is {own.parent} now and was "
+                f"{found['parent']} then. Choose another folder, or remove this one"
+            )
+        joined = found.get("joined_by", [])
+        if own.code in (found["code"], *joined):
+            return
+        if not accept_code:
+            raise ConfigError(
+                f"{self.folder}: holds a run by other code: nowcast {found['version']} "
+                f"({found['code']}), this is {own.version} ({own.code}). Choose another folder, or "
+                "add train.accept_code=true to go on with it as if they were the same"
+            )
+        write_json(self.origin_file, own.document() | found | {"joined_by": [*joined, own.code]})
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training this run; clear away what a kill left half written.
+
+        The system gives the lock back however the process ends.
+
+        Raises:
+            RunError: another process has it.
+        """
+        lock = FileLock(self.folder / ".lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise RunError(
+                f"{self.folder}: another process is training it; wait for it, or stop it"
+            ) from error
+        except (NotImplementedError, OSError) as error:
+            raise RunError(
+                f"{self.folder}: its file system gives no locks ({error}), so two processes could "
+                "spoil each other's run; choose a folder on another one"
+            ) from error
+        try:
+            for half in self.folder.glob(".*.tmp"):
+                half.unlink()
+            yield
+        finally:
+            lock.release()
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the result, which marks the run as finished."""
@@ -115,7 +222,17 @@ class Run:
         return [json.loads(line) for line in whole.splitlines()]
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], *above: str) -> list[str]:
+def _telling(config: Mapping[str, Any], *above: str) -> dict[str, Any]:
+    """The config without what is incidental."""
+    return {
+        key: _telling(value, *above, key) if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if (*above, key) not in INCIDENTAL
+    }
+
+
+def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], *above: str) -> list[str]:
+    """The dotted keys in which two resolved configs differ, but for what is incidental."""
     found: list[str] = []
     for key in sorted(old.keys() | new.keys()):
         path = (*above, key)
@@ -123,7 +240,14 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], *above: str) ->
             continue
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += _differences(before, after, *path)
+            found += differing_keys(before, after, *path)
         elif before != after:
-            found.append(f"{'.'.join(path)} {before!r} there, {after!r} now")
+            found.append(".".join(path))
     return found
+
+
+def _at(config: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = config
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

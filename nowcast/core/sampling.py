@@ -6,6 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """What torch's generator starts from at a step, e.g. for dropout, on each rank another."""
+    state = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
+    return int(state[0] >> 1)  # torch takes 64 bits with a sign
+
+
 def draws(
     seed: int, step: int, batch_size: int, population: Sequence[int], stream: int = 0
 ) -> NDArray[np.int64]:

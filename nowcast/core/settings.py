@@ -4,10 +4,13 @@ The defaults are the paper's (Wang et al. 2024, section 4.1 and its released cod
 says only what differs.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from nowcast.core.errors import ConfigError
 
 # Absolute, so that a run's config means the same from every folder.
 Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
@@ -65,6 +68,12 @@ class TrainSettings(Section):
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read data; 0 reads in the training process."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    explosion_factor: Positive | None = 100.0
+    """A logged loss this many times the highest before it stops the run; null: none does."""
+    detect_anomaly: bool = False
+    """Name the operation that first gives NaN in a gradient; slow."""
+    accept_code: bool = False
+    """Go on with a run that another version of the code has begun or made."""
 
 
 class RunSettings(Section):
@@ -82,8 +91,13 @@ class VariantSettings(Section):
     """One line of a comparison: what it changes, and which variant's weights it starts from."""
 
     start_from: str | None = None
+    run_of: str | None = None
+    """A variant whose runs this one scores instead of training any, e.g. with MEmeL in
+    evaluation; `set` adds to what that variant sets."""
     set: dict[str, object] = {}
     """Dotted keys and values, as on the command line."""
+    scored: bool = True
+    """False: trained for others to start from, with no row of its own."""
 
 
 class CompareSettings(Section):
@@ -96,14 +110,65 @@ class CompareSettings(Section):
 
     @model_validator(mode="after")
     def _graph(self) -> "CompareSettings":
-        earlier: set[str] = set()
+        earlier: dict[str, VariantSettings] = {}
         for name, variant in self.variants.items():
-            if variant.start_from is not None and variant.start_from not in earlier:
-                raise ValueError(
-                    f"variants.{name}.start_from: expected a variant listed above it, found "
-                    f"{variant.start_from!r}; listed above: {', '.join(sorted(earlier)) or 'none'}"
-                )
-            earlier.add(name)
+            for key in ("start_from", "run_of"):
+                other = getattr(variant, key)
+                if other is not None and other not in earlier:
+                    raise ValueError(
+                        f"variants.{name}.{key}: expected a variant listed above it, found "
+                        f"{other!r}; listed above: {', '.join(sorted(earlier)) or 'none'}"
+                    )
+            if variant.run_of is not None:
+                self._check_run_of(name, variant, earlier[variant.run_of])
+            earlier[name] = variant
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: expected each once, found {list(self.seeds)}")
+        if not any(variant.scored for variant in self.variants.values()):
+            raise ValueError("variants: expected one that is scored, found scored: false in all")
+        clash = sorted(self.variants.keys() & set(self.baselines))
+        if clash:
+            raise ValueError(f"baselines: expected other names than the variants', found {clash}")
         return self
+
+    @staticmethod
+    def _check_run_of(name: str, variant: VariantSettings, other: VariantSettings) -> None:
+        if variant.start_from is not None or not variant.scored:
+            raise ValueError(
+                f"variants.{name}: run_of trains nothing: leave out start_from and scored: false"
+            )
+        if other.run_of is not None:
+            raise ValueError(
+                f"variants.{name}.run_of: expected a variant that is trained, found "
+                f"{variant.run_of!r}, which is run_of {other.run_of!r}; name that one"
+            )
+
+    def selected(self, only: Collection[str], skip: Collection[str]) -> "CompareSettings":
+        """The comparison of some of the variants; what they start from stays, without a row.
+
+        Args:
+            only: the variants wanted; all if empty.
+            skip: those left out of them.
+
+        Raises:
+            ConfigError: a name that is no variant, or nothing is left.
+        """
+        unknown = sorted({*only, *skip} - self.variants.keys())
+        if unknown:
+            raise ConfigError(
+                f"--only, --skip: expected variants of {', '.join(self.variants)}, found "
+                f"{', '.join(unknown)}"
+            )
+        rows = {name for name in self.variants if (not only or name in only) and name not in skip}
+        needed = set(rows)
+        for name, variant in reversed(self.variants.items()):
+            if name in needed:
+                needed |= {variant.start_from, variant.run_of} - {None}  # type: ignore[arg-type]
+        kept = {
+            name: variant.model_copy(update={"scored": variant.scored and name in rows})
+            for name, variant in self.variants.items()
+            if name in needed
+        }
+        if not any(variant.scored for variant in kept.values()):
+            raise ConfigError("--only, --skip: expected a variant with a row, none is left")
+        return self.model_copy(update={"variants": kept})

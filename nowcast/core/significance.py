@@ -1,164 +1,163 @@
-"""Whether variants differ by more than their seeds do: paired t-tests, score by score."""
+"""Whether forecasters differ: each pair by each score, over the seeds and over the blocks.
+
+The two answer different questions and are kept apart. A paired t-test over seeds asks whether the
+same settings, trained with other seeds, would differ alike on these samples. The bootstrap over
+blocks asks whether these trained networks would differ alike on other samples.
+"""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
+from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
+from nowcast.core.bootstrap import Difference
+from nowcast.core.holm import holm
 from nowcast.core.interval import t_interval
-from nowcast.core.report import Section
-from nowcast.core.table import DASH, Column, Row, Table, csv_text
+from nowcast.core.table import NOT_DISTINGUISHABLE, Column, Row, Table, word
 
 LEAST_PAIRS = 3  # seeds; below, a p-value says nothing
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class PairedTest:
-    """One variant less another over the seeds that both have.
+class SeedTest:
+    """A paired t-test over seeds: within one, variants see the same clips in the same order.
 
     Args:
-        score: its name.
-        one: a variant.
-        other: another.
-        pairs: seeds in which the score is defined for both.
-        difference: mean over the pairs.
-        low: lower end of its 95 % interval (Student's t).
+        low: lower end of the 95 % interval of the mean difference (Student's t).
         high: its upper end.
         effect: difference in standard deviations of the pairs' differences (Cohen's d_z); None
             where all pairs differ by the same.
-        p: two-sided, of a t-test that the difference is zero; None as above.
-        p_holm: p corrected for the pairs of variants tested by this score (Holm 1979).
-        best: whether less or more is better.
+        p: two-sided, that the difference is zero; None as above.
+        p_holm: p corrected for the pairs of variants tested by this score.
+        family: how many pairs that are.
     """
 
-    score: str
-    one: str
-    other: str
-    pairs: int
-    difference: float
     low: float
     high: float
     effect: float | None
     p: float | None
-    p_holm: float | None
-    best: str
+    p_holm: float | None = None
+    family: int = 0
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One forecaster less another by one score.
+
+    Args:
+        column: the score.
+        one: a forecaster.
+        other: another.
+        one_value: mean over the seeds that both have, or over its own if they share none.
+        other_value: of the other.
+        pairs: seeds in which the score is defined for both.
+        seeds: the test over them; None where there are fewer than `LEAST_PAIRS`.
+        blocks: the bootstrap over blocks; None where no sums were kept.
+    """
+
+    column: Column
+    one: str
+    other: str
+    one_value: float | None
+    other_value: float | None
+    pairs: int
+    seeds: SeedTest | None
+    blocks: Difference | None
 
     @property
-    def verdict(self) -> str:
-        """In words, what the corrected p-value says of `one`."""
-        if self.p_holm is None:
-            return f"the same{' difference' * (self.difference != 0)} in every seed"
-        if self.p_holm > LEVEL:
-            return "not distinguishable"
-        return "better" if (self.difference < 0) == (self.best == "less") else "worse"
+    def difference(self) -> float | None:
+        """None where the score of one of them is undefined."""
+        if self.one_value is None or self.other_value is None:
+            return None
+        return self.one_value - self.other_value
+
+    @property
+    def over_seeds(self) -> str | None:
+        """What the corrected p-value over seeds says of `one`; None without a test."""
+        return None if self.seeds is None else self._word(self.seeds.p_holm)
+
+    @property
+    def over_blocks(self) -> str | None:
+        """What the corrected p-value over blocks says of `one`; None without a test."""
+        return None if self.blocks is None else self._word(self.blocks.p_holm)
+
+    def _word(self, p: float | None) -> str | None:
+        if p is None or self.difference is None:
+            return None
+        return word(self.column.best, self.difference) if p <= LEVEL else NOT_DISTINGUISHABLE
 
 
-def paired_tests(table: Table) -> list[PairedTest]:
-    """Every pair of variants that share at least `LEAST_PAIRS` seeds, by every column.
+def contrasts(table: Table, found: Sequence[Difference] = ()) -> list[Contrast]:
+    """Every pair of rows, the later less the earlier, by every column.
 
-    Seeds pair: within one, variants see the same clips in the same order. Scores are never pooled:
-    the correction is over the pairs of variants within a score.
+    Scores are never pooled: Holm's correction is over the pairs within one score.
+
+    Args:
+        table: the scores of each forecaster and seed.
+        found: of `bootstrap.differences`, on the same forecasters.
     """
-    found = []
-    for column in table.columns:
-        tests = [
-            test
-            for one, other in combinations(table.rows, 2)
-            if (test := _test(column, one, other)) is not None
-        ]
-        found += _corrected(tests)
-    return found
-
-
-def _test(column: Column, one: Row, other: Row) -> PairedTest | None:
-    seeds = [seed for seed in one.scores if seed is not None and seed in other.scores]
-    pairs = [
-        (a, b)
-        for seed in seeds
-        if (a := one.scores[seed].values.get(column.score)) is not None
-        and (b := other.scores[seed].values.get(column.score)) is not None
-    ]
-    if len(pairs) < LEAST_PAIRS:
-        return None
-    differences = np.array([a - b for a, b in pairs])
-    mean, low, high = t_interval(differences)
-    spread = float(differences.std(ddof=1))
-    same = bool(np.ptp(differences) == 0)
-    p = None if same else float(stats.ttest_1samp(differences, 0.0).pvalue)
-    return PairedTest(
-        score=column.score,
-        one=one.name,
-        other=other.name,
-        pairs=len(pairs),
-        difference=mean,
-        low=low,
-        high=high,
-        effect=None if same else mean / spread,
-        p=p,
-        p_holm=p,
-        best=column.best,
-    )
-
-
-def _corrected(tests: Sequence[PairedTest]) -> list[PairedTest]:
-    """Holm's step-down: the k-th smallest of n p-values times n - k + 1, never falling."""
-    order = sorted(
-        (place for place, test in enumerate(tests) if test.p is not None),
-        key=lambda place: tests[place].p or 0.0,
-    )
-    corrected, largest = list(tests), 0.0
-    for rank, place in enumerate(order):
-        p = tests[place].p
-        assert p is not None
-        largest = max(largest, min(1.0, p * (len(order) - rank)))
-        corrected[place] = replace(tests[place], p_holm=largest)
-    return corrected
-
-
-def as_section(table: Table, tests: Sequence[PairedTest]) -> Section | None:
-    """A table of the tests; None where there was nothing to test."""
-    if not tests:
-        return None
-    columns = {column.score: column for column in table.columns}
-    rows = []
-    for test in tests:
-        column = columns[test.score]
-        digits = column.digits
-        interval = f"{test.low:+.{digits}f} to {test.high:+.{digits}f}"
-        rows.append(
+    blocks = {
+        (each.score, each.one, each.other): each
+        for difference in found
+        for each in (difference, difference.turned())
+    }
+    return [
+        contrast
+        for column in table.columns
+        for contrast in _corrected(
             [
-                column.title,
-                f"{test.one} - {test.other}",
-                f"{test.difference:+.{digits}f} ({interval})",
-                DASH if test.effect is None else f"{test.effect:+.2f}",
-                DASH if test.p is None else f"{test.p:.3g}",
-                DASH if test.p_holm is None else f"{test.p_holm:.3g}",
-                str(test.pairs),
-                test.verdict,
+                _contrast(column, one, other, blocks.get((column.score, one.name, other.name)))
+                for other, one in combinations(table.rows, 2)
             ]
         )
-    header = [
-        "Score",
-        "Variants",
-        "Difference (95 %)",
-        "d",
-        "p",
-        "p, Holm",
-        "Seeds",
-        "The first is",
     ]
-    note = (
-        "Paired t-tests over seeds: within a seed, variants see the same clips in the same order. "
-        "d is the difference in standard deviations of the pairs. Holm's correction is over the "
-        "pairs of variants within one score. It is the seeds that vary here, and not the weather: "
-        "another test period may give another order."
+
+
+def _contrast(column: Column, one: Row, other: Row, blocks: Difference | None) -> Contrast:
+    shared = [
+        (a, b)
+        for seed, scores in one.scores.items()
+        if seed is not None
+        and seed in other.scores
+        and (a := scores.values.get(column.score)) is not None
+        and (b := other.scores[seed].values.get(column.score)) is not None
+    ]
+    ours, theirs = zip(*shared, strict=True) if shared else _alone(column, one, other)
+    return Contrast(
+        column,
+        one.name,
+        other.name,
+        fmean(ours) if ours else None,
+        fmean(theirs) if theirs else None,
+        len(shared),
+        _tested(np.subtract(ours, theirs)) if len(shared) >= LEAST_PAIRS else None,
+        blocks,
     )
-    return Section("Differences between variants", header, rows, note)
 
 
-def as_csv(tests: Sequence[PairedTest]) -> str:
-    """One line a test; empty if there is none."""
-    return csv_text([asdict(test) | {"verdict": test.verdict} for test in tests])
+def _alone(column: Column, *rows: Row) -> list[list[float]]:
+    return [row.samples(column.score) for row in rows]
+
+
+def _tested(differences: NDArray[np.float64]) -> SeedTest:
+    mean, low, high = t_interval(differences)
+    if np.ptp(differences) == 0:
+        return SeedTest(low, high, None, None)
+    effect = mean / float(differences.std(ddof=1))
+    return SeedTest(low, high, effect, float(stats.ttest_1samp(differences, 0.0).pvalue))
+
+
+def _corrected(pairs: Sequence[Contrast]) -> list[Contrast]:
+    p = [None if pair.seeds is None else pair.seeds.p for pair in pairs]
+    family = len(p) - p.count(None)
+    return [
+        pair
+        if pair.seeds is None
+        else replace(pair, seeds=replace(pair.seeds, p_holm=corrected, family=family))
+        for pair, corrected in zip(pairs, holm(p), strict=True)
+    ]

@@ -58,7 +58,7 @@ class Sums:
 def save_blocks(path: Path, blocks: Mapping[str, Sums]) -> None:
     """Write the sums of each block as safetensors."""
     arrays = {
-        f"{place}/{name}": np.ascontiguousarray(value)
+        f"{place}/{name}": np.array(value, order="C")
         for place, sums in enumerate(blocks.values())
         for name, value in sums.values.items()
     }

@@ -101,6 +101,10 @@ class Task(Protocol):
         """All blocks of a split, in order."""
         ...
 
+    def data_hash(self) -> str:
+        """A hash of the samples: another where any split would give others."""
+        ...
+
     def facts(self, split: str) -> Mapping[str, Any]:
         """What a split is and how it was cut, for reports and JSON; ``clips`` or the like first."""
         ...

@@ -20,8 +20,8 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.jobs import Build, Job, complete
 from nowcast.core.log import Bar, Bars, bars
+from nowcast.core.signals import Interrupted, stop_signals
 from nowcast.core.task import Task
-from nowcast.core.trainer import Interrupted, stop_signals
 
 POLL_SECONDS = 0.5
 
@@ -84,8 +84,7 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
 
 
 def _is_ready(job: Job) -> bool:
-    parent = job.parent
-    return parent is None or parent.is_finished
+    return job.needs is None or job.needs.is_finished
 
 
 def _tend(worker: _Worker) -> None:

@@ -24,13 +24,14 @@ from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.gallery import hang
+from nowcast.precipitation.identity import archive_hash
 from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.render import strip
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
 from nowcast.precipitation.store import open_archive
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
-from nowcast.precipitation.verification.scores import read_scores, score_frames
+from nowcast.precipitation.verification.scores import benchmark_curves, read_scores, score_frames
 from nowcast.precipitation.verification.verify import read_verification, verify_frames
 
 PICTURES = 2  # clips shown per validation
@@ -180,7 +181,7 @@ class PrecipitationTask:
 
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
         """B-MSE, B-MAE and CSI, with whatever else comes with them."""
-        return read_scores(sums, self.archive.description.step_minutes).values
+        return {name: curve.mean() for name, curve in benchmark_curves(sums).items()}
 
     def blocks(self, split: str, batch: RadarBatch) -> list[str]:
         """When the block of each clip began, UTC."""
@@ -198,6 +199,10 @@ class PrecipitationTask:
         if "fss_windows" in sums.values:  # they are of `verify`
             return read_verification(sums, step, self.archive.calibration)
         return read_scores(sums, step)
+
+    def data_hash(self) -> str:
+        """Of the archive as these settings read it; see `identity`."""
+        return archive_hash(self.archive, self.settings.data)
 
     def facts(self, split: str) -> Mapping[str, Any]:
         """Which clips of which archive, and a note where thresholds in mm/h are nominal."""

@@ -1,6 +1,7 @@
 """A comparison trains each variant once, in the order of its graph, and reports what it finds."""
 
 import csv
+import html
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.jobs import plan
 from nowcast.core.results import report
 from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
-from nowcast.core.trainer import Interrupted
+from nowcast.core.signals import Interrupted
 
 VARIANTS = {
     "P-Original": {},
@@ -43,7 +44,8 @@ def comparison(**changes) -> CompareSettings:
 
 
 def test_parents_come_before_their_children_seed_by_seed(tmp_path: Path):
-    jobs = plan(comparison(), resolve, tmp_path)
+    baseline, *jobs = plan(comparison(), resolve, tmp_path)
+    assert (baseline.variant, baseline.seed, baseline.trains) == ("identity", None, False)
     assert [(job.variant, job.seed) for job in jobs[:3]] == [
         ("P-Original", 0),
         ("P-MEmeL", 0),
@@ -108,11 +110,15 @@ def test_three_seeds_are_tested_in_pairs(tmp_path: Path):
     table = compare(
         comparison(seeds=[0, 1, 2], variants=variants), resolve, ToyTask, tmp_path, Ranks()
     )
-    (found,) = csv.DictReader((tmp_path / "significance.csv").read_text().splitlines())
+    *baseline, found = csv.DictReader((tmp_path / "significance.csv").read_text().splitlines())
     errors = [[scores.values["error"] for scores in row.scores.values()] for row in table.rows[1:]]
-    assert (found["one"], found["other"], found["pairs"]) == ("P", "T", "3")
-    assert float(found["p"]) == pytest.approx(stats.ttest_rel(*errors).pvalue)
-    assert "Differences between variants" in (tmp_path / "report.html").read_text()
+    assert (found["one"], found["other"], found["seeds"]) == ("T", "P", "3")
+    assert float(found["seeds_p"]) == pytest.approx(stats.ttest_rel(*errors).pvalue)
+    blocks = len(ToyTask(RunSettings(task="toy")).block_names("test"))
+    assert [int(pair["blocks"]) for pair in (*baseline, found)] == [blocks] * 3
+    assert float(found["blocks_low"]) < float(found["difference"]) < float(found["blocks_high"])
+    page = (tmp_path / "report.html").read_text()
+    assert "T against P</h2>" in page and html.escape(found["in_words"]) in page
 
 
 def test_side_by_side_gives_the_same_table(tmp_path: Path):

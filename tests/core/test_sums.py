@@ -58,15 +58,15 @@ def test_support_and_reasons_survive_the_way_into_json_and_back():
 
 def test_the_sums_of_blocks_come_back_with_names_types_and_order(tmp_path: Path):
     blocks = {
-        "2018-05-20T00:00": Sums({"n/a": np.array([[1, 2], [3, 4]]), "e": np.array([0.1])}),
-        "2018-05-19T00:00": Sums({"n/a": np.array([[5, 6], [7, 8]]), "e": np.array([0.2])}),
+        "2018-05-20T00:00": Sums({"n/a": np.array([[1, 2], [3, 4]]), "e": np.array(0.1)}),
+        "2018-05-19T00:00": Sums({"n/a": np.array([[5, 6], [7, 8]]), "e": np.array(0.2)}),
     }
     save_blocks(tmp_path / "sums.safetensors", blocks)
     found = load_blocks(tmp_path / "sums.safetensors")
     assert list(found) == list(blocks)
     for name, sums in blocks.items():
         for key, value in sums.values.items():
-            assert found[name][key].dtype == value.dtype
+            assert found[name][key].dtype == value.dtype and found[name][key].shape == value.shape
             np.testing.assert_array_equal(found[name][key], value)
 
 

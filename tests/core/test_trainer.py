@@ -16,7 +16,8 @@ from nowcast.core.errors import RunError
 from nowcast.core.evaluate import evaluate
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
-from nowcast.core.trainer import Interrupted, train, trained_model
+from nowcast.core.signals import Interrupted
+from nowcast.core.trainer import train, trained_model
 
 
 def settings(**changes) -> RunSettings:
@@ -172,7 +173,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_samples(tmp_path:
             return super().loss(model, batch) * float("nan")
 
     run = Run(tmp_path / "run")
-    with pytest.raises(RunError, match=r"loss is nan at step 5, samples x=.*optim.lr"):
+    with pytest.raises(RunError, match=r"loss is not a number, at step 1, samples x=.*optim.lr"):
         train(Explodes(settings()), settings(), run, Ranks())
     assert not run.is_finished
 

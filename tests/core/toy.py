@@ -101,6 +101,9 @@ class ToyTask:
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
         return self.read(sums).values
 
+    def data_hash(self) -> str:
+        return "toy"
+
     def facts(self, split: str) -> Mapping[str, Any]:
         return {"samples": SAMPLES, "split": split}
 

@@ -80,3 +80,12 @@ def test_a_forecaster_sees_the_input_frames_and_their_mask(synthetic: Path):
     assert not bool(model.mask.all())
     made.pictures(model, "test")
     assert model.mask.shape == model.frames.shape
+
+
+def test_the_columns_are_those_of_all_scores(synthetic: Path):
+    made = task(synthetic)
+    for batch in made.evaluation_batches("test", Ranks()):
+        sums = made.score(Seen(), batch)
+        columns, whole = made.read_columns(sums), made.read(sums).values
+        for column in made.columns:
+            assert columns[column.score] == whole[column.score]

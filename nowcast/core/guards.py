@@ -1,0 +1,146 @@
+"""What stops a run before it wastes hours: a loss that is no number or explodes, a full disk."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nowcast.core.distributed import Ranks, sum_over_ranks
+from nowcast.core.errors import RunError
+
+LEAST_LOGGED = 10  # losses before one of them can be called an explosion
+COPIES = (
+    5  # weights' size: best and last weights, two moments of Adam, one file while it is written
+)
+NEVER = -1
+
+
+class LossFailure(Exception):
+    """A loss that no training should go on from.
+
+    Args:
+        what: the loss, in words.
+        step: of the loss, from 0.
+        rank: on which it was.
+    """
+
+    def __init__(self, what: str, step: int, rank: int) -> None:
+        super().__init__(what)
+        self.what, self.step, self.rank = what, step, rank
+
+
+class LossGuard:
+    """Remembers on the device the first step whose loss was no number: no step waits for it.
+
+    Args:
+        ranks: of this process.
+        device: of the losses.
+        factor: a logged loss this many times the highest so far is an explosion; None: none is.
+    """
+
+    def __init__(self, ranks: Ranks, device: torch.device, factor: float | None) -> None:
+        self._ranks = ranks
+        self._factor = factor
+        self._first = torch.full((), NEVER, dtype=torch.int64, device=device)
+        self._loss = torch.zeros((), device=device)
+        self._step = 0
+
+    def see(self, loss: Tensor, step: int) -> None:
+        """Take note of this rank's loss."""
+        self._loss, self._step = loss.detach().float(), step
+        bad = ~torch.isfinite(self._loss) & (self._first == NEVER)
+        self._first = torch.where(bad, step, self._first)
+
+    def read(self) -> float:
+        """The last loss, the mean over ranks; asks the device and all ranks.
+
+        Raises:
+            LossFailure: on every rank, if a loss was no number on one, since the last call.
+        """
+        ranks = self._ranks
+        both = torch.zeros(ranks.size, 2, dtype=torch.float64, device=self._loss.device)
+        both[ranks.rank] = torch.stack((self._loss.double(), self._first.double()))
+        # A NaN of one rank would be a NaN in the others' rows if it were summed.
+        both[ranks.rank, 0].nan_to_num_(0.0, 0.0, 0.0)
+        losses, first = sum_over_ranks(both).cpu().unbind(1)
+        failed = [(int(step), rank) for rank, step in enumerate(first.tolist()) if step != NEVER]
+        if failed:
+            step, rank = min(failed)
+            raise LossFailure("not a number", step, rank)
+        return float(losses.mean())
+
+    def check(self, loss: float, logged: int, highest: float) -> None:
+        """Compare a logged loss with those logged before it.
+
+        Args:
+            loss: of this step.
+            logged: how many were.
+            highest: of them.
+
+        Raises:
+            LossFailure: it is an explosion.
+        """
+        if self._factor is None or logged < LEAST_LOGGED or loss <= self._factor * highest:
+            return
+        raise LossFailure(
+            f"{loss:.4g}, more than {self._factor:g} times the highest before, {highest:.4g}",
+            self._step,
+            rank=0,
+        )
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether every weight and buffer is a number; asks the device."""
+    total = sum(tensor.detach().double().sum() for tensor in model.state_dict().values())
+    return bool(torch.isfinite(torch.as_tensor(total)))
+
+
+def bytes_needed(model: nn.Module) -> int:
+    """What a run's checkpoints take at most, with Adam, while one is replaced by the next."""
+    tensors: Iterable[Tensor] = model.state_dict().values()
+    return COPIES * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def check_disk(folder: Path, needed: int, what: str) -> None:
+    """Refuse to start what the disk has no room for.
+
+    Raises:
+        RunError: less is free where `folder` is, or will be.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise RunError(
+            f"{folder}: expected {size(needed)} of free disk for {what}, found {size(free)}; make "
+            "room or choose a folder on another disk"
+        )
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
+
+
+@contextmanager
+def full_disk_told(folder: Path, last: Path) -> Iterator[None]:
+    """Turn a write that failed into a message which says what is safe.
+
+    Raises:
+        RunError: the system refused a write.
+    """
+    try:
+        yield
+    except OSError as error:
+        kept = f"{last.name} is whole" if last.is_file() else "nothing was saved before"
+        raise RunError(
+            f"{folder}: a file could not be written ({error.strerror or error}); {kept}, and the "
+            "same command goes on from it. Make room first"
+        ) from error
