@@ -25,16 +25,14 @@ from nowcast.core.files import write_whole
 
 NAME = "events.out.tfevents.{:06}.nowcast"  # TensorBoard reads in the order of names
 BESIDE = "events.out.tfevents.000000.board"
+PATTERN = "events.out.tfevents.*.nowcast"
 VERSION = "brain.Event:2"
 
 
-def event_file(folder: Path) -> Path | None:
-    """The event file of a run; None where there is none."""
-    return max(_files(folder), default=None)
-
-
-def _files(folder: Path) -> list[Path]:
-    return list(folder.glob("events.out.tfevents.*.nowcast"))
+def event_files(folder: Path) -> list[Path]:
+    """The event files of a run that hold something: one, or after a kill the newest last, which
+    has it all."""
+    return sorted(path for path in folder.glob(PATTERN) if path.stat().st_size)
 
 
 def read_events(path: Path) -> Iterator[Event]:
@@ -79,7 +77,7 @@ class EventLog:
     """
 
     def __init__(self, folder: Path, start: int) -> None:
-        old = event_file(folder)
+        old = max(event_files(folder), default=None)
         path = folder / NAME.format(int(old.name.split(".")[3]) + 1 if old else 1)
 
         def begin(temporary: Path) -> None:
@@ -93,7 +91,7 @@ class EventLog:
         for abandoned in folder.glob(".events.out.tfevents.*.tmp"):
             abandoned.unlink()
         write_whole(path, begin)
-        for past in set(_files(folder)) - {path}:
+        for past in set(folder.glob(PATTERN)) - {path}:
             if past.stat().st_size:
                 # A TensorBoard that reads it goes on to the next file only from the end of this.
                 os.truncate(past, 0)

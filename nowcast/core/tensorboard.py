@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.events import BESIDE, event_file, read_tags, scalars, write_beside
+from nowcast.core.events import BESIDE, event_files, read_tags, scalars, write_beside
 from nowcast.core.hparams import BEST_STEP, columns, differing, outcome, row
 from nowcast.core.layout import charts, layout
 from nowcast.core.runs import Run
@@ -26,7 +26,7 @@ def runs_below(folder: Path) -> dict[str, Run]:
     runs = {
         folder.name if place == folder else place.relative_to(folder).as_posix(): Run(place)
         for place in places
-        if event_file(place)
+        if event_files(place)
     }
     if not runs:
         raise ConfigError(
@@ -49,8 +49,8 @@ def prepare(folder: Path) -> None:
         ConfigError: there are no runs.
     """
     runs = runs_below(folder)
-    files = [event_file(run.folder) for run in runs.values()]
-    tags = dict.fromkeys(tag for file in files if file for tag in read_tags(file))
+    files = [event_files(run.folder)[-1] for run in runs.values()]
+    tags = dict.fromkeys(tag for file in files for tag in read_tags(file))
     values = differing({name: _told_from(folder, run) for name, run in runs.items()})
     outcomes = {name: outcome(run) for name, run in runs.items()}
     metrics = dict.fromkeys(tag for numbers in outcomes.values() for tag in numbers)

@@ -22,7 +22,7 @@ from toy import ToyTask
 from nowcast.core.distributed import Ranks
 from nowcast.core.events import (
     EventLog,
-    event_file,
+    event_files,
     read_events,
     read_tags,
     scalars,
@@ -54,8 +54,7 @@ def records(folder: Path) -> list[bytes]:
 
 
 def file_of(folder: Path) -> Path:
-    path = event_file(folder)
-    assert path is not None
+    (path,) = event_files(folder)
     return path
 
 
