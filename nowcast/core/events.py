@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
@@ -41,10 +42,17 @@ def read_events(path: Path) -> Iterator[Event]:
 
 
 def read_tags(path: Path) -> list[str]:
-    """The tags of a file in the order of their first appearance; pictures are not checked, since
-    checksums in Python take a second for 6 MB."""
-    events = map(_event, _records(path, checked=False))
-    return list(dict.fromkeys(value.tag for event in events for value in event.summary.value))
+    """The tags of a file in the order of their first appearance, up to a torn or damaged record.
+
+    Checksums are left out: in Python they take a second for 6 MB, and most of a file is pictures.
+    """
+    tags: dict[str, None] = {}
+    for record in _records(path, checked=False):
+        try:
+            tags |= dict.fromkeys(value.tag for value in _event(record).summary.value)
+        except DecodeError:
+            break
+    return list(tags)
 
 
 def write_beside(folder: Path, summaries: Iterable[tuple[int, Summary]]) -> None:

@@ -200,6 +200,12 @@ def test_tags_come_in_the_order_of_their_first_appearance(tmp_path: Path):
     write_run(tmp_path)
     path = file_of(tmp_path)
     assert read_tags(path) == ["train/loss", "train/lr", "memel/phi", "forecast/a"]
+    content = path.read_bytes()
+    path.write_bytes(content[:-3])
+    assert read_tags(path) == ["train/loss", "train/lr", "memel/phi", "forecast/a"]
+    body = next(read_events(path)).SerializeToString()
+    path.write_bytes(content.replace(body, b"\xff" * len(body), 1))
+    assert read_tags(path) == []
 
 
 @contextmanager
