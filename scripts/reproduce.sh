@@ -11,7 +11,7 @@ if [ $# -gt 0 ]; then
   JOBS=${JOBS:-1} compare "configs/precipitation/hko7_table$table.yaml" "$1" "$out/hko7"
 else
   [ -f data/dwd/archive.json ] || nowcast data sample data/dwd
-  [ -f data/synthetic/archive.json ] || nowcast data synth data/synthetic --days 20 --size 128 --seed 0
+  [ -f data/synthetic/archive.json ] || nowcast data synth data/synthetic --days 20 --size 180 --seed 0
   compare "configs/precipitation/table${table}_small.yaml" data/dwd "$out/dwd"
   compare "configs/precipitation/table${table}_small.yaml" data/synthetic "$out/synthetic"
 fi

@@ -100,3 +100,12 @@ def test_unreadable_files_are_named(tmp_path: Path):
 def test_an_unknown_task_is_named():
     with pytest.raises(ConfigError, match="expected one of precipitation, found 'weather'"):
         settings_class("weather")
+
+
+def test_memel_cannot_act_on_other_frames_than_it_learned_from():
+    content = {"task": "precipitation", "memel": {"in_eval": True}}
+    data = {"crop": [0, 120, 0, 120], "random_crop": [90, 90]}
+    with pytest.raises(ConfigError, match=r"random_crop makes 90x90.* cut both with data\.crop"):
+        config.validate(PrecipitationSettings, content | {"data": data}, "c.yaml")
+    for fits in ({"crop": [0, 120, 0, 120]}, data | {"random_crop": [120, 120]}):
+        config.validate(PrecipitationSettings, content | {"data": fits}, "c.yaml")

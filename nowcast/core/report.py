@@ -2,15 +2,20 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import yaml
+from markupsafe import Markup, escape
 
 from nowcast.core.charts import LINE_WIDTH, Chart, Curve, Line, drawn, legend, lines
 from nowcast.core.files import write_text
+from nowcast.core.player import Film
+from nowcast.core.provenance import config_differences, origins
+from nowcast.core.run_graph import RunGraph, run_graph
 from nowcast.core.table import DASH, Column, Table
 
 
@@ -41,13 +46,18 @@ class Report:
         title: of the page.
         facts: what was compared, on what and when, e.g. ``Archive``, ``Split``, ``Machine``.
         table: the comparison; its scores' curves become the charts.
-        parents: variant -> the variant it was fine-tuned from, None: from scratch. What was never
-            trained is left out.
+        parents: variant -> the variant it comes from, None: from scratch. What was never trained is
+            left out.
         histories: ``variant/seed 0`` -> the rows of that run's ``history.jsonl``, either
             ``{"step": 50, "loss": 1.2}`` or ``{"step": 200, "valid": {"csi/0.5": 0.41}}``.
         pictures: caption -> a PNG or GIF file's content.
         command: that opens the runs in TensorBoard; empty: there are none.
         sections: further tables.
+        films: forecasts to scrub through time.
+        edges: variant -> how it comes from its parent, where that is not by fine-tuning.
+        configs: variant -> its resolved config; the first is what others are set against.
+        versions: of what wrote the results.
+        origins: ``variant/seed 0`` -> what that run's ``origin.json`` says.
     """
 
     title: str
@@ -58,6 +68,11 @@ class Report:
     pictures: Mapping[str, bytes]
     command: str
     sections: Sequence[Section] = ()
+    films: Sequence[Film] = ()
+    edges: Mapping[str, str] = field(default_factory=dict)
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -74,11 +89,14 @@ def _page(report: Report) -> str:
         lstrip_blocks=True,
     )
     styles = _styles(report)
+    base = next(iter(report.configs), "")
     score_charts = [chart for column in report.table.columns if (chart := _scores(report, column))]
     training_charts = _training(report)
     return environment.get_template("report.html.jinja").render(
         report=report,
-        rows=[(name, [_marked(cell) for cell in cells]) for name, *cells in report.table.cells()],
+        header=[text or "Forecaster" for text in report.table.header()],
+        rows=_marked(report.table.cells()),
+        sections=[(section, _marked(section.rows)) for section in report.sections],
         spread=_spread(report.table),
         dash=DASH,
         axis=next((chart.axis for chart in score_charts), ""),
@@ -88,13 +106,22 @@ def _page(report: Report) -> str:
         training_legend=legend(training_charts, styles),
         line_width=LINE_WIDTH,
         pictures={caption: _data_uri(picture) for caption, picture in report.pictures.items()},
-        children=_children(report.parents),
+        graph=_graph(report),
+        base=base,
+        base_config=yaml.safe_dump(report.configs.get(base), sort_keys=False, allow_unicode=True),
+        differences=config_differences(report.configs),
+        origins=origins(report.origins),
     )
 
 
-def _marked(cell: str) -> tuple[str, bool]:
-    """A cell of the table without its mark, and whether it had one."""
-    return cell.removesuffix(" *"), cell.endswith(" *")
+def _marked(rows: Sequence[Sequence[str]]) -> list[list[Markup]]:
+    """Cells of a table; those that `Table.cells` marks as best are bold."""
+
+    def cell(text: str) -> Markup:
+        plain = text.removesuffix(" *")
+        return escape(text) if plain == text else Markup("<b>{}</b>").format(plain)
+
+    return [[cell(text) for text in cells] for cells in rows]
 
 
 def _spread(table: Table) -> str:
@@ -108,12 +135,12 @@ def _spread(table: Table) -> str:
     return f"Mean ± sample standard deviation over {count} seeds."
 
 
-def _children(parents: Mapping[str, str | None]) -> dict[str | None, list[str]]:
-    """Parent -> its variants; under None those whose parent is not part of the comparison."""
-    children: dict[str | None, list[str]] = {None: []}
-    for variant, parent in parents.items():
-        children.setdefault(parent if parent in parents else None, []).append(variant)
-    return children
+def _graph(report: Report) -> RunGraph:
+    """Of a comparison; a leaderboard has no variants, and none."""
+    if not report.parents:
+        return run_graph({}, {}, ())
+    baselines = [row.name for row in report.table.rows if row.name not in report.parents]
+    return run_graph(report.parents, report.edges, baselines)
 
 
 def _styles(report: Report) -> dict[str, Line]:

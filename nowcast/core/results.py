@@ -1,13 +1,12 @@
 """What a comparison leaves in its folder: scores, table, tests, pictures and the report page."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from torch import nn
 
 from nowcast.core.bootstrap import Difference, differences
 from nowcast.core.errors import ConfigError
@@ -15,6 +14,8 @@ from nowcast.core.files import write_json, write_text
 from nowcast.core.findings import as_csv, as_sections, references
 from nowcast.core.jobs import Build, Job, forecaster
 from nowcast.core.machine import when_and_where
+from nowcast.core.player import read_films, write_films
+from nowcast.core.provenance import versions
 from nowcast.core.report import Report, write_report
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
@@ -22,6 +23,8 @@ from nowcast.core.significance import contrasts
 from nowcast.core.sums import Scores, Sums, load_blocks
 from nowcast.core.table import Column, Row, Table
 from nowcast.core.task import Task
+
+FILMS = "films.json"  # forecasts drawn while the models were there
 
 
 def write_results(
@@ -53,24 +56,40 @@ def write_results(
             name: variant.start_from or variant.run_of
             for name, variant in settings.variants.items()
         },
+        "edges": {
+            name: "scored with other settings, run of"
+            for name, variant in settings.variants.items()
+            if variant.run_of is not None
+        },
         "rows": [
             {"forecaster": row.name, "seed": seed, **facts, **scores.document()}
             for row in rows
             for seed, scores in row.scores.items()
         ],
+        "configs": {
+            job.variant: job.settings.model_dump(mode="json")
+            for job in jobs
+            if job.seed == settings.seeds[0]
+        },
+        "versions": versions(),
+        # Relative, so that the whole folder can be moved.
+        "runs": {
+            f"{job.variant}/seed {job.seed}": os.path.relpath(job.run.folder, out)
+            for job in jobs
+            if job.seed is not None
+        },
         "differences": [
             asdict(found) for found in differences(parts, task.read_columns, task.columns)
         ],
     }
     write_json(out / "scores.json", content)
-    first = settings.seeds[0]
-    for job in (job for job in jobs if job.seed == first and job.scored):
-        task = build(job.settings, task)  # variants may differ in their model
-        model = forecaster(job, task)
-        for caption, picture in task.pictures(model, settings.split).items():
-            # A colon, as times have, is not for every file system.
-            name = f"{job.variant}, {caption}.png".replace(":", "")
-            _write_picture(out / "pictures" / name, picture)
+    shown = [job for job in jobs if job.scored and job.seed in (None, settings.seeds[0])]
+    models: dict[str, nn.Module] = {}
+    for job in shown:
+        own = build(job.settings, task)  # variants may differ in their model
+        if own.facts(settings.split) == facts:  # or it forecasts other samples
+            models[job.variant] = forecaster(job, own)
+    write_films(out / FILMS, task.reels(models, settings.split))
     report(out)
 
 
@@ -85,6 +104,9 @@ def report(out: Path) -> Table:
         content = json.loads((out / "scores.json").read_text())
         columns = tuple(Column(**column) for column in content["columns"])
         facts, parents = content["facts"], content["parents"]
+        configs, made_with, edges = content["configs"], content["versions"], content["edges"]
+        runs = {name: Run(out / folder) for name, folder in content["runs"].items()}
+        films = read_films(out / FILMS)
         blocks = [Difference(**found) for found in content["differences"]]
         scores: dict[str, dict[int | None, Scores]] = {}
         for entry in content["rows"]:
@@ -93,20 +115,11 @@ def report(out: Path) -> Table:
             scores.setdefault(name, {})[seed] = Scores.from_document(plain)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{out}: expected scores.json of a comparison, as `nowcast compare` writes it at its "
-            f"end: {error}"
+            f"{out}: expected scores.json of a comparison and {FILMS}, as `nowcast compare` writes "
+            "them at its end; run it again, trained runs are kept. "
+            f"{type(error).__name__}: {error}"
         ) from error
     table = Table(columns, tuple(Row(name, by_seed) for name, by_seed in scores.items()))
-    histories = {
-        f"{run.parent.name}/{run.name.replace('seed', 'seed ')}": Run(run).history()
-        for run in sorted((out / "runs").glob("*/seed*"))
-        if run.parent.name in parents  # a run of an earlier comparison in this folder is not shown
-    }
-    pictures = {
-        path.stem: path.read_bytes()
-        for path in sorted(out.glob("pictures/*.png"))
-        if path.stem.partition(", ")[0] in parents
-    }
     found = contrasts(table, blocks)
     for name, text in {
         "table.md": table.markdown(),
@@ -121,10 +134,15 @@ def report(out: Path) -> Table:
             facts={name.replace("_", " "): str(value) for name, value in facts.items()},
             table=table,
             parents=parents,
-            histories=histories,
-            pictures=pictures,
+            histories={name: run.history() for name, run in runs.items()},
+            pictures={},
             command=board_command(out),
             sections=as_sections(found, references(parents, list(scores))),
+            films=films,
+            edges=edges,
+            configs=configs,
+            versions=made_with,
+            origins={name: origin for name, run in runs.items() if (origin := run.origin())},
         ),
     )
     return table
@@ -133,9 +151,3 @@ def report(out: Path) -> Table:
 def board_command(out: Path) -> str:
     """The command that shows a comparison's curves in a browser."""
     return f"nowcast board {out}"
-
-
-def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(".png", picture[..., ::-1])
-    path.write_bytes(data.tobytes())

@@ -1,6 +1,6 @@
 """The seam between the loop and a task: all that the core may know of rain, words or pictures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nowcast.core.distributed import Ranks
+from nowcast.core.player import Reel
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 
@@ -111,6 +112,11 @@ class Task(Protocol):
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
         """A few results as RGB images ``height width 3``, by caption."""
+        ...
+
+    def reels(self, models: Mapping[str, nn.Module], split: str) -> Sequence[Reel]:
+        """A few results of several models beside the truth, for the player of a comparison's page;
+        empty: there is nothing to look at."""
         ...
 
     def gallery(

@@ -5,7 +5,6 @@ from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from nowcast.core.pooling import pooled
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.clips import Clips
 from nowcast.precipitation.draws import Draw
+from nowcast.precipitation.reel import forecast
 from nowcast.precipitation.render import side_by_side
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES, Calibration
 from nowcast.precipitation.verification.spectrum import wavelengths
@@ -158,13 +158,7 @@ def animate(clips: Clips, block: str, models: Mapping[str, nn.Module], path: Pat
     within = np.flatnonzero(clips.blocks == np.datetime64(block, "m"))
     clip = int(within[np.argmax(clips.wet_shares()[within])])
     batch = clips.batch([Draw(clip)])
-    forecasts = {}
-    with torch.inference_mode():
-        for name, model in models.items():
-            device = next(iter(model.parameters()), torch.zeros(())).device
-            moved = batch.to(device)
-            prediction = model.eval()(moved.inputs, moved.input_mask)
-            forecasts[name] = prediction[0, :, 0].clamp(0, 1).cpu().numpy()
+    forecasts = {name: forecast(model, batch)[0] for name, model in models.items()}
     archive = clips.archive
     pictures = animation(batch, forecasts, archive.calibration, archive.description.step_minutes)
     durations = [FRAME_MS] * (len(pictures) - 1) + [HOLD_MS]

@@ -165,6 +165,19 @@ class PrecipitationSettings(RunSettings):
             check_divides(size, self.model.multiple)
         return self
 
+    @model_validator(mode="after")
+    def _same_neurons(self) -> "PrecipitationSettings":
+        """A neuron is a place in the frame: in evaluation there must be as many as in training."""
+        window, bounds = self.data.random_crop, self.data.crop_bounds
+        whole = None if bounds is None else (bounds[1] - bounds[0], bounds[3] - bounds[2])
+        if self.memel is not None and self.memel.in_eval and window not in (None, whole):
+            raise ValueError(
+                "memel.in_eval: its statistics are of the frames it trains on, which random_crop "
+                f"makes {window[0]}x{window[1]}, not those it is evaluated on; cut both with "
+                "data.crop, without data.random_crop"
+            )
+        return self
+
 
 def check_divides(size: tuple[int, int], multiple: int) -> None:
     """Raise ValueError unless both sides of a training frame are multiples of the strides."""

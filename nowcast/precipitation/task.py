@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nowcast.core.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
+from nowcast.core.player import Reel
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 from nowcast.core.threads import one_thread
@@ -27,6 +28,7 @@ from nowcast.precipitation.gallery import hang
 from nowcast.precipitation.identity import archive_hash
 from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.reader import ArchiveReader
+from nowcast.precipitation.reel import forecast, reels
 from nowcast.precipitation.render import strip
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
 from nowcast.precipitation.store import open_archive
@@ -232,16 +234,15 @@ class PrecipitationTask:
         clips = self.clips(split)
         chosen = [Draw(clip) for clip in clips.wettest(PICTURES)]
         batch = clips.batch(chosen)
-        was_training = model.training
-        with torch.inference_mode():
-            device = next(iter(model.parameters()), torch.zeros(())).device
-            moved = batch.to(device)
-            prediction = model.eval()(moved.inputs, moved.input_mask).clamp(0, 1).cpu()
-        model.train(was_training)
+        prediction = forecast(model, batch)
         return {
             f"init {name}": self._strip(batch, prediction, position)
             for position, name in enumerate(batch.names())
         }
+
+    def reels(self, models: Mapping[str, nn.Module], split: str) -> list[Reel]:
+        """The clips with the most rain as each model sees them coming; see `reel`."""
+        return reels(self.clips(split), models)
 
     def gallery(
         self, board: Board, models: Mapping[str, nn.Module], split: str, out: Path
@@ -253,20 +254,23 @@ class PrecipitationTask:
         """Rain rate, day or motion of each clip; see `features`."""
         return groups(feature, batch, self.archive.calibration.rate_from_pixel)
 
-    def _strip(self, batch: RadarBatch, prediction: Tensor, clip: int) -> NDArray[np.uint8]:
+    def _strip(
+        self, batch: RadarBatch, prediction: NDArray[np.float32], clip: int
+    ) -> NDArray[np.uint8]:
         step, first = self.archive.description.step_minutes, batch.in_len
         before = _spread(1 - first, 0)
         after = _spread(1, prediction.shape[1])
         truth = (batch.levels[clip, :, 0].float() / PIXEL_LEVELS).numpy()
         mask = batch.mask[clip, :, 0].numpy()
-        forecast = prediction[clip, :, 0].numpy()
 
         def seen(leads: list[int]) -> list[tuple[int, np.ndarray, np.ndarray]]:
             return [
                 (lead * step, truth[first - 1 + lead], mask[first - 1 + lead]) for lead in leads
             ]
 
-        ahead = [(lead * step, forecast[lead - 1], mask[first - 1 + lead]) for lead in after]
+        ahead = [
+            (lead * step, prediction[clip, lead - 1], mask[first - 1 + lead]) for lead in after
+        ]
         rows = [("input", seen(before)), ("truth", seen(after)), ("forecast", ahead)]
         return strip(rows, self.archive.calibration)
 

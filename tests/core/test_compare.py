@@ -82,7 +82,7 @@ def test_everything_is_written_and_a_second_call_only_reports(tmp_path: Path):
     assert stored["rows"][1]["samples"] == 37
     page = (tmp_path / "report.html").read_text()
     assert all(name in page for name in VARIANTS)
-    assert "T-MEmeL, a square" in page
+    assert ">T-MEmeL</figcaption>" in page
 
 
 def test_report_needs_neither_task_nor_data(tmp_path: Path):
@@ -185,7 +185,7 @@ def test_variants_may_differ_in_their_model_and_a_dropped_one_is_not_shown(tmp_p
     both = comparison(variants=variants)
     table = compare(both, resolve_width, WidthOfBatch, tmp_path, Ranks())
     assert [row.name for row in table.rows] == ["identity", "Narrow", "Wide"]
-    assert "Narrow, a square" in (tmp_path / "report.html").read_text()
+    assert ">Narrow</figcaption>" in (tmp_path / "report.html").read_text()
 
     one = comparison(variants={"Wide": variants["Wide"]})
     compare(one, resolve_width, WidthOfBatch, tmp_path, Ranks())

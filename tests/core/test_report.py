@@ -1,6 +1,7 @@
 """The report is one file that shows everything it was given, safely and reproducibly."""
 
 import base64
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from nowcast.core.player import Film, Reel, Scale
 from nowcast.core.report import Report, Section, write_report
 from nowcast.core.sums import Scores
 from nowcast.core.table import DASH, Column, Row, Table
@@ -101,8 +103,9 @@ def test_every_name_number_and_fact_is_shown(tmp_path: Path) -> None:
             assert cell.removesuffix(" *") in page.text
     for text in (*TABLE.header(), REPORT.title, *REPORT.facts.values(), REPORT.command):
         assert text in page.text
-    assert "Plain+ fine-tuned from Plain" in page.text
-    assert "Plain from scratch" in page.text
+    assert "fine-tuned from Plain" in page.text
+    assert "from scratch" in page.text
+    assert "baseline, not trained" in page.text
     assert "sample standard deviation over 2 seeds" in page.text
 
 
@@ -111,6 +114,13 @@ def test_the_best_of_each_column_is_bold(tmp_path: Path) -> None:
     bold = written(tmp_path, REPORT).bold
     assert {"42 ± 2", "0.418 ± 0.008"} <= set(bold)
     assert not {"90", "54 ± 4", "0.316 ± 0.008"} & set(bold)
+
+
+def test_the_best_of_a_section_is_bold_too(tmp_path: Path) -> None:
+    section = Section("Further", ("A", "B"), (("one", "1 *"), ("two", "2 < 3")), "A note.")
+    page = written(tmp_path, replace(REPORT, sections=(section,)))
+    assert "1" in page.bold and "1 *" not in page.text
+    assert "2 < 3" in page.text and "2 < 3" not in page.bold
 
 
 def test_an_undefined_score_is_a_dash(tmp_path: Path) -> None:
@@ -162,7 +172,7 @@ def test_one_seed_without_histories_and_pictures(tmp_path: Path) -> None:
     report = replace(REPORT, table=table, parents={}, histories={}, pictures={})
     page = written(tmp_path, report)
     assert "±" not in page.text
-    for heading in ("Training", "Forecasts", "How the variants descend"):
+    for heading in ("Training", "Pictures", "Forecasts", "How the", "Configs", "Versions"):
         assert f"<h2>{heading}" not in page.html
     assert "Scores over lead time (minutes)" in page.text
 
@@ -182,9 +192,78 @@ def test_a_loss_that_is_not_a_number_is_a_gap(tmp_path: Path) -> None:
     assert "nan" not in re.findall(r"\w+", page.html)
 
 
-def test_a_variant_whose_parent_is_elsewhere_is_still_listed(tmp_path: Path) -> None:
-    page = written(tmp_path, replace(REPORT, parents={"Plain+": "an older run"}))
-    assert "Plain+ fine-tuned from an older run" in page.text
+FILM = Film.of(
+    Reel(
+        caption="init <12:00>",
+        labels=("+5 min", "+10 min"),
+        truth=np.zeros((2, 4, 6, 3), np.uint8),
+        forecasts={"Plain": np.full((2, 4, 6, 3), 100, np.uint8)},
+        differences={"Plain": np.full((2, 4, 6, 3), 200, np.uint8)},
+        scale=Scale("rain, mm/h", [("0", (250, 250, 250)), ("10", (1, 2, 3))]),
+        difference_scale=Scale("less truth", [("-1", (4, 5, 6))]),
+        note="Every second pixel.",
+    )
+)
+
+
+def test_a_player_shows_every_view_and_scale_and_asks_for_nothing_from_elsewhere(tmp_path: Path):
+    page = written(tmp_path, replace(REPORT, films=(FILM,), pictures={}))
+    strips = page.attributes("src")
+    assert strips == [f"data:image/png;base64,{view.png}" for view in FILM.views]
+    for text in ("init <12:00>", "Truth", "Plain, difference", "rain, mm/h", "less truth"):
+        assert text in page.text
+    assert "Every second pixel." in page.text
+    (labels,) = page.attributes("data-labels")
+    assert json.loads(labels) == list(FILM.labels)
+    assert {"rgb(1, 2, 3)", "rgb(4, 5, 6)"} <= set(re.findall(r"rgb\([^)]*\)", page.html))
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert page.html.count("://") == 1  # the credit, as text
+
+
+def test_what_cannot_be_chosen_is_no_control(tmp_path: Path):
+    reel = Reel("x", ("a",), np.zeros((1, 2, 2, 3), np.uint8), {})
+    page = written(tmp_path, replace(REPORT, films=(Film.of(reel),)))
+    assert "select" not in {tag for tag, _ in page.tags}
+
+
+def test_markup_in_a_film_is_escaped(tmp_path: Path):
+    evil = "</script>\"'><b>&"
+    frames = np.zeros((1, 2, 2, 3), np.uint8)
+    film = Film.of(Reel(evil, (evil,), frames, {evil: frames, "B": frames}, note=evil))
+    page = written(tmp_path, replace(REPORT, films=(film,)))
+    assert page.html.count("</script>") == 1
+    assert json.loads(page.attributes("data-labels")[0]) == [evil]
+    assert page.text.count(evil) >= 4
+
+
+def test_edges_of_the_graph_say_what_they_are(tmp_path: Path):
+    edges = {"Plain+": "scored again, the run of"}
+    page = written(tmp_path, replace(REPORT, edges=edges))
+    assert "scored again, the run of Plain" in page.text
+    assert page.html.count('class="derived"') == 1
+
+
+def test_configs_are_differences_and_the_first_one_whole(tmp_path: Path):
+    configs = {
+        "Plain": {"optim": {"lr": 0.01}, "memel": None},
+        "Plain+": {"optim": {"lr": 0.01}, "memel": {"delta": 2.5}},
+    }
+    page = written(tmp_path, replace(REPORT, configs=configs))
+    assert "memel.delta" in page.text and "optim.lr" not in page.text
+    assert "optim:\n  lr: 0.01\nmemel: null\n" in page.text
+    assert "details" in {tag for tag, _ in page.tags}
+    same = written(tmp_path, replace(REPORT, configs={"Plain": configs["Plain"]}))
+    assert "All variants have the same config." in same.text
+
+
+def test_versions_and_origins_are_shown_where_there_are_any(tmp_path: Path):
+    origins = {"Plain/seed 0": {"code": "abc", "key": "k0"}, "Plain/seed 1": {"code": "abc"}}
+    page = written(tmp_path, replace(REPORT, versions={"torch": "2.99"}, origins=origins))
+    for text in ("2.99", "abc", "k0", "The same for all runs", "By run"):
+        assert text in page.text
+    assert page.text.count("abc") == 1
+    alone = written(tmp_path, replace(REPORT, origins={"Plain/seed 0": {"code": "abc"}}))
+    assert "abc" in alone.text and "By run" not in alone.text
 
 
 def test_no_temporary_file_is_left_and_a_failure_keeps_the_old_page(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
+from nowcast.core.player import Reel, Scale
 from nowcast.core.sampling import draws
 from nowcast.core.settings import RunSettings
 from nowcast.core.sums import Scores, Sums
@@ -109,6 +110,21 @@ class ToyTask:
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, Any]:
         return {"a square": np.full((4, 6, 3), (255, 0, 64), dtype=np.uint8)}
+
+    def reels(self, models: Mapping[str, nn.Module], split: str) -> list[Reel]:
+        """The last three answers, the larger the redder, as if they were lead times."""
+
+        def red(answers: Tensor) -> np.ndarray:
+            levels = (127 * answers[-3:, 0].clamp(0, 2)).byte().numpy()
+            frames = np.zeros((3, 4, 6, 3), np.uint8)
+            frames[..., 0] = levels[:, None, None]
+            return frames
+
+        with torch.inference_mode():
+            forecasts = {name: red(model.eval()(self.x)) for name, model in models.items()}
+        scale = Scale("answer", [("0", (0, 0, 0)), ("2", (254, 0, 0))])
+        labels = ("+1", "+2", "+3")
+        return [Reel("the last x", labels, red(2 * self.x), forecasts, scale=scale)]
 
     def gallery(self, board: object, models: object, split: str, out: Path) -> Mapping[str, Path]:
         return {}
