@@ -379,6 +379,32 @@ def report(
     typer.echo(f"tensorboard  {board_command(folder)}")
 
 
+@app.command()
+def board(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of a comparison, of runs, or one run.")
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 6006,
+    host: Annotated[str, typer.Option(help="Name or address to listen at.")] = "localhost",
+) -> None:
+    """Watch runs in TensorBoard, with charts laid out and a table of runs, until Ctrl-C.
+
+    Curves follow the runs as they train; charts (Custom Scalars) and table (HParams) are of the
+    runs that are there at the start.
+
+    Example: `nowcast board runs/demo`
+    """
+    from contextlib import suppress
+    from threading import Event
+
+    from nowcast.core.tensorboard import launch, prepare
+
+    prepare(folder)
+    typer.echo(f"TensorBoard on {folder}: {launch(folder, host, port)} (Ctrl-C ends it)")
+    with suppress(KeyboardInterrupt):
+        Event().wait()
+
+
 @audit.command("inhibition")
 def audit_inhibition(
     source: Annotated[

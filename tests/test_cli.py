@@ -71,6 +71,7 @@ def test_the_commands_are_those_of_the_guide():
         "compare",
         "tune",
         "report",
+        "board",
     }
 
 
@@ -187,7 +188,7 @@ def test_compare_and_report(run: Run, synthetic: Path, tmp_path: Path):
     assert status == 0, err
     assert "5 runs and baselines, 0 of them finished" in err
     assert str(out_folder / "report.html") in out
-    assert f"tensorboard --logdir {out_folder / 'runs'}" in out
+    assert f"nowcast board {out_folder}" in out
     for name in ("table.md", "table.csv", "scores.json", "report.html"):
         assert (out_folder / name).is_file()
     for name in ("persistence", "P-MEmeL", "T-MEmeL"):

@@ -1,6 +1,8 @@
 """What a run says while it goes on: a progress bar, a history file and tensorboard."""
 
 import json
+import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from nowcast.core.events import EventLog
+from nowcast.core.files import write_text
 from nowcast.core.monitor import LOG10_PHI_EDGES, Reading
 from nowcast.core.runs import Run
 from nowcast.core.sums import Scores
@@ -85,6 +89,9 @@ class RunLog:
         start: the step it goes on from; what was logged after it is dropped, since those steps
             are done again.
         shown: False writes nothing (ranks other than the first).
+
+    Raises:
+        OSError: from here and every method, e.g. where the disk is full.
     """
 
     def __init__(self, run: Run, start: int, shown: bool = True) -> None:
@@ -92,67 +99,70 @@ class RunLog:
         self._shown = shown
         if not shown:
             return
-        # Imported here: tensorboard takes longer to import than all the rest.
-        from torch.utils.tensorboard import SummaryWriter
-
         kept = [entry for entry in run.history() if entry["step"] <= start]
-        run.history_file.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-        self._events = SummaryWriter(str(run.folder), purge_step=start + 1 if start else None)
+        write_text(run.history_file, "".join(json.dumps(entry) + "\n" for entry in kept))
+        self._events = EventLog(run.folder, start)
 
-    def step(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Numbers of a training step, e.g. loss and rate."""
+    def step(
+        self, step: int, numbers: Mapping[str, float], throughput: Mapping[str, float] | None = None
+    ) -> None:
+        """Numbers of a training step, e.g. loss and rate.
+
+        What differs from machine to machine goes into `throughput`, to tensorboard alone: two runs
+        of one config have the same history.
+        """
+        if not self._shown:
+            return
         self._write({"step": step, **numbers})
-        if self._shown:
-            for name, value in numbers.items():
-                self._events.add_scalar(f"train/{name}", value, step)
+        groups = {"train": numbers, "throughput": throughput or {}}
+        self._events.scalars(
+            step,
+            {f"{group}/{name}": v for group, part in groups.items() for name, v in part.items()},
+        )
 
     def memel(self, step: int, readings: Mapping[str, Reading]) -> None:
         """What the MEmeL layers did, to tensorboard alone."""
         if not self._shown:
             return
         for site, reading in readings.items():
-            for name, value in reading.numbers.items():
-                self._events.add_scalar(f"memel/{site}/{name}", value, step)
-            counts = np.array(reading.log10_phi)
-            if not counts.sum():
-                continue
-            edges = np.array(LOG10_PHI_EDGES)
-            middles = (edges[1:] + edges[:-1]) / 2
-            self._events.add_histogram_raw(
-                f"memel/{site}/log10_phi",
-                min=float(edges[0]),
-                max=float(edges[-1]),
-                num=int(counts.sum()),
-                sum=float(counts @ middles),
-                sum_squares=float(counts @ middles**2),
-                bucket_limits=edges[1:].tolist(),
-                bucket_counts=counts.tolist(),
-                global_step=step,
-            )
+            numbers = {f"memel/{site}/{name}": v for name, v in reading.numbers.items()}
+            self._events.scalars(step, numbers)
+            if any(reading.log10_phi):
+                tag = f"memel/{site}/log10_phi"
+                self._events.histogram(step, tag, LOG10_PHI_EDGES, reading.log10_phi)
 
     def validation(
-        self, step: int, scores: Scores, pictures: Mapping[str, NDArray[np.uint8]]
+        self,
+        step: int,
+        scores: Scores,
+        pictures: Mapping[str, NDArray[np.uint8]],
+        objective: float | None = None,
     ) -> None:
-        """Scores, their curves and pictures at a validated step."""
-        self._write({"step": step, "valid": dict(scores.values)})
+        """Scores, their curves and pictures at a validated step.
+
+        The objective goes to tensorboard alone, where it is finite: it is a sum of scores.
+        """
         if not self._shown:
             return
-        for name, value in scores.values.items():
-            if value is not None:
-                self._events.add_scalar(f"valid/{name}", value, step)
+        self._write({"step": step, "valid": dict(scores.values)})
+        numbers = {f"valid/{name}": value for name, value in scores.values.items()}
         for name, curve in scores.curves.items():
             for where, point in zip(scores.axis, curve, strict=True):
-                if point is not None:
-                    tag = f"by_{scores.axis_name}/{name}/{where:g}"
-                    self._events.add_scalar(tag, point, step)
+                numbers[f"valid_by_{scores.axis_name}/{name}/{where:g}"] = point
+        if objective is not None and math.isfinite(objective):
+            numbers["valid/objective"] = objective
+        defined = {tag: value for tag, value in numbers.items() if value is not None}
+        self._events.scalars(step, defined)
         for caption, picture in pictures.items():
-            self._events.add_image(f"forecast/{caption}", picture, step, dataformats="HWC")
-        self._events.flush()
+            self._events.image(step, f"forecast/{caption}", picture)
 
     def flush(self) -> None:
         """Put on disk what was logged, before a checkpoint is saved that goes on from there."""
-        if self._shown:
-            self._events.flush()
+        if not self._shown:
+            return
+        with self._run.history_file.open("a") as file:
+            os.fsync(file.fileno())
+        self._events.flush()
 
     def close(self) -> None:
         """Write out what is held back."""
@@ -160,6 +170,5 @@ class RunLog:
             self._events.close()
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        if self._shown:
-            with self._run.history_file.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
+        with self._run.history_file.open("a") as file:
+            file.write(json.dumps(entry) + "\n")

@@ -153,4 +153,4 @@ def report(out: Path) -> Table:
 
 def board_command(out: Path) -> str:
     """The command that shows a comparison's curves in a browser."""
-    return f"tensorboard --logdir {out / 'runs'}"
+    return f"nowcast board {out}"
