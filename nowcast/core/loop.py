@@ -22,6 +22,7 @@ from nowcast.core.sampling import step_seed
 from nowcast.core.settings import RunSettings
 from nowcast.core.signals import Interrupted, should_stop, stop_signals
 from nowcast.core.task import Task
+from nowcast.core.throughput import Throughput
 
 AfterValidation = Callable[[int, float], None]  # takes the step and the objective; least is best
 
@@ -59,6 +60,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
+        self._throughput = Throughput(self.device, self.ranks.size)
         self._guard = LossGuard(self.ranks, self.device, self.settings.train.explosion_factor)
 
     def go(self) -> Progress:
@@ -74,7 +76,8 @@ class Loop:
         batches = self.task.training_batches(self.progress.step, self.ranks)
         with stop_signals() as stopping:
             for step in range(self.progress.step, train.steps):
-                batch = next(batches).to(self.device)
+                with self._throughput.waiting():
+                    batch = next(batches).to(self.device)
                 logged = (step + 1) % train.log_every == 0 or step + 1 == train.steps
                 validated = (step + 1) % train.validate_every == 0 or step + 1 == train.steps
                 if logged:
@@ -91,12 +94,14 @@ class Loop:
                     loss.backward()  # type: ignore[no-untyped-call]
                 optim.clip(self.model, self.settings.optim)
                 self.optimiser.step()
+                self._throughput.count(train.batch_size // self.ranks.size)
                 self.progress = replace(self.progress, step=step + 1)
                 if logged:
                     self._log(optim.rate(step, self.settings.optim))
                 self.line.advance()
                 if validated:
-                    self._validate()
+                    with self._throughput.paused():
+                        self._validate()
                 elif should_stop(stopping, self.progress.step, self.ranks, self.device):
                     self._save()
                     raise Interrupted(
@@ -113,7 +118,7 @@ class Loop:
             highest_loss=max(self.progress.highest_loss, loss),
         )
         self.line.advance(f"loss {loss:.4g}", by=0)
-        self.log.step(self.progress.step, {"loss": loss, "lr": rate})
+        self.log.step(self.progress.step, {"loss": loss, "lr": rate}, self._throughput.read())
         self.log.memel(self.progress.step, self.monitor.read())
 
     def _validate(self) -> None:
@@ -124,7 +129,8 @@ class Loop:
         objective = inf if None in parts else sum(part for part in parts if part is not None)
         step, best = self.progress.step, self.progress.best_objective
         if self.ranks.is_main:
-            self.log.validation(step, scores, self.task.pictures(self.model, "valid"))
+            pictures = self.task.pictures(self.model, "valid")
+            self.log.validation(step, scores, pictures, objective)
         if objective < (inf if best is None else best):
             self.progress = replace(self.progress, best_step=step, best_objective=objective)
             if self.ranks.is_main:
