@@ -43,7 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def commands(group=app, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found = [(*above, c.name or c.callback.__name__) for c in group.registered_commands]
     for inner in group.registered_groups:
-        found += commands(inner.typer_instance, (*above, inner.name))
+        found += commands(inner.typer_instance, (*above, *([inner.name] if inner.name else [])))
     return found
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil
 from pathlib import Path
@@ -16,9 +16,12 @@ from nowcast.core.evaluate import pick_device
 from nowcast.core.guards import bytes_needed
 from nowcast.core.jobs import Build, Job, Resolve, check_claims, plan
 from nowcast.core.origin import digest
+from nowcast.core.runs import Run
+from nowcast.core.selection import search_folder
 from nowcast.core.settings import CompareSettings, RunSettings, VariantSettings
 from nowcast.core.task import Task
 from nowcast.core.trainer import build_model
+from nowcast.core.tune import tuned_so_far
 
 TIMED_STEPS = 3  # after one that is not timed
 
@@ -61,30 +64,62 @@ class Planned:
     disk: int
 
 
-def planned(settings: CompareSettings, resolve: Resolve, build: Build, runs: Path) -> list[Planned]:
+def planned(
+    settings: CompareSettings, resolve: Resolve, build: Build, out: Path, runs: Path
+) -> list[Planned]:
     """What `compare` would do, without doing it but for a few steps that are timed.
+
+    Args:
+        settings: variants, seeds and split.
+        resolve: dotted overrides -> the config with them.
+        build: settings, and a task to share data with -> the task.
+        out: folder of the comparison.
+        runs: folder of the runs.
 
     Raises:
         ConfigError: as `compare`.
     """
+    settings = tuned_so_far(settings, out)
     jobs = plan(settings, resolve, runs)
     check_claims(jobs, build)
-    found: dict[str, list[tuple[Job, Cost]]] = {}
-    for job, cost in zip(jobs, costs(jobs, build, settings.split), strict=True):
-        found.setdefault(job.variant, []).append((job, cost))
-    return [
-        Planned(
-            variant=name,
-            depth=depth,
-            kind=_kind(settings.variants.get(name)),
-            runs=len(found[name]),
-            complete=sum(job.is_complete(settings.split) for job, _ in found[name]),
-            steps=found[name][0][0].settings.train.steps if found[name][0][0].trains else 0,
-            seconds=sum(cost.seconds for _, cost in found[name]),
-            disk=sum(cost.disk for _, cost in found[name]),
-        )
-        for name, depth in _by_descent(settings)
+    # One trial of each search stands for all: settings of MEmeL hardly change its time.
+    trials = [
+        replace(job, run=Run(search_folder(out, job.variant) / "one"), scored=False)
+        for job in jobs
+        if job.variant in settings.searched and job.seed == settings.seeds[0]
     ]
+    every = costs([*jobs, *trials], build, settings.split)
+    trial_costs = {job.variant: cost for job, cost in zip(trials, every[len(jobs) :], strict=True)}
+    lines = []
+    for name, depth in _by_descent(settings):
+        mine = [(job, cost) for job, cost in zip(jobs, every, strict=False) if job.variant == name]
+        if name in trial_costs:
+            lines.append(_search_line(settings, name, depth, trial_costs[name], out))
+        lines.append(
+            Planned(
+                variant=name,
+                depth=depth,
+                kind=_kind(settings.variants.get(name)),
+                runs=len(mine),
+                complete=sum(job.is_complete(settings.split) for job, _ in mine),
+                steps=mine[0][0].settings.train.steps if mine[0][0].trains else 0,
+                seconds=sum(cost.seconds for _, cost in mine),
+                disk=sum(cost.disk for _, cost in mine),
+            )
+        )
+    return lines
+
+
+def _search_line(
+    settings: CompareSettings, name: str, depth: int, trial: Cost, out: Path
+) -> Planned:
+    tune = settings.variants[name].tune
+    assert tune is not None
+    count = tune.trials or tune.size or 0
+    done = len(list((search_folder(out, name) / "trials").glob("*/result.json")))
+    left = max(count - done, 0)
+    kind = f"search on valid, {tune.sampler}"
+    return Planned(name, depth, kind, count, done, 0, left * trial.seconds, left * trial.disk)
 
 
 def _by_descent(settings: CompareSettings) -> list[tuple[str, int]]:

@@ -1,6 +1,10 @@
 """A table as a terminal shows it."""
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nowcast.core.table import Table
 
 
 def print_table(
@@ -24,3 +28,16 @@ def print_table(
     for row in rows:
         shown.add_row(*row)
     Console().print(shown)
+
+
+def print_scores(table: "Table") -> None:
+    """Print the scores of forecasters, one a row."""
+    print_table(table.header(), [[_stacked(cell) for cell in row] for row in table.cells()])
+
+
+def _stacked(cell: str) -> str:
+    """``1.0 ± 0.1 *`` in two lines, so that a table fits a terminal."""
+    mean, plus_minus, spread = cell.partition(" ± ")
+    if not plus_minus:
+        return cell
+    return f"{mean}{' *' * spread.endswith(' *')}\n± {spread.removesuffix(' *')}"

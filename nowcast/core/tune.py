@@ -28,7 +28,7 @@ from nowcast.core.selection import (
     search_folder,
     write_selection,
 )
-from nowcast.core.settings import CompareSettings, RangeSettings
+from nowcast.core.settings import CompareSettings, RangeSettings, VariantSettings
 from nowcast.core.task import Task
 from nowcast.core.trainer import train
 from nowcast.core.trials import Trials
@@ -84,9 +84,24 @@ def tuned(
         found = run_search(
             Search(name, tune, base, resolve, build, folder, url), ranks, processes, parents
         )
-        frozen = {"set": dict(variant.set) | dict(found.selected), "tune": None}
-        variants[name] = variant.model_copy(update=frozen)
+        variants[name] = _with_selected(variant, found)
     return comparison.model_copy(update={"variants": variants})
+
+
+def tuned_so_far(comparison: CompareSettings, out: Path) -> CompareSettings:
+    """As `tuned`, where that is known; a variant still to be searched for keeps its search."""
+    variants = {
+        name: _with_selected(variant, read_selection(search_folder(out, name)))
+        if variant.tune is not None and is_done(search_folder(out, name))
+        else variant
+        for name, variant in comparison.variants.items()
+    }
+    return comparison.model_copy(update={"variants": variants})
+
+
+def _with_selected(variant: VariantSettings, found: Selection) -> VariantSettings:
+    frozen = {"set": dict(variant.set) | dict(found.selected), "tune": None}
+    return variant.model_copy(update=frozen)
 
 
 def lineage(comparison: CompareSettings, name: str) -> list[str]:

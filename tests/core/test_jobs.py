@@ -119,7 +119,7 @@ def test_a_changed_archive_or_config_never_reuses_a_run(tmp_path: Path):
 def test_a_plan_tells_what_is_left_and_trains_nothing(tmp_path: Path):
     whole = comparison(variants=GRAPH)
     state = torch.get_rng_state()
-    lines = planned(whole, resolve, ToyTask, tmp_path / "runs")
+    lines = planned(whole, resolve, ToyTask, tmp_path, tmp_path / "runs")
     assert torch.equal(state, torch.get_rng_state())
     assert not list(tmp_path.iterdir())
     assert [(line.variant, line.depth, line.runs, line.steps) for line in lines] == [
@@ -132,7 +132,17 @@ def test_a_plan_tells_what_is_left_and_trains_nothing(tmp_path: Path):
     assert all(line.seconds > 0 and line.disk > 0 for line in lines[1:4])
     assert lines[4].disk == 0 < lines[4].seconds
     compare(whole.selected(["Original"], ()), resolve, ToyTask, tmp_path, Ranks())
-    after = {line.variant: line for line in planned(whole, resolve, ToyTask, tmp_path / "runs")}
+    after = {
+        line.variant: line for line in planned(whole, resolve, ToyTask, tmp_path, tmp_path / "runs")
+    }
     assert (after["Original"].complete, after["Original"].seconds) == (2, 0)
     assert (after["MEmeL"].complete, after["MEmeL"].steps) == (0, 10)
+    searching = {
+        "A": {"set": MEMEL, "tune": {"space": {"memel.top_k": [1, 2], "memel.delta": [1, 2, 3]}}}
+    }
+    search, line = planned(
+        comparison(variants=searching, baselines=[]), resolve, ToyTask, tmp_path / "t", tmp_path
+    )
+    assert (search.kind, search.runs, search.complete) == ("search on valid, grid", 6, 0)
+    assert search.seconds > line.seconds > 0
     assert Run(tmp_path / "runs" / "Original" / "seed1").is_finished

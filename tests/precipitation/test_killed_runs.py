@@ -23,7 +23,7 @@ from nowcast.precipitation.task import PrecipitationTask
 SMOKE = Path(__file__).parents[2] / "configs" / "precipitation" / "smoke.yaml"
 KILLS = 30
 CHANGES = {
-    "train.steps": 200,
+    "train.steps": 300,
     "train.validate_every": 4,
     "train.log_every": 3,
     "data.random_crop": [48, 48],
@@ -37,10 +37,10 @@ class Mortal(PrecipitationTask):
     rng = random.Random(0)
 
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[RadarBatch]:
-        fatal = start + self.rng.randint(0, 10)
+        fatal = start + self.rng.randint(0, 6)
         for step, batch in enumerate(super().training_batches(start, ranks), start=start):
             if step == fatal:
-                delay = self.rng.uniform(0, 0.5)
+                delay = self.rng.uniform(0, 0.25)
                 threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
             yield batch
 

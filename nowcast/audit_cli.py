@@ -1,0 +1,154 @@
+"""`nowcast audit`: look inside a trained model."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nowcast.arguments import Overrides, parsed, settings_of
+from nowcast.core.terminal import print_table
+
+audit = typer.Typer(help="Look inside a trained model: what its neurons do.", no_args_is_help=True)
+
+
+@audit.command("inhibition")
+def audit_inhibition(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A trained run, or a YAML file.")
+    ],
+    overrides: Overrides = None,
+    steps: Annotated[
+        int | None, typer.Option(min=2, help="Updates at most; without it, as many as needed.")
+    ] = None,
+    neurons: Annotated[int, typer.Option(min=1, help="Values to pick.")] = 10_000,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """Does one update make the picked neurons less monosemantic (Wang et al. 2024, table 4)?
+
+    Picks the most monosemantic values of training batches without inhibition (Original), with Naive
+    (a), Naive (b) and Reversed Deactivation, updates the model once and looks at them again. A run
+    is taken with its best weights, a config with fresh ones.
+
+    Example: `nowcast audit inhibition runs/first --neurons 1000`
+    """
+    from dataclasses import asdict
+    from itertools import islice
+
+    from nowcast import config as configs
+    from nowcast import registry
+    from nowcast.core.audit import TooFewBatches, audited_model, single_update
+    from nowcast.core.audit import audit_inhibition as measure
+    from nowcast.core.distributed import Ranks
+    from nowcast.core.errors import ConfigError
+    from nowcast.core.files import write_json
+    from nowcast.core.runs import Run
+
+    content = Run(source).config() if source.is_dir() else configs.read(source)
+    settings = settings_of(content, source, parsed(overrides))
+    task = registry.build(settings)
+    model = audited_model(task, settings, Run(source) if source.is_dir() else None)
+    batches = islice(task.training_batches(0, Ranks()), steps)
+    try:
+        rows = measure(model, batches, task.loss, single_update(settings.optim), neurons)
+    except TooFewBatches as error:
+        raise ConfigError(f"--neurons, --steps: {error}") from error
+    if json_file is not None:
+        write_json(json_file, [asdict(row) for row in rows])
+    print_table(
+        ["", "Decrease Ratio", "Total Update Ratio", "decrease - Original's"],
+        [[r.method, str(r.decrease), str(r.update), str(r.against_original)] for r in rows],
+    )
+    typer.echo(
+        f"{rows[0].neurons} values of {rows[0].batches} batches at the sites "
+        f"{', '.join((settings.memel and settings.memel.sites) or task.sites)}; mean ± half "
+        "its 95 % interval over batches"
+    )
+
+
+@audit.command("neurons")
+def audit_neurons(
+    run: Annotated[Path, typer.Argument(help="A trained run.")],
+    features: Annotated[str, typer.Option(help="by_rain_rate, by_day or by_motion.")],
+    overrides: Overrides = None,
+    site: Annotated[str | None, typer.Option(help="Pattern; without it the task's own.")] = None,
+    split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Which days.")] = "valid",
+    unit: Annotated[
+        Literal["channel", "position"], typer.Option(help="What a neuron is.")
+    ] = "channel",
+    top: Annotated[int, typer.Option(min=1, help="Neurons to silence.")] = 5,
+    threshold: Annotated[
+        float, typer.Option(help="|d| from which a neuron stands out for a group.")
+    ] = 2.0,
+    out: Annotated[Path | None, typer.Option(help="Folder; without it RUN/audit.")] = None,
+) -> None:
+    """Which neurons stand out for one group of clips, and what breaks when they are silenced?
+
+    d is how far a neuron's response in a group lies from that in the nearest other group, in
+    standard deviations, and 0 for a group between others. It stands out where |d| reaches the
+    threshold in one group alone. Groups of fewer than 3 clips are left out and named.
+
+    Writes neurons.csv and neurons.png (Wang et al. 2024, figures 1 and 2).
+
+    Example: `nowcast audit neurons runs/first --features by_rain_rate`
+    """
+    from nowcast import registry
+    from nowcast.core import ablation
+    from nowcast.core.distributed import Ranks
+    from nowcast.core.errors import ConfigError
+    from nowcast.core.runs import Run
+    from nowcast.core.trainer import trained_model
+
+    # One clip a batch, so that each has its own loss.
+    changes = parsed(overrides) | {"train.batch_size": 1}
+    settings = settings_of(Run(run).config(), run, changes, evaluating=True)
+    task = registry.build(settings)
+    if features not in task.features:
+        raise ConfigError(
+            f"--features: expected one of {', '.join(task.features)}, found {features!r}"
+        )
+    model = trained_model(task, settings, Run(run))
+    sites = ablation.matching_sites(model, [site] if site else task.sites)
+    found = ablation.audit_neurons(
+        model,
+        sites,
+        lambda: task.evaluation_batches(split, Ranks()),
+        task.loss,
+        lambda sample: task.groups(features, sample)[0],
+        unit,
+        top,
+        threshold,
+    )
+    folder = out or run / "audit"
+    ablation.write_csv(folder / "neurons.csv", found.rows)
+    ablation.draw(folder / "neurons.png", found)
+    print_table(
+        ["neuron", "group", "clips", "d", "loss", "rise"],
+        [
+            [
+                f"{r.site} {r.neuron}",
+                r.group,
+                str(r.samples),
+                f"{r.d:+.2f}{' *' if r.stands_out else ''}",
+                f"{r.loss:.4g}",
+                f"{r.increase:+.2g} ± {r.high - r.increase:.1g}",
+            ]
+            for r in found.rows
+        ],
+    )
+    if found.left_out:
+        typer.echo(found.left_out_text())
+    least = min(row.samples for row in found.rows)
+    if least < ablation.FEW_SAMPLES:
+        typer.echo(
+            f"the smallest group compared has {least} clips: below {ablation.FEW_SAMPLES}, neurons "
+            "may stand out by chance; take a longer split"
+        )
+    if not any(row.stands_out for row in found.rows):
+        typer.echo(
+            f"no neuron stands out for one group alone (|d| >= {threshold:g}); shown are those in "
+            "which one group leads the others most"
+        )
+    typer.echo(
+        "* stands out for this group alone; rise: of the loss when the neuron is silenced, ± half "
+        f"its 95 % interval\n{folder / 'neurons.csv'}, neurons.png"
+    )

@@ -1,0 +1,223 @@
+"""Comparisons: `nowcast compare`, `tune`, `report` and `board`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nowcast.arguments import Config, Overrides, Resolve, comparison_of, parsed
+from nowcast.core.terminal import print_scores, print_table
+
+if TYPE_CHECKING:
+    from nowcast.core.estimate import Planned
+
+comparisons = typer.Typer()
+
+
+@comparisons.command()
+def compare(
+    config: Config,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
+    overrides: Overrides = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs trained side by side, each in its own process.")
+    ] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option(help="This variant and what it starts from; may repeat.")
+    ] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="Not this variant; may repeat.")] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the runs, if comparisons share them; else runs/ in --out."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show runs, time and disk; train nothing.")
+    ] = False,
+) -> None:
+    """Train, score and tabulate variants over seeds; what is finished is kept.
+
+    Example: `nowcast compare configs/precipitation/demo.yaml data.root=data/dwd --out runs/demo`
+
+    Example: the same with `--plan` first, and `--only T-MEmeL` for a part of it
+    """
+    from nowcast import config as configs
+    from nowcast import registry
+    from nowcast.core.compare import compare as compare_variants
+    from nowcast.core.distributed import joined
+    from nowcast.core.errors import ConfigError
+    from nowcast.core.estimate import planned
+    from nowcast.core.jobs import RUNS
+    from nowcast.core.results import board_command
+
+    content = configs.overridden(configs.read(config), parsed(overrides))
+    comparison = comparison_of(content, config)
+    if comparison is None:
+        raise ConfigError(f"{config}: expected a `compare:` section with variants, found none")
+    comparison = comparison.selected(only or (), skip or ())
+    resolve = Resolve(content, config)
+    folder = (runs or out / RUNS).resolve()
+    if plan:
+        _print_plan(planned(comparison, resolve, registry.build, out.resolve(), folder), jobs)
+        return
+    with joined() as ranks:
+        table = compare_variants(
+            comparison, resolve, registry.build, out.resolve(), ranks, jobs, folder
+        )
+    if table is None:  # another rank than the main one
+        return
+    print_scores(table)
+    typer.echo(f"report       {out / 'report.html'}")
+    typer.echo(f"tensorboard  {board_command(out)}")
+
+
+def _print_plan(variants: "list[Planned]", jobs: int) -> None:
+    from nowcast.core.guards import size
+
+    print_table(
+        ["", "", "runs", "complete", "steps", "time", "disk"],
+        [
+            [
+                "   " * max(line.depth - 1, 0) + "└─ " * (line.depth > 0) + line.variant,
+                line.kind,
+                str(line.runs),
+                str(line.complete),
+                str(line.steps or ""),
+                _duration(line.seconds),
+                size(line.disk),
+            ]
+            for line in variants
+        ],
+        text=(0, 1),
+    )
+    seconds = sum(line.seconds for line in variants)
+    typer.echo(
+        f"still to do: about {_duration(seconds)} in one process, not less than "
+        f"{_duration(seconds / jobs)} with --jobs {jobs}; at most "
+        f"{size(sum(line.disk for line in variants))} of disk. Timed here and now on a few steps; "
+        "baselines, pictures and event files are not counted."
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+@comparisons.command()
+def tune(
+    config: Config,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the comparison; the search is in OUT/tune.")
+    ],
+    overrides: Overrides = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Search for this variant alone; without it for all.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of a database for the trials, which machines can share; without it they are "
+            "kept in a file in OUT."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Trials run side by side, each in its own process.")
+    ] = 1,
+) -> None:
+    """Search for the settings of the variants that say `tune:`, by their validation scores.
+
+    A config without `compare:` is searched itself, over its own `tune:` or the paper's grid of
+    top_k and delta. What is done is kept; the same command goes on, and several side by side share
+    the work.
+
+    Example: `nowcast tune configs/precipitation/smoke.yaml data.root=data/dwd --out runs/tuned
+    'tune.space={memel.top_k: [1, 5], memel.delta: [1, 10]}'`
+    """
+    from nowcast import config as configs
+    from nowcast import registry
+    from nowcast.core.distributed import joined
+    from nowcast.core.errors import ConfigError
+    from nowcast.core.search import Search
+    from nowcast.core.selection import read_selection, search_folder
+    from nowcast.core.settings import TuneSettings
+    from nowcast.core.tune import lineage, run_search, tuned
+
+    out = out.resolve()
+    content = configs.overridden(configs.read(config), parsed(overrides))
+    comparison = comparison_of(content, config)
+    if comparison is None:
+        searched = [config.stem]
+        if variant is not None:
+            raise ConfigError(f"--variant: {config} has no `compare:` section; leave it out")
+        own = content.pop("tune", None) or {}
+        settings = configs.validate(TuneSettings, own, f"{config}, section tune")
+        resolve = Resolve(content, config)
+        seed = resolve({}).train.seed if settings.seed is None else settings.seed
+        settings = settings.model_copy(update={"seed": seed})
+        base, folder = {"train.seed": seed}, search_folder(out, config.stem)
+        search = Search(config.stem, settings, base, resolve, registry.build, folder, storage)
+        with joined() as ranks:
+            run_search(search, ranks, jobs)
+    else:
+        searched = [name for name, found in comparison.variants.items() if found.tune]
+        if not searched or (variant is not None and variant not in searched):
+            raise ConfigError(
+                f"{config}: expected a variant with `tune:`{f', {variant}' if variant else ''}; "
+                f"found {', '.join(searched) or 'none'}"
+            )
+        if variant is not None:
+            family = {name: comparison.variants[name] for name in lineage(comparison, variant)}
+            comparison = comparison.model_copy(update={"variants": family})
+            searched = [name for name in searched if name in family]
+        resolve = Resolve(content, config)
+        with joined() as ranks:
+            tuned(comparison, resolve, registry.build, out, ranks, storage, jobs)
+    if ranks.is_main:
+        for name in searched:
+            folder = search_folder(out, name)
+            found = read_selection(folder)
+            print_table(*found.shown())
+            typer.echo(f"{found.note}\n{folder / 'best.json'}, trials.csv")
+
+
+@comparisons.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a comparison.")],
+) -> None:
+    """Write table and report page of a comparison again, from its stored scores.
+
+    Example: `nowcast report runs/demo`
+    """
+    from nowcast.core.results import board_command
+    from nowcast.core.results import report as write_report
+
+    print_scores(write_report(folder))
+    typer.echo(f"report       {folder / 'report.html'}")
+    typer.echo(f"tensorboard  {board_command(folder)}")
+
+
+@comparisons.command()
+def board(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of a comparison, of runs, or one run.")
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 6006,
+    host: Annotated[str, typer.Option(help="Name or address to listen at.")] = "localhost",
+) -> None:
+    """Watch runs in TensorBoard, with charts laid out and a table of runs, until Ctrl-C.
+
+    Curves follow the runs as they train; charts (Custom Scalars) and table (HParams) are of the
+    runs that are there at the start.
+
+    Example: `nowcast board runs/demo`
+    """
+    from contextlib import suppress
+    from threading import Event
+
+    from nowcast.core.tensorboard import launch, prepare
+
+    prepare(folder)
+    typer.echo(f"TensorBoard on {folder}: {launch(folder, host, port)} (Ctrl-C ends it)")
+    with suppress(KeyboardInterrupt):
+        Event().wait()
