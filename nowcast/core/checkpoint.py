@@ -4,6 +4,7 @@ Weights alone are safetensors; the state that resumes a run is a torch file of p
 numbers, read with ``weights_only=True``.
 """
 
+import io
 import json
 import pickle
 from collections.abc import Mapping
@@ -100,7 +101,7 @@ def save_state(
 
 
 def load_state(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, content: bytes | None = None
 ) -> tuple[Progress, dict[str, Tensor]]:
     """Put back what `save_state` wrote; say how far the run had come and what its monitor knew.
 
@@ -108,7 +109,8 @@ def load_state(
         RunError: unreadable, or of another model.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(
+            io.BytesIO(content) if content else path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         generator: Tensor = state["generator"]
