@@ -105,12 +105,18 @@ def load_state(
 ) -> tuple[Progress, dict[str, Tensor]]:
     """Put back what `save_state` wrote; say how far the run had come and what its monitor knew.
 
+    Args:
+        path: where it lies.
+        model: takes its state.
+        optimiser: takes its state.
+        content: of the file, where it has been read: several ranks need only one that sees it.
+
     Raises:
         RunError: unreadable, or of another model.
     """
     try:
-        state: dict[str, Any] = torch.load(
-            io.BytesIO(content) if content else path, map_location="cpu", weights_only=True)
+        file = path if content is None else io.BytesIO(content)
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         generator: Tensor = state["generator"]

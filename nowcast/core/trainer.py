@@ -15,8 +15,7 @@ from torch import nn
 
 from nowcast.core import optim
 from nowcast.core.checkpoint import Progress, load_state, load_weights, save_state, save_weights
-from nowcast.core.distributed import (
-    Ranks, any_rank, from_main, lost_ranks_told, sum_over_ranks, wait, wrapped)
+from nowcast.core.distributed import Ranks, any_rank, wait, wrapped
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.evaluate import evaluate, pick_device
 from nowcast.core.log import Bar, RunLog, bars, console
@@ -90,7 +89,10 @@ def train(
         ConfigError: settings and ranks do not fit; the folder holds another run.
     """
     config: dict[str, Any] = settings.model_dump(mode="json")
-    if from_main(lambda: _claimed(run, config)) == FINISHED:
+    if ranks.is_main:
+        run.claim(config)
+    wait()
+    if run.is_finished:
         return
     if settings.train.batch_size % ranks.size:
         raise ConfigError(
@@ -105,15 +107,11 @@ def train(
     progress = Progress()
     watched = plugged(model) if settings.memel is not None and settings.memel.monitor else {}
     monitor = Monitor(watched)
-    # Read by the first rank for all, so that no other machine needs the files.
-    state = from_main(lambda: run.last_state.read_bytes() if run.last_state.is_file() else None)
-    parent = settings.start_from
-    if state:
-        progress, counted = load_state(run.last_state, model, optimiser, state)
+    if run.last_state.is_file():
+        progress, counted = load_state(run.last_state, model, optimiser)
         monitor.load_state_dict(counted)
-    elif parent is not None:
-        # DDP gives the first rank's weights to the others.
-        from_main(lambda: load_weights(Run(parent).best_weights, model))
+    elif settings.start_from is not None:
+        load_weights(Run(settings.start_from).best_weights, model)
     log = RunLog(run, progress.step, shown=ranks.is_main)
     try:
         with bars(shown=shown and ranks.is_main) as lines:
@@ -158,14 +156,6 @@ def train(
     wait()
 
 
-FINISHED = b"finished"
-
-
-def _claimed(run: Run, config: dict[str, Any]) -> bytes | None:
-    run.claim(config)
-    return FINISHED if run.is_finished else None
-
-
 def _loop(
     task: Task,
     settings: RunSettings,
@@ -186,11 +176,7 @@ def _loop(
     learner = wrapped(model, device)
     learner.train()
     batches = task.training_batches(progress.step, ranks)
-    saved = progress.step
-    told = lost_ranks_told(
-        lambda: f"{run.folder}: the same command goes on from step {saved}"
-    )
-    with told, stop_signals() as stopping:
+    with stop_signals() as stopping:
         for step in range(progress.step, limits.steps):
             batch = next(batches).to(device)
             logged = (step + 1) % limits.log_every == 0 or step + 1 == limits.steps
@@ -205,7 +191,6 @@ def _loop(
             optimiser.step()
             progress = replace(progress, step=step + 1)
             if logged:
-                loss = sum_over_ranks(loss.detach().double()) / ranks.size
                 value = _finite(loss, progress, batch, run)
                 line.advance(f"loss {value:.4g}", by=0)
                 log.step(progress.step, {"loss": value, "lr": optim.rate(step, settings.optim)})
@@ -218,7 +203,6 @@ def _loop(
                 counted = monitor.state_dict()
                 if ranks.is_main:
                     save_state(run.last_state, model, optimiser, progress, counted)
-                saved = progress.step
                 if after_validation is not None:
                     after_validation(progress.step, objective)
             elif _should_stop(stopping, progress.step, ranks, device):
