@@ -4,6 +4,7 @@ Weights alone are safetensors; the state that resumes a run is a torch file of p
 numbers, read with ``weights_only=True``.
 """
 
+import io
 import json
 import pickle
 from collections.abc import Callable, Mapping
@@ -103,15 +104,22 @@ def save_state(
 
 
 def load_state(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, content: bytes | None = None
 ) -> tuple[Progress, dict[str, Tensor]]:
     """Put back what `save_state` wrote; say how far the run had come and what its monitor knew.
+
+    Args:
+        path: where it lies.
+        model: takes its state.
+        optimiser: takes its state.
+        content: of the file, where it has been read: several ranks need only one that sees it.
 
     Raises:
         RunError: unreadable, or of another model.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        file = path if content is None else io.BytesIO(content)
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         return Progress(**state["progress"]), state.get("monitor", {})

@@ -2,13 +2,23 @@
 
 import gc
 import os
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from nowcast.core.errors import ConfigError, NowcastError, RunError
+
+# After which a silent rank counts as lost: a machine that has gone, since a process that dies is
+# noticed at once. Longer than what the first rank does alone: the pictures of a validation, the
+# report of a comparison. NCCL's own default.
+TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -32,10 +42,16 @@ class Ranks:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def joined(timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
     """Join the process group that torchrun described in the environment, and leave it at the end.
 
     Without torchrun this is one rank of one, and no group is made.
+
+    Args:
+        timeout: how long a rank waits for the others.
+
+    Raises:
+        RunError: another rank cannot be reached, or was lost.
     """
     if "RANK" not in os.environ or dist.is_initialized():
         yield current()
@@ -43,14 +59,53 @@ def joined() -> Iterator[Ranks]:
     # Its functions take the group of the time of import for a default, and so would keep it.
     import torch.distributed.nn
 
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    with losses_told(lambda: "the same command goes on from what is saved"):
+        if torch.cuda.is_available():
+            # NCCL for what is on GPUs, gloo for what the ranks tell each other besides.
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+            dist.init_process_group("cpu:gloo,cuda:nccl", timeout=timeout)
+        else:
+            dist.init_process_group("gloo", timeout=timeout)
+        try:
+            yield current()
+        except BaseException as error:
+            _clear_frames(error)
+            raise
+        finally:
+            dist.destroy_process_group()
+            # A DDP wrapper is garbage in a cycle, and it keeps the group too. Gloo's threads must
+            # end before the interpreter does, or one that frees a tensor then aborts the process.
+            gc.collect()
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Drop what the frames that an error has left hold, a DDP wrapper perhaps."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def losses_told(next_move: Callable[[], str]) -> Iterator[None]:
+    """Turn what torch.distributed raises when another rank is lost into an error for the user.
+
+    Args:
+        next_move: what can be done, asked for when it has happened.
+
+    Raises:
+        RunError: another rank has died, or has been silent for too long.
+    """
     try:
-        yield current()
-    finally:
-        dist.destroy_process_group()
-        # A DDP wrapper is garbage in a cycle, and it keeps the group too. Gloo's threads must end
-        # before the interpreter does: one that still frees a tensor then aborts the process.
-        gc.collect()
+        yield
+    except RuntimeError as error:
+        # Gloo has no class of its own for this, only the place in its source at the beginning.
+        if not isinstance(error, dist.DistError) and "gloo/transport" not in str(error):
+            raise
+        reason = str(error).partition(". This is typically")[0]
+        raise RunError(
+            f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has lost another rank, which "
+            f"may have said why ({reason.partition('] ')[2] or reason}); {next_move()}"
+        ) from error
 
 
 def current() -> Ranks:
@@ -79,9 +134,50 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     return bool(sum_over_ranks(torch.tensor(int(flag), device=device)).item())
 
 
-def main_says(flag: bool, ranks: Ranks, device: torch.device) -> bool:
-    """The main rank's answer on every rank: only it is sure to see the files it has written."""
-    return any_rank(flag and ranks.is_main, device)
+def from_main(make: Callable[[], bytes | None]) -> bytes:
+    """What the first rank makes, on every rank: so that the others need not see its files.
+
+    Args:
+        make: called on the first rank alone; None is no bytes.
+
+    Raises:
+        NowcastError: on every rank, where `make` raises it on the first.
+    """
+    if not is_shared():
+        return make() or b""
+    content, failure = b"", None
+    if current().is_main:
+        try:
+            content = make() or b""
+        except NowcastError as error:
+            content, failure = str(error).encode(), error
+    head = torch.tensor([len(content), failure.exit_status if failure else 0])
+    dist.broadcast(head, src=0)
+    length, status = head.tolist()
+    body = torch.zeros(length, dtype=torch.uint8)
+    if content:
+        body = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    dist.broadcast(body, src=0)
+    said = body.numpy().tobytes()
+    if status:
+        kind = ConfigError if status == ConfigError.exit_status else RunError
+        raise failure or kind(f"rank 0: {said.decode()}")
+    return said
+
+
+def file_from_main(path: Path) -> bytes:
+    """What the first rank's file holds, on every rank; nothing where it has none.
+
+    Raises:
+        RunError: on every rank, where another has the file and the first does not.
+    """
+    content = from_main(lambda: path.read_bytes() if path.is_file() else None)
+    if any_rank(path.is_file(), torch.device("cpu")) and not content:
+        raise RunError(
+            f"{path}: expected it where rank 0 runs, found it on another machine; start so that "
+            "rank 0 is on that one again, or use a folder that all machines share"
+        )
+    return content
 
 
 def wait() -> None:

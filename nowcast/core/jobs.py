@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from nowcast.core.distributed import Ranks, main_says, wait
+from nowcast.core.distributed import Ranks, from_main
 from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import evaluate_blocks, pick_device
 from nowcast.core.files import write_json
@@ -161,11 +161,10 @@ def complete(job: Job, task: Task, split: str, ranks: Ranks, shown: bool = True)
     """
     if job.trains:
         train(task, job.settings, job.run, ranks, job.title, shown)
-    elif ranks.is_main:
-        job.claim(task.data_hash())
-    wait()
+    else:
+        from_main(lambda: job.claim(task.data_hash()))
     device = pick_device(job.settings.train.device, ranks)
-    if job.scored and not main_says(job.is_scored(split), ranks, device):
+    if job.scored and not from_main(lambda: b"scored" if job.is_scored(split) else None):
         model = forecaster(job, task).to(device)
         blocks = evaluate_blocks(task, model, split, ranks, device, full=False)
         if ranks.is_main:

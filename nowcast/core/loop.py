@@ -11,7 +11,7 @@ from torch import nn
 
 from nowcast.core import optim
 from nowcast.core.checkpoint import Progress, save_state, save_weights
-from nowcast.core.distributed import Ranks, wrapped
+from nowcast.core.distributed import Ranks, any_rank, losses_told, wrapped
 from nowcast.core.errors import TrainingFailed
 from nowcast.core.evaluate import evaluate
 from nowcast.core.guards import LossFailure, LossGuard, all_finite
@@ -20,9 +20,11 @@ from nowcast.core.monitor import Monitor
 from nowcast.core.runs import Run
 from nowcast.core.sampling import step_seed
 from nowcast.core.settings import RunSettings
-from nowcast.core.signals import Interrupted, should_stop, stop_signals
+from nowcast.core.signals import Interrupted, stop_signals
 from nowcast.core.task import Task
 from nowcast.core.throughput import Throughput
+
+CPU = torch.device("cpu")
 
 AfterValidation = Callable[[int, float], None]  # takes the step and the objective; least is best
 
@@ -74,7 +76,8 @@ class Loop:
         learner = wrapped(self.model, self.device)
         learner.train()
         batches = self.task.training_batches(self.progress.step, self.ranks)
-        with stop_signals() as stopping:
+        self._saved = self.progress.step
+        with losses_told(self._next_move), stop_signals() as stopping:
             for step in range(self.progress.step, train.steps):
                 with self._throughput.waiting():
                     batch = next(batches).to(self.device)
@@ -102,7 +105,7 @@ class Loop:
                 if validated:
                     with self._throughput.paused():
                         self._validate()
-                elif should_stop(stopping, self.progress.step, self.ranks, self.device):
+                elif any_rank(stopping.is_set(), CPU):  # the device need not wait for the answer
                     self._save()
                     raise Interrupted(
                         f"{self.run.folder}: stopped at step {self.progress.step} of "
@@ -148,6 +151,10 @@ class Loop:
         if self.ranks.is_main:
             self.log.flush()
             save_state(self.run.last_state, self.model, self.optimiser, self.progress, counted)
+        self._saved = self.progress.step
+
+    def _next_move(self) -> str:
+        return f"{self.run.folder}: the same command goes on from step {self._saved}"
 
     @property
     def _last(self) -> int:

@@ -6,12 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import torch
-
-from nowcast.core.distributed import Ranks, any_rank
 from nowcast.core.errors import NowcastError
-
-STEPS_BETWEEN_AGREEMENTS = 10
 
 
 class Interrupted(NowcastError):
@@ -38,10 +33,3 @@ def stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def should_stop(stopping: threading.Event, step: int, ranks: Ranks, device: torch.device) -> bool:
-    """Whether a signal came, agreed between all ranks; asked rarely, since it makes them wait."""
-    if ranks.size == 1:
-        return stopping.is_set()
-    return step % STEPS_BETWEEN_AGREEMENTS == 0 and any_rank(stopping.is_set(), device)

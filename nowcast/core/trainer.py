@@ -8,7 +8,7 @@ from torch import nn
 
 from nowcast.core import optim
 from nowcast.core.checkpoint import Progress, load_state, load_weights
-from nowcast.core.distributed import Ranks, main_says, wait
+from nowcast.core.distributed import Ranks, file_from_main, from_main, wait
 from nowcast.core.errors import ConfigError, TrainingFailed
 from nowcast.core.evaluate import pick_device
 from nowcast.core.guards import bytes_needed, check_disk, full_disk_told
@@ -76,12 +76,15 @@ def train(
         RunError: the disk is full, or another process trains the run.
         ConfigError: settings and ranks do not fit; the folder holds another run.
     """
-    if ranks.is_main:
+
+    def claimed() -> bytes | None:
         config = settings.model_dump(mode="json")
         run.claim(config, task.data_hash(), settings.train.accept_code)
-    device = pick_device(settings.train.device, ranks)
-    if main_says(run.is_finished, ranks, device):
+        return b"finished" if run.is_finished else None
+
+    if from_main(claimed):
         return
+    device = pick_device(settings.train.device, ranks)
     if settings.train.batch_size % ranks.size:
         raise ConfigError(
             f"train.batch_size: {settings.train.batch_size} clips cannot be shared evenly by "
@@ -109,11 +112,13 @@ def _train(
     progress = Progress()
     watched = plugged(model) if settings.memel is not None and settings.memel.monitor else {}
     monitor = Monitor(watched)
-    if run.last_state.is_file():
-        progress, counted = load_state(run.last_state, model, optimiser)
+    parent = settings.start_from
+    if state := file_from_main(run.last_state):
+        progress, counted = load_state(run.last_state, model, optimiser, state)
         monitor.load_state_dict(counted)
-    elif settings.start_from is not None:
-        load_weights(Run(settings.start_from).best_weights, model)
+    elif parent is not None:
+        # DDP gives the first rank's weights to the others.
+        from_main(lambda: load_weights(Run(parent).best_weights, model))
     if ranks.is_main:
         check_disk(run.folder, bytes_needed(model), "checkpoints")
     with full_disk_told(run.folder, run.last_state), bars(shown and ranks.is_main) as lines:
