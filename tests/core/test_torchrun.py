@@ -239,8 +239,7 @@ def test_torchrun_starts_lost_ranks_again_on_two_networks(
     uninterrupted: Run,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    # Without this, ranks meet under the number of restarts that each torchrun has counted; one that
-    # starts again because the other does counts none, and its rank is waited for in vain.
+    # Without this the ranks that were started again waited for each other in two of three trials.
     monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     launchers = start_with_restarts(namespaces, synthetic)
     wait_until(lambda: any(steps(machine.run) >= KILLED_AT for machine in namespaces), launchers)
