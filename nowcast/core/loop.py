@@ -187,8 +187,8 @@ class Loop:
         """Save what there is to look into, and say where to look."""
         if self.ranks.is_main:
             self.log.flush()
-            state = self.run.failed_state
-            save_state(state, self.model, self.optimiser, self.progress, self.monitor.state_dict())
+            # Without the monitor's counts: to add them up, all ranks would have to come here.
+            save_state(self.run.failed_state, self.model, self.optimiser, self.progress, {})
         of_rank = Ranks(failure.rank, self.ranks.size)
         samples = ", ".join(next(self.task.training_batches(failure.step, of_rank)).names())
         kept = f"{self.run.last_state.name}, which the same command would go on from"
