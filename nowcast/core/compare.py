@@ -11,7 +11,7 @@ from nowcast.core.selection import read_selection, search_folder
 from nowcast.core.settings import CompareSettings
 from nowcast.core.sums import Scores
 from nowcast.core.table import Row, Table
-from nowcast.core.tune import tuned
+from nowcast.core.tune import tuned, tuned_so_far
 from nowcast.core.workers import complete_side_by_side
 
 
@@ -45,18 +45,23 @@ def compare(
         signals.Interrupted: a signal came; the same call goes on.
     """
     runs = runs or out / RUNS
+    if parallel > 1 and ranks.size > 1:
+        raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")
+    known = tuned_so_far(settings, out)
+    jobs = plan(known.before_searches(), resolve, runs)
+    check_claims(jobs, build)
+    if known.searched and parallel > 1:  # what is known goes side by side first
+        complete_side_by_side(jobs, build, settings.split, parallel)
     searched = settings.searched
     settings = tuned(settings, resolve, build, out, ranks, processes=parallel, runs=runs)
     notes = [read_selection(search_folder(out, name)).note for name in searched]
     jobs = plan(settings, resolve, runs)
-    task = check_claims(jobs, build)
+    task = build(jobs[0].settings, check_claims(jobs, build))
     todo = [job for job in jobs if not job.is_complete(settings.split)]
     if ranks.is_main:
         done = len(jobs) - len(todo)
         console.print(f"{len(jobs)} runs and baselines, {done} of them finished; folder {runs}")
-    if parallel > 1 and len(todo) > 1:
-        if ranks.size > 1:
-            raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")
+    if parallel > 1:
         complete_side_by_side(todo, build, settings.split, parallel)
     scores: dict[str, dict[int | None, Scores]] = {}
     for job in jobs:

@@ -135,18 +135,17 @@ def plan(settings: CompareSettings, resolve: Resolve, runs: Path) -> list[Job]:
     return jobs
 
 
-def check_claims(jobs: list[Job], build: Build) -> Task:
+def check_claims(jobs: list[Job], build: Build) -> Task | None:
     """Refuse, before hours of other runs, a folder that belongs to another config, data or code.
 
     Returns:
-        the task of the last job.
+        the task of the last job; None if there is none.
     """
     task: Task | None = None
     for job in jobs:
         task = build(job.settings, task)
         if job.run.config_file.is_file():
             job.claim(task.data_hash())
-    assert task is not None
     return task
 
 

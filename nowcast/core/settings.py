@@ -221,6 +221,14 @@ class CompareSettings(Section):
         """The variants whose settings are searched for."""
         return [name for name, variant in self.variants.items() if variant.tune is not None]
 
+    def before_searches(self) -> "CompareSettings":
+        """The comparison of the variants that no search is needed for."""
+        kept: dict[str, VariantSettings] = {}
+        for name, variant in self.variants.items():
+            if variant.tune is None and {variant.start_from, variant.run_of} <= {None, *kept}:
+                kept[name] = variant
+        return self.model_copy(update={"variants": kept})
+
     @staticmethod
     def _check_run_of(name: str, variant: VariantSettings, other: VariantSettings) -> None:
         if variant.start_from is not None or variant.tune is not None or not variant.scored:

@@ -34,9 +34,15 @@ class _Worker:
     job: Job | None = None
     line: Bar | None = None
 
+    @property
+    def total(self) -> int:
+        """Steps of its job; what trains nothing counts as one."""
+        assert self.job is not None
+        return self.job.settings.train.steps if self.job.trains else 1
+
     def start(self, job: Job, lines: Bars) -> None:
         self.job = job
-        self.line = lines.add(job.title, job.settings.train.steps)
+        self.line = lines.add(job.title, self.total)
         self.orders.put(job)
 
     def watch(self) -> None:
@@ -46,11 +52,12 @@ class _Worker:
         step = history[-1]["step"] if history else 0
         loss = next((entry["loss"] for entry in reversed(history) if "loss" in entry), None)
         self.line.advance(None if loss is None else f"loss {loss:.4g}", by=0)
-        self.line.set(step, self.job.settings.train.steps)
+        self.line.set(step, self.total)
 
 
 def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: int) -> None:
-    """Train and score all jobs, `count` at a time, each after the one it starts from.
+    """Train and score all jobs, `count` at a time, each after the one it starts from; a single one
+    is left to the caller.
 
     A signal to this process, or a failure in one worker, stops all of them at their next step;
     what they have done is saved.
@@ -60,6 +67,9 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
         NowcastError: what a job raised.
         RunError: a worker died or failed.
     """
+    jobs = [job for job in jobs if not job.is_complete(split)]
+    if len(jobs) < 2:
+        return  # the caller's own process does as well
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // count)
     workers: list[_Worker] = []
@@ -98,6 +108,8 @@ def _tend(worker: _Worker) -> None:
             raise answer
         if answer is not None:
             raise RunError(f"{worker.job.title} failed:\n{answer}")
+        assert worker.line is not None
+        worker.line.set(worker.total, worker.total)
         worker.job = None
     elif not worker.process.is_alive():
         raise RunError(
