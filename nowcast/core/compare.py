@@ -54,7 +54,7 @@ def compare(
         complete_side_by_side(jobs, build, settings.split, parallel)
     searched = settings.searched
     settings = tuned(settings, resolve, build, out, ranks, processes=parallel, runs=runs)
-    notes = [read_selection(search_folder(out, name)).note for name in searched]
+    searches = {name: read_selection(search_folder(out, name)).note for name in searched}
     jobs = plan(settings, resolve, runs)
     task = build(jobs[0].settings, check_claims(jobs, build))
     todo = [job for job in jobs if not job.is_complete(settings.split)]
@@ -71,6 +71,6 @@ def compare(
             scores.setdefault(job.variant, {})[job.seed] = found
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main:
-        write_results(settings, jobs, build, task, rows, notes, out)
+        write_results(settings, jobs, build, task, rows, searches, out)
     wait()
     return Table(task.columns, rows) if ranks.is_main else None

@@ -1,6 +1,6 @@
 """What a comparison found: sentences and tables of the pairs of interest, and all pairs as CSV."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from nowcast.core.bootstrap import Difference
@@ -25,18 +25,21 @@ NOTE = (
 )
 
 
-def references(parents: Mapping[str, str | None], names: Sequence[str]) -> dict[str, str]:
+def references(
+    parents: Mapping[str, str | None], names: Sequence[str], same_runs: Collection[str] = ()
+) -> dict[str, str]:
     """Variant -> the forecaster it is set against.
 
     That is the first variant trained in as many stages: fine-tuned ones are set against one that
     is fine-tuned too. The first of a stage is set against the variant it starts from, or the first
-    baseline.
+    baseline. A variant that scores another's runs is set against that one.
 
     Args:
         parents: variant -> the variant it starts from, None: from scratch.
-        names: of all forecasters; those that are not variants are baselines.
+        names: of all that have scores; those that are not variants are baselines.
+        same_runs: variants that score the runs of their parent.
     """
-    baselines = [name for name in names if name not in parents]
+    baseline = next((name for name in names if name not in parents), None)
 
     def stage(name: str) -> int:
         parent = parents.get(name)
@@ -45,8 +48,14 @@ def references(parents: Mapping[str, str | None], names: Sequence[str]) -> dict[
     leaders: dict[int, str] = {}
     found: dict[str, str] = {}
     for name, parent in parents.items():
+        if name not in names:
+            continue
+        scored = parent if parent in names else None
+        if name in same_runs and scored is not None:
+            found[name] = scored
+            continue
         leader = leaders.setdefault(stage(name), name)
-        against = leader if leader != name else parent or next(iter(baselines), None)
+        against = leader if leader != name else scored or baseline
         if against is not None:
             found[name] = against
     return found

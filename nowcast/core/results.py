@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def write_results(
     build: Build,
     task: Task,
     rows: tuple[Row, ...],
-    notes: Sequence[str],
+    searches: Mapping[str, str],
     out: Path,
 ) -> None:
     """Write everything about a comparison that is trained and scored into its folder.
@@ -44,7 +44,7 @@ def write_results(
         build: settings, and a task to share data with -> the task.
         task: any of the comparison's.
         rows: the scores.
-        notes: what must be said beside the table, e.g. of searches behind a row.
+        searches: variant -> what was tried to find its settings, in a sentence.
         out: folder of the comparison.
     """
     facts = dict(task.facts(settings.split))
@@ -52,8 +52,10 @@ def write_results(
     for job in (job for job in jobs if job.scored):
         parts.setdefault(job.variant, []).append(load_blocks(job.sums_file(settings.split)))
     content = {
-        "facts": facts | when_and_where() | ({"searched": "; ".join(notes)} if notes else {}),
-        "notes": list(notes),
+        "facts": facts
+        | when_and_where()
+        | ({"searched": "; ".join(searches.values())} if searches else {}),
+        "notes": list(searches.values()),
         "columns": [asdict(column) for column in task.columns],
         "parents": {
             name: variant.start_from or variant.run_of
@@ -63,7 +65,9 @@ def write_results(
             name: "scored with other settings, run of"
             for name, variant in settings.variants.items()
             if variant.run_of is not None
-        },
+        }
+        | dict.fromkeys(searches, "searched, then fine-tuned from"),
+        "same_runs": [name for name, variant in settings.variants.items() if variant.run_of],
         "rows": [
             {"forecaster": row.name, "seed": seed, **facts, **scores.document()}
             for row in rows
@@ -108,6 +112,7 @@ def report(out: Path) -> Table:
         columns = tuple(Column(**column) for column in content["columns"])
         facts, parents, notes = content["facts"], content["parents"], content["notes"]
         configs, made_with, edges = content["configs"], content["versions"], content["edges"]
+        same_runs = content["same_runs"]
         runs = {name: Run(out / folder) for name, folder in content["runs"].items()}
         films = read_films(out / FILMS)
         blocks = [Difference(**found) for found in content["differences"]]
@@ -140,7 +145,7 @@ def report(out: Path) -> Table:
             histories={name: run.history() for name, run in runs.items()},
             pictures={},
             command=board_command(out),
-            sections=as_sections(found, references(parents, list(scores))),
+            sections=as_sections(found, references(parents, list(scores), same_runs)),
             films=films,
             edges=edges,
             configs=configs,
@@ -153,4 +158,7 @@ def report(out: Path) -> Table:
 
 def board_command(out: Path) -> str:
     """The command that shows a comparison's curves in a browser."""
-    return f"nowcast board {out}"
+    runs = json.loads((out / "scores.json").read_text())["runs"].values()
+    shared = Path(os.path.commonpath(runs)) if runs else Path()
+    place = out if shared.parts[:1] != ("..",) else Path(os.path.normpath(out / shared))
+    return f"nowcast board {place}"
