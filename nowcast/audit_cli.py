@@ -96,7 +96,7 @@ def audit_neurons(
     from nowcast.core.distributed import Ranks
     from nowcast.core.errors import ConfigError
     from nowcast.core.runs import Run
-    from nowcast.core.trainer import trained_model
+    from nowcast.core.training.trainer import trained_model
 
     # One clip a batch, so that each has its own loss.
     changes = parsed(overrides) | {"train.batch_size": 1}

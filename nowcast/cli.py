@@ -62,7 +62,7 @@ def train(
     from nowcast import registry
     from nowcast.core.distributed import joined
     from nowcast.core.runs import Run
-    from nowcast.core.trainer import train as train_run
+    from nowcast.core.training.trainer import train as train_run
 
     changes = parsed(overrides) | ({"train.detect_anomaly": True} if detect_anomaly else {})
     settings = settings_of(configs.read(config), config, changes)
@@ -112,7 +112,7 @@ def evaluate(
 
     Example, the HKO-7 online setting: `nowcast evaluate runs/first --data data/dwd --online`
     """
-    from nowcast.core.board import contest
+    from nowcast.core.comparison.board import contest
     from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
     from nowcast.core.evaluate import evaluate as score
@@ -174,7 +174,7 @@ def _entries(
     """Settings, task and model of run folders and baselines; a baseline has the first run's."""
     from nowcast import registry
     from nowcast.core.runs import Run
-    from nowcast.core.trainer import trained_model
+    from nowcast.core.training.trainer import trained_model
 
     runs = {name: Run(Path(name)) for name in names if Path(name).is_dir()}
     first = next(iter(runs.values())).config() if runs else {"task": "precipitation"}

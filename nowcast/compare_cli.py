@@ -9,7 +9,7 @@ from nowcast.arguments import Config, Overrides, Resolve, comparison_of, parsed
 from nowcast.core.terminal import print_scores, print_table
 
 if TYPE_CHECKING:
-    from nowcast.core.estimate import Planned
+    from nowcast.core.comparison.estimate import Planned
 
 comparisons = typer.Typer()
 
@@ -42,12 +42,12 @@ def compare(
     """
     from nowcast import config as configs
     from nowcast import registry
-    from nowcast.core.compare import compare as compare_variants
+    from nowcast.core.comparison.compare import compare as compare_variants
+    from nowcast.core.comparison.estimate import planned
+    from nowcast.core.comparison.jobs import RUNS
+    from nowcast.core.comparison.results import board_command
     from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
-    from nowcast.core.estimate import planned
-    from nowcast.core.jobs import RUNS
-    from nowcast.core.results import board_command
 
     content = configs.overridden(configs.read(config), parsed(overrides))
     comparison = comparison_of(content, config)
@@ -71,7 +71,7 @@ def compare(
 
 
 def _print_plan(variants: "list[Planned]", jobs: int) -> None:
-    from nowcast.core.guards import size
+    from nowcast.core.training.guards import size
 
     print_table(
         ["", "", "runs", "complete", "steps", "time", "disk"],
@@ -138,10 +138,10 @@ def tune(
     from nowcast import registry
     from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
-    from nowcast.core.search import Search
-    from nowcast.core.selection import read_selection, search_folder
     from nowcast.core.settings import TuneSettings
-    from nowcast.core.tune import lineage, run_search, tuned
+    from nowcast.core.tuning.search import Search
+    from nowcast.core.tuning.selection import read_selection, search_folder
+    from nowcast.core.tuning.tune import lineage, run_search, tuned
 
     out = out.resolve()
     content = configs.overridden(configs.read(config), parsed(overrides))
@@ -189,8 +189,8 @@ def report(
 
     Example: `nowcast report runs/demo`
     """
-    from nowcast.core.results import board_command
-    from nowcast.core.results import report as write_report
+    from nowcast.core.comparison.results import board_command
+    from nowcast.core.comparison.results import report as write_report
 
     print_scores(write_report(folder))
     typer.echo(f"report       {folder / 'report.html'}")
@@ -215,7 +215,7 @@ def board(
     from contextlib import suppress
     from threading import Event
 
-    from nowcast.core.tensorboard import launch, prepare
+    from nowcast.core.monitoring.tensorboard import launch, prepare
 
     prepare(folder)
     typer.echo(f"TensorBoard on {folder}: {launch(folder, host, port)} (Ctrl-C ends it)")

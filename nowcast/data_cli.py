@@ -16,7 +16,7 @@ def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) ->
 
     Example: `nowcast data sample data/dwd`
     """
-    from nowcast.core.log import counted
+    from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.sample import write_sample
 
     with counted("DWD sample") as progress:
@@ -39,7 +39,7 @@ def data_synth(
 
     Example: `nowcast data synth data/synthetic --days 6 --seed 0`
     """
-    from nowcast.core.log import counted
+    from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.synthetic import write_synthetic
 
     with counted("synthetic rain") as progress:
@@ -106,7 +106,7 @@ def data_pack(
     """
     import os
 
-    from nowcast.core.log import counted
+    from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.importers.options import window
     from nowcast.precipitation.packing.pack import pack
@@ -148,7 +148,7 @@ def data_check(
     from rich.markup import escape
 
     from nowcast.core.files import write_json
-    from nowcast.core.log import counted
+    from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.doctor.check import check_archive
     from nowcast.precipitation.quarantine import write_quarantine
 
@@ -193,7 +193,7 @@ def data_masks(
 
     Example: `nowcast data masks data/mine`, or `nowcast data masks data/synthetic --check`
     """
-    from nowcast.core.log import counted
+    from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.masking import estimates
     from nowcast.precipitation.masking.static_mask import estimate_usable
@@ -288,7 +288,7 @@ def data_convert(
     Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --unit mm --crop
     188,668,129,609`
     """
-    from nowcast.core.log import counted
+    from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.conversion.convert import convert
     from nowcast.precipitation.conversion.target import Target
     from nowcast.precipitation.importers.field import Request
@@ -349,7 +349,7 @@ def data_days(
 
     Example: `nowcast data days data/mrms --out data/mrms/hko_data`
     """
-    from nowcast.core.log import counted
+    from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.quarantine import read_quarantine
     from nowcast.precipitation.rainy_days import find_rainy_days, refuse_existing, write_lists

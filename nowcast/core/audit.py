@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nowcast.core import optim
-from nowcast.core.checkpoint import load_weights
 from nowcast.core.distributed import Ranks
 from nowcast.core.interval import t_interval
 from nowcast.core.memel import MEmeL, inhibit, monosemantic_scale, most_monosemantic
@@ -25,7 +23,9 @@ from nowcast.core.plug import plugged, through, unplug
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
 from nowcast.core.task import Task
-from nowcast.core.trainer import build_model
+from nowcast.core.training import optim
+from nowcast.core.training.checkpoint import load_weights
+from nowcast.core.training.trainer import build_model
 
 STATISTICS_BATCHES = 5  # seen by the layers of an audited model before it
 STATISTICS_STEP = 10**6  # the draw they begin at: not those that are audited

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nowcast.core.distributed import Ranks
-from nowcast.core.player import Reel
+from nowcast.core.page.player import Reel
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 
 if TYPE_CHECKING:
-    from nowcast.core.board import Board
+    from nowcast.core.comparison.board import Board
 
 
 @runtime_checkable

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from nowcast.core.board import Board
-from nowcast.core.charts import LINE_WIDTH, lines
+from nowcast.core.comparison.board import Board
+from nowcast.core.page.charts import LINE_WIDTH, lines
 from nowcast.core.pooling import pooled
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.clips import Clips

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nowcast.core.board import Board
+from nowcast.core.comparison.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.player import Reel
+from nowcast.core.page.player import Reel
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 from nowcast.core.threads import one_thread

@@ -21,7 +21,12 @@ PATIENCE = timedelta(seconds=60)
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["torch.distributed.nn", "torch.utils.tensorboard", "nowcast.registry", "nowcast.core.trainer"]
+    [
+        "torch.distributed.nn",
+        "torch.utils.tensorboard",
+        "nowcast.registry",
+        "nowcast.core.training.trainer",
+    ]
 )
 
 

@@ -18,12 +18,12 @@ from nowcast import MEmeL, config, registry
 from nowcast.core.distributed import Ranks, file_from_main, from_main, losses_told, sum_over_ranks
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.evaluate import evaluate, evaluate_blocks
-from nowcast.core.monitor import Monitor
+from nowcast.core.monitoring.monitor import Monitor
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
-from nowcast.core.signals import Interrupted
 from nowcast.core.task import Task
-from nowcast.core.trainer import train, trained_model
+from nowcast.core.training.signals import Interrupted
+from nowcast.core.training.trainer import train, trained_model
 
 CPU = torch.device("cpu")
 SMOKE = Path(__file__).parents[2] / "configs" / "precipitation" / "smoke.yaml"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.player import Reel, Scale
+from nowcast.core.page.player import Reel, Scale
 from nowcast.core.sampling import draws
 from nowcast.core.settings import RunSettings
 from nowcast.core.sums import Scores, Sums

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from nowcast.core.board import Board
+from nowcast.core.comparison.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import evaluate_blocks
 from nowcast.core.pooling import pooled

@@ -13,8 +13,8 @@ import torch
 from test_kills import logged
 
 from nowcast import config
+from nowcast.core.comparison.jobs import Job, complete
 from nowcast.core.distributed import Ranks
-from nowcast.core.jobs import Job, complete
 from nowcast.core.runs import Run
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.settings import PrecipitationSettings

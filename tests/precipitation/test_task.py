@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import evaluate
 from nowcast.core.settings import MEmeLSettings
-from nowcast.core.trainer import build_model
+from nowcast.core.training.trainer import build_model
 from nowcast.precipitation.forecasters.convgru import ConvGRU
 from nowcast.precipitation.forecasters.convlstm import ConvLSTM
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian

@@ -16,7 +16,7 @@ from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.evaluate import evaluate
 from nowcast.core.plug import plugged
 from nowcast.core.sums import Sums
-from nowcast.core.trainer import build_model
+from nowcast.core.training.trainer import build_model
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.forecasters.persistence import Persistence

@@ -1,0 +1,76 @@
+"""A comparison: variants by seeds, trained once each, scored on the same samples, in one table."""
+
+from pathlib import Path
+
+from nowcast.core.comparison.jobs import RUNS, Build, Resolve, check_claims, complete, plan
+from nowcast.core.comparison.results import write_results
+from nowcast.core.comparison.workers import complete_side_by_side
+from nowcast.core.distributed import Ranks, wait
+from nowcast.core.errors import ConfigError
+from nowcast.core.monitoring.log import console
+from nowcast.core.settings import CompareSettings
+from nowcast.core.sums import Scores
+from nowcast.core.table import Row, Table
+from nowcast.core.tuning.selection import read_selection, search_folder
+from nowcast.core.tuning.tune import tuned, tuned_so_far
+
+
+def compare(
+    settings: CompareSettings,
+    resolve: Resolve,
+    build: Build,
+    out: Path,
+    ranks: Ranks,
+    parallel: int = 1,
+    runs: Path | None = None,
+) -> Table | None:
+    """Train what is not trained yet, score everything, write table and report into `out`.
+
+    Settings that are to be searched for are searched first, with the comparison's first seed.
+
+    Args:
+        settings: variants, seeds, baselines and the split they are scored on.
+        resolve: dotted overrides -> the config with them.
+        build: settings, and a task to share data with -> the task.
+        out: folder of the comparison.
+        ranks: of this process.
+        parallel: how many runs are trained side by side, each in its own process.
+        runs: folder of the runs, which other comparisons may share; None is ``out/runs``.
+
+    Returns:
+        the table; None on other ranks than the main one.
+
+    Raises:
+        ConfigError: a variant's config is invalid, or a folder holds a run of another config.
+        signals.Interrupted: a signal came; the same call goes on.
+    """
+    runs = runs or out / RUNS
+    if parallel > 1 and ranks.size > 1:
+        raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")
+    known = tuned_so_far(settings, out)
+    jobs = plan(known.before_searches(), resolve, runs)
+    check_claims(jobs, build)
+    if known.searched and parallel > 1:  # what is known goes side by side first
+        complete_side_by_side(jobs, build, settings.split, parallel)
+    searched = settings.searched
+    settings = tuned(settings, resolve, build, out, ranks, processes=parallel, runs=runs)
+    searches = {name: read_selection(search_folder(out, name)).note for name in searched}
+    jobs = plan(settings, resolve, runs)
+    task = build(jobs[0].settings, check_claims(jobs, build))
+    todo = [job for job in jobs if not job.is_complete(settings.split)]
+    if ranks.is_main:
+        done = len(jobs) - len(todo)
+        console.print(f"{len(jobs)} runs and baselines, {done} of them finished; folder {runs}")
+    if parallel > 1:
+        complete_side_by_side(todo, build, settings.split, parallel)
+    scores: dict[str, dict[int | None, Scores]] = {}
+    for job in jobs:
+        task = build(job.settings, task)
+        found = complete(job, task, settings.split, ranks)
+        if found is not None:
+            scores.setdefault(job.variant, {})[job.seed] = found
+    rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
+    if ranks.is_main:
+        write_results(settings, jobs, build, task, rows, searches, out)
+    wait()
+    return Table(task.columns, rows) if ranks.is_main else None

@@ -1,0 +1,238 @@
+"""What a comparison will take in time and disk, before hours of it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from math import ceil
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nowcast.core.comparison.jobs import Build, Job, Resolve, check_claims, plan
+from nowcast.core.distributed import Ranks
+from nowcast.core.evaluate import pick_device
+from nowcast.core.origin import digest
+from nowcast.core.runs import Run
+from nowcast.core.settings import CompareSettings, RunSettings, VariantSettings
+from nowcast.core.task import Task
+from nowcast.core.training import optim
+from nowcast.core.training.guards import bytes_needed
+from nowcast.core.training.trainer import build_model
+from nowcast.core.tuning.selection import search_folder
+from nowcast.core.tuning.tune import tuned_so_far
+
+TIMED_STEPS = 3  # after one that is not timed
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one job still takes.
+
+    Args:
+        seconds: on this machine as it is now, one process.
+        disk: bytes, at most.
+    """
+
+    seconds: float
+    disk: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One variant of a comparison that is planned.
+
+    Args:
+        variant: its name.
+        depth: how many variants it comes from, one from the other.
+        kind: of its runs, in words.
+        runs: one a seed.
+        complete: how many of them are.
+        steps: of each.
+        seconds: that the rest takes one after the other.
+        disk: bytes that the rest takes at most.
+    """
+
+    variant: str
+    depth: int
+    kind: str
+    runs: int
+    complete: int
+    steps: int
+    seconds: float
+    disk: int
+
+
+def planned(
+    settings: CompareSettings, resolve: Resolve, build: Build, out: Path, runs: Path
+) -> list[Planned]:
+    """What `compare` would do, without doing it but for a few steps that are timed.
+
+    Args:
+        settings: variants, seeds and split.
+        resolve: dotted overrides -> the config with them.
+        build: settings, and a task to share data with -> the task.
+        out: folder of the comparison.
+        runs: folder of the runs.
+
+    Raises:
+        ConfigError: as `compare`.
+    """
+    settings = tuned_so_far(settings, out)
+    jobs = plan(settings, resolve, runs)
+    check_claims(jobs, build)
+    # One trial of each search stands for all: settings of MEmeL hardly change its time.
+    trials = [
+        replace(job, run=Run(search_folder(out, job.variant) / "one"), scored=False)
+        for job in jobs
+        if job.variant in settings.searched and job.seed == settings.seeds[0]
+    ]
+    every = costs([*jobs, *trials], build, settings.split)
+    trial_costs = {job.variant: cost for job, cost in zip(trials, every[len(jobs) :], strict=True)}
+    lines = []
+    for name, depth in _by_descent(settings):
+        mine = [(job, cost) for job, cost in zip(jobs, every, strict=False) if job.variant == name]
+        if name in trial_costs:
+            lines.append(_search_line(settings, name, depth, trial_costs[name], out))
+        lines.append(
+            Planned(
+                variant=name,
+                depth=depth,
+                kind=_kind(settings.variants.get(name)),
+                runs=len(mine),
+                complete=sum(job.is_complete(settings.split) for job, _ in mine),
+                steps=mine[0][0].settings.train.steps if mine[0][0].trains else 0,
+                seconds=sum(cost.seconds for _, cost in mine),
+                disk=sum(cost.disk for _, cost in mine),
+            )
+        )
+    return lines
+
+
+def _search_line(
+    settings: CompareSettings, name: str, depth: int, trial: Cost, out: Path
+) -> Planned:
+    tune = settings.variants[name].tune
+    assert tune is not None
+    count = tune.trials or tune.size or 0
+    done = len(list((search_folder(out, name) / "trials").glob("*/result.json")))
+    left = max(count - done, 0)
+    kind = f"search on valid, {tune.sampler}"
+    return Planned(name, depth, kind, count, done, 0, left * trial.seconds, left * trial.disk)
+
+
+def _by_descent(settings: CompareSettings) -> list[tuple[str, int]]:
+    """Baselines, then each variant with its depth, right below the one it comes from."""
+
+    def below(parent: str | None, depth: int) -> list[tuple[str, int]]:
+        lines = []
+        for name, variant in settings.variants.items():
+            if (variant.start_from or variant.run_of) == parent:
+                lines += [(name, depth), *below(name, depth + 1)]
+        return lines
+
+    return [(name, 0) for name in settings.baselines] + below(None, 0)
+
+
+def costs(jobs: Sequence[Job], build: Build, split: str) -> list[Cost]:
+    """What each job takes that is not complete; (0, 0) for one that is.
+
+    Steps and evaluation are timed once for each size of model and batch; a baseline's evaluation
+    is not counted.
+
+    Raises:
+        NowcastError: a config or its data do not work.
+    """
+    timed: dict[str, tuple[float, float, int]] = {}
+    found = []
+    task: Task | None = None
+    for job in jobs:
+        if job.is_complete(split) or job.seed is None:
+            found.append(Cost(0.0, 0))
+            continue
+        task = build(job.settings, task)
+        key = _what_is_timed(job.settings)
+        if key not in timed:
+            timed[key] = _timed(task, job.settings)
+        step, batch, disk = timed[key]
+        limits = job.settings.train
+        batches = ceil(_samples(task, "valid") / limits.batch_size)
+        scored = ceil(_samples(task, split) / limits.batch_size) if job.scored else 0
+        seconds = scored * batch
+        if job.trains and not job.run.is_finished:
+            validations = ceil(limits.steps / limits.validate_every)
+            share = 1 - _done(job) / limits.steps
+            seconds += share * (limits.steps * step + validations * batches * batch)
+        found.append(Cost(seconds, disk if job.trains else 0))
+    return found
+
+
+def _kind(variant: VariantSettings | None) -> str:
+    if variant is None:
+        return "baseline"
+    if variant.run_of is not None:
+        return "scores the same runs"
+    kind = "pretraining" if variant.start_from is None else "fine-tuning"
+    return kind if variant.scored else f"{kind}, no row"
+
+
+def _done(job: Job) -> int:
+    """Steps that a run has logged."""
+    history = job.run.history()
+    return int(history[-1]["step"]) if history else 0
+
+
+def _what_is_timed(settings: RunSettings) -> str:
+    """The config without what changes no step's time: seeds, rates, numbers of steps."""
+    content = settings.model_dump(mode="json", exclude={"start_from", "optim"})
+    train = {key: content["train"][key] for key in ("batch_size", "precision", "device")}
+    return digest(content | {"train": train})
+
+
+def _samples(task: Task, split: str) -> int:
+    return int(next(iter(task.facts(split).values())))
+
+
+def _timed(task: Task, settings: RunSettings) -> tuple[float, float, int]:
+    """Seconds of a training step and of a batch in evaluation, and bytes of checkpoints."""
+    device = pick_device(settings.train.device, Ranks())
+    generator = torch.get_rng_state()
+    model = build_model(task, settings.memel).to(device)
+    torch.set_rng_state(generator)
+    optimiser = optim.optimiser(model, settings.optim)
+    batches = list(islice(task.training_batches(0, Ranks()), 1 + TIMED_STEPS))
+
+    def step(batch: object) -> None:
+        optimiser.zero_grad()
+        half = settings.train.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss = task.loss(model, batch.to(device))  # type: ignore[attr-defined]
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        _finish(device)
+
+    model.train()
+    step(batches[0])
+    began = time.perf_counter()
+    for batch in batches[1:]:
+        step(batch)
+    training = (time.perf_counter() - began) / TIMED_STEPS
+    return training, _evaluation_seconds(task, model, device), bytes_needed(model)
+
+
+def _evaluation_seconds(task: Task, model: nn.Module, device: torch.device) -> float:
+    batch = next(iter(task.evaluation_batches("valid", Ranks()))).to(device)
+    model.eval()
+    with torch.inference_mode():
+        task.score(model, batch)
+        _finish(device)
+        began = time.perf_counter()
+        task.score(model, batch)
+        _finish(device)
+    return time.perf_counter() - began
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,209 @@
+"""What a comparison found: sentences and tables of the pairs of interest, and all pairs as CSV."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from nowcast.core.comparison.bootstrap import Difference
+from nowcast.core.comparison.significance import LEAST_PAIRS, Contrast, SeedTest
+from nowcast.core.page.report import Section
+from nowcast.core.table import DASH, NOT_DISTINGUISHABLE, Column, csv_text
+
+SMALL_P = 0.001  # below, digits of a p-value mean nothing
+HEADER = (
+    *("Score", "Difference", "Seeds", "95 % over seeds", "d", "p over seeds"),
+    *("Blocks", "95 % over blocks", "p over blocks"),
+)
+NOTE = (
+    "All pairs are in significance.csv. Seeds: paired t-tests, since within a seed variants see "
+    "the same samples in the same order; they ask whether the same settings, trained with other "
+    "seeds, would differ alike on these samples. Blocks: samples that are not independent are one "
+    "block, and blocks are resampled in pairs; they ask whether these trained networks would "
+    "differ alike on other samples. d is the difference in standard deviations of the pairs. p is "
+    "corrected after Holm over the pairs compared by one score, for seeds and blocks apart; "
+    "scores are never pooled, and of many scores one may fall below 0.05 by chance. Each 95 % "
+    "interval is of one difference by itself."
+)
+
+
+def references(
+    parents: Mapping[str, str | None], names: Sequence[str], same_runs: Collection[str] = ()
+) -> dict[str, str]:
+    """Variant -> the forecaster it is set against.
+
+    That is the first variant trained in as many stages: fine-tuned ones are set against one that
+    is fine-tuned too. The first of a stage is set against the variant it starts from, or the first
+    baseline. A variant that scores another's runs is set against that one.
+
+    Args:
+        parents: variant -> the variant it starts from, None: from scratch.
+        names: of all that have scores; those that are not variants are baselines.
+        same_runs: variants that score the runs of their parent.
+    """
+    baseline = next((name for name in names if name not in parents), None)
+
+    def stage(name: str) -> int:
+        parent = parents.get(name)
+        return 0 if parent is None else 1 + stage(parent)
+
+    leaders: dict[int, str] = {}
+    found: dict[str, str] = {}
+    for name, parent in parents.items():
+        if name not in names:
+            continue
+        scored = parent if parent in names else None
+        if name in same_runs and scored is not None:
+            found[name] = scored
+            continue
+        leader = leaders.setdefault(stage(name), name)
+        against = leader if leader != name else scored or baseline
+        if against is not None:
+            found[name] = against
+    return found
+
+
+def sentence(found: Contrast) -> str:
+    """Of one contrast: how much, how sure over seeds and over blocks, and the verdict."""
+    start = f"{found.column.header}: {found.one} "
+    difference = found.difference
+    if difference is None:
+        return f"{start}and {found.other} cannot be compared: the score is undefined."
+    facts = [_over_seeds(found), _over_blocks(found)]
+    if found.other_value:
+        facts.insert(0, f"{abs(100 * difference / found.other_value):.1f} %")
+    size = _size(difference, found.column.digits)
+    return f"{start}{size} {found.other} ({'; '.join(facts)}): {_verdict(found)}."
+
+
+def as_sections(found: Sequence[Contrast], against: Mapping[str, str]) -> list[Section]:
+    """Sentences and table of each pair of interest; the first explains how to read them all.
+
+    Args:
+        found: all pairs, the later forecaster less the earlier.
+        against: variant -> its reference, e.g. of `references`.
+    """
+    sections: list[Section] = []
+    for one, other in against.items():
+        pair = [each for each in found if (each.one, each.other) == (one, other)]
+        note = f"Scores of {one} less those of {other}."
+        sections.append(
+            Section(
+                f"{one} against {other}",
+                HEADER,
+                [_row(each) for each in pair],
+                note if sections else f"{note} {NOTE}",
+                [sentence(each) for each in pair],
+            )
+        )
+    return sections
+
+
+def as_csv(found: Sequence[Contrast]) -> str:
+    """One line a pair of forecasters and score, full precision; empty if there is none."""
+    return csv_text([_line(each) for each in found])
+
+
+def _line(found: Contrast) -> dict[str, Any]:
+    seeds, blocks = found.seeds, found.blocks
+    return {
+        "score": found.column.score,
+        "one": found.one,
+        "other": found.other,
+        "one_value": found.one_value,
+        "other_value": found.other_value,
+        "difference": found.difference,
+        "seeds": found.pairs,
+        "seeds_low": seeds and seeds.low,
+        "seeds_high": seeds and seeds.high,
+        "effect": seeds and seeds.effect,
+        "seeds_p": seeds and seeds.p,
+        "seeds_p_holm": seeds and seeds.p_holm,
+        "seeds_verdict": found.over_seeds,
+        "blocks": blocks and blocks.blocks,
+        "blocks_low": blocks and blocks.low,
+        "blocks_high": blocks and blocks.high,
+        "blocks_p": blocks and blocks.p,
+        "blocks_p_holm": blocks and blocks.p_holm,
+        "blocks_verdict": found.over_blocks,
+        "in_words": sentence(found),
+    }
+
+
+def _row(found: Contrast) -> list[str]:
+    column, seeds, blocks = found.column, found.seeds, found.blocks
+    difference = found.difference
+    return [
+        column.title,
+        DASH if difference is None else f"{difference:+.{column.digits}f}",
+        str(found.pairs),
+        DASH if seeds is None else _interval(column, seeds.low, seeds.high),
+        DASH if seeds is None or seeds.effect is None else f"{seeds.effect:+.2f}",
+        DASH if seeds is None or seeds.p_holm is None else _rounded(seeds.p_holm),
+        DASH if blocks is None else str(blocks.blocks),
+        DASH if blocks is None else _interval(column, blocks.low, blocks.high),
+        DASH if blocks is None or blocks.p_holm is None else _rounded(blocks.p_holm),
+    ]
+
+
+def _over_seeds(found: Contrast) -> str:
+    seeds, count = found.seeds, _count(found.pairs, "seed")
+    if not found.pairs:
+        return "no seed in common: no test"
+    if seeds is None:
+        return f"{count}: no test, at least {LEAST_PAIRS} are needed"
+    if seeds.effect is None:
+        return f"the same difference in each of {count}"
+    interval = _interval(found.column, seeds.low, seeds.high)
+    return f"95 % interval over {count} {interval}, {_p(seeds)}, d = {seeds.effect:.2f}"
+
+
+def _over_blocks(found: Contrast) -> str:
+    blocks = found.blocks
+    if blocks is None:
+        return "no sums by block"
+    count = _count(blocks.blocks, "block")
+    if blocks.low is None:
+        return f"no interval over blocks: {blocks.why}"
+    if blocks.p is None:
+        return f"the same difference in each of {count}"
+    return f"over {count} {_interval(found.column, blocks.low, blocks.high)}, {_p(blocks)}"
+
+
+def _verdict(found: Contrast) -> str:
+    seeds, blocks = found.over_seeds, found.over_blocks
+    if seeds is not None and seeds == blocks:
+        return seeds if seeds == NOT_DISTINGUISHABLE else f"{seeds}, over seeds and over blocks"
+    says = "not tested" if seeds is None else seeds
+    if seeds is None and blocks is None:
+        return says
+    if blocks is None:
+        return f"{says} over seeds, not tested over blocks"
+    but = "; " if seeds is None else "; but "
+    apart = "do not tell" if blocks == NOT_DISTINGUISHABLE else "tell"
+    return f"{says} over seeds{but}blocks {apart} these two apart"
+
+
+def _size(difference: float, digits: int) -> str:
+    if difference == 0:
+        return "equals"
+    least = 10.0**-digits
+    shown = f"{abs(difference):.{digits}f}"
+    size = shown if float(shown) else f"less than {least:.{digits}f}"
+    return f"is {size} {'lower' if difference < 0 else 'higher'} than"
+
+
+def _interval(column: Column, low: float | None, high: float | None) -> str:
+    return DASH if low is None else f"{low:+.{column.digits}f} to {high:+.{column.digits}f}"
+
+
+def _p(test: SeedTest | Difference) -> str:
+    assert test.p_holm is not None
+    p = f"p {'' if test.p_holm < SMALL_P else '= '}{_rounded(test.p_holm)}"
+    return p if test.family == 1 else f"{p} after Holm over {test.family} pairs"
+
+
+def _rounded(p: float) -> str:
+    return f"< {SMALL_P}" if p < SMALL_P else f"{p:.2g}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -1,0 +1,174 @@
+"""What a run says while it goes on: a progress bar, a history file and tensorboard."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from nowcast.core.files import write_text
+from nowcast.core.monitoring.events import EventLog
+from nowcast.core.monitoring.monitor import LOG10_PHI_EDGES, Reading
+from nowcast.core.runs import Run
+from nowcast.core.sums import Scores
+
+console = Console(stderr=True)
+
+
+class Bar:
+    """One line of progress."""
+
+    def __init__(self, progress: Progress, line: TaskID) -> None:
+        self._progress = progress
+        self._line = line
+
+    def advance(self, note: str | None = None, by: int = 1) -> None:
+        """Count, and say something short beside the bar."""
+        fields = {} if note is None else {"note": note}
+        self._progress.update(self._line, advance=by, **fields)  # type: ignore[arg-type]
+
+    def set(self, done: int, total: int) -> None:
+        """Say how much is done of how much."""
+        self._progress.update(self._line, completed=done, total=total)
+
+
+class Bars:
+    """Lines of progress under each other."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def add(self, title: str, total: int, done: int = 0) -> Bar:
+        """One more line."""
+        return Bar(
+            self._progress, self._progress.add_task(title, total=total, completed=done, note="")
+        )
+
+
+@contextmanager
+def bars(shown: bool = True) -> Iterator[Bars]:
+    """Progress on stderr for as long as the block runs."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, disable=not shown) as progress:
+        yield Bars(progress)
+
+
+@contextmanager
+def counted(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for work that reports (done, total)."""
+    with bars() as lines:
+        yield lines.add(title, total=1).set
+
+
+class RunLog:
+    """History file and tensorboard events of a run, from a step on.
+
+    Args:
+        run: whose folder is written to.
+        start: the step it goes on from; what was logged after it is dropped, since those steps
+            are done again.
+        shown: False writes nothing (ranks other than the first).
+
+    Raises:
+        OSError: from here and every method, e.g. where the disk is full.
+    """
+
+    def __init__(self, run: Run, start: int, shown: bool = True) -> None:
+        self._run = run
+        self._shown = shown
+        if not shown:
+            return
+        kept = [entry for entry in run.history() if entry["step"] <= start]
+        write_text(run.history_file, "".join(json.dumps(entry) + "\n" for entry in kept))
+        self._events = EventLog(run.folder, start)
+
+    def step(
+        self, step: int, numbers: Mapping[str, float], throughput: Mapping[str, float] | None = None
+    ) -> None:
+        """Numbers of a training step, e.g. loss and rate.
+
+        What differs from machine to machine goes into `throughput`, to tensorboard alone: two runs
+        of one config have the same history.
+        """
+        if not self._shown:
+            return
+        self._write({"step": step, **numbers})
+        groups = {"train": numbers, "throughput": throughput or {}}
+        self._events.scalars(
+            step,
+            {f"{group}/{name}": v for group, part in groups.items() for name, v in part.items()},
+        )
+
+    def memel(self, step: int, readings: Mapping[str, Reading]) -> None:
+        """What the MEmeL layers did, to tensorboard alone."""
+        if not self._shown:
+            return
+        for site, reading in readings.items():
+            numbers = {f"memel/{site}/{name}": v for name, v in reading.numbers.items()}
+            self._events.scalars(step, numbers)
+            if any(reading.log10_phi):
+                tag = f"memel/{site}/log10_phi"
+                self._events.histogram(step, tag, LOG10_PHI_EDGES, reading.log10_phi)
+
+    def validation(
+        self,
+        step: int,
+        scores: Scores,
+        pictures: Mapping[str, NDArray[np.uint8]],
+        objective: float | None = None,
+    ) -> None:
+        """Scores, their curves and pictures at a validated step.
+
+        The objective goes to tensorboard alone, where it is finite: it is a sum of scores.
+        """
+        if not self._shown:
+            return
+        self._write({"step": step, "valid": dict(scores.values)})
+        numbers = {f"valid/{name}": value for name, value in scores.values.items()}
+        for name, curve in scores.curves.items():
+            for where, point in zip(scores.axis, curve, strict=True):
+                numbers[f"valid_by_{scores.axis_name}/{name}/{where:g}"] = point
+        if objective is not None and math.isfinite(objective):
+            numbers["valid/objective"] = objective
+        defined = {tag: value for tag, value in numbers.items() if value is not None}
+        self._events.scalars(step, defined)
+        for caption, picture in pictures.items():
+            self._events.image(step, f"forecast/{caption}", picture)
+
+    def flush(self) -> None:
+        """Put on disk what was logged, before a checkpoint is saved that goes on from there."""
+        if not self._shown:
+            return
+        with self._run.history_file.open("a") as file:
+            os.fsync(file.fileno())
+        self._events.flush()
+
+    def close(self) -> None:
+        """Write out what is held back."""
+        if self._shown:
+            self._events.close()
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        with self._run.history_file.open("a") as file:
+            file.write(json.dumps(entry) + "\n")

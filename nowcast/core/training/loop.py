@@ -1,0 +1,202 @@
+"""The one loop: step, clip, schedule, validate, save. Pretraining and fine-tuning alike."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import NoReturn
+
+import torch
+from torch import nn
+
+from nowcast.core.distributed import Ranks, any_rank, losses_told, wrapped
+from nowcast.core.errors import TrainingFailed
+from nowcast.core.evaluate import evaluate
+from nowcast.core.monitoring.log import Bar, RunLog
+from nowcast.core.monitoring.monitor import Monitor
+from nowcast.core.monitoring.throughput import Throughput
+from nowcast.core.runs import Run
+from nowcast.core.sampling import step_seed
+from nowcast.core.settings import RunSettings
+from nowcast.core.task import Task
+from nowcast.core.training import optim
+from nowcast.core.training.checkpoint import Progress, save_state, save_weights
+from nowcast.core.training.guards import LossFailure, LossGuard, all_finite
+from nowcast.core.training.signals import Interrupted, stop_signals
+
+CPU = torch.device("cpu")
+
+AfterValidation = Callable[[int, float], None]  # takes the step and the objective; least is best
+
+
+@dataclass
+class Loop:
+    """A run that is training.
+
+    Args:
+        task: gives batches, loss and scores.
+        settings: the resolved config.
+        run: where it is saved.
+        ranks: of this process; the main one writes.
+        model: on its device.
+        optimiser: of the model's parameters.
+        monitor: watches the MEmeL layers.
+        log: history and events.
+        line: of progress, for people.
+        progress: how far it is.
+        after_validation: told of each validation once the run is saved; what it raises ends it.
+    """
+
+    task: Task
+    settings: RunSettings
+    run: Run
+    ranks: Ranks
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    monitor: Monitor
+    log: RunLog
+    line: Bar
+    progress: Progress
+    after_validation: AfterValidation | None = None
+    device: torch.device = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.device = next(self.model.parameters()).device
+        self._throughput = Throughput(self.device, self.ranks.size)
+        self._guard = LossGuard(self.ranks, self.device, self.settings.train.explosion_factor)
+
+    def go(self) -> Progress:
+        """All steps from where the run stands to its last.
+
+        Raises:
+            Interrupted: a signal came; the run is saved.
+            TrainingFailed: a loss or a weight is not a number, or the loss explodes.
+        """
+        train = self.settings.train
+        learner = wrapped(self.model, self.device)
+        learner.train()
+        batches = self.task.training_batches(self.progress.step, self.ranks)
+        self._saved = self.progress.step
+        with losses_told(self._next_move), stop_signals() as stopping:
+            for step in range(self.progress.step, train.steps):
+                with self._throughput.waiting():
+                    batch = next(batches).to(self.device)
+                logged = (step + 1) % train.log_every == 0 or step + 1 == train.steps
+                validated = (step + 1) % train.validate_every == 0 or step + 1 == train.steps
+                if logged:
+                    self.monitor.arm()
+                torch.manual_seed(step_seed(train.seed, step, self.ranks.rank))
+                optim.set_rate(self.optimiser, optim.rate(step, self.settings.optim))
+                with self._anomalies(step):
+                    with torch.autocast(
+                        self.device.type, torch.bfloat16, enabled=train.precision == "bf16"
+                    ):
+                        loss = self.task.loss(learner, batch)
+                    self._guard.see(loss, step)
+                    self.optimiser.zero_grad()
+                    loss.backward()  # type: ignore[no-untyped-call]
+                optim.clip(self.model, self.settings.optim)
+                self.optimiser.step()
+                self._throughput.count(train.batch_size // self.ranks.size)
+                self.progress = replace(self.progress, step=step + 1)
+                if logged:
+                    self._log(optim.rate(step, self.settings.optim))
+                self.line.advance()
+                if validated:
+                    with self._throughput.paused():
+                        self._validate()
+                elif any_rank(stopping.is_set(), CPU):  # the device need not wait for the answer
+                    self._save()
+                    raise Interrupted(
+                        f"{self.run.folder}: stopped at step {self.progress.step} of "
+                        f"{train.steps}, all saved; the same command goes on from there"
+                    )
+        return self.progress
+
+    def _log(self, rate: float) -> None:
+        loss = self._checked_loss()
+        self.progress = replace(
+            self.progress,
+            logged=self.progress.logged + 1,
+            highest_loss=max(self.progress.highest_loss, loss),
+        )
+        self.line.advance(f"loss {loss:.4g}", by=0)
+        self.log.step(self.progress.step, {"loss": loss, "lr": rate}, self._throughput.read())
+        self.log.memel(self.progress.step, self.monitor.read())
+
+    def _validate(self) -> None:
+        """Score the validation split, keep the weights if they are the best so far, and save."""
+        self._checked_loss()
+        scores = evaluate(self.task, self.model, "valid", self.ranks, self.device)
+        parts = [scores.values[name] for name in self.task.objective]
+        objective = inf if None in parts else sum(part for part in parts if part is not None)
+        step, best = self.progress.step, self.progress.best_objective
+        if self.ranks.is_main:
+            pictures = self.task.pictures(self.model, "valid")
+            self.log.validation(step, scores, pictures, objective)
+        if objective < (inf if best is None else best):
+            self.progress = replace(self.progress, best_step=step, best_objective=objective)
+            if self.ranks.is_main:
+                config = self.settings.model_dump(mode="json")
+                save_weights(self.run.best_weights, self.model, config)
+        self._save()
+        if self.after_validation is not None:
+            self.after_validation(step, objective)
+
+    def _save(self) -> None:
+        """Put the run on disk as it stands: what was logged first, the state that goes on last."""
+        if not all_finite(self.model):
+            self._fail(LossFailure("a number, but the weights after it are not", self._last, 0))
+        counted = self.monitor.state_dict()
+        if self.ranks.is_main:
+            self.log.flush()
+            save_state(self.run.last_state, self.model, self.optimiser, self.progress, counted)
+        self._saved = self.progress.step
+
+    def _next_move(self) -> str:
+        return f"{self.run.folder}: the same command goes on from step {self._saved}"
+
+    @property
+    def _last(self) -> int:
+        """The step done last, from 0."""
+        return self.progress.step - 1
+
+    def _checked_loss(self) -> float:
+        try:
+            loss = self._guard.read()
+            self._guard.check(loss, self.progress.logged, self.progress.highest_loss)
+        except LossFailure as failure:
+            self._fail(failure)
+        return loss
+
+    @contextmanager
+    def _anomalies(self, step: int) -> Iterator[None]:
+        """With ``train.detect_anomaly``, what first gave a NaN on the way back."""
+        if not self.settings.train.detect_anomaly:
+            yield
+            return
+        try:
+            with torch.autograd.detect_anomaly(check_nan=True):
+                yield
+        except RuntimeError as error:
+            if "returned nan values" not in str(error):
+                raise
+            self._fail(LossFailure(f"not usable: {error}", step, self.ranks.rank))
+
+    def _fail(self, failure: LossFailure) -> NoReturn:
+        """Save what there is to look into, and say where to look."""
+        if self.ranks.is_main:
+            self.log.flush()
+            # Without the monitor's counts: to add them up, all ranks would have to come here.
+            save_state(self.run.failed_state, self.model, self.optimiser, self.progress, {})
+        of_rank = Ranks(failure.rank, self.ranks.size)
+        samples = ", ".join(next(self.task.training_batches(failure.step, of_rank)).names())
+        kept = f"{self.run.last_state.name}, which the same command would go on from"
+        raise TrainingFailed(
+            f"{self.run.folder}: the loss is {failure.what}, at step {failure.step + 1}, samples "
+            f"{samples}. The last good state is "
+            f"{kept if self.run.last_state.is_file() else 'the start: none was saved yet'}; "
+            f"that of step {self.progress.step} is in {self.run.failed_state.name}. Lower optim.lr "
+            "or clip harder (optim.clip_at), in another folder; --detect-anomaly names the "
+            "operation that first gives NaN"
+        )

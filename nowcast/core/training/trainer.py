@@ -1,0 +1,164 @@
+"""A training run from its folder's state to its end: what surrounds the loop."""
+
+import time
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from nowcast.core.distributed import Ranks, file_from_main, from_main, wait
+from nowcast.core.errors import ConfigError, TrainingFailed
+from nowcast.core.evaluate import pick_device
+from nowcast.core.monitoring.log import RunLog, bars, console
+from nowcast.core.monitoring.monitor import Monitor, unstarted
+from nowcast.core.plug import plug_in, plugged
+from nowcast.core.runs import Run
+from nowcast.core.settings import MEmeLSettings, RunSettings
+from nowcast.core.task import Task
+from nowcast.core.training import optim
+from nowcast.core.training.checkpoint import Progress, load_state, load_weights
+from nowcast.core.training.guards import bytes_needed, check_disk, full_disk_told
+from nowcast.core.training.loop import AfterValidation, Loop
+
+
+def build_model(task: Task, memel: MEmeLSettings | None) -> nn.Module:
+    """The task's model with MEmeL plugged in as the config says.
+
+    Raises:
+        ConfigError: a site that the model does not have.
+    """
+    model = task.model()
+    if memel is not None:
+        settings = memel.model_dump(exclude={"sites", "monitor"})
+        try:
+            plug_in(model, memel.sites or task.sites, dry_run=task.dry_run, **settings)
+        except ValueError as error:
+            raise ConfigError(f"memel.sites: {error}") from error
+    return model
+
+
+def trained_model(task: Task, settings: RunSettings, run: Run, learning: bool = False) -> nn.Module:
+    """The model of a run with its best weights; MEmeL is in it only where it acts in evaluation,
+    or, with the statistics that the run left, where the model is to go on learning."""
+    inhibits = settings.memel is not None and (learning or settings.memel.in_eval)
+    model = build_model(task, settings.memel if inhibits else None)
+    load_weights(run.best_weights, model)
+    return model
+
+
+def train(
+    task: Task,
+    settings: RunSettings,
+    run: Run,
+    ranks: Ranks,
+    title: str = "",
+    shown: bool = True,
+    after_validation: AfterValidation | None = None,
+) -> None:
+    """Train until `settings.train.steps`, from wherever the run's folder says it stands.
+
+    Validates, logs and saves every `validate_every` steps and at the end. SIGINT and SIGTERM save
+    and stop; the same call again goes on as if nothing had happened.
+
+    Args:
+        task: built from the settings.
+        settings: the resolved config.
+        run: the folder.
+        ranks: of this process; the first one writes.
+        title: of the progress bar; the folder's name if empty.
+        shown: whether there is a progress bar.
+        after_validation: told of each validation, once the run is saved; what it raises ends the
+            run, which the same call goes on with.
+
+    Raises:
+        Interrupted: a signal came; the run is saved.
+        TrainingFailed: a loss is not a number or explodes.
+        RunError: the disk is full, or another process trains the run.
+        ConfigError: settings and ranks do not fit; the folder holds another run.
+    """
+
+    def claimed() -> bytes | None:
+        config = settings.model_dump(mode="json")
+        run.claim(config, task.data_hash(), settings.train.accept_code)
+        return b"finished" if run.is_finished else None
+
+    if from_main(claimed):
+        return
+    device = pick_device(settings.train.device, ranks)
+    if settings.train.batch_size % ranks.size:
+        raise ConfigError(
+            f"train.batch_size: {settings.train.batch_size} clips cannot be shared evenly by "
+            f"{ranks.size} ranks; use a multiple"
+        )
+    with run.alone() if ranks.is_main else nullcontext():
+        _train(task, settings, run, ranks, device, title, shown, after_validation)
+    wait()
+
+
+def _train(
+    task: Task,
+    settings: RunSettings,
+    run: Run,
+    ranks: Ranks,
+    device: torch.device,
+    title: str,
+    shown: bool,
+    after_validation: AfterValidation | None,
+) -> None:
+    began = time.monotonic()
+    torch.manual_seed(settings.train.seed)
+    model = build_model(task, settings.memel).to(device)
+    optimiser = optim.optimiser(model, settings.optim)
+    progress = Progress()
+    watched = plugged(model) if settings.memel is not None and settings.memel.monitor else {}
+    monitor = Monitor(watched)
+    parent = settings.start_from
+    if state := file_from_main(run.last_state):
+        progress, counted = load_state(run.last_state, model, optimiser, state)
+        monitor.load_state_dict(counted)
+    elif parent is not None:
+        # DDP gives the first rank's weights to the others.
+        from_main(lambda: load_weights(Run(parent).best_weights, model))
+    if ranks.is_main:
+        check_disk(run.folder, bytes_needed(model), "checkpoints")
+    with full_disk_told(run.folder, run.last_state), bars(shown and ranks.is_main) as lines:
+        log = RunLog(run, progress.step, shown=ranks.is_main)
+        line = lines.add(title or run.folder.name, settings.train.steps, progress.step)
+        try:
+            progress = Loop(
+                task=task,
+                settings=settings,
+                run=run,
+                ranks=ranks,
+                model=model,
+                optimiser=optimiser,
+                monitor=monitor,
+                log=log,
+                line=line,
+                progress=progress,
+                after_validation=after_validation,
+            ).go()
+        finally:
+            log.close()
+            monitor.close()
+    waiting = unstarted(plugged(model)) if ranks.is_main else []
+    if waiting:
+        console.print(
+            f"{run.folder}: MEmeL has never started to inhibit at {', '.join(waiting)}; train "
+            "longer, or lower memel.late_start"
+        )
+    if progress.best_step is None:
+        raise TrainingFailed(
+            f"{run.folder}: no validation gave {' + '.join(task.objective)}: the forecasts are not "
+            "numbers. Lower optim.lr or clip harder (optim.clip_at), in another folder"
+        )
+    if ranks.is_main:
+        run.finish(
+            {
+                "steps": progress.step,
+                "best_step": progress.best_step,
+                "best_objective": progress.best_objective,
+                "objective": list(task.objective),
+                "seconds": round(time.monotonic() - began, 1),
+            }
+        )

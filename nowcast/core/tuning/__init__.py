@@ -1,0 +1,1 @@
+"""Settings searched for on the validation split."""

@@ -1,0 +1,209 @@
+"""MEmeL-Tune, and any other search: a variant's settings are selected on validation, then frozen.
+
+Each trial is a training run of its own, resumed to the bit like any other. The test split is not
+looked at; how many settings were tried is kept for the table.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from nowcast.core.comparison.jobs import RUNS, Build, Job, Resolve, plan
+from nowcast.core.distributed import Ranks
+from nowcast.core.errors import ConfigError
+from nowcast.core.files import write_text
+from nowcast.core.monitoring.log import console
+from nowcast.core.runs import INCIDENTAL, Run
+from nowcast.core.settings import CompareSettings, RangeSettings, VariantSettings
+from nowcast.core.task import Task
+from nowcast.core.training.trainer import train
+from nowcast.core.tuning.search import Search, Searcher
+from nowcast.core.tuning.searchers import search_side_by_side
+from nowcast.core.tuning.selection import (
+    Selection,
+    is_done,
+    read_selection,
+    search_folder,
+    write_selection,
+)
+from nowcast.core.tuning.trials import Trials
+
+
+def tuned(
+    comparison: CompareSettings,
+    resolve: Resolve,
+    build: Build,
+    out: Path,
+    ranks: Ranks,
+    url: str | None = None,
+    processes: int = 1,
+    runs: Path | None = None,
+) -> CompareSettings:
+    """The comparison with each variant's search replaced by what it selects, searched where it has
+    not been yet.
+
+    Args:
+        comparison: its variants with `tune` are searched, in their order.
+        resolve: dotted overrides -> the config with them.
+        build: settings, and a task to share data with -> the task.
+        out: folder of the comparison.
+        ranks: of this process.
+        url: of a database for the trials; without it a journal file in `out`.
+        processes: how many trials run side by side.
+        runs: folder of the runs, in which parents are trained as the comparison would; None is
+            ``out/runs``.
+
+    Raises:
+        ConfigError: a setting is invalid, or `out` holds another search.
+        RunError: every trial failed, or a process died.
+        trainer.Interrupted: a signal came; the same call goes on.
+    """
+    variants = dict(comparison.variants)
+    for name, variant in comparison.variants.items():
+        if variant.tune is None:
+            continue
+        tune = variant.tune
+        seed = comparison.seeds[0] if tune.seed is None else tune.seed
+        tune = tune.model_copy(update={"seed": seed})
+        family = {ancestor: variants[ancestor] for ancestor in lineage(comparison, name)}
+        alone = comparison.model_copy(
+            update={"variants": family, "seeds": (seed,), "baselines": ()}
+        )
+        *parents, own = plan(alone, resolve, runs or out / RUNS)
+        start = own.settings.start_from
+        base = dict(variant.set) | {
+            "train.seed": seed,
+            "start_from": None if start is None else str(start),
+        }
+        folder = search_folder(out, name)
+        found = run_search(
+            Search(name, tune, base, resolve, build, folder, url), ranks, processes, parents
+        )
+        variants[name] = _with_selected(variant, found)
+    return comparison.model_copy(update={"variants": variants})
+
+
+def tuned_so_far(comparison: CompareSettings, out: Path) -> CompareSettings:
+    """As `tuned`, where that is known; a variant still to be searched for keeps its search."""
+    variants = {
+        name: _with_selected(variant, read_selection(search_folder(out, name)))
+        if variant.tune is not None and is_done(search_folder(out, name))
+        else variant
+        for name, variant in comparison.variants.items()
+    }
+    return comparison.model_copy(update={"variants": variants})
+
+
+def _with_selected(variant: VariantSettings, found: Selection) -> VariantSettings:
+    frozen = {"set": dict(variant.set) | dict(found.selected), "tune": None}
+    return variant.model_copy(update=frozen)
+
+
+def lineage(comparison: CompareSettings, name: str) -> list[str]:
+    """A variant and all that it descends from, oldest first."""
+    parent = comparison.variants[name].start_from
+    return [*([] if parent is None else lineage(comparison, parent)), name]
+
+
+def run_search(
+    search: Search, ranks: Ranks, processes: int = 1, parents: Sequence[Job] = ()
+) -> Selection:
+    """Do a search, or go on with it; one that is done is only read.
+
+    Args:
+        search: what and where.
+        ranks: of this process.
+        processes: how many trials run side by side.
+        parents: jobs to be trained before, in their order.
+
+    Raises:
+        as `tuned`.
+    """
+    _check(search)
+    plain, own = search.settings({}), Run(search.folder)
+    task = search.build(plain, None)
+    config = plain.model_dump(mode="json") | {"tune": search.tune.model_dump(mode="json")}
+
+    def claim() -> None:
+        own.claim(config, task.data_hash(), plain.train.accept_code)
+
+    if own.config_file.is_file():
+        claim()
+    if is_done(search.folder):
+        return read_selection(search.folder)
+    if ranks.size > 1:
+        raise ConfigError(
+            f"the search for {search.variant} and torchrun exclude each other; run `nowcast tune` "
+            "without it first, with --jobs or from several machines with --storage"
+        )
+    search.folder.parent.mkdir(parents=True, exist_ok=True)
+    _train_parents(search, parents, ranks)
+    if plain.start_from is not None and not Run(plain.start_from).is_finished:
+        raise ConfigError(f"start_from: expected a finished run, found none in {plain.start_from}")
+    with search.lock:
+        claim()
+        place = search.folder / "place.txt"
+        if not place.is_file():
+            write_text(place, uuid.uuid4().hex)
+    name = f"{search.variant}-{_digest(config, task)}"
+    # Processes that make the tables of a database at once would disturb each other.
+    with search.lock:
+        trials = Trials(name, search.tune, search.folder, search.url)
+    total = search.tune.trials or search.tune.size
+    console.print(
+        f"{search.variant}: {total} settings to try, {len(trials.all())} begun; study {name}"
+    )
+    if processes > 1:
+        search_side_by_side(search, name, place.read_text(), processes, trials)
+    else:
+        Searcher(search, trials, place.read_text()).work()
+    return write_selection(search.folder, search.variant, trials, task.objective)
+
+
+def _check(search: Search) -> None:
+    """Resolve the config with each value that a key may take, before hours of trials."""
+    for key, searched in search.tune.space.items():
+        for value in searched.examples if isinstance(searched, RangeSettings) else searched:
+            search.settings({key: value})
+
+
+def _train_parents(search: Search, parents: Sequence[Job], ranks: Ranks) -> None:
+    task: Task | None = None
+    lock = filelock.FileLock(search.folder.parent / "parents.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        console.print(f"another process trains what {search.variant} starts from; waiting for it")
+        lock.acquire()
+    try:
+        for job in parents:
+            task = search.build(job.settings, task)
+            train(task, job.settings, job.run, ranks, job.title)
+    finally:
+        lock.release()
+
+
+def _digest(config: Mapping[str, Any], task: Task) -> str:
+    """What tells a search from others in one database, the same on every machine: all that its
+    runs and those they start from are made of, but not where that lies."""
+    made_of = [config]
+    while (start := made_of[-1].get("start_from")) is not None:
+        made_of.append(Run(Path(start)).config())
+    facts = [task.facts(split) for split in ("train", "valid")]
+    text = json.dumps([_portable(part) for part in (*made_of, *facts)], default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _portable(content: Mapping[str, Any], *above: str) -> dict[str, Any]:
+    kept = {}
+    for key, value in content.items():
+        path = (*above, key)
+        if path in INCIDENTAL or (isinstance(value, str) and Path(value).is_absolute()):
+            continue
+        kept[key] = _portable(value, *path) if isinstance(value, Mapping) else value
+    return kept

@@ -1,0 +1,111 @@
+"""A leaderboard says who is better, by how much, and who cannot be told apart."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from toy import SAMPLES, ToyTask
+
+from nowcast.core.comparison.board import Board
+from nowcast.core.distributed import Ranks
+from nowcast.core.evaluate import evaluate, evaluate_blocks
+from nowcast.core.settings import RunSettings
+
+
+class Times(nn.Module):
+    """The answer is 2; the reference says 1."""
+
+    def __init__(self, factor: float, noise: float = 0.0) -> None:
+        super().__init__()
+        self.factor, self.noise = factor, noise
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x + self.noise * torch.sin(1000 * x)
+
+
+@pytest.fixture
+def task() -> ToyTask:
+    return ToyTask(RunSettings.model_validate({"task": "toy", "train": {"batch_size": 5}}))
+
+
+def scored(task: ToyTask, **models: nn.Module) -> Board:
+    everyone = {"identity": task.baseline("identity"), **models}
+    parts = {
+        name: evaluate_blocks(task, model, "test", Ranks(), torch.device("cpu"))
+        for name, model in everyone.items()
+    }
+    return Board(task, parts, {"samples": SAMPLES, "archive": "toys"})
+
+
+def test_blocks_together_are_the_split(task: ToyTask):
+    board = scored(task, near=Times(1.9))
+    assert list(board.parts["near"]) == task.block_names("test")
+    assert len(task.block_names("test")) > 5
+    whole = evaluate(task, Times(1.9), "test", Ranks(), torch.device("cpu"))
+    assert board.scores["near"].values["error"] == pytest.approx(whole.values["error"], rel=1e-12)
+    assert sum(int(sums["samples"][0]) for sums in board.parts["near"].values()) == SAMPLES
+
+
+def test_skill_is_the_share_of_the_way_to_perfect(task: ToyTask):
+    board = scored(task, perfect=Times(2), half=Times(1.5), opposite=Times(0))
+    assert board.skill("identity") == {"error": 0}
+    assert board.skill("perfect") == {"error": 1}
+    assert board.skill("half")["error"] == pytest.approx(0.75, rel=1e-5)  # of a square
+    assert board.skill("opposite")["error"] == pytest.approx(-3, rel=1e-5)
+
+
+def test_what_is_written(task: ToyTask, tmp_path: Path):
+    board = scored(task, near=Times(1.9, 0.01), alike=Times(1.9, -0.01))
+    picture = tmp_path / "pictures" / "one.gif"
+    picture.parent.mkdir()
+    picture.write_bytes(b"GIF89a")
+    board.write(tmp_path, {"an animation": picture})
+
+    rows = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert [row["forecaster"] for row in rows] == ["identity", "near", "alike"]
+    assert rows[1]["samples"] == SAMPLES
+    assert rows[1]["error"] == board.scores["near"].values["error"]
+    assert rows[1]["skill"]["against"] == "identity" and rows[1]["skill"]["error"] > 0.9
+    blocks = [scores.values["error"] for scores in board.by_block["near"].values()]
+    assert rows[1]["support"]["blocks"] == len(blocks)
+    assert rows[1]["mean_over_blocks"]["error"] == pytest.approx(np.mean(blocks))
+
+    table = list(csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines()))
+    assert float(table[2]["error"]) == rows[2]["error"]
+    pairs = list(csv.DictReader((tmp_path / "differences.csv").read_text().splitlines()))
+    verdicts = {(pair["one"], pair["other"]): pair["verdict"] for pair in pairs}
+    assert verdicts == {
+        ("identity", "near"): "worse",
+        ("identity", "alike"): "worse",
+        ("near", "alike"): "not distinguishable",
+    }
+
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "# Leaderboard on toys" in text
+    assert "![an animation](pictures/one.gif)" in text
+    assert "| Forecaster | Error again → 1 |" in text
+    best = min(("near", "alike"), key=lambda name: board.scores[name].values["error"])
+    other = "alike" if best == "near" else "near"
+    assert f"| Error ↓ | {best} | {other} |" in text
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert "Against identity" in page and "data:image/gif" in page
+
+
+def test_one_alone_has_no_differences(task: ToyTask, tmp_path: Path):
+    scored(task).write(tmp_path, {})
+    assert (tmp_path / "differences.csv").read_text() == ""
+    assert "identity" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_too_few_blocks_claim_nothing(task: ToyTask, tmp_path: Path, monkeypatch):
+    names = ["all of it"]
+    monkeypatch.setattr(ToyTask, "block_names", lambda self, split: names)
+    monkeypatch.setattr(ToyTask, "blocks", lambda self, split, batch: names * len(batch.x))
+    scored(task, near=Times(1.9)).write(tmp_path, {})
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "1 of at least 5 blocks" in text
+    assert "Which is best" not in text and " to " not in text.split("Against")[1].split("\n\n")[1]

@@ -1,0 +1,193 @@
+"""A comparison trains each variant once, in the order of its graph, and reports what it finds."""
+
+import csv
+import html
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from scipy import stats
+from torch import nn
+from toy import ToyBatch, ToyTask
+
+from nowcast.core.comparison.compare import compare
+from nowcast.core.comparison.jobs import plan
+from nowcast.core.comparison.results import report
+from nowcast.core.distributed import Ranks
+from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
+from nowcast.core.training.signals import Interrupted
+
+VARIANTS = {
+    "P-Original": {},
+    "P-MEmeL": {"set": {"memel": {"late_start": 2}}},
+    "T-MEmeL": {"start_from": "P-MEmeL", "set": {"optim": {"lr": 0.005}}},
+}
+
+
+def resolve(changes) -> RunSettings:
+    train = TrainSettings(
+        steps=10, batch_size=8, validate_every=5, log_every=5, seed=changes["train.seed"]
+    )
+    rest = {name: value for name, value in changes.items() if name != "train.seed"}
+    return RunSettings(task="toy", train=train, **({"optim": OptimSettings(lr=0.02)} | rest))
+
+
+def comparison(**changes) -> CompareSettings:
+    content = {"seeds": [0, 1], "variants": VARIANTS, "baselines": ["identity"]} | changes
+    return CompareSettings.model_validate(content)
+
+
+def test_parents_come_before_their_children_seed_by_seed(tmp_path: Path):
+    baseline, *jobs = plan(comparison(), resolve, tmp_path)
+    assert (baseline.variant, baseline.seed, baseline.trains) == ("identity", None, False)
+    assert [(job.variant, job.seed) for job in jobs[:3]] == [
+        ("P-Original", 0),
+        ("P-MEmeL", 0),
+        ("T-MEmeL", 0),
+    ]
+    assert jobs[5].settings.start_from == jobs[4].run.folder
+    assert jobs[4].settings.train.seed == jobs[3].settings.train.seed == 1
+
+
+def test_a_variant_cannot_start_from_one_below_it():
+    with pytest.raises(ValidationError, match="expected a variant listed above it, found 'B'"):
+        comparison(variants={"A": {"start_from": "B"}, "B": {}})
+
+
+def test_everything_is_written_and_a_second_call_only_reports(tmp_path: Path):
+    first = compare(comparison(), resolve, ToyTask, tmp_path, Ranks())
+    runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pt")}
+    assert len(runs) == 6
+    # "identity" forecasts x where the truth is 2x: its error is the mean of x^2.
+    assert first.rows[0].name == "identity"
+    assert first.rows[0].mean("error") == pytest.approx(0.3519, abs=1e-3)
+    again = compare(comparison(), resolve, ToyTask, tmp_path, Ranks())
+    assert again.markdown() == first.markdown() == (tmp_path / "table.md").read_text()
+    assert runs == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pt")}
+
+    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [(row["forecaster"], row["seed"]) for row in rows][:3] == [
+        ("identity", ""),
+        ("P-Original", "0"),
+        ("P-Original", "1"),
+    ]
+    stored = json.loads((tmp_path / "scores.json").read_text())
+    assert {row["forecaster"] for row in stored["rows"]} == {"identity", *VARIANTS}
+    assert stored["rows"][1]["samples"] == 37
+    page = (tmp_path / "report.html").read_text()
+    assert all(name in page for name in VARIANTS)
+    assert ">T-MEmeL</figcaption>" in page
+
+
+def test_report_needs_neither_task_nor_data(tmp_path: Path):
+    table = compare(comparison(), resolve, ToyTask, tmp_path, Ranks())
+    for name in ("table.md", "table.csv", "report.html"):
+        (tmp_path / name).unlink()
+    assert report(tmp_path).markdown() == table.markdown()
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_changed_config_does_not_reuse_an_old_run(tmp_path: Path):
+    compare(comparison(variants={"A": {}}), resolve, ToyTask, tmp_path, Ranks())
+    changed = comparison(variants={"A": {"set": {"optim": {"lr": 0.5}}}})
+    with pytest.raises(ConfigError, match=r"optim.lr 0.02 there, 0.5 now"):
+        compare(changed, resolve, ToyTask, tmp_path, Ranks())
+
+
+def test_report_of_something_else_says_what_it_needs(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"expected scores.json of a comparison"):
+        report(tmp_path)
+
+
+def test_three_seeds_are_tested_in_pairs(tmp_path: Path):
+    variants = {"P": {}, "T": {"start_from": "P"}}
+    table = compare(
+        comparison(seeds=[0, 1, 2], variants=variants), resolve, ToyTask, tmp_path, Ranks()
+    )
+    *baseline, found = csv.DictReader((tmp_path / "significance.csv").read_text().splitlines())
+    errors = [[scores.values["error"] for scores in row.scores.values()] for row in table.rows[1:]]
+    assert (found["one"], found["other"], found["seeds"]) == ("T", "P", "3")
+    assert float(found["seeds_p"]) == pytest.approx(stats.ttest_rel(*errors).pvalue)
+    blocks = len(ToyTask(RunSettings(task="toy")).block_names("test"))
+    assert [int(pair["blocks"]) for pair in (*baseline, found)] == [blocks] * 3
+    assert float(found["blocks_low"]) < float(found["difference"]) < float(found["blocks_high"])
+    page = (tmp_path / "report.html").read_text()
+    assert "T against P</h2>" in page and html.escape(found["in_words"]) in page
+
+
+def test_side_by_side_gives_the_same_table(tmp_path: Path):
+    one = compare(comparison(), resolve, ToyTask, tmp_path / "one", Ranks())
+    two = compare(comparison(), resolve, ToyTask, tmp_path / "two", Ranks(), parallel=2)
+    assert [row.name for row in two.rows] == [row.name for row in one.rows]
+    for first, second in zip(one.rows, two.rows, strict=True):
+        assert second.samples("error") == pytest.approx(first.samples("error"), rel=1e-4)
+
+
+class FailingTask(ToyTask):
+    def loss(self, model, batch):
+        raise RunError("no such luck")
+
+
+def test_a_failure_in_a_worker_comes_back_as_it_was(tmp_path: Path):
+    with pytest.raises(RunError, match="no such luck"):
+        compare(comparison(), resolve, FailingTask, tmp_path, Ranks(), parallel=2)
+
+
+class StopsItsParent(ToyTask):
+    """Sends the comparison SIGTERM from inside a worker, once."""
+
+    def training_batches(self, start: int, ranks: Ranks) -> Iterator[ToyBatch]:
+        for number, batch in enumerate(super().training_batches(start, ranks), start=start):
+            marker = Path(os.environ["MARKER"])
+            if number == 3 and not marker.exists():
+                marker.touch()
+                os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(0.2)
+            yield batch
+
+
+def test_a_signal_stops_all_workers_saved_and_the_same_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MARKER", str(tmp_path / "marker"))
+    out = tmp_path / "out"
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        compare(comparison(), resolve, StopsItsParent, out, Ranks(), parallel=2)
+    assert (out / "runs" / "P-Original" / "seed0" / "last.pt").is_file()
+    assert not (out / "scores.json").exists()
+    found = compare(comparison(), resolve, ToyTask, out, Ranks(), parallel=2)
+    straight = compare(comparison(), resolve, ToyTask, tmp_path / "straight", Ranks())
+    for first, second in zip(found.rows, straight.rows, strict=True):
+        assert first.samples("error") == pytest.approx(second.samples("error"), rel=1e-4)
+
+
+class WidthOfBatch(ToyTask):
+    """A task whose model differs between the variants of a comparison."""
+
+    def model(self) -> nn.Module:
+        width = self.settings.train.batch_size
+        return nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, 1))
+
+
+def test_variants_may_differ_in_their_model_and_a_dropped_one_is_not_shown(tmp_path: Path):
+    def resolve_width(changes) -> RunSettings:
+        settings = resolve({name: value for name, value in changes.items() if name != "width"})
+        width = {"batch_size": changes.get("width", 4)}
+        return settings.model_copy(update={"train": settings.train.model_copy(update=width)})
+
+    variants = {"Narrow": {}, "Wide": {"set": {"width": 16}}}
+    both = comparison(variants=variants)
+    table = compare(both, resolve_width, WidthOfBatch, tmp_path, Ranks())
+    assert [row.name for row in table.rows] == ["identity", "Narrow", "Wide"]
+    assert ">Narrow</figcaption>" in (tmp_path / "report.html").read_text()
+
+    one = comparison(variants={"Wide": variants["Wide"]})
+    compare(one, resolve_width, WidthOfBatch, tmp_path, Ranks())
+    assert "Narrow" not in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "runs" / "Narrow" / "seed0" / "last.pt").is_file()

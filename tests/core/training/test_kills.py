@@ -1,0 +1,101 @@
+"""A run that is killed again and again ends as one that was left alone: to the bit."""
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tensorboard.compat.proto.event_pb2 import Event
+from toy import ToyBatch, ToyTask
+
+from nowcast.core.comparison.jobs import Job, complete
+from nowcast.core.distributed import Ranks
+from nowcast.core.monitoring.events import event_files, read_events
+from nowcast.core.runs import Run
+from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
+from nowcast.core.training.signals import Interrupted
+
+KILLS = 30
+STEPS = 1000
+
+SETTINGS = RunSettings(
+    task="toy",
+    train=TrainSettings(steps=STEPS, batch_size=8, validate_every=7, log_every=2),
+    optim=OptimSettings(lr=0.02, decay_every=50),
+    memel=MEmeLSettings(late_start=3, forget_steps=5),
+)
+
+
+class Mortal(ToyTask):
+    """Is sent a signal at some moment soon after some step."""
+
+    rng, number = random.Random(0), signal.SIGKILL
+
+    def training_batches(self, start: int, ranks: Ranks) -> Iterator[ToyBatch]:
+        fatal = start + self.rng.randint(0, 20)
+        for step, batch in enumerate(super().training_batches(start, ranks), start=start):
+            if step == fatal:
+                delay = self.rng.uniform(0, 0.03)  # a validation with all it saves takes as long
+                threading.Timer(delay, os.kill, (os.getpid(), self.number)).start()
+            yield batch
+
+
+def run_job(folder: Path, life: int | None = None) -> None:
+    torch.set_num_threads(1)
+    task = ToyTask(SETTINGS)
+    if life is not None:
+        task = Mortal(SETTINGS)
+        task.rng = random.Random(life)
+        task.number = signal.SIGTERM if life % 5 == 0 else signal.SIGKILL
+    try:
+        complete(Job("toy", 0, SETTINGS, Run(folder)), task, "test", Ranks(), shown=False)
+    except Interrupted:
+        os._exit(3)
+
+
+def logged(folder: Path) -> list[Event]:
+    """The records of the run's one event file without what is a time."""
+    (file,) = event_files(folder)
+    events = []
+    for event in read_events(file):
+        event.wall_time = 0
+        values = [v for v in event.summary.value if not v.tag.startswith("throughput/")]
+        if event.HasField("summary") and not values:
+            continue
+        del event.summary.value[:]
+        event.summary.value.extend(values)
+        events.append(event)
+    return events
+
+
+def test_thirty_kills_at_any_moment_change_nothing(tmp_path: Path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run_job(whole)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["nowcast.core.comparison.jobs", "nowcast.core.monitoring.log", "torch._dynamo"]
+    )
+    ends, starts = [], []
+    for life in range(KILLS):
+        process = context.Process(target=run_job, args=(killed, life))
+        process.start()
+        process.join()
+        ends.append(process.exitcode)
+        last = Run(killed).last_state
+        if last.is_file():  # never half written
+            starts.append(torch.load(last, weights_only=True)["progress"]["step"])
+    assert set(ends) == {-signal.SIGKILL, 3}  # killed, or told to stop
+    assert starts == sorted(starts) and len(set(starts)) > 10 and starts[-1] < STEPS
+    run_job(killed)
+    one, other = (torch.load(Run(f).last_state, weights_only=True) for f in (whole, killed))
+    assert one["model"].keys() == other["model"].keys()
+    assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
+    assert one["progress"] == other["progress"]
+    for name in ("best.safetensors", "history.jsonl", "scores_test.json", "sums_test.safetensors"):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
+    assert logged(whole) == logged(killed)
+    assert not list(killed.glob(".*.tmp"))
