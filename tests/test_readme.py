@@ -16,6 +16,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
 # What makes the guide's long commands short enough for a test.
 SHORTER = {
     "train": ["train.steps=4", "train.validate_every=2", "data.random_crop=[32,32]"],
+    "tune": ["train.steps=4", "train.validate_every=2", "data.random_crop=[32,32]"],
     "compare": [
         "train.steps=4",
         "train.validate_every=2",
@@ -52,6 +53,8 @@ def test_the_guides_commands_run_in_its_order(
     for _, *arguments in commands():
         if arguments[:2] == ["data", "sample"]:
             continue  # test_sample.py runs it
+        if arguments[0] == "board":
+            continue  # serves until it is stopped; test_tensorboard.py runs it
         if arguments[:2] == ["data", "synth"]:
             arguments += ["--size", "32", "--step", "30"]
         arguments += SHORTER.get(arguments[0], [])
@@ -68,6 +71,7 @@ def test_the_guides_commands_run_in_its_order(
         "train",
         "evaluate",
         "compare",
+        "tune",
         "report",
         "audit inhibition",
         "audit neurons",
