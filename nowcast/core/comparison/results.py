@@ -66,7 +66,11 @@ def write_results(
             for name, variant in settings.variants.items()
             if variant.run_of is not None
         }
-        | dict.fromkeys(searches, "searched, then fine-tuned from"),
+        | {
+            name: f"searched, then {'fine-tuned from' if parent else 'trained from scratch'}"
+            for name in searches
+            for parent in [settings.variants[name].start_from]
+        },
         "same_runs": [name for name, variant in settings.variants.items() if variant.run_of],
         "rows": [
             {"forecaster": row.name, "seed": seed, **facts, **scores.document()}
