@@ -252,7 +252,8 @@ def learn_until(ranks: Ranks, folder: Path, step: int, silent_seconds: float) ->
 
 
 @pytest.mark.parametrize(
-    ("silent_seconds", "patience", "reason"), [(0, 60, "by peer"), (20, 8, "Timed out waiting")]
+    ("silent_seconds", "patience", "reason"),
+    [(0, 60, "by peer"), pytest.param(20, 8, "Timed out waiting", marks=pytest.mark.slow)],
 )
 def test_a_lost_rank_is_told_and_the_same_call_goes_on_to_the_bit(
     outcomes, tmp_path: Path, silent_seconds: float, patience: float, reason: str
