@@ -214,11 +214,18 @@ class Run:
         return dict(json.loads(self.result_file.read_text()))
 
     def history(self) -> list[dict[str, Any]]:
-        """The history's entries in the order of steps; a line that is still written is left out."""
+        """The history's entries in the order of steps, up to a line that is not whole: one that is
+        being written, or that a loss of power left behind what is on disk for sure."""
+        found: list[dict[str, Any]] = []
         if not self.history_file.is_file():
-            return []
-        whole, _, _ = self.history_file.read_text().rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines()]
+            return found
+        whole, _, _ = self.history_file.read_bytes().rpartition(b"\n")
+        for line in whole.splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+        return found
 
 
 def _telling(config: Mapping[str, Any], *above: str) -> dict[str, Any]:

@@ -120,3 +120,13 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path):
 def test_no_run_folder_says_so(tmp_path: Path):
     with pytest.raises(ConfigError, match="expected a run folder"):
         Run(tmp_path / "nowhere").config()
+
+
+@pytest.mark.parametrize(
+    "tail", [b'{"step": 3, "lo', b"\0\0\0\0\n", b'\xff\xfe{"step": 3}\n{"step": 4}\n']
+)
+def test_a_history_ends_before_a_line_that_is_not_whole(tmp_path: Path, tail: bytes):
+    run = Run(tmp_path)
+    assert run.history() == []
+    run.history_file.write_bytes(b'{"step": 1}\n{"step": 2}\n' + tail)
+    assert run.history() == [{"step": 1}, {"step": 2}]
