@@ -50,6 +50,10 @@ class Task(Protocol):
     objective: tuple[str, ...]
     """The scores whose sum on the validation split says which weights are best; least is best."""
 
+    loss_scale: float | None
+    """The training loss per unit of that sum, to draw both in one chart; None where it is no
+    multiple of it."""
+
     features: tuple[str, ...]
     """Ways in which samples can be grouped, for `groups`."""
 

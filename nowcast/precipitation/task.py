@@ -26,7 +26,7 @@ from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecast
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.gallery import hang
 from nowcast.precipitation.identity import archive_hash
-from nowcast.precipitation.loss import balanced_loss
+from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.reel import forecast, reels
 from nowcast.precipitation.render import strip
@@ -53,6 +53,7 @@ class PrecipitationTask:
 
     sites = ("*.candidate",)
     objective = ("b_mse", "b_mae")
+    loss_scale = LOSS_SCALE
     details = (
         Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3),
         Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3),

@@ -48,6 +48,7 @@ class ToyModel(nn.Module):
 class ToyTask:
     sites = ("hidden",)
     objective = ("error",)
+    loss_scale = 1.0
     features = ("sign",)
     columns = (Column("error", "Error", "less", 3),)
     details = (Column("error", "Error again", "one", 2),)

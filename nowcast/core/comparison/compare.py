@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nowcast.core.comparison.jobs import RUNS, Build, Resolve, check_claims, complete, plan
-from nowcast.core.comparison.results import write_results
+from nowcast.core.comparison.results import is_made, report, write_results
 from nowcast.core.comparison.workers import complete_side_by_side
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
@@ -70,7 +70,9 @@ def compare(
         if found is not None:
             scores.setdefault(job.variant, {})[job.seed] = found
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
-    if ranks.is_main:
+    if ranks.is_main and is_made(out, jobs, settings):
+        report(out)
+    elif ranks.is_main:
         write_results(settings, jobs, build, task, rows, searches, out)
     wait()
     return Table(task.columns, rows) if ranks.is_main else None

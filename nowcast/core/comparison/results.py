@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from nowcast.core.comparison.significance import contrasts
 from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_json, write_text
 from nowcast.core.machine import when_and_where
+from nowcast.core.origin import code_hash, digest
 from nowcast.core.page.player import read_films, write_films
 from nowcast.core.page.provenance import versions
 from nowcast.core.page.report import Report, write_report
@@ -52,6 +53,7 @@ def write_results(
     for job in (job for job in jobs if job.scored):
         parts.setdefault(job.variant, []).append(load_blocks(job.sums_file(settings.split)))
     content = {
+        "made_from": _made_from(jobs, settings),
         "facts": facts
         | when_and_where()
         | ({"searched": "; ".join(searches.values())} if searches else {}),
@@ -93,6 +95,7 @@ def write_results(
             asdict(found) for found in differences(parts, task.read_columns, task.columns)
         ],
     }
+    (out / FILMS).unlink(missing_ok=True)
     write_json(out / "scores.json", content)
     shown = [job for job in jobs if job.scored and job.seed in (None, settings.seeds[0])]
     models: dict[str, nn.Module] = {}
@@ -102,6 +105,22 @@ def write_results(
             models[job.variant] = forecaster(job, own)
     write_films(out / FILMS, task.reels(models, settings.split))
     report(out)
+
+
+def is_made(out: Path, jobs: Sequence[Job], settings: CompareSettings) -> bool:
+    """Whether the results in a folder are of these runs, by this code, and complete."""
+    try:
+        content = json.loads((out / "scores.json").read_text())
+    except (OSError, ValueError):
+        return False
+    complete = (out / FILMS).is_file()  # written last
+    return complete and content.get("made_from") == _made_from(jobs, settings)
+
+
+def _made_from(jobs: Sequence[Job], settings: CompareSettings) -> str:
+    """A hash of all that results come from."""
+    runs = [(job.variant, job.seed, job.scored, job.run.origin()) for job in jobs]
+    return digest([settings.model_dump(mode="json"), code_hash(), runs])
 
 
 def report(out: Path) -> Table:

@@ -24,8 +24,9 @@ OPEN = ("training", "scores")  # the others are drawn when they are opened
 def charts(tags: Iterable[str]) -> Charts:
     """Sort the tags that `RunLog` writes into charts, in their order.
 
-    Loss, rate and the validated objective come first, then the single scores, then a category for
-    each family of scores (``valid/family/member``): its members in one chart, and each member along
+    Loss (of training and validation together), rate and the validated objective come first, then
+    the single scores, then a category for each family of scores (``valid/family/member``): its
+    members in one chart, and each member along
     the axis (``valid_by_minutes/family/member/5``). MEmeL has a chart a number, with all sites.
     """
     found: Charts = {name: {} for name in OPEN}
@@ -37,6 +38,8 @@ def charts(tags: Iterable[str]) -> Charts:
         group, *parts = tag.split("/")
         if tag == "valid/objective":
             put("training", "objective on valid", tag)
+        elif tag == "valid/loss":
+            put("training", "loss", tag)
         elif group == "train":
             put("training", "/".join(parts), tag)
         elif group == "valid":

@@ -136,11 +136,11 @@ class RunLog:
         step: int,
         scores: Scores,
         pictures: Mapping[str, NDArray[np.uint8]],
-        objective: float | None = None,
+        sums: Mapping[str, float | None],
     ) -> None:
         """Scores, their curves and pictures at a validated step.
 
-        The objective goes to tensorboard alone, where it is finite: it is a sum of scores.
+        Sums of scores go to tensorboard alone, where they are finite: the objective, and the loss.
         """
         if not self._shown:
             return
@@ -149,9 +149,8 @@ class RunLog:
         for name, curve in scores.curves.items():
             for where, point in zip(scores.axis, curve, strict=True):
                 numbers[f"valid_by_{scores.axis_name}/{name}/{where:g}"] = point
-        if objective is not None and math.isfinite(objective):
-            numbers["valid/objective"] = objective
-        defined = {tag: value for tag, value in numbers.items() if value is not None}
+        numbers |= {f"valid/{name}": value for name, value in sums.items()}
+        defined = {tag: v for tag, v in numbers.items() if v is not None and math.isfinite(v)}
         self._events.scalars(step, defined)
         for caption, picture in pictures.items():
             self._events.image(step, f"forecast/{caption}", picture)

@@ -133,7 +133,9 @@ class Loop:
         step, best = self.progress.step, self.progress.best_objective
         if self.ranks.is_main:
             pictures = self.task.pictures(self.model, "valid")
-            self.log.validation(step, scores, pictures, objective)
+            scale = self.task.loss_scale
+            loss = None if scale is None else scale * objective
+            self.log.validation(step, scores, pictures, {"objective": objective, "loss": loss})
         if objective < (inf if best is None else best):
             self.progress = replace(self.progress, best_step=step, best_objective=objective)
             if self.ranks.is_main:

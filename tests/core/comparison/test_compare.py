@@ -67,8 +67,13 @@ def test_everything_is_written_and_a_second_call_only_reports(tmp_path: Path):
     # "identity" forecasts x where the truth is 2x: its error is the mean of x^2.
     assert first.rows[0].name == "identity"
     assert first.rows[0].mean("error") == pytest.approx(0.3519, abs=1e-3)
+    made = (tmp_path / "scores.json").stat().st_mtime_ns
     again = compare(comparison(), resolve, ToyTask, tmp_path, Ranks())
     assert again.markdown() == first.markdown() == (tmp_path / "table.md").read_text()
+    assert (tmp_path / "scores.json").stat().st_mtime_ns == made
+    (tmp_path / "films.json").unlink()  # as if it had been killed on the way
+    compare(comparison(), resolve, ToyTask, tmp_path, Ranks())
+    assert (tmp_path / "films.json").is_file()
     assert runs == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pt")}
 
     rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))

@@ -20,13 +20,14 @@ TAGS = [
     "valid_by_minutes/csi/0.5/5",
     "valid_by_minutes/csi/0.5/10",
     "valid/objective",
+    "valid/loss",
 ]
 
 
 def test_tags_are_sorted_into_charts_in_their_order():
     assert charts([*TAGS, "forecast/a square"]) == {
         "training": {
-            "loss": ["train/loss"],
+            "loss": ["train/loss", "valid/loss"],
             "lr": ["train/lr"],
             "objective on valid": ["valid/objective"],
         },

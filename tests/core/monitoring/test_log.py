@@ -40,8 +40,8 @@ def test_a_step_goes_to_both_and_timings_to_tensorboard_alone(tmp_path: Path):
 def test_a_validation_gives_scores_curves_pictures_and_objective(tmp_path: Path):
     run = Run(tmp_path)
     log = RunLog(run, 0)
-    log.validation(5, SCORES, {"a square": PICTURE}, objective=2.5)
-    log.validation(10, SCORES, {}, objective=float("inf"))
+    log.validation(5, SCORES, {"a square": PICTURE}, {"objective": 2.5, "loss": None})
+    log.validation(10, SCORES, {}, {"objective": float("inf"), "loss": None})
     log.close()
     assert run.history()[0] == {"step": 5, "valid": dict(SCORES.values)}
     seen = loaded(tmp_path)
@@ -97,7 +97,7 @@ def test_other_ranks_write_nothing(tmp_path: Path):
     log = RunLog(Run(tmp_path), 0, shown=False)
     log.step(1, {"loss": 1.0}, {"clips_per_second": 1.0})
     log.memel(1, {})
-    log.validation(1, SCORES, {"a": PICTURE})
+    log.validation(1, SCORES, {"a": PICTURE}, {})
     log.flush()
     log.close()
     assert list(tmp_path.iterdir()) == []
