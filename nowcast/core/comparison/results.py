@@ -151,6 +151,7 @@ def report(out: Path) -> Table:
             f"{type(error).__name__}: {error}"
         ) from error
     table = Table(columns, tuple(Row(name, by_seed) for name, by_seed in scores.items()))
+    shown = ", ".join(name for name in scores if name in parents)
     found = contrasts(table, blocks)
     for name, text in {
         "table.md": "\n".join([table.markdown(), *(f"{note}\n" for note in notes)]),
@@ -161,7 +162,7 @@ def report(out: Path) -> Table:
     write_report(
         out / "report.html",
         Report(
-            title=f"{', '.join(parents)} on {facts['archive']}" if "archive" in facts else out.name,
+            title=f"{shown} on {facts['archive']}" if "archive" in facts else out.name,
             facts={name.replace("_", " "): str(value) for name, value in facts.items()},
             table=table,
             parents=parents,
