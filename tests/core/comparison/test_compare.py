@@ -164,7 +164,7 @@ def test_a_signal_stops_all_workers_saved_and_the_same_call_goes_on(
     out = tmp_path / "out"
     with pytest.raises(Interrupted, match="the same command goes on"):
         compare(comparison(), resolve, StopsItsParent, out, Ranks(), parallel=2)
-    assert (out / "runs" / "P-Original" / "seed0" / "last.pt").is_file()
+    assert list((out / "runs").rglob("last.pt"))  # at least the one that was at work
     assert not (out / "scores.json").exists()
     found = compare(comparison(), resolve, ToyTask, out, Ranks(), parallel=2)
     straight = compare(comparison(), resolve, ToyTask, tmp_path / "straight", Ranks())

@@ -171,7 +171,13 @@ def lines(folder: Path) -> int:
     return sum(path.read_text().count("\n") for path in folder.glob("trials/*/history.jsonl"))
 
 
-@pytest.mark.parametrize("database", [False, True], ids=["journal", "database"])
+@pytest.mark.parametrize(
+    "database",
+    [
+        pytest.param(False, id="journal"),
+        pytest.param(True, id="database", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(
     tmp_path: Path, in_process, database: bool
 ):
