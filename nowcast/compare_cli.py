@@ -160,7 +160,7 @@ def tune(
         with joined() as ranks:
             run_search(search, ranks, jobs)
     else:
-        searched = [name for name, found in comparison.variants.items() if found.tune]
+        searched = comparison.searched
         if not searched or (variant is not None and variant not in searched):
             raise ConfigError(
                 f"{config}: expected a variant with `tune:`{f', {variant}' if variant else ''}; "

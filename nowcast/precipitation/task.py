@@ -88,6 +88,7 @@ class PrecipitationTask:
             shared.archive if shared else open_archive(data.root, data.lists)
         )
         self._clips: dict[str, Clips] = shared._clips if shared else {}
+        self._hash: str | None = shared._hash if shared else None
 
     def clips(self, split: str) -> Clips:
         """The clips of a split as they are scored, `stride` apart."""
@@ -205,7 +206,9 @@ class PrecipitationTask:
 
     def data_hash(self) -> str:
         """Of the archive as these settings read it; see `identity`."""
-        return archive_hash(self.archive, self.settings.data)
+        if self._hash is None:
+            self._hash = archive_hash(self.archive, self.settings.data)
+        return self._hash
 
     def facts(self, split: str) -> Mapping[str, Any]:
         """Which clips of which archive, and a note where thresholds in mm/h are nominal."""

@@ -48,10 +48,11 @@ def compare(
     if parallel > 1 and ranks.size > 1:
         raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")
     known = tuned_so_far(settings, out)
-    jobs = plan(known.before_searches(), resolve, runs)
-    check_claims(jobs, build)
-    if known.searched and parallel > 1:  # what is known goes side by side first
-        complete_side_by_side(jobs, build, settings.split, parallel)
+    if known.searched:
+        jobs = plan(known.before_searches(), resolve, runs)
+        check_claims(jobs, build)
+        if parallel > 1:  # what is known goes side by side first
+            complete_side_by_side(jobs, build, settings.split, parallel)
     searched = settings.searched
     settings = tuned(settings, resolve, build, out, ranks, processes=parallel, runs=runs)
     searches = {name: read_selection(search_folder(out, name)).note for name in searched}

@@ -21,7 +21,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.monitoring.log import Bar, Bars, bars
 from nowcast.core.task import Task
-from nowcast.core.training.signals import Interrupted, stop_signals
+from nowcast.core.training.signals import Interrupted, end_with_parent, stop_signals
 
 POLL_SECONDS = 0.5
 
@@ -139,6 +139,7 @@ def _work(
     torch.set_num_threads(threads)
     # Ctrl-C reaches every process of a terminal; outside of training it is the parent's to answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     task: Task | None = None
     while (job := orders.get()) is not None:
         try:

@@ -12,9 +12,8 @@ from nowcast.core.distributed import Ranks, sum_over_ranks
 from nowcast.core.errors import RunError
 
 LEAST_LOGGED = 10  # losses before one of them can be called an explosion
-COPIES = (
-    5  # weights' size: best and last weights, two moments of Adam, one file while it is written
-)
+# Of the weights' size: best and last weights, two moments of Adam, one file while it is written.
+COPIES = 5
 NEVER = -1
 
 

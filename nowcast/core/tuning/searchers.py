@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import threading
 import time
 import traceback
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import torch
 
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.monitoring.log import bars
-from nowcast.core.training.signals import Interrupted, stop_signals
+from nowcast.core.training.signals import Interrupted, end_with_parent, stop_signals
 from nowcast.core.tuning.search import Search, Searcher
 from nowcast.core.tuning.trials import Trials
 
@@ -93,7 +92,7 @@ def _work(
     torch.set_num_threads(threads)
     # Ctrl-C reaches every process of a terminal; it is the parent's to answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         trials = Trials(name, search.tune, search.folder, search.url)
         Searcher(search, trials, place, shown=False).work()
@@ -103,11 +102,3 @@ def _work(
         answers.put(error)
     except Exception:
         answers.put(traceback.format_exc())
-
-
-def _end_with_parent() -> None:
-    """Where the command itself was killed, save and stop as it would have told this process to."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -4,12 +4,9 @@ Each trial is a training run of its own, resumed to the bit like any other. The 
 looked at; how many settings were tried is kept for the table.
 """
 
-import hashlib
-import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import filelock
 
@@ -18,7 +15,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_text
 from nowcast.core.monitoring.log import console
-from nowcast.core.runs import INCIDENTAL, Run
+from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RangeSettings, VariantSettings
 from nowcast.core.task import Task
 from nowcast.core.training.trainer import train
@@ -61,7 +58,7 @@ def tuned(
     Raises:
         ConfigError: a setting is invalid, or `out` holds another search.
         RunError: every trial failed, or a process died.
-        trainer.Interrupted: a signal came; the same call goes on.
+        signals.Interrupted: a signal came; the same call goes on.
     """
     variants = dict(comparison.variants)
     for name, variant in comparison.variants.items():
@@ -150,7 +147,8 @@ def run_search(
         place = search.folder / "place.txt"
         if not place.is_file():
             write_text(place, uuid.uuid4().hex)
-    name = f"{search.variant}-{_digest(config, task)}"
+    # The key holds no paths, so machines that share a database have one study.
+    name = f"{search.variant}-{own.origin()['key']}"
     # Processes that make the tables of a database at once would disturb each other.
     with search.lock:
         trials = Trials(name, search.tune, search.folder, search.url)
@@ -186,24 +184,3 @@ def _train_parents(search: Search, parents: Sequence[Job], ranks: Ranks) -> None
             train(task, job.settings, job.run, ranks, job.title)
     finally:
         lock.release()
-
-
-def _digest(config: Mapping[str, Any], task: Task) -> str:
-    """What tells a search from others in one database, the same on every machine: all that its
-    runs and those they start from are made of, but not where that lies."""
-    made_of = [config]
-    while (start := made_of[-1].get("start_from")) is not None:
-        made_of.append(Run(Path(start)).config())
-    facts = [task.facts(split) for split in ("train", "valid")]
-    text = json.dumps([_portable(part) for part in (*made_of, *facts)], default=str, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _portable(content: Mapping[str, Any], *above: str) -> dict[str, Any]:
-    kept = {}
-    for key, value in content.items():
-        path = (*above, key)
-        if path in INCIDENTAL or (isinstance(value, str) and Path(value).is_absolute()):
-            continue
-        kept[key] = _portable(value, *path) if isinstance(value, Mapping) else value
-    return kept

@@ -3,6 +3,7 @@
 import csv
 import html
 import json
+import multiprocessing
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from pydantic import ValidationError
 from scipy import stats
 from torch import nn
@@ -170,6 +172,41 @@ def test_a_signal_stops_all_workers_saved_and_the_same_call_goes_on(
     straight = compare(comparison(), resolve, ToyTask, tmp_path / "straight", Ranks())
     for first, second in zip(found.rows, straight.rows, strict=True):
         assert first.samples("error") == pytest.approx(second.samples("error"), rel=1e-4)
+
+
+class KillsItsParent(StopsItsParent):
+    """Kills the comparison from inside a worker, once, and takes its time after that."""
+
+    def training_batches(self, start: int, ranks: Ranks) -> Iterator[ToyBatch]:
+        for number, batch in enumerate(ToyTask.training_batches(self, start, ranks), start=start):
+            marker = Path(os.environ["MARKER"])
+            if number == 3 and not marker.exists():
+                marker.touch()
+                os.kill(os.getppid(), signal.SIGKILL)
+            if marker.exists():
+                time.sleep(1)
+            yield batch
+
+
+def compare_with_a_killer(out: Path) -> None:
+    compare(comparison(), resolve, KillsItsParent, out, Ranks(), parallel=2)
+
+
+def test_workers_of_a_killed_comparison_save_and_free_their_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MARKER", str(tmp_path / "marker"))
+    out = tmp_path / "out"
+    command = multiprocessing.get_context("spawn").Process(
+        target=compare_with_a_killer, args=(out,)
+    )
+    command.start()
+    command.join()
+    assert command.exitcode == -signal.SIGKILL
+    lock = FileLock(out / "runs" / "P-Original" / "seed0" / ".lock")
+    with lock:  # waits for the worker
+        assert not (out / "runs" / "P-Original" / "seed0" / "result.json").exists()
+    assert compare(comparison(), resolve, ToyTask, out, Ranks()) is not None
 
 
 class WidthOfBatch(ToyTask):
