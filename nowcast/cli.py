@@ -72,7 +72,7 @@ def train(
             result = Run(run).result()
             typer.echo(
                 f"{run}: finished {result['steps']} steps; best at step {result['best_step']} "
-                f"({' + '.join(result['objective'])} {result['best_objective']:.1f} on valid)"
+                f"({' + '.join(result['objective'])} {result['best_objective']:.5g} on valid)"
             )
 
 
@@ -157,11 +157,7 @@ def evaluate(
         if not ranks.is_main:
             return
     print_scores(table)
-    typer.echo(
-        f"{facts['clips']} clips of {facts['archive']}, {facts['split']} split, "
-        f"{facts['in_len']} -> {facts['out_len']} frames, "
-        f"{facts['height']}x{facts['width']} pixels, masks: {facts['masks']}{', online' * online}"
-    )
+    typer.echo(f"{task.describe(split)}{', online' * online}")
     if "note" in facts:
         typer.echo(facts["note"])
     if out is not None:

@@ -88,7 +88,7 @@ def test_train_evaluate_and_the_contract_of_the_json(run: Run, synthetic: Path, 
     assert "B-MSE" in out and "64x64 pixels" in out
     found = json.loads(file.read_text())
     assert found["forecaster"] == str(folder)
-    assert found["archive"] == "synthetic"
+    assert found["data"] == "synthetic"
     assert (found["split"], found["in_len"], found["out_len"]) == ("test", 5, 4)
     assert found["clips"] > 5
     assert found["masks"] == "both"

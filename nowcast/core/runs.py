@@ -27,6 +27,8 @@ INCIDENTAL = {
     ("train", "detect_anomaly"),
     ("train", "explosion_factor"),
     ("data", "cache_mb"),
+    ("data", "cache"),
+    ("model", "pretrained"),
     ("memel", "monitor"),
 }
 
@@ -158,7 +160,7 @@ class Run:
         if found["data"] != own.data:
             raise ConfigError(
                 f"{self.folder}: holds a run of other data: its hash is {own.data} now and was "
-                f"{found['data']} then, so frames, day lists or the exclude mask have changed. "
+                f"{found['data']} then, so files that it reads have changed. "
                 "Choose another folder"
             )
         if found.get("parent", own.parent) != own.parent:

@@ -1,6 +1,7 @@
 """Which items are drawn at a step: a pure function, so a resumed run sees the same ones."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,3 +28,21 @@ def weighted_draws(
     """Draws with replacement of ``len(probabilities)`` items, with these probabilities."""
     generator = np.random.default_rng((seed, step, stream))
     return generator.choice(len(probabilities), size=batch_size, p=probabilities)
+
+
+def passes(seed: int, step: int, batch_size: int, population: int) -> NDArray[np.int64]:
+    """Items of a step's batch where all are passed through again and again, each time shuffled
+    anew: ``batch_size`` numbers below `population`.
+
+    A batch runs on over the end of a pass, so every batch is full and no item is left out.
+    """
+    numbers, places = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), population)
+    orders = {number: _order(seed, number, population) for number in set(numbers.tolist())}
+    pairs = zip(numbers.tolist(), places.tolist(), strict=True)
+    return np.array([orders[number][place] for number, place in pairs], dtype=np.int64)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, number: int, population: int) -> NDArray[np.int64]:
+    """In which order a pass takes the items."""
+    return np.random.default_rng((seed, number, 3)).permutation(population)

@@ -39,9 +39,18 @@ class OptimSettings(Section):
     name: Literal["adam", "adamw"] = "adam"
     lr: Positive = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
+    eps: Positive = 1e-8
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay_on: Literal["all", "matrices"] = "all"
+    """matrices spares biases and normalisations, as the recipes of transformers do."""
+    schedule: Literal["step", "linear", "cosine"] = "step"
+    """How the rate falls once warm: in steps, or along a line or a half cosine to `lr_end`."""
+    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of all steps in which the rate rises from `lr_start` to `lr`."""
+    lr_start: Annotated[float, Field(ge=0)] = 0.0
+    lr_end: Annotated[float, Field(ge=0)] = 0.0
     decay_every: Count | None = 5000
-    """Steps between decays of the rate; null keeps it constant."""
+    """Of the schedule step: steps between decays of the rate; null keeps it constant."""
     decay_factor: Positive = 0.7
     clip: Literal["value", "norm"] | None = "value"
     clip_at: Positive = 50.0
@@ -67,12 +76,15 @@ class MEmeLSettings(Section):
 class TrainSettings(Section):
     """The loop."""
 
-    steps: Count = 20_000
+    steps: Count | None = 20_000
+    epochs: Positive | None = None
+    """Passes over the training samples; steps is null with it."""
     batch_size: Count = 16
     """Over all ranks together."""
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
-    validate_every: Count = 1000
+    validate_every: Count | None = 1000
+    """null: once an epoch."""
     log_every: Count = 50
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read data; 0 reads in the training process."""
@@ -83,6 +95,23 @@ class TrainSettings(Section):
     """Name the operation that first gives NaN in a gradient; slow."""
     accept_code: bool = False
     """Go on with a run that another version of the code has begun or made."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _epochs_replace_steps(cls, found: object) -> object:
+        """The default of `steps` is no choice that epochs would contradict."""
+        if isinstance(found, dict) and found.get("epochs") is not None and "steps" not in found:
+            return found | {"steps": None}
+        return found
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainSettings":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(
+                "expected steps or epochs, and null for the other, found "
+                f"steps: {self.steps}, epochs: {self.epochs}"
+            )
+        return self
 
 
 class RunSettings(Section):

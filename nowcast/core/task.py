@@ -69,6 +69,10 @@ class Task(Protocol):
         """Pass one sample through a model, to read the shapes inside it."""
         ...
 
+    def epoch(self) -> int:
+        """How many training samples one pass over them has."""
+        ...
+
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[Any]:
         """This rank's share of the training batches, without end, from step `start` on."""
         ...
@@ -111,7 +115,12 @@ class Task(Protocol):
         ...
 
     def facts(self, split: str) -> Mapping[str, Any]:
-        """What a split is and how it was cut, for reports and JSON; ``clips`` or the like first."""
+        """What a split is and how it was cut, for reports and JSON: ``clips`` or the like first,
+        ``data`` the name of the data."""
+        ...
+
+    def describe(self, split: str) -> str:
+        """The same in a line, for people."""
         ...
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:

@@ -134,6 +134,10 @@ class PrecipitationTask:
         size = self._training_size()
         return model(torch.zeros(1, self.settings.data.in_len, 1, *size, device=device))
 
+    def epoch(self) -> int:
+        """Clips of the training days, one from every frame that one can begin at."""
+        return len(self.training_clips())
+
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[RadarBatch]:
         """Batches of random clips of the training days; see `Task`."""
         self._training_size()
@@ -218,7 +222,7 @@ class PrecipitationTask:
             "clips": len(clips),
             "clips_hash": clips.fingerprint(),
             "blocks": len(np.unique(clips.blocks)),
-            "archive": self.archive.description.name,
+            "data": self.archive.description.name,
             "credit": self.archive.description.credit,
             "root": str(self.archive.root),
             "split": split,
@@ -232,6 +236,15 @@ class PrecipitationTask:
             "quantity": self.archive.description.quantity,
             **({} if note is None else {"note": note}),
         }
+
+    def describe(self, split: str) -> str:
+        """How many clips of which archive, of how many frames and pixels."""
+        facts = self.facts(split)
+        return (
+            f"{facts['clips']} clips of {facts['data']}, {split} split, "
+            f"{facts['in_len']} -> {facts['out_len']} frames, "
+            f"{facts['height']}x{facts['width']} pixels, masks: {facts['masks']}"
+        )
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
         """Input, truth and forecast of the clips with the most rain, by init time."""

@@ -69,6 +69,9 @@ class ToyTask:
     def dry_run(self, model: nn.Module) -> object:
         return model(torch.zeros(1, 1))
 
+    def epoch(self) -> int:
+        return SAMPLES
+
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[ToyBatch]:
         step = start
         while True:
@@ -108,6 +111,9 @@ class ToyTask:
 
     def facts(self, split: str) -> Mapping[str, Any]:
         return {"samples": SAMPLES, "split": split}
+
+    def describe(self, split: str) -> str:
+        return f"{SAMPLES} numbers, {split} split"
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, Any]:
         return {"a square": np.full((4, 6, 3), (255, 0, 64), dtype=np.uint8)}

@@ -180,7 +180,7 @@ class Board:
         )
         sections = [*([self.details()] if self.task.details else []), *self.sections()]
         facts = {name.replace("_", " "): str(value) for name, value in self.facts.items()}
-        title = f"Leaderboard on {self.facts.get('archive', out.name)}"
+        title = f"Leaderboard on {self.facts.get('data', out.name)}"
         links = (f"![{text}]({path.relative_to(out)})\n" for text, path in pictures.items())
         text = [
             f"# {title}\n",

@@ -19,6 +19,7 @@ from nowcast.core.settings import CompareSettings, RunSettings, VariantSettings
 from nowcast.core.task import Task
 from nowcast.core.training import optim
 from nowcast.core.training.guards import bytes_needed
+from nowcast.core.training.length import length
 from nowcast.core.training.trainer import build_model
 from nowcast.core.tuning.selection import search_folder
 from nowcast.core.tuning.tune import tuned_so_far
@@ -33,10 +34,12 @@ class Cost:
     Args:
         seconds: on this machine as it is now, one process.
         disk: bytes, at most.
+        steps: of its training; 0 if there is none.
     """
 
     seconds: float
     disk: int
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def planned(
                 kind=_kind(settings.variants.get(name)),
                 runs=len(mine),
                 complete=sum(job.is_complete(settings.split) for job, _ in mine),
-                steps=mine[0][0].settings.train.steps if mine[0][0].trains else 0,
+                steps=mine[0][1].steps,
                 seconds=sum(cost.seconds for _, cost in mine),
                 disk=sum(cost.disk for _, cost in mine),
             )
@@ -136,7 +139,7 @@ def _by_descent(settings: CompareSettings) -> list[tuple[str, int]]:
 
 
 def costs(jobs: Sequence[Job], build: Build, split: str) -> list[Cost]:
-    """What each job takes that is not complete; (0, 0) for one that is.
+    """What each job still takes: nothing if it is complete.
 
     Steps and evaluation are timed once for each size of model and batch; a baseline's evaluation
     is not counted.
@@ -148,23 +151,24 @@ def costs(jobs: Sequence[Job], build: Build, split: str) -> list[Cost]:
     found = []
     task: Task | None = None
     for job in jobs:
-        if job.is_complete(split) or job.seed is None:
-            found.append(Cost(0.0, 0))
-            continue
         task = build(job.settings, task)
+        run_length = length(job.settings.train, task)
+        steps = run_length.steps if job.trains else 0
+        if job.is_complete(split) or job.seed is None:
+            found.append(Cost(0.0, 0, steps))
+            continue
         key = _what_is_timed(job.settings)
         if key not in timed:
             timed[key] = _timed(task, job.settings)
         step, batch, disk = timed[key]
-        limits = job.settings.train
-        batches = ceil(_samples(task, "valid") / limits.batch_size)
-        scored = ceil(_samples(task, split) / limits.batch_size) if job.scored else 0
+        batch_size = job.settings.train.batch_size
+        batches = ceil(_samples(task, "valid") / batch_size)
+        scored = ceil(_samples(task, split) / batch_size) if job.scored else 0
         seconds = scored * batch
         if job.trains and not job.run.is_finished:
-            validations = ceil(limits.steps / limits.validate_every)
-            share = 1 - _done(job) / limits.steps
-            seconds += share * (limits.steps * step + validations * batches * batch)
-        found.append(Cost(seconds, disk if job.trains else 0))
+            share = 1 - _done(job) / steps
+            seconds += share * (steps * step + run_length.validations * batches * batch)
+        found.append(Cost(seconds, disk if job.trains else 0, steps))
     return found
 
 

@@ -162,7 +162,7 @@ def report(out: Path) -> Table:
     write_report(
         out / "report.html",
         Report(
-            title=f"{shown} on {facts['archive']}" if "archive" in facts else out.name,
+            title=f"{shown} on {facts['data']}" if "data" in facts else out.name,
             facts={name.replace("_", " "): str(value) for name, value in facts.items()},
             table=table,
             parents=parents,

@@ -21,6 +21,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.monitoring.log import Bar, Bars, bars
 from nowcast.core.task import Task
+from nowcast.core.training.length import length
 from nowcast.core.training.signals import Interrupted, end_with_parent, stop_signals
 
 POLL_SECONDS = 0.5
@@ -33,16 +34,12 @@ class _Worker:
     answers: "SimpleQueue[NowcastError | str | None]"
     job: Job | None = None
     line: Bar | None = None
+    total: int = 1
+    """Steps of its job; what trains nothing counts as one."""
 
-    @property
-    def total(self) -> int:
-        """Steps of its job; what trains nothing counts as one."""
-        assert self.job is not None
-        return self.job.settings.train.steps if self.job.trains else 1
-
-    def start(self, job: Job, lines: Bars) -> None:
-        self.job = job
-        self.line = lines.add(job.title, self.total)
+    def start(self, job: Job, total: int, lines: Bars) -> None:
+        self.job, self.total = job, total
+        self.line = lines.add(job.title, total)
         self.orders.put(job)
 
     def watch(self) -> None:
@@ -81,6 +78,7 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
             process.start()
             workers.append(_Worker(process, orders, answers))
         waiting = list(jobs)
+        task: Task | None = None
         while waiting or any(worker.job for worker in workers):
             if stopping.is_set():
                 raise Interrupted("stopped, all runs saved; the same command goes on from there")
@@ -89,7 +87,9 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
                 ready = next((job for job in waiting if _is_ready(job)), None)
                 if worker.job is None and ready is not None:
                     waiting.remove(ready)
-                    worker.start(ready, lines)
+                    task = build(ready.settings, task)
+                    total = length(ready.settings.train, task).steps if ready.trains else 1
+                    worker.start(ready, total, lines)
             time.sleep(POLL_SECONDS)
 
 

@@ -22,6 +22,7 @@ from nowcast.core.task import Task
 from nowcast.core.training import optim
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights
 from nowcast.core.training.guards import LossFailure, LossGuard, all_finite
+from nowcast.core.training.length import length
 from nowcast.core.training.signals import Interrupted, stop_signals
 
 CPU = torch.device("cpu")
@@ -62,6 +63,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
+        self._length = length(self.settings.train, self.task)
         self._throughput = Throughput(self.device, self.ranks.size)
         self._guard = LossGuard(self.ranks, self.device, self.settings.train.explosion_factor)
 
@@ -72,21 +74,21 @@ class Loop:
             Interrupted: a signal came; the run is saved.
             TrainingFailed: a loss or a weight is not a number, or the loss explodes.
         """
-        train = self.settings.train
+        train, steps = self.settings.train, self._length.steps
         learner = wrapped(self.model, self.device)
         learner.train()
         batches = self.task.training_batches(self.progress.step, self.ranks)
         self._saved = self.progress.step
         with losses_told(self._next_move), stop_signals() as stopping:
-            for step in range(self.progress.step, train.steps):
+            for step in range(self.progress.step, steps):
                 with self._throughput.waiting():
                     batch = next(batches).to(self.device)
-                logged = (step + 1) % train.log_every == 0 or step + 1 == train.steps
-                validated = (step + 1) % train.validate_every == 0 or step + 1 == train.steps
+                logged = (step + 1) % train.log_every == 0 or step + 1 == steps
+                rate = optim.rate(step, self.settings.optim, steps)
                 if logged:
                     self.monitor.arm()
                 torch.manual_seed(step_seed(train.seed, step, self.ranks.rank))
-                optim.set_rate(self.optimiser, optim.rate(step, self.settings.optim))
+                optim.set_rate(self.optimiser, rate)
                 with self._anomalies(step):
                     with torch.autocast(
                         self.device.type, torch.bfloat16, enabled=train.precision == "bf16"
@@ -100,16 +102,16 @@ class Loop:
                 self._throughput.count(train.batch_size // self.ranks.size)
                 self.progress = replace(self.progress, step=step + 1)
                 if logged:
-                    self._log(optim.rate(step, self.settings.optim))
+                    self._log(rate)
                 self.line.advance()
-                if validated:
+                if self._length.is_validated(step + 1):
                     with self._throughput.paused():
                         self._validate()
                 elif any_rank(stopping.is_set(), CPU):  # the device need not wait for the answer
                     self._save()
                     raise Interrupted(
                         f"{self.run.folder}: stopped at step {self.progress.step} of "
-                        f"{train.steps}, all saved; the same command goes on from there"
+                        f"{steps}, all saved; the same command goes on from there"
                     )
         return self.progress
 

@@ -1,5 +1,7 @@
 """Optimiser, learning rate as a function of the step, clipping of gradients."""
 
+from math import cos, pi
+
 import torch
 from torch import nn
 
@@ -11,17 +13,36 @@ def optimiser(model: nn.Module, settings: OptimSettings) -> torch.optim.Optimize
     kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[
         settings.name
     ]
-    return kind(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=settings.lr,
-        betas=settings.betas,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [{"params": trained, "weight_decay": settings.weight_decay}]
+    if settings.weight_decay_on == "matrices":
+        matrices = [parameter for parameter in trained if parameter.ndim > 1]
+        others = [parameter for parameter in trained if parameter.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+    return kind(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
 
 
-def rate(step: int, settings: OptimSettings) -> float:
-    """Learning rate of a step (from 0): ``lr * decay_factor ** (step // decay_every)``."""
+def rate(step: int, settings: OptimSettings, steps: int) -> float:
+    """Learning rate of a step (from 0) of a run of `steps`.
+
+    The warm-up takes ``w = int(warm_up * steps)`` of them, ``lr_start + (lr - lr_start) step / w``.
+    After it the share ``t = (step - w) / (steps - w)`` of the rest is over, and the rate is
+
+    - step: ``lr * decay_factor ** (step // decay_every)``, from the first step on;
+    - linear: ``lr + (lr_end - lr) t``;
+    - cosine: ``lr_end + (lr - lr_end) (1 + cos(pi t)) / 2`` (Loshchilov and Hutter 2017).
+    """
+    warm = int(settings.warm_up * steps)
+    if step < warm:
+        return settings.lr_start + (settings.lr - settings.lr_start) * step / warm
+    over = (step - warm) / max(1, steps - warm)
+    if settings.schedule == "linear":
+        return settings.lr + (settings.lr_end - settings.lr) * over
+    if settings.schedule == "cosine":
+        return settings.lr_end + (settings.lr - settings.lr_end) * (1 + cos(pi * over)) / 2
     if settings.decay_every is None:
         return settings.lr
     return float(settings.lr * settings.decay_factor ** (step // settings.decay_every))

@@ -18,6 +18,7 @@ from nowcast.core.task import Task
 from nowcast.core.training import optim
 from nowcast.core.training.checkpoint import Progress, load_state, load_weights
 from nowcast.core.training.guards import bytes_needed, check_disk, full_disk_told
+from nowcast.core.training.length import length
 from nowcast.core.training.loop import AfterValidation, Loop
 
 
@@ -55,7 +56,7 @@ def train(
     shown: bool = True,
     after_validation: AfterValidation | None = None,
 ) -> None:
-    """Train until `settings.train.steps`, from wherever the run's folder says it stands.
+    """Train until all steps are done, from wherever the run's folder says it stands.
 
     Validates, logs and saves every `validate_every` steps and at the end. SIGINT and SIGTERM save
     and stop; the same call again goes on as if nothing had happened.
@@ -123,7 +124,8 @@ def _train(
         check_disk(run.folder, bytes_needed(model), "checkpoints")
     with full_disk_told(run.folder, run.last_state), bars(shown and ranks.is_main) as lines:
         log = RunLog(run, progress.step, shown=ranks.is_main)
-        line = lines.add(title or run.folder.name, settings.train.steps, progress.step)
+        steps = length(settings.train, task).steps
+        line = lines.add(title or run.folder.name, steps, progress.step)
         try:
             progress = Loop(
                 task=task,

@@ -23,6 +23,7 @@ from nowcast.core.monitoring.log import console
 from nowcast.core.runs import Run
 from nowcast.core.settings import RangeSettings, RunSettings, TuneSettings
 from nowcast.core.task import Task
+from nowcast.core.training.length import length
 from nowcast.core.training.trainer import train
 from nowcast.core.tuning.trials import Point, Trials, label
 
@@ -178,7 +179,6 @@ class Searcher:
 
         number, point = trial.number, self.trials.point(trial)
         settings, run = self.search.settings(point), self.search.run(point)
-        steps = settings.train.steps
 
         def follow(step: int, objective: float) -> None:
             self._report(number, step, objective)
@@ -188,6 +188,7 @@ class Searcher:
 
         self.trials.note(number, place=self.place)
         self._task = self.search.build(settings, self._task)
+        steps = length(settings.train, self._task).steps
         title = f"{self.search.variant} {label(point)}"
         objective = None
         try:

@@ -38,7 +38,7 @@ def scored(task: ToyTask, **models: nn.Module) -> Board:
         name: evaluate_blocks(task, model, "test", Ranks(), torch.device("cpu"))
         for name, model in everyone.items()
     }
-    return Board(task, parts, {"samples": SAMPLES, "archive": "toys"})
+    return Board(task, parts, {"samples": SAMPLES, "data": "toys"})
 
 
 def test_blocks_together_are_the_split(task: ToyTask):

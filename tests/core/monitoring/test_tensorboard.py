@@ -11,6 +11,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+import yaml
 from toy import ToyTask
 
 from nowcast.core.distributed import Ranks
@@ -44,7 +45,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train(ToyTask(chosen), chosen, run, Ranks(), shown=False)
     begun = Run(out / "runs" / "memel" / "seed1")
     begun.folder.mkdir()
-    begun.config_file.write_text(json.dumps(settings(1, inhibits).model_dump(mode="json")))
+    begun.config_file.write_text(yaml.safe_dump(settings(1, inhibits).model_dump(mode="json")))
     log = EventLog(begun.folder, 0)
     log.scalars(5, {"train/loss": 1.0})
     log.close()
