@@ -95,10 +95,11 @@ VERSES: dict[Part, int] = {"train": 3000, "dev": 600, "test": 600}
 def _verses() -> Rows:
     """A verse in two translations (1), or beside the next verse of its chapter (0), in turn."""
     web, asv = _bible("web"), _bible("asv")
+    both = web.keys() & asv.keys()  # numbers of verses: book, chapter and verse, 3 digits each
     starts = []
     taken = 0
-    for verse in sorted(web):  # the number of a verse: book, chapter and verse in three digits each
-        if verse > taken and {verse, verse + 1} <= web.keys() & asv.keys():
+    for verse in sorted(both):
+        if verse > taken and verse + 1 in both:
             starts.append(verse)
             taken = verse + 1
     found: list[Row] = []

@@ -94,7 +94,7 @@ def _text(part: PartOf, predictions: Predictions) -> str:
     return "".join(["index\tprediction\n", *lines])
 
 
-def _prediction(found: DataSet, index: int, value: float) -> str:
+def _prediction(found: DataSet, index: int, value: int | float) -> str:
     if found.words is None:
         if not math.isfinite(value):
             raise ConfigError(f"{found.title}: index {index}: expected a score, found {value}")
