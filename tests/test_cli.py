@@ -66,6 +66,8 @@ def test_the_commands_are_those_of_the_guide():
         "data synth",
         "data info",
         "data days",
+        "data glue",
+        "data glue-sample",
         "train",
         "evaluate",
         "compare",

@@ -1,0 +1,1 @@
+"""GLUE: sentences and pairs of sentences in, a class or a score out."""
