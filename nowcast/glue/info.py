@@ -44,7 +44,8 @@ class PartInfo:
         title: of the data set.
         part: None where the data set is absent or stands there twice.
         state: broken where it is there and cannot be read.
-        published: number of examples that GLUE has; None without `part`.
+        published: number of examples that GLUE has, without those that lack a sentence; None
+            without `part`.
         figures: None where it cannot be read.
         error: why not.
     """
@@ -58,7 +59,7 @@ class PartInfo:
 
     @property
     def is_published(self) -> bool:
-        """It has as many examples as GLUE has."""
+        """It has as many examples as GLUE's own."""
         return self.figures is not None and self.figures.examples == self.published
 
     def row(self) -> list[str]:
@@ -116,7 +117,8 @@ def _infos(root: Path, data_set: DataSet) -> list[PartInfo]:
 
 
 def _info(root: Path, data_set: DataSet, part: Part) -> PartInfo:
-    published = data_set.layout(part).published
+    layout = data_set.layout(part)
+    published = layout.published - layout.without_text
     try:
         figures = _figures(read_examples(root, data_set, part), data_set)
     except DataError as error:

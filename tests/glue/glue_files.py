@@ -2,29 +2,11 @@
 
 from pathlib import Path
 
-MNLI_TEXT = [
-    "index",
-    "promptID",
-    "pairID",
-    "genre",
-    "sentence1_binary_parse",
-    "sentence2_binary_parse",
-    "sentence1_parse",
-    "sentence2_parse",
-    "sentence1",
-    "sentence2",
-]
-STSB_TEXT = [
-    "index",
-    "genre",
-    "filename",
-    "year",
-    "old_index",
-    "source1",
-    "source2",
-    "sentence1",
-    "sentence2",
-]
+NUMBERED = ("index", "promptID", "pairID", "genre")
+PARSES = tuple(f"sentence{n}_{kind}" for kind in ("binary_parse", "parse") for n in (1, 2))
+MNLI_TEXT = (*NUMBERED, *PARSES, "sentence1", "sentence2")
+STSB_FRONT = ("index", "genre", "filename", "year", "old_index", "source1", "source2")
+STSB_TEXT = (*STSB_FRONT, "sentence1", "sentence2")
 
 
 def write(path: Path, *rows: str, end: str = "\n", start: bytes = b"") -> Path:
