@@ -28,6 +28,7 @@ TASKS = {
         "nowcast.precipitation.settings:PrecipitationSettings",
         "nowcast.precipitation.task:PrecipitationTask",
     ),
+    "glue": Entry("nowcast.glue.settings:GlueSettings", "nowcast.glue.task:GlueTask"),
 }
 
 

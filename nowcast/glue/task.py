@@ -1,0 +1,256 @@
+"""The language task: BERT fine-tuned on a data set of GLUE, with MEmeL after its middle blocks."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nowcast.core.comparison.board import Board
+from nowcast.core.distributed import Ranks
+from nowcast.core.errors import ConfigError
+from nowcast.core.origin import digest
+from nowcast.core.page.player import Reel
+from nowcast.core.sampling import passes
+from nowcast.core.sums import Scores, Sums
+from nowcast.core.table import Column
+from nowcast.glue import weights
+from nowcast.glue.baseline import Majority
+from nowcast.glue.batch import TextBatch
+from nowcast.glue.benchmark import DATA_SETS
+from nowcast.glue.scores import (
+    ERROR,
+    METRICS,
+    read,
+    read_metrics,
+    sums_of_classes,
+    sums_of_scores,
+)
+from nowcast.glue.settings import GlueSettings
+from nowcast.glue.splits import Split, split_of
+
+BLOCKS = 100  # of a split, for intervals: neighbours in a file may have one source
+LONG = 32  # tokens
+
+
+class GlueTask:
+    """Implements `nowcast.core.task.Task` for a data set of GLUE.
+
+    Args:
+        settings: the whole config of a run.
+        reuse: another task; if it reads the same examples, they are shared.
+
+    Raises:
+        ConfigError: no data are named, or there is no such BERT.
+    """
+
+    objective = (ERROR,)
+    loss_scale = None
+    details: tuple[Column, ...]
+    reference = "majority"
+    features = ("by_label", "by_length")
+
+    def __init__(self, settings: GlueSettings, reuse: "GlueTask | None" = None) -> None:
+        self.settings = settings
+        data = settings.data
+        if data.root is None:
+            raise ConfigError(
+                "data.root: expected the folder of GLUE's folders, found none; add "
+                "data.root=FOLDER (`nowcast data glue FOLDER` shows what is in it)"
+            )
+        self.root = data.root
+        self.data_set = DATA_SETS[data.name]
+        self.metrics = METRICS[data.name]
+        self.bert = weights.folder_of(settings.model.pretrained)
+        title = self.data_set.title
+        self.columns = tuple(metric.column(title) for metric in self.metrics)
+        last = (
+            Column("cross_entropy", "cross-entropy", "less", 3)
+            if self.data_set.words
+            else Column("squared_error", "squared error", "less", 3)
+        )
+        self.details = (last,)
+        self.sites = middle_blocks(weights.config_of(self.bert).num_hidden_layers)
+        shared = reuse is not None and reuse.settings.data == data and reuse.bert == self.bert
+        self._splits: dict[str, Split] = reuse._splits if reuse is not None and shared else {}
+
+    @staticmethod
+    def mask(_: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
+        """Where there are tokens and no padding, of a call of the model."""
+        found: Tensor | None = named.get("attention_mask")
+        return found
+
+    def split(self, name: str) -> Split:
+        """The examples of a split: train, valid, test or, without labels, submission."""
+        if name not in self._splits:
+            self._splits[name] = split_of(self.root, self.data_set, name, self.bert, self._data)
+        return self._splits[name]
+
+    def model(self) -> nn.Module:
+        """The pretrained BERT with a fresh head."""
+        return weights.classifier(self.bert, self.outputs)
+
+    @property
+    def outputs(self) -> int:
+        """Classes, or 1 of a regression."""
+        return len(self.data_set.words or (None,))
+
+    def baseline(self, name: str) -> nn.Module:
+        """``majority``: always the commonest class of the training split, or its mean score."""
+        if name != self.reference:
+            raise ConfigError(
+                f"expected a run folder or the baseline {self.reference}, found {name!r}"
+            )
+        return Majority(self.split("train").labels(), self.outputs)
+
+    def dry_run(self, model: nn.Module) -> object:
+        """Pass one example of the greatest length through a model."""
+        device = next(model.parameters()).device
+        tokens = torch.zeros(1, self._data.max_length, dtype=torch.int64, device=device)
+        return model(
+            input_ids=tokens, attention_mask=torch.ones_like(tokens), token_type_ids=tokens
+        )
+
+    def epoch(self) -> int:
+        """Examples of the training split."""
+        return len(self.split("train"))
+
+    def training_batches(self, start: int, ranks: Ranks) -> Iterator[TextBatch]:
+        """Batches of the training split, shuffled anew each time it is passed through."""
+        split, train = self.split("train"), self.settings.train
+        step = start
+        while True:
+            rows = passes(train.seed, step, train.batch_size, len(split))
+            yield split.batch(rows[ranks.rank :: ranks.size], self._length)
+            step += 1
+
+    def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[TextBatch]:
+        """Batches of a split in the order of its files."""
+        examples = self.split(split)
+        size = max(1, self.settings.train.batch_size // ranks.size)
+        mine = np.array_split(np.arange(len(examples)), ranks.size)[ranks.rank]
+        for first in range(0, len(mine), size):
+            yield examples.batch(mine[first : first + size], self._length)
+
+    def loss(self, model: nn.Module, batch: TextBatch) -> Tensor:
+        """Cross-entropy, or the squared error of a regression."""
+        logits, labels = self._logits(model, batch), self._labels(batch)
+        if self.data_set.words is None:
+            return functional.mse_loss(logits[:, 0], labels.float())
+        return functional.cross_entropy(logits, labels)
+
+    def score(self, model: nn.Module, batch: TextBatch) -> Sums:
+        """Confusion matrix, or predictions of a regression, of the batch."""
+        logits, labels = self._logits(model, batch), self._labels(batch)
+        if self.data_set.words is None:
+            return sums_of_scores(logits[:, 0], labels, batch.places, batch.of)
+        return sums_of_classes(logits, labels, batch.groups, len(self.data_set.parts_of("dev")))
+
+    verify = score
+
+    def read(self, sums: Sums) -> Scores:
+        """The metrics of the data set in percent."""
+        return read(sums, self.metrics)
+
+    def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
+        """The metrics alone."""
+        return read_metrics(sums, self.metrics)
+
+    def blocks(self, split: str, batch: TextBatch) -> list[str]:
+        """The hundredth of the split that each example lies in."""
+        names, size = self.block_names(split), len(self.split(split))
+        return [names[place * len(names) // size] for place in batch.places]
+
+    def block_names(self, split: str) -> list[str]:
+        """All hundredths of a split, or fewer of one with fewer examples."""
+        return [f"{number:03}" for number in range(min(BLOCKS, len(self.split(split))))]
+
+    def data_hash(self) -> str:
+        """Of the files as they are read and of the pretrained BERT."""
+        splits = [self.split(name).hash for name in ("train", "valid")]
+        return digest([*splits, weights.weights_hash(self.bert)])
+
+    def facts(self, split: str) -> Mapping[str, Any]:
+        """Which examples of which data set."""
+        examples, data = self.split(split), self._data
+        return {
+            "examples": len(examples),
+            "data": self.data_set.title,
+            "split": split,
+            "files": ", ".join(file.part for file in examples.files),
+            "left_out": examples.left_out,
+            "blocks": len(self.block_names(split)),
+            "examples_hash": examples.hash,
+            "root": str(self.root),
+            "max_length": data.max_length,
+            "pretrained": self.settings.model.pretrained,
+            "pretrained_hash": weights.weights_hash(self.bert),
+        }
+
+    def describe(self, split: str) -> str:
+        """How many examples of which data set."""
+        facts = self.facts(split)
+        return (
+            f"{facts['examples']} examples of {facts['data']}, {split} split ({facts['files']}), "
+            f"of at most {facts['max_length']} tokens"
+        )
+
+    def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
+        """None: scores tell it all."""
+        return {}
+
+    def reels(self, models: Mapping[str, nn.Module], split: str) -> list[Reel]:
+        """None: there is nothing to play."""
+        return []
+
+    def gallery(
+        self, board: Board, models: Mapping[str, nn.Module], split: str, out: Path
+    ) -> Mapping[str, Path]:
+        """None."""
+        return {}
+
+    def groups(self, feature: str, batch: TextBatch) -> list[str]:
+        """The label of each example, or whether it is long."""
+        kinds: dict[str, Callable[[], list[str]]] = {
+            "by_label": lambda: self._words(self._labels(batch)),
+            "by_length": lambda: [
+                "long" if count > LONG else "short" for count in batch.present.sum(1).tolist()
+            ],
+        }
+        if feature not in kinds:
+            raise ConfigError(f"expected one of {', '.join(kinds)}, found {feature!r}")
+        return kinds[feature]()
+
+    def _words(self, labels: Tensor) -> list[str]:
+        words = self.data_set.words
+        if words is None:
+            return [f"{int(min(score, 4.99))}-{int(min(score, 4.99)) + 1}" for score in labels]
+        return [words[label] for label in labels.tolist()]
+
+    @property
+    def _data(self) -> Any:
+        return self.settings.data
+
+    @property
+    def _length(self) -> int | None:
+        return self._data.max_length if self._data.padding == "max_length" else None
+
+    @staticmethod
+    def _logits(model: nn.Module, batch: TextBatch) -> Tensor:
+        found: Tensor = model(**batch.inputs()).logits
+        return found.float()
+
+    @staticmethod
+    def _labels(batch: TextBatch) -> Tensor:
+        assert batch.labels is not None, "a split without labels is neither trained nor scored on"
+        return batch.labels
+
+
+def middle_blocks(depth: int) -> tuple[str, ...]:
+    """The four middle encoder blocks, 4-7 of a BERT of 12 (Wang et al. 2024, section 4.1)."""
+    first = max(depth // 2 - 2, 0)
+    return tuple(f"bert.encoder.layer.{block}" for block in range(first, min(first + 4, depth)))

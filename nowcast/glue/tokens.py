@@ -1,0 +1,151 @@
+"""Examples as tokens, made once and kept: in a cache folder, one safetensors file a part.
+
+A file is named by what it was made of, so another file, tokenizer or length makes another one.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from nowcast.core.errors import DataError
+from nowcast.core.files import write_whole
+from nowcast.core.origin import digest
+from nowcast.glue.benchmark import DataSet, Part
+from nowcast.glue.examples import Examples, file_of, read_examples
+from nowcast.glue.weights import tokenizer_hash, tokenizer_of
+
+FORMAT = 1  # one more where the same text would become other tokens
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The examples of one part of a data set.
+
+    Args:
+        part: e.g. ``dev``.
+        tokens: of all examples, one after the other.
+        kinds: of each token: 0 for the first sentence, 1 for the second.
+        ends: where each example's tokens end.
+        labels: class or score; None where they are hidden.
+        index: what the leaderboard calls each example.
+        left_out: rows of the file that hold no example.
+        hash: of the files and of what made tokens of them.
+    """
+
+    part: Part
+    tokens: NDArray[np.int32]
+    kinds: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float64] | None
+    index: NDArray[np.int64]
+    left_out: int
+    hash: str
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def example(self, row: int) -> "Example":
+        """One of them."""
+        of = slice(self.ends[row - 1] if row else 0, self.ends[row])
+        label = None if self.labels is None else self.labels[row].item()
+        return Example(self.tokens[of], self.kinds[of], label, f"{self.part} {row}")
+
+
+class Example(NamedTuple):
+    """One example: its tokens, their kinds, class or score, and what it is called."""
+
+    tokens: NDArray[np.int32]
+    kinds: NDArray[np.uint8]
+    label: int | float | None
+    name: str
+
+
+def tokenised(
+    root: Path,
+    data_set: DataSet,
+    part: Part,
+    bert: Path,
+    max_length: int,
+    cache: Path | None = None,
+) -> Tokens:
+    """The tokens of a part, from the cache if they are in it.
+
+    Args:
+        root: folder of GLUE's folders.
+        data_set: one of them.
+        part: of it, see `DataSet.parts`.
+        bert: folder of the pretrained BERT, whose tokenizer is used.
+        max_length: tokens of an example at most, [CLS] and [SEP] among them; the longer of two
+            sentences is shortened first.
+        cache: folder; None is nowcast/glue in the user's.
+
+    Raises:
+        DataError: a file is not as GLUE distributes it.
+    """
+    made_of = [FORMAT, data_set.name, part, max_length, tokenizer_hash(bert)]
+    key = digest([*made_of, *(_file_hash(path) for path in file_of(root, data_set, part))])
+    folder = cache or default_cache()
+    path = folder / f"{data_set.name}_{part}_{key}.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # the first of several processes does it
+        if not path.is_file():
+            _write(path, read_examples(root, data_set, part), bert, max_length)
+        return _read(path, part, key)
+
+
+def default_cache() -> Path:
+    """``nowcast/glue`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nowcast" / "glue"
+
+
+def _write(path: Path, examples: Examples, bert: Path, max_length: int) -> None:
+    tokenizer = tokenizer_of(bert)
+    made = tokenizer(
+        list(examples.first),
+        None if examples.second is None else list(examples.second),
+        truncation="longest_first",
+        max_length=max_length,
+        padding=False,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+    )
+    counts = [len(ids) for ids in made["input_ids"]]
+    arrays: dict[str, NDArray[Any]] = {
+        "tokens": np.fromiter(chain.from_iterable(made["input_ids"]), np.int32, sum(counts)),
+        "kinds": np.fromiter(chain.from_iterable(made["token_type_ids"]), np.uint8, sum(counts)),
+        "ends": np.cumsum(counts, dtype=np.int64),
+        "index": np.array(examples.index, dtype=np.int64),
+    }
+    if examples.labels is not None:
+        arrays["labels"] = np.asarray(examples.labels)
+    metadata = {"left_out": str(len(examples.left_out))}
+    write_whole(path, lambda temporary: save_file(arrays, temporary, metadata))
+
+
+def _read(path: Path, part: Part, key: str) -> Tokens:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            left_out = int(file.metadata()["left_out"])
+        return Tokens(
+            part=part, labels=found.pop("labels", None), left_out=left_out, hash=key, **found
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected tokens that nowcast has kept, found something else ({error}); "
+            "remove the file, and they are made again"
+        ) from error
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
