@@ -49,7 +49,7 @@ def audit_inhibition(
     model = audited_model(task, settings, Run(source) if source.is_dir() else None)
     batches = islice(task.training_batches(0, Ranks()), steps)
     try:
-        rows = measure(model, batches, task.loss, single_update(settings.optim), neurons)
+        rows = measure(model, batches, task.loss, single_update(settings.optim), neurons, task.mask)
     except TooFewBatches as error:
         raise ConfigError(f"--neurons, --steps: {error}") from error
     if json_file is not None:

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nowcast.core import presence
 from nowcast.core.distributed import Ranks
 from nowcast.core.interval import t_interval
-from nowcast.core.memel import MEmeL, inhibit, monosemantic_scale, most_monosemantic
-from nowcast.core.plug import plugged, through, unplug
+from nowcast.core.memel import MEmeL, inhibit, most_monosemantic
+from nowcast.core.plug import Mask, Masks, plugged, through, unplug
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
 from nowcast.core.task import Task
@@ -123,6 +124,7 @@ def audit_inhibition(
     loss: Callable[[nn.Module, Any], Tensor],
     update: Callable[[nn.Module], None],
     neurons: int = 10_000,
+    mask: Mask | None = None,
 ) -> list[Inhibition]:
     """Pick, update once and look again, for every method, from the same weights each time.
 
@@ -135,6 +137,7 @@ def audit_inhibition(
         loss: of a model on a batch.
         update: one optimiser step on the gradients in the model; called afresh for every update.
         neurons: how many values to pick.
+        mask: as `plug_in` takes it: what is not there is not picked.
 
     Raises:
         ValueError: the model has no MEmeL layer.
@@ -150,11 +153,12 @@ def audit_inhibition(
     picked = 0
     for batch in batches:
         for method, delta in METHODS.items():
-            with _hooked(model, layers, delta, None) as first:
+            with _hooked(model, layers, delta, None, mask) as first:
                 model.zero_grad()
                 loss(model, batch).backward()  # type: ignore[no-untyped-call]
             update(model)
-            with _hooked(model, layers, delta, first.chosen) as second, torch.no_grad():
+            again = _hooked(model, layers, delta, first.chosen, mask)
+            with again as second, torch.no_grad():
                 loss(model, batch)
             model.load_state_dict(start)
             ratios[method].append(_ratios(first, second))
@@ -192,18 +196,27 @@ def _ratios(first: _Calls, second: _Calls) -> tuple[float, float]:
 
 @contextmanager
 def _hooked(
-    model: nn.Module, layers: Mapping[str, MEmeL], delta: float | None, given: list[Tensor] | None
+    model: nn.Module,
+    layers: Mapping[str, MEmeL],
+    delta: float | None,
+    given: list[Tensor] | None,
+    mask: Mask | None,
 ) -> Any:
     """Pick and inhibit at every site while the block runs, or inhibit what is given."""
     calls = _Calls()
+    masks = Masks(mask or (lambda *_: None))
 
     def look(layer: MEmeL, values: Tensor) -> Tensor:
-        samples = layer._by_sample(values)
+        everything = values.new_ones(len(values), dtype=torch.bool)
+        there = everything if masks.now is None else masks.now
+        samples, present = presence.completed(layer, values, there)
         flat = samples.flatten(1)
         mean = layer.running_mean.contiguous().flatten()
-        variance = layer.running_var.contiguous().flatten()
         with torch.no_grad():
-            scale = monosemantic_scale(flat.detach(), mean, variance, layer.eps)
+            there = present.expand_as(samples).flatten(1)
+            # A place that was there too seldom has no statistics to go by.
+            least = 0 if masks.now is None else STATISTICS_BATCHES
+            scale = presence.scale(layer, flat.detach().float(), there, False, least)
             chosen = (
                 most_monosemantic(scale.view(samples.shape), layer.top_k)
                 if given is None
@@ -214,14 +227,18 @@ def _hooked(
             calls.scales.append(scale.gather(1, chosen).flatten())
         if delta is None:
             return values
-        return layer._unsampled(inhibit(flat, mean, chosen, delta).view(samples.shape), values)
+        eligible = scale.gather(1, chosen) != presence.ABSENT
+        inhibited = inhibit(flat, mean, chosen, delta, eligible).view(samples.shape)
+        return layer._unsampled(presence.cut(layer, inhibited, values), values)
 
     def hook(layer: MEmeL) -> Callable[..., Any]:
         return lambda _, __, output: through(partial(look, layer), output, layer.site)
 
     hooks = [model.get_submodule(s).register_forward_hook(hook(m)) for s, m in layers.items()]
+    masks.serve(model)
     try:
         yield calls
     finally:
+        masks.stop()
         for handle in hooks:
             handle.remove()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nowcast.core.distributed import Ranks
 from nowcast.core.page.player import Reel
+from nowcast.core.plug import Mask
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 
@@ -56,6 +57,9 @@ class Task(Protocol):
 
     features: tuple[str, ...]
     """Ways in which samples can be grouped, for `groups`."""
+
+    mask: Mask | None
+    """Which parts of a model's input are there, for MEmeL (see `plug_in`); None: all always are."""
 
     def model(self) -> nn.Module:
         """A fresh model; its initial weights come from torch's global generator."""

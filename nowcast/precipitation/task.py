@@ -67,6 +67,7 @@ class PrecipitationTask:
     )
     reference = "persistence"
     features = FEATURES
+    mask = None
     columns = (
         Column("b_mse", "B-MSE", "less", 0),
         Column("b_mae", "B-MAE", "less", 0),

@@ -50,6 +50,7 @@ class ToyTask:
     objective = ("error",)
     loss_scale = 1.0
     features = ("sign",)
+    mask = None
     columns = (Column("error", "Error", "less", 3),)
     details = (Column("error", "Error again", "one", 2),)
     reference = "identity"

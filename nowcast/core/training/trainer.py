@@ -32,7 +32,8 @@ def build_model(task: Task, memel: MEmeLSettings | None) -> nn.Module:
     if memel is not None:
         settings = memel.model_dump(exclude={"sites", "monitor"})
         try:
-            plug_in(model, memel.sites or task.sites, dry_run=task.dry_run, **settings)
+            sites = memel.sites or task.sites
+            plug_in(model, sites, dry_run=task.dry_run, mask=task.mask, **settings)
         except ValueError as error:
             raise ConfigError(f"memel.sites: {error}") from error
     return model
