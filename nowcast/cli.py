@@ -12,6 +12,7 @@ from nowcast.compare_cli import comparisons
 from nowcast.core.errors import NowcastError
 from nowcast.core.terminal import print_scores
 from nowcast.data_cli import data
+from nowcast.glue_cli import glue
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(comparisons)
+app.add_typer(glue)
 app.add_typer(data, name="data")
 app.add_typer(audit, name="audit")
 

@@ -24,6 +24,7 @@ INCIDENTAL = {
     ("train", "device"),
     ("train", "log_every"),
     ("train", "accept_code"),
+    ("train", "keep_state"),
     ("train", "detect_anomaly"),
     ("train", "explosion_factor"),
     ("data", "cache_mb"),
@@ -207,9 +208,11 @@ class Run:
         finally:
             lock.release()
 
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Write the result, which marks the run as finished."""
+    def finish(self, result: Mapping[str, Any], keep_state: bool = True) -> None:
+        """Write the result, which marks the run as finished; what resumes it may go then."""
         write_json(self.result_file, result)
+        if not keep_state:
+            self.last_state.unlink(missing_ok=True)
 
     def result(self) -> dict[str, Any]:
         """What `finish` wrote."""

@@ -93,6 +93,9 @@ class TrainSettings(Section):
     """A logged loss this many times the highest before it stops the run; null: none does."""
     detect_anomaly: bool = False
     """Name the operation that first gives NaN in a gradient; slow."""
+    keep_state: bool = True
+    """false: once a run is finished, what only resuming needs is removed, three times the size of
+    the model; and of a search's trials the weights too, which nothing uses."""
     accept_code: bool = False
     """Go on with a run that another version of the code has begun or made."""
 

@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +67,9 @@ def write_submission(out: Path, predictions: Mapping[PartOf, Predictions]) -> Pa
     return out / NAME
 
 
-def missing(predictions: Mapping[PartOf, Predictions]) -> list[str]:
+def missing(parts: Collection[PartOf]) -> list[str]:
     """The files the leaderboard wants and would not get."""
-    given = {_leaderboard(*part) for part in predictions}
+    given = {_leaderboard(*part) for part in parts}
     wanted = [
         layout.leaderboard
         for found in DATA_SETS.values()

@@ -21,7 +21,7 @@ from nowcast.core.table import Column
 from nowcast.glue import weights
 from nowcast.glue.baseline import Majority
 from nowcast.glue.batch import TextBatch
-from nowcast.glue.benchmark import DATA_SETS
+from nowcast.glue.benchmark import DATA_SETS, DataSet
 from nowcast.glue.scores import (
     ERROR,
     METRICS,
@@ -30,7 +30,7 @@ from nowcast.glue.scores import (
     sums_of_classes,
     sums_of_scores,
 )
-from nowcast.glue.settings import GlueSettings
+from nowcast.glue.settings import DataSettings, GlueSettings
 from nowcast.glue.splits import Split, split_of
 
 BLOCKS = 100  # of a split, for intervals: neighbours in a file may have one source
@@ -85,10 +85,14 @@ class GlueTask:
         return found
 
     def split(self, name: str) -> Split:
-        """The examples of a split: train, valid, test or, without labels, submission."""
+        """The examples of a split: train, valid or test."""
         if name not in self._splits:
             self._splits[name] = split_of(self.root, self.data_set, name, self.bert, self._data)
         return self._splits[name]
+
+    def submission(self, data_set: DataSet) -> Split:
+        """The test files of this data set or another, as this one's model is to see them."""
+        return split_of(self.root, data_set, "submission", self.bert, self._data)
 
     def model(self) -> nn.Module:
         """The pretrained BERT with a fresh head."""
@@ -125,7 +129,7 @@ class GlueTask:
         step = start
         while True:
             rows = passes(train.seed, step, train.batch_size, len(split))
-            yield split.batch(rows[ranks.rank :: ranks.size], self._length)
+            yield split.batch(rows[ranks.rank :: ranks.size], self.length)
             step += 1
 
     def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[TextBatch]:
@@ -134,7 +138,7 @@ class GlueTask:
         size = max(1, self.settings.train.batch_size // ranks.size)
         mine = np.array_split(np.arange(len(examples)), ranks.size)[ranks.rank]
         for first in range(0, len(mine), size):
-            yield examples.batch(mine[first : first + size], self._length)
+            yield examples.batch(mine[first : first + size], self.length)
 
     def loss(self, model: nn.Module, batch: TextBatch) -> Tensor:
         """Cross-entropy, or the squared error of a regression."""
@@ -232,11 +236,12 @@ class GlueTask:
         return [words[label] for label in labels.tolist()]
 
     @property
-    def _data(self) -> Any:
+    def _data(self) -> DataSettings:
         return self.settings.data
 
     @property
-    def _length(self) -> int | None:
+    def length(self) -> int | None:
+        """Tokens that examples are padded to; None for those of the longest of a batch."""
         return self._data.max_length if self._data.padding == "max_length" else None
 
     @staticmethod

@@ -18,7 +18,7 @@ from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RunSettings, VariantSettings
 from nowcast.core.task import Task
 from nowcast.core.training import optim
-from nowcast.core.training.guards import bytes_needed
+from nowcast.core.training.guards import bytes_kept
 from nowcast.core.training.length import length
 from nowcast.core.training.trainer import build_model
 from nowcast.core.tuning.selection import search_folder
@@ -216,13 +216,14 @@ def _timed(task: Task, settings: RunSettings) -> tuple[float, float, int]:
         optimiser.step()
         _finish(device)
 
+    kept = bytes_kept(model, settings.train.keep_state)
     model.train()
     step(batches[0])
     began = time.perf_counter()
     for batch in batches[1:]:
         step(batch)
     training = (time.perf_counter() - began) / TIMED_STEPS
-    return training, _evaluation_seconds(task, model, device), bytes_needed(model)
+    return training, _evaluation_seconds(task, model, device), kept
 
 
 def _evaluation_seconds(task: Task, model: nn.Module, device: torch.device) -> float:

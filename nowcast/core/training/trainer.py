@@ -163,5 +163,6 @@ def _train(
                 "best_objective": progress.best_objective,
                 "objective": list(task.objective),
                 "seconds": round(time.monotonic() - began, 1),
-            }
+            },
+            settings.train.keep_state,
         )

@@ -210,6 +210,9 @@ class Searcher:
         history = run.history()
         self.trials.note(number, steps=history[-1]["step"] if history else 0)
         self.trials.finish(number, state, objective)
+        if not settings.train.keep_state:
+            for file in (run.best_weights, run.last_state):
+                file.unlink(missing_ok=True)
 
     def _report(self, number: int, step: int, objective: float) -> None:
         if isfinite(objective):  # an undefined one is no ground to compare trials on

@@ -70,6 +70,17 @@ def test_training_lowers_the_error_and_leaves_a_whole_run(tmp_path: Path):
     assert not list(run.folder.glob("*.tmp"))
 
 
+def test_what_only_resuming_needs_can_go_once_a_run_is_finished(tmp_path: Path):
+    brief = settings(train=settings().train.model_copy(update={"keep_state": False}))
+    run = Run(tmp_path / "run")
+    with pytest.raises(Interrupted):
+        train(StopsAt(brief), brief, run, Ranks())
+    assert run.last_state.is_file()
+    train(ToyTask(brief), brief, run, Ranks())
+    assert run.is_finished and not run.last_state.exists()
+    trained_model(ToyTask(brief), brief, run)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_same_call_goes_on_to_the_bit(
     tmp_path: Path, number: signal.Signals

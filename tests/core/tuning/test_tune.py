@@ -117,6 +117,13 @@ def test_a_search_that_is_done_is_only_read(tmp_path: Path, begun: Path):
     assert tried(tmp_path / "Tune") == 6
 
 
+def test_a_search_can_leave_the_weights_of_its_trials_behind(tmp_path: Path):
+    found = run_search(search(tmp_path, space={"train.keep_state": [False, True]}), Ranks())
+    kept = {path.parent.name: path.name for path in tmp_path.rglob("best.safetensors")}
+    assert list(kept) == [label({"train.keep_state": True})]
+    assert found.tried == {"complete": 2, "pruned": 0, "failed": 0}
+
+
 def test_a_changed_search_is_refused_and_the_differing_keys_are_named(tmp_path: Path):
     run_search(search(tmp_path, space={"memel.delta": [1, 5]}), Ranks())
     with pytest.raises(ConfigError, match=r"tune.space.memel.delta \[1, 5\] there, \[1, 50\] now"):
