@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from nowcast.core import fused, presence
+from nowcast.core import fused
 from nowcast.core.distributed import is_shared
 from nowcast.core.memory_order import as_matrix, as_samples, as_vector, is_channels_last
 from nowcast.core.recompute import keep, replay
 from nowcast.core.running import batch_moments, merge
 from nowcast.core.scale import (
-    Edit,
     apply_edit,
     inhibit,
     largest,
@@ -70,12 +69,6 @@ class MEmeL(nn.Module):
     Shape:
         input and output ``(batch, *neuron_shape)`` unless `neuron_dims`, with the same dtype and
         order in memory; statistics are float32.
-
-    A call may be given a mask of the values that are there, see `nowcast.core.presence`: what is
-    padded is no sample of its neurons and is never chosen. Each place then has its own count of
-    batches and samples, and is chosen once it has been seen in `late_start` batches itself; an
-    input that is smaller along the mask's dimensions lacks the last places. With
-    ``convention="released"`` the mask is ignored, since the authors' code counts padding.
 
     A value that is not finite is left as it is, and a batch whose moments are not finite moves no
     statistics and is not counted. That nothing was inhibited is told once, as a RuntimeWarning
@@ -159,10 +152,6 @@ class MEmeL(nn.Module):
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         if self.neuron_shape is None and len(state.get(f"{prefix}running_mean", ())):
             self._shape(tuple(state[f"{prefix}running_mean"].shape))
-        counts = state.get(f"{prefix}num_batches_tracked")
-        if counts is not None and self.convention == "paper":
-            self.num_batches_tracked = self.num_batches_tracked.new_zeros(counts.shape)
-            self.num_samples_tracked = self.num_samples_tracked.new_zeros(counts.shape)
         super()._load_from_state_dict(state, prefix, *rest)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MEmeL":
@@ -180,11 +169,6 @@ class MEmeL(nn.Module):
         for buffer in self.buffers():
             buffer.zero_()
 
-    @property
-    def batches_seen(self) -> Tensor:
-        """How many batches have moved the statistics, of the place that was there most often."""
-        return self.num_batches_tracked.max()
-
     def extra_repr(self) -> str:
         """The settings, as `print(model)` shows them."""
         return (
@@ -193,16 +177,10 @@ class MEmeL(nn.Module):
             f"convention={self.convention!r}"
         )
 
-    def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor) -> Tensor:
         """The values, some of them inhibited; see the class."""
         if not (self.training or self.in_eval):
             return values
-        if self.convention == "released":
-            mask = None
-        elif mask is None and self.num_batches_tracked.dim():
-            mask = torch.ones(len(values), dtype=torch.bool, device=values.device)
-        if mask is not None:
-            return self._partly(values, mask)
         empty = not values.numel()
         if empty and not (self.training and self.sync and is_shared()):
             return values
@@ -221,40 +199,6 @@ class MEmeL(nn.Module):
             with torch.no_grad():
                 edit = self._seen(samples.detach(), channels_last)
         return self._unsampled(apply_edit(samples, edit, self.delta, channels_last), values)
-
-    def _partly(self, values: Tensor, mask: Tensor) -> Tensor:
-        """A call with a mask."""
-        samples, present = presence.completed(self, values, mask)
-        if samples.shape[1:] != self.neuron_shape:
-            self.prepare(values, mask)
-        channels_last = is_channels_last(samples)
-        if not channels_last:
-            samples = samples.contiguous()
-        self._lay_out(samples, channels_last)
-        presence.count_places(self, present)
-        edit = replay(self) if self.training else None
-        if edit is None:
-            with torch.no_grad():
-                edit = self._seen_partly(samples.detach(), present, channels_last)
-        output = apply_edit(samples, edit, self.delta, channels_last)
-        return self._unsampled(presence.cut(self, output, values), values)
-
-    def _seen_partly(self, samples: Tensor, present: Tensor, channels_last: bool) -> Edit:
-        """As `_seen`, of what is present."""
-        matrix = as_matrix(samples, channels_last)
-        there = as_matrix(present.expand_as(samples), channels_last)
-        scale = presence.scale(self, matrix.float(), there, channels_last, self.late_start)
-        assert self.neuron_shape is not None
-        chosen = largest(scale, self.neuron_shape, self.top_k, channels_last)
-        mean = as_vector(self.running_mean, channels_last)
-        edit = proposed_edit(matrix, mean, chosen, scale.gather(1, chosen) != presence.ABSENT)
-        if self.training:
-            presence.merge(self, matrix.float(), there, channels_last)
-            keep(self, lambda: edit)
-            changed = ((edit[1] != matrix.gather(1, chosen)) & edit[2]).any()
-            wanted = scale if self.wants_scale else None
-            self._report(samples.shape, channels_last, wanted, chosen, changed)
-        return edit
 
     def _fused(self, samples: Tensor, channels_last: bool) -> Tensor:
         """A call in training, done at once."""
@@ -317,13 +261,13 @@ class MEmeL(nn.Module):
         if not self._unproven and not self._changed:
             warnings.warn(
                 f"MEmeL{self._where()} has inhibited nothing in {self.late_start + PATIENCE} "
-                f"training calls, of which {int(self.batches_seen)} were finite: its input "
+                f"training calls, of which {int(self.num_batches_tracked)} were finite: its input "
                 "never leaves its mean, or is no number",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
-    def prepare(self, values: Tensor, mask: Tensor | None = None) -> None:
+    def prepare(self, values: Tensor) -> None:
         """Take shape, device and memory order from an example of the input, and check it.
 
         Raises:
@@ -339,8 +283,6 @@ class MEmeL(nn.Module):
                 "or set neuron_dims"
             )
         self._lay_out(samples, is_channels_last(samples))
-        if mask is not None and self.convention == "paper":
-            presence.count_places(self, presence.completed(self, values, mask)[1])
 
     def _by_sample(self, values: Tensor) -> Tensor:
         """The input as ``(batch, *neuron_shape)``, a view where its memory order allows."""

@@ -12,56 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from nowcast.core.memel import MEmeL
 
-Mask = Callable[[tuple[Any, ...], Mapping[str, Any]], Tensor | None]
-
 CHILD = "memel"  # what the layer is called within a module that is hooked
-
-
-class Masks:
-    """Gives layers the mask of the call that their model is in.
-
-    Args:
-        mask: as `plug_in` takes it.
-    """
-
-    def __init__(self, mask: Mask) -> None:
-        self.mask = mask
-        self.now: Tensor | None = None
-        self.layers: list[nn.Module] = []
-        self._handles: list[RemovableHandle] = []
-
-    def serve(self, model: nn.Module, layers: Iterable[nn.Module] = ()) -> None:
-        """Look at each call of a model, and hand what it says to these layers in it."""
-        self.layers = list(layers)
-        self._handles = [
-            model.register_forward_pre_hook(self._begin, with_kwargs=True),
-            model.register_forward_hook(self._end, always_call=True),
-            *(
-                layer.register_forward_pre_hook(self._give, with_kwargs=True)
-                for layer in self.layers
-            ),
-        ]
-
-    def stop(self) -> None:
-        """Look no more."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
-    def _begin(self, _: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        self.now = self.mask(args, named)
-
-    def _end(self, *_: Any) -> None:
-        self.now = None
-
-    def _give(
-        self, _: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return args, named | {"mask": self.now}
 
 
 class Socket(nn.Identity):
@@ -95,7 +49,6 @@ def plug_in(
     sites: str | Iterable[str],
     *,
     dry_run: Callable[[nn.Module], object] | None = None,
-    mask: Mask | None = None,
     **settings: Any,
 ) -> dict[str, MEmeL]:
     """Put a MEmeL layer at each site, in place.
@@ -108,9 +61,6 @@ def plug_in(
         dry_run: called with the model in evaluation mode and without gradients; passes one batch
             through it, from which each layer reads its neurons' shape. Without it a layer takes
             its shape from the first training batch or from the state that is loaded.
-        mask: called with the positional and the named arguments of each forward call of the model;
-            gives the mask of the layers' values (see `nowcast.core.presence`), or None where all
-            of them are there. E.g. ``lambda args, named: named["attention_mask"]``.
         settings: handed to every `MEmeL`.
 
     Returns:
@@ -130,8 +80,6 @@ def plug_in(
             layers[name] = MEmeL(None, **{"inplace": inplace} | settings)
             layers[name].site = name
             _put(model, name, layers[name])
-        if mask is not None:
-            Masks(mask).serve(model, layers.values())
         if dry_run is not None:
             _prepare(model, layers, dry_run)
     except BaseException:
@@ -217,10 +165,6 @@ def _put(model: nn.Module, name: str, layer: MEmeL) -> None:
 def _take_out(model: nn.Module, layers: Iterable[MEmeL]) -> list[str]:
     wanted = set(layers)
     taken = [site for site, layer in plugged(model).items() if layer in wanted]
-    for hook in list(model._forward_pre_hooks.values()):
-        masks = getattr(hook, "__self__", None)
-        if isinstance(masks, Masks) and wanted.issuperset(masks.layers):
-            masks.stop()
     for host in list(model.modules()):
         for name, layer in list(host._modules.items()):
             if not isinstance(layer, MEmeL) or layer not in wanted:
@@ -266,9 +210,7 @@ def _prepare(
 ) -> None:
     """Let every layer read its shape off one batch."""
     hooks = [
-        layer.register_forward_pre_hook(
-            lambda layer, inputs, named: layer.prepare(*inputs, **named), with_kwargs=True
-        )
+        layer.register_forward_pre_hook(lambda layer, inputs: layer.prepare(*inputs))
         for layer in layers.values()
     ]
     modes = {module: module.training for module in model.modules()}

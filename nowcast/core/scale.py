@@ -23,22 +23,19 @@ def monosemantic_scale(
     mean: Float[Tensor, "*neurons"],
     variance: Float[Tensor, "*neurons"],
     eps: float = 0.01,
-    average: Tensor | None = None,
 ) -> Float[Tensor, "batch *neurons"]:
     """Monosemantic Scale phi of every value, in float32; range [0, inf], larger: more monosemantic.
 
     ``phi = (z - mean)^2 / (variance + eps * mean over neurons of variance)``: eq. 7 with the
     variance compensation of Algorithm 2. Where all variances are 0, phi is 0 for values at their
-    mean and huge for others, so a constant input scores 0 and not NaN. `average` takes the place of
-    the mean over neurons, where not all of them have been seen.
+    mean and huge for others, so a constant input scores 0 and not NaN.
     """
-    return (values.float() - mean).square_().div_(compensated(variance, eps, average))
+    return (values.float() - mean).square_().div_(compensated(variance, eps))
 
 
-def compensated(variance: Tensor, eps: float, average: Tensor | None = None) -> Tensor:
+def compensated(variance: Tensor, eps: float) -> Tensor:
     """The denominator of the scale; at least the least positive float32."""
-    average = variance.mean() if average is None else average
-    return torch.add(variance, average, alpha=eps).clamp_min_(TINY)
+    return torch.add(variance, variance.mean(), alpha=eps).clamp_min_(TINY)
 
 
 def most_monosemantic(
@@ -59,7 +56,6 @@ def largest(scale: Tensor, shape: Sequence[int], top_k: int, channels_last: bool
     batch, neurons = scale.shape
     if top_k > 1:
         # Scales are not negative, so their bits order as they do; the lower half breaks the ties.
-        # A negative number, which marks what is not to be chosen, comes after all.
         bits = scale.nan_to_num(nan=math.inf, posinf=math.inf).view(torch.int32).long()
         place = torch.arange(neurons, device=scale.device).view(1, *shape)
         return ((bits << 32) - as_matrix(place, channels_last)).topk(top_k, dim=1).indices
@@ -82,15 +78,14 @@ def inhibit(
     mean: Float[Tensor, " neurons"],
     chosen: Int[Tensor, "batch top_k"],
     delta: float = 1.0,
-    active: Bool[Tensor, "*which"] | None = None,
+    active: Bool[Tensor, ""] | None = None,
 ) -> Float[Tensor, "batch neurons"]:
     """Put the mean in the place of the chosen values, with -delta times their gradient.
 
     ``z' = -delta * z + (mean + delta * z).detach()`` (Reversed Deactivation at delta 1, Naive (a)
     at 0, Naive (b) at -1), with the value equal to the mean to the bit. The result is a new tensor
     of the values' dtype; values that were not chosen pass with value and gradient, and so do
-    values that are not finite, which must not be hidden. Where `active`, of all or of each choice,
-    is given and False, so do all or those.
+    values that are not finite, which must not be hidden. Where `active` is given and False, all do.
     """
     edit = proposed_edit(values.detach(), mean, chosen, active)
     return apply_edit(values, edit, delta, channels_last=False)
@@ -105,7 +100,7 @@ def apply_edit(samples: Tensor, edit: Edit, delta: float, channels_last: bool) -
 def proposed_edit(
     values: Tensor, mean: Tensor, chosen: Tensor, active: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What `inhibit` puts where, of a matrix in memory order; `active` may be of each choice."""
+    """What `inhibit` puts where, of a matrix in memory order."""
     picked = values.gather(1, chosen)
     inhibited = picked.abs() < math.inf
     if active is not None:

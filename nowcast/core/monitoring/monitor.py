@@ -16,7 +16,6 @@ from torch import Tensor
 from nowcast.core.distributed import current, sum_over_ranks
 from nowcast.core.memel import MEmeL
 from nowcast.core.memory_order import as_matrix, is_channels_last
-from nowcast.core.presence import ABSENT
 
 FIRST_OCTAVE, LAST_OCTAVE = -14, 20  # of the histogram: phi from 6e-5 to 2e6
 LOG10_PHI_EDGES = tuple(
@@ -126,7 +125,7 @@ class _Site:
             self.counted()
         if self.measured is not None and scale is not None:
             moments = self._measure(as_matrix(scale, is_channels_last(scale)))
-            old = self.layer.batches_seen > YOUNG_CALLS
+            old = self.layer.num_batches_tracked > YOUNG_CALLS
             self.measured += torch.where(old, moments, self.nothing)
 
     def counted(self) -> Tensor:
@@ -137,7 +136,7 @@ class _Site:
             # Decided on the device. The layer has counted the batch of the last call, one less
             # before each earlier one, and inhibits after `late_start`.
             earlier = torch.arange(len(chosen) - 1, -1, -1, device=chosen.device)
-            inhibits = self.layer.batches_seen - earlier > self.layer.late_start
+            inhibits = self.layer.num_batches_tracked - earlier > self.layer.late_start
             weights = inhibits.long().view(-1, 1, 1).expand_as(chosen)
             self._picks.scatter_add_(0, chosen.view(-1), weights.reshape(-1))
         return self._picks
@@ -146,17 +145,12 @@ class _Site:
         exact = phi.double().view(-1)
         moments = exact.new_zeros(5)
         moments[0], moments[2] = len(phi), phi.numel()
-        counted: Tensor | None = None
-        if self.layer.num_batches_tracked.dim():  # it is given masks, and marks what is absent
-            there = exact != ABSENT
-            counted, exact = there.double(), torch.where(there, exact, 0)
-            moments[2] = counted.sum()
-        moments[1] = phi.amax(1).clamp_min(0).sum(dtype=torch.float64)
+        moments[1] = phi.amax(1).sum(dtype=torch.float64)
         moments[3], moments[4] = exact.sum(), exact.dot(exact)
         # The exponent of a float32 is its octave; a logarithm and a search cost six times as much.
         octaves = (phi.view(-1).view(torch.int32) >> 23) - 127
         octaves = octaves.clamp_(FIRST_OCTAVE, LAST_OCTAVE) - FIRST_OCTAVE
-        histogram = torch.bincount(octaves, counted, minlength=len(LOG10_PHI_EDGES) - 1)
+        histogram = torch.bincount(octaves, minlength=len(LOG10_PHI_EDGES) - 1)
         return torch.cat((moments, histogram))
 
     def read(self) -> Reading:
@@ -183,7 +177,7 @@ class _Site:
 def unstarted(layers: Mapping[str, MEmeL]) -> list[str]:
     """Layers that have not come to inhibit, e.g. at the end of their training, and why."""
     return [
-        f"{name} ({int(layer.batches_seen)} batches seen, late_start {layer.late_start})"
+        f"{name} ({int(layer.num_batches_tracked)} batches seen, late_start {layer.late_start})"
         for name, layer in layers.items()
-        if layer.batches_seen <= layer.late_start
+        if layer.num_batches_tracked <= layer.late_start
     ]
