@@ -97,7 +97,7 @@ class RunningStatistics(nn.Module):
             raise ValueError(
                 f"MEmeL{self._where()} keeps statistics of neurons of shape {self.neuron_shape}; "
                 f"found an input {tuple(values.shape)}. Train at the size it was plugged in for, "
-                "or set neuron_dims, or give a mask with what is shorter"
+                "set neuron_dims, or give a mask with what is shorter"
             )
         if present is not None:
             self._count_places(place_shape(samples, present, self.neuron_shape))

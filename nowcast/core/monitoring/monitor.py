@@ -124,7 +124,7 @@ class _Site:
         self._waiting.append(chosen)
         if len(self._waiting) == CALLS_AT_ONCE:
             self.counted()
-        if self.measured is not None and scale is not None:
+        if self.measured is not None and scale is not None and scale.numel():
             old = self.layer.num_batches_tracked > YOUNG_CALLS
             if old.dim():
                 old = old[tuple(map(slice, scale.shape[1:]))]  # of as many places as the batch has
