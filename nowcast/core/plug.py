@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nowcast.core.masks import CallMask, FindMask, disconnect
 from nowcast.core.memel import MEmeL
 
 CHILD = "memel"  # what the layer is called within a module that is hooked
@@ -49,6 +50,7 @@ def plug_in(
     sites: str | Iterable[str],
     *,
     dry_run: Callable[[nn.Module], object] | None = None,
+    mask: FindMask | None = None,
     **settings: Any,
 ) -> dict[str, MEmeL]:
     """Put a MEmeL layer at each site, in place.
@@ -61,6 +63,10 @@ def plug_in(
         dry_run: called with the model in evaluation mode and without gradients; passes one batch
             through it, from which each layer reads its neurons' shape. Without it a layer takes
             its shape from the first training batch or from the state that is loaded.
+        mask: finds in the positional and the named arguments of every call of `model` the mask
+            that its layers get, see `MEmeL.forward`, or None for none: e.g.
+            ``lambda args, named: named["attention_mask"]``. Let the dry run's batch be as long as
+            any, and have a mask. A layer that is called outside of `model` gets none.
         settings: handed to every `MEmeL`.
 
     Returns:
@@ -80,6 +86,8 @@ def plug_in(
             layers[name] = MEmeL(None, **{"inplace": inplace} | settings)
             layers[name].site = name
             _put(model, name, layers[name])
+        if mask is not None:
+            CallMask(mask).connect(model, layers.values())
         if dry_run is not None:
             _prepare(model, layers, dry_run)
     except BaseException:
@@ -176,6 +184,7 @@ def _take_out(model: nn.Module, layers: Iterable[MEmeL]) -> list[str]:
             for key, hook in list(host._forward_hooks.items()):
                 if hook is _through_layer:
                     del host._forward_hooks[key]
+    disconnect(model, wanted)
     return taken
 
 

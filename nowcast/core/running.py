@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nowcast.core.distributed import is_shared, sum_over_ranks
@@ -29,13 +29,47 @@ def batch_moments(
     return count, mean - running_mean, sum_over_ranks((values - mean).square_().sum(0))
 
 
+def present_moments(
+    values: Float[Tensor, "batch *input"],
+    present: Bool[Tensor, "batch *place"],
+    running_mean: Float[Tensor, "*neurons"],
+    places: torch.Size,
+    sync: bool,
+) -> tuple[Tensor, Float[Tensor, "*neurons"], Float[Tensor, "*neurons"]]:
+    """`batch_moments` of what is present alone, with a count for each place.
+
+    Args:
+        values: ``batch *neurons``, or less of them where the batch is shorter; the rest is absent.
+        present: broadcasts to `values`. What is not present may be NaN.
+        running_mean: of all neurons.
+        places: the shape of the count: that of the neurons, 1 where they share one, or none at all.
+        sync: whether the batch is the union of all ranks' batches, of whatever lengths.
+    """
+    within = tuple(map(slice, values.shape[1:]))
+
+    def over_all(part: Tensor, shape: torch.Size) -> Tensor:
+        whole = part.new_zeros(shape)
+        whole[within] = part
+        return sum_over_ranks(whole) if sync else whole
+
+    if places:
+        count = over_all(present.sum(0), places)
+    else:
+        count = sum_over_ranks(present.sum()) if sync else present.sum()
+    sums = over_all(torch.where(present, values, 0).sum(0), running_mean.shape)
+    mean = sums / count.clamp(min=1)
+    deviations = torch.where(present, values - mean[within], 0)
+    squares = over_all(deviations.square_().sum(0), running_mean.shape)
+    return count, torch.where(count > 0, mean - running_mean, 0), squares
+
+
 def merge(
-    running_mean: Float[Tensor, " neurons"],
-    running_var: Float[Tensor, " neurons"],
+    running_mean: Float[Tensor, "*neurons"],
+    running_var: Float[Tensor, "*neurons"],
     past: Count,
     count: Count,
-    shift: Float[Tensor, " neurons"],
-    squares: Float[Tensor, " neurons"],
+    shift: Float[Tensor, "*neurons"],
+    squares: Float[Tensor, "*neurons"],
 ) -> Tensor:
     """Merge a batch into the statistics of `past` samples, in place (Chan et al. 1983).
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from nowcast.core.memory_order import as_matrix, as_samples
 
 TINY = torch.finfo(torch.float32).tiny  # the least variance a deviation is measured in
+INELIGIBLE = -1.0  # stands for the scale of a neuron that may not be chosen, or is not there
 # The chosen neurons, what takes their places, and where it does (None: everywhere).
 Edit = tuple[Tensor, Tensor, Tensor | None]
 
@@ -23,19 +24,23 @@ def monosemantic_scale(
     mean: Float[Tensor, "*neurons"],
     variance: Float[Tensor, "*neurons"],
     eps: float = 0.01,
+    mean_variance: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, "batch *neurons"]:
     """Monosemantic Scale phi of every value, in float32; range [0, inf], larger: more monosemantic.
 
     ``phi = (z - mean)^2 / (variance + eps * mean over neurons of variance)``: eq. 7 with the
     variance compensation of Algorithm 2. Where all variances are 0, phi is 0 for values at their
-    mean and huge for others, so a constant input scores 0 and not NaN.
+    mean and huge for others, so a constant input scores 0 and not NaN. `mean_variance` is given
+    where these are not all the neurons that count for it.
     """
-    return (values.float() - mean).square_().div_(compensated(variance, eps))
+    return (values.float() - mean).square_().div_(compensated(variance, eps, mean_variance))
 
 
-def compensated(variance: Tensor, eps: float) -> Tensor:
+def compensated(variance: Tensor, eps: float, mean_variance: Tensor | None = None) -> Tensor:
     """The denominator of the scale; at least the least positive float32."""
-    return torch.add(variance, variance.mean(), alpha=eps).clamp_min_(TINY)
+    if mean_variance is None:
+        mean_variance = variance.mean()
+    return torch.add(variance, mean_variance, alpha=eps).clamp_min_(TINY)
 
 
 def most_monosemantic(
@@ -52,10 +57,11 @@ def most_monosemantic(
 
 
 def largest(scale: Tensor, shape: Sequence[int], top_k: int, channels_last: bool) -> Tensor:
-    """`most_monosemantic` of a matrix in memory order."""
+    """`most_monosemantic` of a matrix in memory order; a scale of `INELIGIBLE` is below all."""
     batch, neurons = scale.shape
-    if top_k > 1:
-        # Scales are not negative, so their bits order as they do; the lower half breaks the ties.
+    if top_k != 1:
+        # Scales are not negative, so their bits order as they do, and those of INELIGIBLE are a
+        # negative number; the lower half breaks the ties.
         bits = scale.nan_to_num(nan=math.inf, posinf=math.inf).view(torch.int32).long()
         place = torch.arange(neurons, device=scale.device).view(1, *shape)
         return ((bits << 32) - as_matrix(place, channels_last)).topk(top_k, dim=1).indices

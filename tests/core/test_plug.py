@@ -1,10 +1,15 @@
 """plug_in: sockets are filled by name and pattern, the host keeps its parameters."""
 
+import copy
+from typing import Any
+
 import pytest
 import torch
+from ranks import in_ranks
 from torch import nn
 
 from nowcast import MEmeL, plug_in, unplug
+from nowcast.core.distributed import Ranks
 from nowcast.core.plug import Socket, matching_state, plugged, sockets
 
 
@@ -155,3 +160,139 @@ def test_a_socket_says_whether_its_layer_may_work_in_place():
     assert [layer.inplace for layer in layers.values()] == [True, False, False, False]
     unplug(host)
     assert not plug_in(host, "0", inplace=False)["0"].inplace
+
+
+class Reader(nn.Module):
+    """A socket and two modules to be hooked, on sentences of up to 7 tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.socket = nn.Identity()
+        self.tuple = nn.GRU(3, 3, batch_first=True)
+        self.stack = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+
+    def forward(
+        self, values: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        sequence, _ = self.tuple(self.socket(self.first(values)))
+        if values.shape[1] == 2:
+            raise ArithmeticError("two tokens")
+        return self.stack(sequence)
+
+
+READER_SITES = ["socket", "tuple", "stack"]
+
+
+def by_name(_: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor | None:
+    return named.get("attention_mask")
+
+
+def one_sentence(model: nn.Module) -> object:
+    return model(torch.zeros(1, 7, 3), attention_mask=torch.ones(1, 7).bool())
+
+
+def present(*lengths: int) -> torch.Tensor:
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def samples_by_place(model: nn.Module) -> list[list[int]]:
+    return [layer.num_samples_tracked.flatten().tolist() for layer in plugged(model).values()]
+
+
+def hooks(model: nn.Module) -> list[Any]:
+    kinds = ("pre_hooks", "pre_hooks_with_kwargs", "hooks", "hooks_always_called")
+    return [
+        hook
+        for module in model.modules()
+        for kind in kinds
+        for hook in getattr(module, f"_forward_{kind}").items()
+    ]
+
+
+def test_every_layer_gets_the_mask_of_the_call_and_none_outside():
+    model = Reader()
+    plug_in(model, READER_SITES, mask=by_name, dry_run=one_sentence)
+    assert samples_by_place(model) == [[0] * 7] * 3  # the dry run has told places apart
+    model(torch.zeros(3, 5, 3), attention_mask=present(1, 5, 3))
+    model(torch.zeros(2, 7, 3), attention_mask=present(7, 6))
+    assert samples_by_place(model) == [[5, 4, 4, 3, 3, 2, 1]] * 3
+    model(torch.zeros(1, 7, 3))
+    model.socket(torch.zeros(1, 7, 3))
+    assert samples_by_place(model) == [[7, 6, 6, 5, 5, 4, 3]] + [[6, 5, 5, 4, 4, 3, 2]] * 2
+
+
+def test_a_call_that_fails_leaves_no_mask_behind():
+    model = Reader()
+    plug_in(model, "socket", mask=by_name, dry_run=one_sentence)
+    with pytest.raises(ArithmeticError):
+        model(torch.zeros(2, 2, 3), attention_mask=present(1, 2))
+    model.socket(torch.zeros(5, 7, 3))
+    assert samples_by_place(model) == [[7, 6, 5, 5, 5, 5, 5]]
+
+
+def test_a_model_that_masks_its_layer_itself_is_left_to():
+    class Masks(Reader):
+        def forward(self, values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            return self.socket(values, ~attention_mask)
+
+    model = Masks()
+    plug_in(model, "socket", mask=by_name)
+    model(torch.zeros(3, 5, 3), attention_mask=present(1, 5, 3))
+    assert samples_by_place(model) == [[0, 1, 1, 2, 2]]
+
+
+def test_a_deep_copy_of_a_plugged_model_has_a_mask_of_its_own():
+    model = Reader()
+    plug_in(model, READER_SITES, mask=by_name, dry_run=one_sentence)
+    twin = copy.deepcopy(model)
+
+    def call_twin(*_: object) -> None:
+        twin(torch.zeros(3, 4, 3), attention_mask=present(4, 4, 1))
+
+    model.first.register_forward_hook(call_twin)  # while the model's own call is under way
+    model(torch.zeros(2, 5, 3), attention_mask=present(3, 5))
+    assert samples_by_place(model) == [[2, 2, 2, 1, 1, 0, 0]] * 3
+    assert samples_by_place(twin) == [[3, 2, 2, 2, 0, 0, 0]] * 3
+    unplug(twin)
+    assert not hooks(twin)
+    model(torch.zeros(2, 5, 3), attention_mask=present(3, 5))
+    assert samples_by_place(model)[0] == [4, 4, 4, 2, 2, 0, 0]
+
+
+def test_unplug_and_a_failed_plug_in_leave_no_hook_for_masks():
+    model = Reader()
+    layers = plug_in(model, READER_SITES, mask=by_name, dry_run=one_sentence)
+    assert unplug(model) == READER_SITES
+    assert not hooks(model)
+    assert not any(hooks(layer) for layer in layers.values())
+    with pytest.raises(KeyError):
+        plug_in(model, "socket", mask=lambda _, named: named["absent"], dry_run=one_sentence)
+    assert not hooks(model)
+
+
+def test_sites_plugged_in_apart_keep_their_masks_apart():
+    model = nn.Sequential(Reader())
+    plug_in(model[0], "socket", mask=by_name, dry_run=one_sentence)
+    before = hooks(model)
+    with pytest.raises(ValueError, match=r"MEmeL at tuple: .* found torch\.float32"):
+        plug_in(model[0], "tuple", mask=lambda *_: torch.ones(1, 7), dry_run=one_sentence)
+    assert hooks(model) == before
+    plug_in(model[0], "stack", mask=lambda *_: present(7, 1)[:, :5], dry_run=None)
+    model[0](torch.zeros(2, 5, 3), attention_mask=present(5, 3))
+    assert samples_by_place(model) == [[2, 2, 2, 1, 1, 0, 0], [2, 1, 1, 1, 1]]
+    assert unplug(model) == ["0.socket", "0.stack"]
+    assert not hooks(model)
+
+
+def under_ddp(_: Ranks) -> list[list[int]]:
+    torch.manual_seed(0)
+    model = Reader()
+    plug_in(model, READER_SITES, mask=by_name, dry_run=one_sentence)
+    host = nn.parallel.DistributedDataParallel(model)
+    host(torch.zeros(2, 4, 3), attention_mask=present(4, 2)).sum().backward()
+    return samples_by_place(model)
+
+
+def test_a_model_within_ddp_finds_its_mask():
+    assert in_ranks(2, under_ddp) == [[[4, 4, 2, 2, 0, 0, 0]] * 3] * 2

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from nowcast.core.distributed import current, sum_over_ranks
-from nowcast.core.memel import MEmeL
+from nowcast.core.memel import NOTHING, MEmeL
 from nowcast.core.memory_order import as_matrix, is_channels_last
+from nowcast.core.scale import INELIGIBLE
 
 FIRST_OCTAVE, LAST_OCTAVE = -14, 20  # of the histogram: phi from 6e-5 to 2e6
 LOG10_PHI_EDGES = tuple(
@@ -123,10 +124,12 @@ class _Site:
         self._waiting.append(chosen)
         if len(self._waiting) == CALLS_AT_ONCE:
             self.counted()
-        if self.measured is not None and scale is not None:
-            moments = self._measure(as_matrix(scale, is_channels_last(scale)))
+        if self.measured is not None and scale is not None and scale.numel():
             old = self.layer.num_batches_tracked > YOUNG_CALLS
-            self.measured += torch.where(old, moments, self.nothing)
+            if old.dim():
+                old = old[tuple(map(slice, scale.shape[1:]))]  # of as many places as the batch has
+            known = torch.where(old, scale, INELIGIBLE)
+            self.measured += self._measure(as_matrix(known, is_channels_last(known)))
 
     def counted(self) -> Tensor:
         """Picks by neuron, up to the last call."""
@@ -135,22 +138,29 @@ class _Site:
             self._waiting.clear()
             # Decided on the device. The layer has counted the batch of the last call, one less
             # before each earlier one, and inhibits after `late_start`.
-            earlier = torch.arange(len(chosen) - 1, -1, -1, device=chosen.device)
-            inhibits = self.layer.num_batches_tracked - earlier > self.layer.late_start
-            weights = inhibits.long().view(-1, 1, 1).expand_as(chosen)
-            self._picks.scatter_add_(0, chosen.view(-1), weights.reshape(-1))
+            weights = chosen != NOTHING
+            if not self.layer.num_batches_tracked.dim():  # else it has chosen by place already
+                earlier = torch.arange(len(chosen) - 1, -1, -1, device=chosen.device)
+                inhibits = self.layer.num_batches_tracked - earlier > self.layer.late_start
+                weights = weights & inhibits.view(-1, 1, 1)
+            places = chosen.clamp(min=0).view(-1)
+            self._picks.scatter_add_(0, places, weights.long().view(-1))
         return self._picks
 
-    def _measure(self, phi: Tensor) -> Tensor:
+    def _measure(self, scale: Tensor) -> Tensor:
+        absent = scale == INELIGIBLE
+        phi = scale.masked_fill(absent, 0.0)  # which adds nothing but to the first bin
         exact = phi.double().view(-1)
         moments = exact.new_zeros(5)
-        moments[0], moments[2] = len(phi), phi.numel()
+        moments[0] = len(phi) - absent.all(1).sum()
+        moments[2] = phi.numel() - absent.sum()
         moments[1] = phi.amax(1).sum(dtype=torch.float64)
         moments[3], moments[4] = exact.sum(), exact.dot(exact)
         # The exponent of a float32 is its octave; a logarithm and a search cost six times as much.
         octaves = (phi.view(-1).view(torch.int32) >> 23) - 127
         octaves = octaves.clamp_(FIRST_OCTAVE, LAST_OCTAVE) - FIRST_OCTAVE
         histogram = torch.bincount(octaves, minlength=len(LOG10_PHI_EDGES) - 1)
+        histogram[0] -= absent.sum()
         return torch.cat((moments, histogram))
 
     def read(self) -> Reading:
@@ -176,8 +186,9 @@ class _Site:
 
 def unstarted(layers: Mapping[str, MEmeL]) -> list[str]:
     """Layers that have not come to inhibit, e.g. at the end of their training, and why."""
+    seen = {name: int(layer.num_batches_tracked.max()) for name, layer in layers.items()}
     return [
-        f"{name} ({int(layer.num_batches_tracked)} batches seen, late_start {layer.late_start})"
+        f"{name} ({seen[name]} batches seen, late_start {layer.late_start})"
         for name, layer in layers.items()
-        if layer.num_batches_tracked <= layer.late_start
+        if seen[name] <= layer.late_start
     ]
