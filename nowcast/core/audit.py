@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nowcast.core import presence
 from nowcast.core.distributed import Ranks
 from nowcast.core.interval import t_interval
+from nowcast.core.masks import CallMask, FindMask, disconnect
 from nowcast.core.memel import MEmeL, inhibit, most_monosemantic
-from nowcast.core.plug import Mask, Masks, plugged, through, unplug
+from nowcast.core.plug import plugged, through, unplug
 from nowcast.core.runs import Run
+from nowcast.core.scale import INELIGIBLE, monosemantic_scale
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
 from nowcast.core.task import Task
 from nowcast.core.training import optim
@@ -124,7 +125,7 @@ def audit_inhibition(
     loss: Callable[[nn.Module, Any], Tensor],
     update: Callable[[nn.Module], None],
     neurons: int = 10_000,
-    mask: Mask | None = None,
+    mask: FindMask | None = None,
 ) -> list[Inhibition]:
     """Pick, update once and look again, for every method, from the same weights each time.
 
@@ -200,45 +201,43 @@ def _hooked(
     layers: Mapping[str, MEmeL],
     delta: float | None,
     given: list[Tensor] | None,
-    mask: Mask | None,
+    mask: FindMask | None,
 ) -> Any:
     """Pick and inhibit at every site while the block runs, or inhibit what is given."""
     calls = _Calls()
-    masks = Masks(mask or (lambda *_: None))
+    masks = CallMask(mask or (lambda *_: None))
 
     def look(layer: MEmeL, values: Tensor) -> Tensor:
-        everything = values.new_ones(len(values), dtype=torch.bool)
-        there = everything if masks.now is None else masks.now
-        samples, present = presence.completed(layer, values, there)
-        flat = samples.flatten(1)
-        mean = layer.running_mean.contiguous().flatten()
+        samples = layer._by_sample(values)
+        within = tuple(map(slice, samples.shape[1:]))
+        flat, mean = samples.flatten(1), layer.running_mean[within]
         with torch.no_grad():
-            there = present.expand_as(samples).flatten(1)
-            # A place that was there too seldom has no statistics to go by.
-            least = 0 if masks.now is None else STATISTICS_BATCHES
-            scale = presence.scale(layer, flat.detach().float(), there, False, least)
+            variance, average = layer.running_var[within], layer.mean_variance()
+            scale = monosemantic_scale(samples.detach(), mean, variance, layer.eps, average)
+            present = layer._present(values, masks.mask)
+            if present is not None:  # a place that was there too seldom has no statistics to go by
+                settled = layer.num_batches_tracked[within] >= STATISTICS_BATCHES
+                scale.masked_fill_(~(present & settled), INELIGIBLE)
             chosen = (
-                most_monosemantic(scale.view(samples.shape), layer.top_k)
-                if given is None
-                else given[len(calls.chosen)]
+                most_monosemantic(scale, layer.top_k) if given is None else given[len(calls.chosen)]
             )
+            picked = scale.flatten(1).gather(1, chosen)
             calls.chosen.append(chosen)
             calls.values.append(flat.detach().gather(1, chosen).flatten())
-            calls.scales.append(scale.gather(1, chosen).flatten())
+            calls.scales.append(picked.flatten())
         if delta is None:
             return values
-        eligible = scale.gather(1, chosen) != presence.ABSENT
-        inhibited = inhibit(flat, mean, chosen, delta, eligible).view(samples.shape)
-        return layer._unsampled(presence.cut(layer, inhibited, values), values)
+        inhibited = inhibit(flat, mean.flatten(), chosen, delta, picked >= 0)
+        return layer._unsampled(inhibited.view(samples.shape), values)
 
     def hook(layer: MEmeL) -> Callable[..., Any]:
         return lambda _, __, output: through(partial(look, layer), output, layer.site)
 
     hooks = [model.get_submodule(s).register_forward_hook(hook(m)) for s, m in layers.items()]
-    masks.serve(model)
+    masks.connect(model, ())
     try:
         yield calls
     finally:
-        masks.stop()
+        disconnect(model, ())
         for handle in hooks:
             handle.remove()

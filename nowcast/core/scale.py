@@ -84,14 +84,15 @@ def inhibit(
     mean: Float[Tensor, " neurons"],
     chosen: Int[Tensor, "batch top_k"],
     delta: float = 1.0,
-    active: Bool[Tensor, ""] | None = None,
+    active: Bool[Tensor, "*which"] | None = None,
 ) -> Float[Tensor, "batch neurons"]:
     """Put the mean in the place of the chosen values, with -delta times their gradient.
 
     ``z' = -delta * z + (mean + delta * z).detach()`` (Reversed Deactivation at delta 1, Naive (a)
     at 0, Naive (b) at -1), with the value equal to the mean to the bit. The result is a new tensor
     of the values' dtype; values that were not chosen pass with value and gradient, and so do
-    values that are not finite, which must not be hidden. Where `active` is given and False, all do.
+    values that are not finite, which must not be hidden. Where `active`, of all or of each choice,
+    is given and False, so do all or those.
     """
     edit = proposed_edit(values.detach(), mean, chosen, active)
     return apply_edit(values, edit, delta, channels_last=False)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nowcast.core.distributed import Ranks
+from nowcast.core.masks import FindMask
 from nowcast.core.page.player import Reel
-from nowcast.core.plug import Mask
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 
@@ -58,7 +58,7 @@ class Task(Protocol):
     features: tuple[str, ...]
     """Ways in which samples can be grouped, for `groups`."""
 
-    mask: Mask | None
+    mask: FindMask | None
     """Which parts of a model's input are there, for MEmeL (see `plug_in`); None: all always are."""
 
     def model(self) -> nn.Module:
