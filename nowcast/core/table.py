@@ -23,12 +23,14 @@ class Column:
         header: as shown, e.g. ``B-MSE``.
         best: whether less or more is better, or the nearer to one.
         digits: decimals shown.
+        main: whether it enters a table of several comparisons.
     """
 
     score: str
     header: str
     best: Literal["less", "more", "one"]
     digits: int
+    main: bool = True
 
     @property
     def title(self) -> str:
