@@ -1,4 +1,4 @@
-"""Comparisons: `nowcast compare`, `tune`, `report` and `board`."""
+"""Comparisons: `nowcast compare`, `combine`, `tune`, `report` and `board`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -179,6 +179,27 @@ def tune(
             found = read_selection(folder)
             print_table(*found.shown())
             typer.echo(f"{found.note}\n{folder / 'best.json'}, trials.csv")
+
+
+@comparisons.command()
+def combine(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of comparisons, two or more.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the table.")],
+) -> None:
+    """Put finished comparisons of the same variants into one table: data sets side by side.
+
+    Where for all scores less is better, or for all more, the last column is their average.
+
+    Example: `nowcast combine runs/table1/rte runs/table1/mrpc --out runs/table1/all`
+    """
+    from nowcast.core.comparison.combine import combine as combine_comparisons
+    from nowcast.core.comparison.results import board_command
+
+    print_scores(combine_comparisons(folders, out))
+    typer.echo(f"report       {out / 'report.html'}")
+    typer.echo(f"tensorboard  {board_command(out)}")
 
 
 @comparisons.command()

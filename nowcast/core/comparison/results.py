@@ -5,27 +5,26 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from nowcast.core.comparison.bootstrap import Difference, differences
+from nowcast.core.comparison.bootstrap import differences
 from nowcast.core.comparison.findings import as_csv, as_sections, references
 from nowcast.core.comparison.jobs import Build, Job, forecaster
 from nowcast.core.comparison.significance import contrasts
-from nowcast.core.errors import ConfigError
+from nowcast.core.comparison.stored import FILMS, SCORES, read_results
 from nowcast.core.files import write_json, write_text
 from nowcast.core.machine import when_and_where
 from nowcast.core.origin import code_hash, digest
-from nowcast.core.page.player import read_films, write_films
+from nowcast.core.page.player import write_films
 from nowcast.core.page.provenance import versions
-from nowcast.core.page.report import Report, write_report
+from nowcast.core.page.report import Report, Section, write_report
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
-from nowcast.core.sums import Scores, Sums, load_blocks
-from nowcast.core.table import Column, Row, Table
+from nowcast.core.sums import Sums, load_blocks
+from nowcast.core.table import DASH, Row, Table
 from nowcast.core.task import Task
-
-FILMS = "films.json"  # forecasts drawn while the models were there
 
 
 def write_results(
@@ -96,7 +95,7 @@ def write_results(
         ],
     }
     (out / FILMS).unlink(missing_ok=True)
-    write_json(out / "scores.json", content)
+    write_json(out / SCORES, content)
     shown = [job for job in jobs if job.scored and job.seed in (None, settings.seeds[0])]
     models: dict[str, nn.Module] = {}
     for job in shown:
@@ -110,7 +109,7 @@ def write_results(
 def is_made(out: Path, jobs: Sequence[Job], settings: CompareSettings) -> bool:
     """Whether the results in a folder are of these runs, by this code, and complete."""
     try:
-        content = json.loads((out / "scores.json").read_text())
+        content = json.loads((out / SCORES).read_text())
     except (OSError, ValueError):
         return False
     complete = (out / FILMS).is_file()  # written last
@@ -130,59 +129,64 @@ def report(out: Path) -> Table:
     Raises:
         ConfigError: there are no results of a comparison.
     """
-    try:
-        content = json.loads((out / "scores.json").read_text())
-        columns = tuple(Column(**column) for column in content["columns"])
-        facts, parents, notes = content["facts"], content["parents"], content["notes"]
-        configs, made_with, edges = content["configs"], content["versions"], content["edges"]
-        same_runs = content["same_runs"]
-        runs = {name: Run(out / folder) for name, folder in content["runs"].items()}
-        films = read_films(out / FILMS)
-        blocks = [Difference(**found) for found in content["differences"]]
-        scores: dict[str, dict[int | None, Scores]] = {}
-        for entry in content["rows"]:
-            name, seed = entry.pop("forecaster"), entry.pop("seed")
-            plain = {key: value for key, value in entry.items() if key not in facts}
-            scores.setdefault(name, {})[seed] = Scores.from_document(plain)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{out}: expected scores.json of a comparison and {FILMS}, as `nowcast compare` writes "
-            "them at its end; run it again, trained runs are kept. "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    table = Table(columns, tuple(Row(name, by_seed) for name, by_seed in scores.items()))
-    shown = ", ".join(name for name in scores if name in parents)
-    found = contrasts(table, blocks)
+    stored = read_results(out)
+    table, facts, parents = stored.table, stored.facts, stored.parents
+    names = [row.name for row in table.rows]
+    found = contrasts(table, stored.differences)
     for name, text in {
-        "table.md": "\n".join([table.markdown(), *(f"{note}\n" for note in notes)]),
+        "table.md": "\n".join([table.markdown(), *(f"{note}\n" for note in stored.notes)]),
         "table.csv": table.csv(),
         "significance.csv": as_csv(found),
     }.items():
         write_text(out / name, text)
+    several = stored.comparisons
+    # Of several comparisons, training curves and origins are on each one's own page.
+    runs = {} if several else {name: Run(folder) for name, folder in stored.runs.items()}
+    place = ", ".join(several) or facts.get("data")
+    shown = ", ".join(name for name in names if name in parents)
+    sections = as_sections(found, references(parents, names, stored.same_runs))
     write_report(
         out / "report.html",
         Report(
-            title=f"{shown} on {facts['data']}" if "data" in facts else out.name,
+            title=f"{shown} on {place}" if place else out.name,
             facts={name.replace("_", " "): str(value) for name, value in facts.items()},
             table=table,
             parents=parents,
             histories={name: run.history() for name, run in runs.items()},
             pictures={},
             command=board_command(out),
-            sections=as_sections(found, references(parents, list(scores), same_runs)),
-            films=films,
-            edges=edges,
-            configs=configs,
-            versions=made_with,
+            sections=[*_differing_facts(several), *sections],
+            films=stored.films,
+            edges=stored.edges,
+            configs=stored.configs,
+            versions=stored.versions,
             origins={name: origin for name, run in runs.items() if (origin := run.origin())},
+            notes=stored.notes if several else (),
+            pages={name: one["page"] for name, one in several.items()},
         ),
     )
     return table
 
 
+def _differing_facts(comparisons: Mapping[str, Mapping[str, Any]]) -> list[Section]:
+    """A table of what comparisons do not share, one a row; none where there are no several."""
+    if not comparisons:
+        return []
+    keys = list(dict.fromkeys(key for one in comparisons.values() for key in one["facts"]))
+    header = ["Comparison", *(key.replace("_", " ") for key in keys)]
+    rows = [
+        [name, *(str(one["facts"].get(key, DASH)) for key in keys)]
+        for name, one in comparisons.items()
+    ]
+    note = f"Facts that are not the same in all comparisons; {DASH} is one that is not told."
+    return [Section("What differs between the comparisons", header, rows, note)]
+
+
 def board_command(out: Path) -> str:
     """The command that shows a comparison's curves in a browser."""
-    runs = json.loads((out / "scores.json").read_text())["runs"].values()
-    shared = Path(os.path.commonpath(runs)) if runs else Path()
-    place = out if shared.parts[:1] != ("..",) else Path(os.path.normpath(out / shared))
-    return f"nowcast board {place}"
+    runs = json.loads((out / SCORES).read_text())["runs"].values()
+    folders = [(out / run).resolve() for run in runs]
+    shared = Path(os.path.commonpath(folders)) if folders else out.resolve()
+    if shared.is_relative_to(out.resolve()):
+        return f"nowcast board {out}"
+    return f"nowcast board {shared if out.is_absolute() else os.path.relpath(shared)}"

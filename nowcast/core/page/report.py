@@ -58,6 +58,8 @@ class Report:
         configs: variant -> its resolved config; the first is what others are set against.
         versions: of what wrote the results.
         origins: ``variant/seed 0`` -> what that run's ``origin.json`` says.
+        notes: sentences below the scores.
+        pages: of a table of several comparisons, name -> link to its own page.
     """
 
     title: str
@@ -73,6 +75,8 @@ class Report:
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_report(path: Path, report: Report) -> None:
