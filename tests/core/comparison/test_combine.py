@@ -236,13 +236,14 @@ def test_a_baseline_has_an_average_too(tmp_path: Path):
 
 
 def test_facts_configs_and_notes_tell_what_differs(folders: list[Path], tmp_path: Path):
-    facts = {"data": "CoLA", "split": "valid", "date": "2026-01-03", "searched": "a note"}
+    facts = {"data": "CoLA", "split": "valid", "date": "2026-01-02", "searched": "a note"}
     cola = write(tmp_path / "cola", (ACCURACY,), RTE, facts=facts, notes=["a note"])
     combine([folders[0], cola], tmp_path / "all")
     content = stored(tmp_path / "all")
     assert content["facts"].keys() == {"split", "comparisons", "date", "machine"}
     assert content["facts"]["comparisons"] == "rte, cola"
-    assert content["comparisons"]["cola"]["facts"] == {"data": "CoLA", "date": "2026-01-03"}
+    # When it was scored is told of each, even where it is the same: the table is of another day.
+    assert content["comparisons"]["cola"]["facts"] == {"data": "CoLA", "date": "2026-01-02"}
     assert content["notes"][-1] == "cola: a note"
     assert content["configs"]["B"] == {"data": {"set": "differs by comparison"}, "name": "B"}
 
