@@ -1,12 +1,14 @@
 """What several tests share: archives, and both ways in which MEmeL works."""
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nowcast.cli import main
 from nowcast.core import fused
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.synthetic import write_synthetic
@@ -78,3 +80,41 @@ def every(minutes: int, start: str, count: int) -> list[str]:
     """`count` moments from `start` on, a fixed number of minutes apart."""
     first = np.datetime64(start, "m")
     return [str(first + np.timedelta64(minutes * n, "m")) for n in range(count)]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Calls the program in this process; exit status, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nowcast", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capsys.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four blocks, 16 wide, random weights; read it, do not change it."""
+    pytest.importorskip("transformers", reason="needs nowcast[glue]")
+    from tiny import write_bert
+
+    return write_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GLUE's layout, with a cache of its own; read it, do not change it."""
+    from tiny import write_glue
+
+    return write_glue(tmp_path_factory.mktemp("words"))

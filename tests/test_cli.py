@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from nowcast.cli import app, main
+from nowcast.cli import app
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import frame_path
 
@@ -19,25 +18,6 @@ DEMO = str(CONFIGS / "demo.yaml")
 QUICK = ["train.steps=6", "train.validate_every=3", "train.log_every=2", "data.random_crop=[32,32]"]
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls the program in this process; exit status, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nowcast", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return call
 
 
 def commands(group=app, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -71,6 +51,8 @@ def test_the_commands_are_those_of_the_guide():
         "train",
         "evaluate",
         "compare",
+        "combine",
+        "submit",
         "tune",
         "report",
         "board",

@@ -121,8 +121,8 @@ def read(sums: Sums, metrics: tuple[Metric, ...]) -> Scores:
         values["cross_entropy"] = float(sums["entropy"]) / count if count else None
     else:
         count = int(sums["seen"].sum())
-        squares = np.square(sums["prediction"] - sums["label"])
-        values["squared_error"] = float(squares.sum()) / count if count else None
+        prediction, label = _repeated(sums)
+        values["squared_error"] = float(np.square(prediction - label).mean()) if count else None
     why = {
         metric.score: "no such example"
         if "confusion" in sums.values
@@ -150,16 +150,18 @@ def _of_classes(sums: Sums, metric: Metric) -> float | None:
 
 
 def _of_scores(sums: Sums, metric: Metric) -> float | None:
-    seen = sums["seen"]
-    times = seen[seen > 0]
-    values = [
-        np.repeat(sums[name][seen > 0] / times, times)  # a bootstrap has multiplied them
-        for name in ("prediction", "label")
-    ]
+    values = _repeated(sums)
     if any(len(each) < 2 or np.ptp(each) == 0 for each in values):
         return None
     compute = {"spearman": stats.spearmanr, "pearson": stats.pearsonr}[metric.name]
     return PERCENT * float(compute(*values).statistic)
+
+
+def _repeated(sums: Sums) -> tuple[NDArray[np.float64], ...]:
+    """Predictions and labels, each as often as it was added up."""
+    there = sums["seen"] > 0
+    times = sums["seen"][there]
+    return tuple(np.repeat(sums[name][there] / times, times) for name in ("prediction", "label"))
 
 
 def predicted(logits: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
 from nowcast.glue.batch import TextBatch
 from nowcast.glue.benchmark import DataSet, Part
@@ -123,7 +123,7 @@ def split_of(root: Path, data_set: DataSet, name: str, bert: Path, data: DataSet
     shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(count)
     valid = round(data.held_out * count)
     if not 0 < valid < count:
-        raise DataError(
+        raise ConfigError(
             f"data.held_out: {data.held_out:g} of {count} examples leaves none for "
             f"{'validation' if not valid else 'training'}"
         )

@@ -108,7 +108,8 @@ def tokenizer_of(folder: Path) -> "PreTrainedTokenizerBase":
 
 
 def classifier(folder: Path, outputs: int) -> "BertForSequenceClassification":
-    """BERT with a fresh head, whose initial weights come from torch's global generator.
+    """BERT with a fresh head, whose initial weights come from torch's global generator; a head that
+    the folder may have, e.g. of another data set, is left.
 
     Args:
         folder: of `folder_of`.
@@ -129,20 +130,25 @@ def classifier(folder: Path, outputs: int) -> "BertForSequenceClassification":
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
+                ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
         except (OSError, SafetensorError, RuntimeError) as error:
             raise DataError(f"{folder}: its weights cannot be read: {error}") from error
+    mismatched = [name for name, *_ in loading["mismatched_keys"]]
     lacking = sorted(
         name
-        for name in loading["missing_keys"]
+        for name in (*loading["missing_keys"], *mismatched)
         if not name.startswith(("classifier.", "bert.pooler."))
     )
     if lacking:
         raise DataError(
-            f"{folder}: expected the weights of a BERT encoder, of which {len(lacking)} are not "
-            f"there, e.g. {lacking[0]}; they would be random"
+            f"{folder}: expected the weights of the BERT that its config.json tells of; "
+            f"{len(lacking)} are not there or of another size, e.g. {lacking[0]}, and would be "
+            "random; fetch the folder anew"
         )
+    torch.nn.init.normal_(model.classifier.weight, std=config.initializer_range)
+    torch.nn.init.zeros_(model.classifier.bias)
     found: BertForSequenceClassification = model
     return found
 

@@ -1,15 +1,17 @@
 """`nowcast data glue` tells what is there, what is absent and what is broken."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from glue_files import write, write_all
-from test_cli import Run, run  # noqa: F401
 
 from nowcast.core.errors import DataError
 from nowcast.glue import info
 from nowcast.glue.info import PartInfo, glue_info
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_no_data_set_at_all_is_an_error_with_what_is_there(tmp_path: Path):
         glue_info(tmp_path)
 
 
-def test_the_command_on_a_whole_folder(run: Run, glue: Path, tmp_path: Path):  # noqa: F811
+def test_the_command_on_a_whole_folder(run: Run, glue: Path, tmp_path: Path):
     status, out, err = run("data", "glue", glue, "--json", tmp_path / "glue.json")
     assert (status, err) == (0, "")
     assert "MNLI" in out and "dev_mismatched" in out and "mean 4.25" in out
@@ -73,7 +75,7 @@ def test_the_command_on_a_whole_folder(run: Run, glue: Path, tmp_path: Path):  #
 
 
 def test_the_command_on_what_is_absent_or_broken(
-    run: Run,  # noqa: F811
+    run: Run,
     tmp_path: Path,
 ):
     header = "index|sentence1|sentence2|label"

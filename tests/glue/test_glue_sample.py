@@ -3,13 +3,13 @@
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from test_cli import Run, run  # noqa: F401
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.glue import stand_ins
@@ -17,6 +17,8 @@ from nowcast.glue.benchmark import data_set
 from nowcast.glue.examples import read_examples
 from nowcast.glue.sample import write_sample
 from nowcast.glue.stand_ins import STAND_INS, clean
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -171,7 +173,7 @@ def test_reviews_are_in_one_part(package, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_without_the_packages_the_message_says_how_to_get_them(
-    run: Run,  # noqa: F811
+    run: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -208,7 +210,7 @@ def test_another_file_name_in_the_package_and_unknown_sets_and_full_folders(
     ],
 )
 def test_the_packages_own_text(
-    run: Run,  # noqa: F811
+    run: Run,
     tmp_path: Path,
     name: str,
     sizes: dict,

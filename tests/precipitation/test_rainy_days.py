@@ -8,7 +8,6 @@ import pytest
 from conftest import every
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import Run, run  # noqa: F401
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive import Archive
@@ -19,6 +18,8 @@ from nowcast.precipitation.rainy_days import find_rainy_days, write_lists
 from nowcast.precipitation.split_days import By, known_by, split_days
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.writer import ArchiveWriter
+
+Run = Callable[..., tuple[int, str, str]]
 
 SHAPE = (8, 8)
 FIVE_MM_H = round(255 * float(Calibration().pixel_from_rate(5.0)))
@@ -266,7 +267,7 @@ def test_real_radar(radar_dev: Path):
     assert names(found.split.days["test"]) == ["2017-01-31"]
 
 
-def test_the_command(run: Run, made: Made, tmp_path: Path):  # noqa: F811
+def test_the_command(run: Run, made: Made, tmp_path: Path):
     root = made([3, 0, 3, 3]).root
     lists = root / "hko_data"
     status, out, err = run("data", "days", root, "--by", "episode", "--every", 2)

@@ -14,7 +14,6 @@ from conftest import every
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import mutations
-from test_cli import Run, run  # noqa: F401
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive import Archive
@@ -33,6 +32,8 @@ from nowcast.precipitation.frames import (
 )
 from nowcast.precipitation.quarantine import read_quarantine
 from nowcast.precipitation.writer import ArchiveWriter
+
+Run = Callable[..., tuple[int, str, str]]
 
 FIRST = "2015-07-09T10:00"
 DAYS = {"train": ("2015-07-09",), "valid": ("2015-07-12", "2015-07-13"), "test": ("2015-07-15",)}
@@ -416,7 +417,7 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def test_the_command(run: Run, root: Path, tmp_path: Path):  # noqa: F811
+def test_the_command(run: Run, root: Path, tmp_path: Path):
     status, out, err = run("data", "check", root)
     assert status == 0, err
     assert "20 frames of 4 days checked; 0 broken, 0 warnings" in out
