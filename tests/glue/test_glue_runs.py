@@ -50,10 +50,17 @@ def config(words: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_training_tells_good_from_bad_and_beats_the_majority(
     run: Call, config: Path, words: Path, tmp_path: Path
 ):
-    arguments = [config, f"data.root={words}", "train.epochs=6", "--run", tmp_path / "run"]
+    arguments = [
+        config,
+        f"data.root={words}",
+        "train.epochs=20",
+        "optim.lr=0.005",
+        "--run",
+        tmp_path / "run",
+    ]
     status, out, err = run("train", *arguments)
     assert status == 0, err
-    assert "finished 48 steps" in out and "(error " in out
+    assert "finished 160 steps" in out and "(error " in out
     status, out, err = run(
         "evaluate", tmp_path / "run", "--data", words, "--split", "valid", "--out", tmp_path / "b"
     )
