@@ -27,6 +27,8 @@ SHORTER = {
     ],
 }
 
+SHORTER_GLUE = ["train.epochs=0.5", "data.max_length=24"]
+
 
 def blocks(language: str) -> list[str]:
     return [text for found, text in BLOCKS if found == language]
@@ -43,12 +45,15 @@ def test_the_two_commands_come_first():
 
 
 def test_the_guides_commands_run_in_its_order(
-    synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synthetic: Path, words: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "bert-base-uncased").symlink_to(bert)  # stands for Hugging Face's, narrower
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dwd").symlink_to(synthetic)  # stands for the sample, smaller
+    (tmp_path / "data" / "glue").symlink_to(words)
     ran = []
     for _, *arguments in commands():
         if arguments[:2] == ["data", "sample"]:
@@ -57,7 +62,10 @@ def test_the_guides_commands_run_in_its_order(
             continue  # serves until it is stopped; test_tensorboard.py runs it
         if arguments[:2] == ["data", "synth"]:
             arguments += ["--size", "32", "--step", "30"]
-        arguments += SHORTER.get(arguments[0], [])
+        if any("configs/glue" in argument for argument in arguments):
+            arguments += SHORTER_GLUE
+        else:
+            arguments += SHORTER.get(arguments[0], [])
         monkeypatch.setattr(sys, "argv", ["nowcast", *arguments])
         with pytest.raises(SystemExit) as stop:
             main()
@@ -68,6 +76,8 @@ def test_the_guides_commands_run_in_its_order(
         "data pack",
         "data synth",
         "data info",
+        "data glue",
+        "submit",
         "train",
         "evaluate",
         "compare",
