@@ -88,6 +88,11 @@ def matching_sites(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     """Sockets and MEmeL layers whose names match; ConfigError names what there is."""
     names = [n for n, m in model.named_modules() if isinstance(m, nn.Identity | MEmeL)]
     found = [name for name in names if any(fnmatchcase(name, p) for p in patterns)]
+    if not names:
+        raise ConfigError(
+            f"expected a model with sockets, whose neurons are looked at; {type(model).__name__} "
+            "has none"
+        )
     if not found:
         raise ConfigError(
             f"--site: nothing matches {', '.join(patterns)}; sites are {', '.join(names)}"

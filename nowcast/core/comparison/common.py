@@ -148,14 +148,21 @@ def common_parents(comparisons: Comparisons) -> dict[str, str | None]:
         if all(name in stored.parents for _, stored in others)
     }
     for place, stored in others:
-        for name, parent in common.items():
-            if stored.parents[name] != parent:
+        for name in common:
+            wanted, found = _origin(start, name), _origin(stored, name)
+            if wanted != found:
                 raise ConfigError(
-                    f"{place}: expected {name} to come from {parent or 'nothing'} as in {first}, "
-                    f"found {stored.parents[name] or 'nothing'}; combine comparisons of the same "
-                    "variants"
+                    f"{place}: expected {name} to {wanted} as in {first}, found it to {found}; "
+                    "combine comparisons of the same variants"
                 )
     return common
+
+
+def _origin(stored: Stored, name: str) -> str:
+    parent = stored.parents[name]
+    if parent is None:
+        return "start from nothing"
+    return f"{'score the runs of' if name in stored.same_runs else 'start from'} {parent}"
 
 
 def common_configs(comparisons: Comparisons) -> dict[str, Any]:

@@ -319,6 +319,14 @@ def other_descent(folder: Path) -> None:
     write(folder / "none", (F1,), RTE, parents={"A": None, "B": "A"})
 
 
+def test_to_score_runs_and_to_start_from_them_is_not_the_same(tmp_path: Path):
+    parents = {"A": None, "B": "A"}
+    write(tmp_path / "one", (F1,), RTE, parents=parents, same_runs=["B"])
+    write(tmp_path / "two", (F1,), RTE, parents=parents)
+    with pytest.raises(ConfigError, match="B to score the runs of A as in one, found it to start"):
+        combine([tmp_path / "one", tmp_path / "two"], tmp_path / "all")
+
+
 def of_several(folder: Path) -> None:
     combine([folder / "rte", folder / "mrpc"], folder / "none")
 
@@ -330,7 +338,10 @@ def of_several(folder: Path) -> None:
         (no_main_column, "none: expected a main score, found none"),
         (other_forecasters, "found none: rte has A, B; none has C; combine comparisons of the"),
         (other_seeds, "A: expected a seed .* none: rte has 0, 1, 2; none has 7; train the same"),
-        (other_descent, "none: expected B to come from nothing as in rte, found A; combine"),
+        (
+            other_descent,
+            "none: expected B to start from nothing as in rte, found it to start from A",
+        ),
         (of_several, "none: expected one comparison, found a table of several; .*: rte, mrpc"),
     ],
 )
