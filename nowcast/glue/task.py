@@ -45,7 +45,7 @@ class GlueTask:
         reuse: another task; if it reads the same examples, they are shared.
 
     Raises:
-        ConfigError: no data are named, or there is no such BERT.
+        ConfigError: no data are named, there is no such BERT, or it takes fewer tokens.
     """
 
     objective = (ERROR,)
@@ -74,7 +74,13 @@ class GlueTask:
             else Column("squared_error", "squared error", "less", 3)
         )
         self.details = (last,)
-        self.sites = middle_blocks(weights.config_of(self.bert).num_hidden_layers)
+        config = weights.config_of(self.bert)
+        if data.max_length > config.max_position_embeddings:
+            raise ConfigError(
+                f"data.max_length: {settings.model.pretrained} has places for "
+                f"{config.max_position_embeddings} tokens, found {data.max_length}; take no more"
+            )
+        self.sites = middle_blocks(config.num_hidden_layers)
         shared = reuse is not None and reuse.settings.data == data and reuse.bert == self.bert
         self._splits: dict[str, Split] = reuse._splits if reuse is not None and shared else {}
 
