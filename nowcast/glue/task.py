@@ -15,6 +15,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
 from nowcast.core.page.player import Reel
+from nowcast.core.pretrained import weights_hash
 from nowcast.core.sampling import passes
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
@@ -182,7 +183,7 @@ class GlueTask:
     def data_hash(self) -> str:
         """Of the files as they are read and of the pretrained BERT."""
         splits = [self.split(name).hash for name in ("train", "valid")]
-        return digest([*splits, weights.weights_hash(self.bert)])
+        return digest([*splits, weights_hash(self.bert)])
 
     def facts(self, split: str) -> Mapping[str, Any]:
         """Which examples of which data set."""
@@ -198,7 +199,7 @@ class GlueTask:
             "root": str(self.root),
             "max_length": data.max_length,
             "pretrained": self.settings.model.pretrained,
-            "pretrained_hash": weights.weights_hash(self.bert),
+            "pretrained_hash": weights_hash(self.bert),
         }
 
     def describe(self, split: str) -> str:
