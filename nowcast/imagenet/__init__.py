@@ -1,0 +1,1 @@
+"""The image task: Swin on ImageNet, or any tree of labelled pictures."""
