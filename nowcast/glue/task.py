@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nowcast.core.blocks import block_names, block_of
 from nowcast.core.comparison.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
@@ -34,7 +35,6 @@ from nowcast.glue.scores import (
 from nowcast.glue.settings import DataSettings, GlueSettings
 from nowcast.glue.splits import Split, split_of
 
-BLOCKS = 100  # of a split, for intervals: neighbours in a file may have one source
 LONG = 32  # tokens
 
 
@@ -173,12 +173,11 @@ class GlueTask:
 
     def blocks(self, split: str, batch: TextBatch) -> list[str]:
         """The hundredth of the split that each example lies in."""
-        names, size = self.block_names(split), len(self.split(split))
-        return [names[place * len(names) // size] for place in batch.places]
+        return block_of(batch.places.tolist(), len(self.split(split)))
 
     def block_names(self, split: str) -> list[str]:
         """All hundredths of a split, or fewer of one with fewer examples."""
-        return [f"{number:03}" for number in range(min(BLOCKS, len(self.split(split))))]
+        return block_names(len(self.split(split)))
 
     def data_hash(self) -> str:
         """Of the files as they are read and of the pretrained BERT."""
