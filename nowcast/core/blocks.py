@@ -1,7 +1,7 @@
 """Blocks of samples that have no times: hundredths of a split, in the order of its files.
 
-Neighbours in a file may share a source (sentences of one text, pictures of one class), so an interval
-is made by drawing stretches of a file again, and not single samples.
+Neighbours in a file may share a source (sentences of one text, pictures of one class), so an
+interval is made by drawing stretches of a file again, and not single samples.
 """
 
 from collections.abc import Iterable
