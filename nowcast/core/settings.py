@@ -86,7 +86,7 @@ class TrainSettings(Section):
     MEmeL takes each for a batch."""
     checkpoint: bool = False
     """Compute the blocks' activations again on the way back instead of keeping them: less memory,
-    a quarter more time; for models of transformers."""
+    about a third more time; for models of transformers."""
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     validate_every: Count | None = 1000
