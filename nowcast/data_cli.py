@@ -446,15 +446,19 @@ def data_images(
     Example: `nowcast data images data/imagenet --unreadable data/imagenet/unreadable.csv`
     """
     import os
+    import time
 
     from nowcast.core.files import write_json
     from nowcast.core.monitoring.log import counted
     from nowcast.imagenet.check import HEADER, check_images
     from nowcast.imagenet.unreadable import write_unreadable
 
+    processes, began = workers or os.cpu_count() or 1, time.monotonic()
     with counted("images") as progress:
-        reports = check_images(root, val_labels, workers or os.cpu_count() or 1, progress)
+        reports = check_images(root, val_labels, processes, progress)
+    per_second = sum(len(report.files) for report in reports) / (time.monotonic() - began)
     print_table(HEADER, [report.row() for report in reports], text=(0, 3, 4, 5))
+    typer.echo(f"{per_second:.0f} images a second were decoded by {processes} processes")
     found = [one for report in reports for one in report.unreadable]
     for report in reports:
         if lacking := report.files.without_images():

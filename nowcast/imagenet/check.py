@@ -1,6 +1,7 @@
 """Is every image of a tree one that can be read: `nowcast data images ROOT`."""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -76,7 +77,9 @@ class SplitReport:
             "formats": self.formats,
             "short_side_min_median_max": short,
             "long_side_min_median_max": long,
-            "unreadable": [vars(found) for found in self.unreadable],
+            "unreadable": [
+                {"file": printable(found.file), "reason": found.reason} for found in self.unreadable
+            ],
             "hash": self.files.hash,
         }
 
@@ -118,7 +121,7 @@ def check_images(
     listed = [list_images(root, split, val_labels) for split in there]
     total, done = sum(map(len, listed)), 0
     reports: list[SplitReport] = []
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _ignore_interrupts) as pool:
         for files in listed:
             chunks = (files.files[first : first + CHUNK] for first in range(0, len(files), CHUNK))
             looked: list[Looked] = []
@@ -142,8 +145,17 @@ def _look(path: Path) -> Looked:
         data = read_bytes(path)
         height, width, _ = decode(data, path).shape
     except DataError as error:
-        return Looked(format_of(data), None, str(error))
+        return Looked(format_of(data), None, printable(str(error)))
     return Looked(format_of(data), (height, width), None)
+
+
+def printable(text: str) -> str:
+    """Text of which a terminal and JSON can show all, file names that are no UTF-8 among it."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
 
 
 def _report(files: ImageFiles, looked: list[Looked]) -> SplitReport:

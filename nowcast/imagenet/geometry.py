@@ -14,7 +14,7 @@ EVALUATION_RATIO = 256 / 224  # short side before the centre is cut out, per sid
 RATIO = (3 / 4, 4 / 3)  # width to height of random crops
 ATTEMPTS = 10
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom, as Pillow has it
+Box = tuple[int | float, int | float, int | float, int | float]  # left, top, right, bottom
 
 
 def centre(image: UInt8[np.ndarray, "height width 3"], size: int) -> Image.Image:
@@ -26,9 +26,10 @@ def centre(image: UInt8[np.ndarray, "height width 3"], size: int) -> Image.Image
         resized = (short, int(short * height / width))
     else:
         resized = (int(short * width / height), short)
-    whole = Image.fromarray(image).resize(resized, Image.Resampling.BICUBIC)
     left, top = (round((side - size) / 2) for side in resized)
-    return whole.crop((left, top, left + size, top + size))
+    # Only what is shown is resized. All of it, then cut, differs by a level here and there.
+    x, y = width / resized[0], height / resized[1]
+    return resized_part(image, (left * x, top * y, (left + size) * x, (top + size) * y), size)
 
 
 def resized_part(image: UInt8[np.ndarray, "height width 3"], box: Box, size: int) -> Image.Image:

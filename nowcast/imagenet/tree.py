@@ -77,8 +77,8 @@ def list_images(
     Args:
         root: folder with ``train/CLASS/*`` and ``val/CLASS/*``, or ``val/*`` and a file of classes.
         split: ``train``, ``valid`` or ``test``.
-        val_labels: file of classes of a split without class folders; None looks for one of a known
-            name in the root and in the folder.
+        val_labels: file of classes of a validation folder without class folders; None looks for
+            one of a known name in the root and in the folder. That of a test folder is in it.
         left_out: paths from the root of files to leave out.
 
     Raises:
@@ -144,11 +144,12 @@ def _held_out(
         )
     if folders or not loose:
         return _of_classes(root, split, folder, tuple(map(os.fsdecode, folders)), classes)
-    truth = val_labels or find_truth((root, folder))
+    is_valid = split == "valid"
+    truth = (val_labels if is_valid else None) or find_truth((root, folder)[not is_valid :])
     if truth is None:
         raise DataError(
             f"{folder}: expected class folders, found {len(loose)} images without; give the file "
-            f"of their classes with data.val_labels, or name it {' or '.join(KNOWN)}"
+            f"of their classes with data.val_labels, or put it there as {' or '.join(KNOWN)}"
         )
     labels = read_truth(truth, [os.fsdecode(name) for name in loose], classes)
     start = os.fsencode(folder.name) + b"/"

@@ -42,9 +42,16 @@ def test_evaluation_cuts_224_out_of_256(shape: tuple[int, int], resized: tuple[i
     whole = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
     top, left = round((height - 224) / 2), round((width - 224) / 2)
     expected = np.asarray(whole)[top : top + 224, left : left + 224]
-    np.testing.assert_array_equal(np.asarray(centre(image, 224)), expected)
-    np.testing.assert_allclose(pixels_of(evaluated(image, 224)), expected, atol=1e-3)
+    found = np.asarray(centre(image, 224)).astype(int)
+    assert np.abs(found - expected).max() <= 2 and np.mean(found != expected) < 0.01
+    np.testing.assert_allclose(pixels_of(evaluated(image, 224)), found, atol=1e-3)
     assert centre(image, 32).size == (32, 32)
+
+
+def test_a_strip_of_an_image_is_no_burden():
+    strip = picture(1, 2, 50_000)  # all of it resized would have 6.4 million columns
+    assert evaluated(strip, 224).shape == (3, 224, 224)
+    assert Augment(AugmentSettings(), 224, 0)(strip, 0, 0).shape == (3, 224, 224)
 
 
 def test_boxes_have_the_asked_for_areas_and_ratios_and_lie_inside():

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from image_files import encoded, picture
+from mutations import mutations
 from PIL import Image
 
 from nowcast.core.errors import DataError
@@ -88,6 +91,17 @@ def test_a_jpeg_that_is_cut_off_anywhere_is_noticed(share: float, progressive: b
     data = encoded(TRUTH, "JPEG", quality=95, progressive=progressive)
     with pytest.raises(DataError, match="expected an image, found"):
         decode(data[: int(share * len(data))], "file")
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(kind=st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "TIFF"]), change=mutations())
+def test_a_damaged_file_is_a_picture_or_a_named_error(kind: str, change):
+    try:
+        found = decode(change(encoded(picture(1, 12, 16), kind)), "n01/x.JPEG")
+    except DataError as error:
+        assert str(error).startswith("n01/x.JPEG: expected an image, found ")
+    else:
+        assert found.dtype == np.uint8 and found.ndim == 3
 
 
 def test_an_absent_file_is_named(tmp_path):

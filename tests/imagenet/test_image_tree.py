@@ -119,6 +119,15 @@ def test_a_flat_folder_takes_its_classes_from_names(flat: Path):
     assert list_images(flat, "valid", flat / "other.txt").labels.tolist() == [1, 0, 0, 1]
 
 
+def test_a_flat_test_folder_has_a_file_of_its_own(flat: Path):
+    touch(flat, "test/v1.JPEG")
+    (flat / "val_labels.txt").write_text("v1.JPEG n3")  # of val
+    with pytest.raises(DataError, match="expected class folders, found 1 images without"):
+        list_images(flat, "test", flat / "val_labels.txt")
+    (flat / "test/ground_truth.txt").write_text("v1.JPEG n2")
+    assert list_images(flat, "test", flat / "val_labels.txt").labels.tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
