@@ -1,1 +1,1 @@
-"""The image task: Swin on ImageNet, or any tree of labelled pictures."""
+"""Images in, one of many classes out: ImageNet's tree, or any tree of labelled folders."""

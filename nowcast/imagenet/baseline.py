@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nowcast.imagenet.decode import read_image
 from nowcast.imagenet.augment import evaluated
+from nowcast.imagenet.decode import read_image
 from nowcast.imagenet.tree import ImageFiles
 
 if TYPE_CHECKING:

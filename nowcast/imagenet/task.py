@@ -84,7 +84,7 @@ class ImagenetTask:
         )
 
     def baseline(self, name: str) -> nn.Module:
-        """What needs no training by steps, see `baseline`; raises ConfigError for an unknown name."""
+        """One of `baseline.BASELINES`; raises ConfigError for an unknown name."""
         if name not in BASELINES:
             raise ConfigError(
                 f"expected a run folder or a baseline, {', '.join(BASELINES)}, found {name!r}"
