@@ -38,6 +38,11 @@ def _solarize_add(image: Image.Image, share: float, _: int) -> Image.Image:
     return image.point(levels * 3)
 
 
+def _bits(share: float) -> int:
+    """Bits of a colour that are left; one at least, where timm of old left a black image."""
+    return max(1, 4 - int(4 * share))
+
+
 def _factor(share: float, sign: int) -> float:
     """1 leaves an image as it is; 0.1 to 1.9."""
     return max(0.1, 1 + sign * 0.9 * share)
@@ -48,7 +53,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "equalize": lambda image, share, sign: ImageOps.equalize(image),
     "invert": lambda image, share, sign: ImageOps.invert(image),
     "rotate": _rotate,
-    "posterize": lambda image, share, sign: ImageOps.posterize(image, 4 - int(4 * share)),
+    "posterize": lambda image, share, sign: ImageOps.posterize(image, _bits(share)),
     "solarize": lambda image, share, sign: ImageOps.solarize(image, 256 - int(256 * share)),
     "solarize add": _solarize_add,
     "colour": lambda image, share, sign: ImageEnhance.Color(image).enhance(_factor(share, sign)),

@@ -1,5 +1,7 @@
 """Training's changes to an image: each can be off, and all follow from seed, step and place."""
 
+import itertools
+
 import numpy as np
 import pytest
 from image_files import picture
@@ -167,10 +169,11 @@ def test_operations_do_to_a_gray_ramp_what_the_recipe_says():
 @pytest.mark.parametrize("name", list(OPERATIONS))
 def test_every_operation_changes_a_picture_and_keeps_its_size(name: str):
     image = Image.fromarray(picture(2, 32, 32) // 2 + 20)
-    for sign in (1, -1):
-        found = OPERATIONS[name](image, 0.9, sign)
+    for sign, share in itertools.product((1, -1), (0.9, 1.0)):
+        found = OPERATIONS[name](image, share, sign)
         assert found.size == image.size and found.mode == "RGB"
         assert not np.array_equal(np.asarray(found), np.asarray(image))
+    assert OPERATIONS[name](image, 0.0, 1).size == image.size
 
 
 def test_randaugment_draws_all_operations_and_their_strength(monkeypatch: pytest.MonkeyPatch):

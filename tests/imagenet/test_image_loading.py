@@ -155,9 +155,9 @@ def test_what_reads_travels_to_another_process(shared: Path):
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """A tree of which train/a/train_a_1 and val/a/val_a_0 and val/a/val_a_1 cannot be read."""
-    root = write_tree(tmp_path / "tree", {"train/a": 3, "train/b": 2, "val/a": 3})
-    (root / "train/a/train_a_1.JPEG").write_bytes(b"<html>not found</html>")
+    """A tree of which train/a/train_a_2 and val/a/val_a_0 and val/a/val_a_1 cannot be read."""
+    root = write_tree(tmp_path / "tree", {"train/a": 5, "train/b": 2, "val/a": 3, "val/b": 1})
+    (root / "train/a/train_a_2.JPEG").write_bytes(b"<html>not found</html>")
     (root / "val/a/val_a_0.JPEG").write_bytes(b"")
     whole = (root / "val/a/val_a_1.JPEG").read_bytes()
     (root / "val/a/val_a_1.JPEG").write_bytes(whole[: len(whole) // 2])
@@ -170,15 +170,15 @@ def test_in_training_the_next_of_the_class_stands_in_and_each_file_is_named_once
 ):
     images = trained(broken, PLAIN)
     with pytest.warns(UserWarning) as caught:
-        found = batches(images, 5, workers=workers)
+        found = batches(images, 7, workers=workers)
     said = [str(warning.message) for warning in caught]
     assert len(said) == 1
-    assert "train_a_1.JPEG: expected an image, found a web page" in said[0]
+    assert "train_a_2.JPEG: expected an image, found a web page" in said[0]
     assert f"another of its class stands in for it; `nowcast data images {broken}`" in said[0]
     names = [name for batch in found for name in batch.names()]
-    assert len(names) == 30 and "train/a/train_a_1.JPEG" not in names
-    assert names.count("train/a/train_a_2.JPEG") > names.count("train/a/train_a_0.JPEG")
-    planned = next(training_plan(3, 0, 6, 5, ALONE)).items
+    assert len(names) == 42 and "train/a/train_a_2.JPEG" not in names
+    assert names.count("train/a/train_a_3.JPEG") > names.count("train/a/train_a_1.JPEG")
+    planned = next(training_plan(3, 0, 6, 7, ALONE)).items
     labels = images.files.labels[planned]
     assert found[0].labels.tolist() == labels.tolist()  # the classes are those of the plan
 
@@ -186,14 +186,19 @@ def test_in_training_the_next_of_the_class_stands_in_and_each_file_is_named_once
 def test_in_evaluation_it_is_left_out(broken: Path):
     images = EvaluationImages(list_images(broken, "valid"), SIZE)
     with pytest.warns(UserWarning, match="it is left out of the scores") as caught:
-        found = list(load(images, evaluation_plan(3, 2, ALONE), 0))
+        found = list(load(images, evaluation_plan(4, 2, ALONE), 0))
     assert len(caught) == 2
-    assert [batch.names() for batch in found] == [["val/a/val_a_2.JPEG"]]  # the first had none
-    assert found[0].places.tolist() == [2] and found[0].of == 3
+    (batch,) = found  # the first had none
+    assert batch.names() == ["val/a/val_a_2.JPEG", "val/b/val_b_0.JPEG"]
+    assert batch.labels.tolist() == [0, 1]
+    assert batch.places.tolist() == [2, 3] and batch.of == 4
+    with pytest.warns(UserWarning):
+        (whole,) = load(images, evaluation_plan(4, 4, ALONE), 0)
+    assert torch.equal(whole.images, batch.images) and torch.equal(whole.labels, batch.labels)
 
 
 def test_listed_files_are_not_met(broken: Path):
-    files = list_images(broken, "train", left_out=frozenset({"train/a/train_a_1.JPEG"}))
+    files = list_images(broken, "train", left_out=frozenset({"train/a/train_a_2.JPEG"}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         batches(TrainingImages(files, Augment(PLAIN, SIZE, 3)), 3)

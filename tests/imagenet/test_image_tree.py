@@ -116,7 +116,8 @@ def test_a_flat_folder_takes_its_classes_from_names(flat: Path):
     assert [found.file(n) for n in range(4)] == [f"val/v{n}.JPEG" for n in (1, 2, 3, 4)]
     assert found.labels.tolist() == [1, 0, 2, 1]
     (flat / "other.txt").write_text("\n".join(lines).replace("n3", "n1"))
-    assert list_images(flat, "valid", flat / "other.txt").labels.tolist() == [1, 0, 0, 1]
+    other = list_images(flat, "valid", flat / "other.txt")
+    assert other.labels.tolist() == [1, 0, 0, 1] and other.hash != found.hash
 
 
 def test_a_flat_test_folder_has_a_file_of_its_own(flat: Path):
