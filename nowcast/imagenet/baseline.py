@@ -59,7 +59,9 @@ def baseline(name: str, files: ImageFiles, size: int) -> nn.Module:
     images = torch.stack(
         [torch.from_numpy(evaluated(read_image(files.path(int(row))), size)) for row in rows]
     )
-    fitted = LogisticRegression(C=PENALTY, max_iter=1000).fit(_seen(images).numpy(), files.labels[rows])
+    fitted = LogisticRegression(C=PENALTY, max_iter=1000).fit(
+        _seen(images).numpy(), files.labels[rows]
+    )
     weight = torch.zeros(classes, 3 * min(size, SIDE) ** 2)
     bias = torch.full((classes,), -1e9)
     known = torch.from_numpy(fitted.classes_)

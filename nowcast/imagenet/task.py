@@ -1,4 +1,4 @@
-"""The image task: Swin trained or fine-tuned on a tree of labelled images, with MEmeL in stage 3."""
+"""The image task: Swin on a tree of labelled images, with MEmeL in its third stage."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
