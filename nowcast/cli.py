@@ -87,10 +87,13 @@ def evaluate(
             help="Run folders, and baselines: persistence; flow (optical flow by DIS), dis or "
             "farneback; with pysteps, extrapolation, sprog, anvil or steps. Where the source of "
             "rain is unknown they keep the last frame's own value; `flow:dry` and so on are dry. "
+            "On GLUE: majority. "
             "Then changes of the config.",
         ),
     ],
-    root: Annotated[Path, typer.Option("--data", help="The archive to evaluate on.")],
+    root: Annotated[
+        Path, typer.Option("--data", help="The archive to evaluate on, or GLUE's folder.")
+    ],
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Which days.")] = "test",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the scores of one to this file.")

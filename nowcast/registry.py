@@ -28,6 +28,9 @@ TASKS = {
         "nowcast.precipitation.settings:PrecipitationSettings",
         "nowcast.precipitation.task:PrecipitationTask",
     ),
+    "imagenet": Entry(
+        "nowcast.imagenet.settings:ImagenetSettings", "nowcast.imagenet.task:ImagenetTask"
+    ),
     "glue": Entry("nowcast.glue.settings:GlueSettings", "nowcast.glue.task:GlueTask"),
 }
 

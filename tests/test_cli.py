@@ -48,6 +48,8 @@ def test_the_commands_are_those_of_the_guide():
         "data days",
         "data glue",
         "data glue-sample",
+        "data images",
+        "data images-sample",
         "train",
         "evaluate",
         "compare",

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_swin import write_colours
 
 from nowcast.cli import main
 
@@ -28,6 +29,14 @@ SHORTER = {
 }
 
 SHORTER_GLUE = ["train.epochs=0.5", "data.max_length=24"]
+SHORTER_IMAGES = [
+    "train.epochs=1",
+    "train.batch_size=8",
+    "train.workers=0",
+    "train.precision=fp32",
+    "data.size=32",
+    "model.own={embed_dim: 8, depths: [1, 1, 4], num_heads: [1, 2, 2], window_size: 2}",
+]
 
 
 def blocks(language: str) -> list[str]:
@@ -54,6 +63,7 @@ def test_the_guides_commands_run_in_its_order(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dwd").symlink_to(synthetic)  # stands for the sample, smaller
     (tmp_path / "data" / "glue").symlink_to(words)
+    write_colours(tmp_path / "data" / "images")
     ran = []
     for _, *arguments in commands():
         if arguments[:2] == ["data", "sample"]:
@@ -64,6 +74,8 @@ def test_the_guides_commands_run_in_its_order(
             arguments += ["--size", "32", "--step", "30"]
         if any("configs/glue" in argument for argument in arguments):
             arguments += SHORTER_GLUE
+        elif any("configs/imagenet" in argument for argument in arguments):
+            arguments += SHORTER_IMAGES
         else:
             arguments += SHORTER.get(arguments[0], [])
         monkeypatch.setattr(sys, "argv", ["nowcast", *arguments])
@@ -77,6 +89,7 @@ def test_the_guides_commands_run_in_its_order(
         "data synth",
         "data info",
         "data glue",
+        "data images",
         "submit",
         "train",
         "evaluate",

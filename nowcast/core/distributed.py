@@ -4,7 +4,7 @@ import gc
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -199,3 +199,12 @@ def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
         device_ids=[device.index] if device.type == "cuda" else None,
         forward_sync_buffers=False,
     )
+
+
+def unsynchronised(model: nn.Module) -> AbstractContextManager[None]:
+    """Around passes, forward and back, of a model from `wrapped` whose gradients are not all yet:
+    ranks add up their sums in the next pass outside of it."""
+    if not isinstance(model, nn.parallel.DistributedDataParallel):
+        return nullcontext()
+    kept: AbstractContextManager[None] = model.no_sync()
+    return kept

@@ -49,7 +49,8 @@ class MEmeL(RunningStatistics):
     batches have been seen, inhibits in each sample the `top_k` neurons with the largest
     Monosemantic Scale. In evaluation mode it is the identity, unless `in_eval`. A recurrent cell
     that calls it at every time step counts every time step as a batch; so does gradient
-    accumulation with every forward call. Activation checkpointing (``use_reentrant=False``) does
+    accumulation with every part of a batch, so that `late_start` and `forget_steps` are reached in
+    fewer steps and on fewer samples. Activation checkpointing (``use_reentrant=False``) does
     not: a call that is computed again repeats what it did and counts nothing.
 
     Args:

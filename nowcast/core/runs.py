@@ -25,6 +25,7 @@ INCIDENTAL = {
     ("train", "log_every"),
     ("train", "accept_code"),
     ("train", "keep_state"),
+    ("train", "checkpoint"),
     ("train", "detect_anomaly"),
     ("train", "explosion_factor"),
     ("data", "cache_mb"),

@@ -81,6 +81,12 @@ class TrainSettings(Section):
     """Passes over the training samples; steps is null with it."""
     batch_size: Count = 16
     """Over all ranks together."""
+    accumulate: Count = 1
+    """Parts that each rank's share of a batch is passed in, one after the other, for less memory.
+    MEmeL takes each for a batch."""
+    checkpoint: bool = False
+    """Compute the blocks' activations again on the way back instead of keeping them: less memory,
+    about a third more time; for models of transformers."""
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     validate_every: Count | None = 1000

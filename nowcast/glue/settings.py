@@ -1,19 +1,13 @@
 """What a GLUE config may say: which data set, which pretrained BERT."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from nowcast.core.pretrained import Pretrained
 from nowcast.core.settings import Place, RunSettings, Section
 
 DataSetName = Literal["cola", "sst-2", "mrpc", "sts-b", "qqp", "mnli", "qnli", "rte", "wnli"]
-
-
-def _absolute(pretrained: str) -> str:
-    """A folder means the same from everywhere; any other text is a name at Hugging Face."""
-    folder = Path(pretrained).expanduser()
-    return str(folder.resolve()) if folder.exists() else pretrained
 
 
 class DataSettings(Section):
@@ -37,7 +31,7 @@ class DataSettings(Section):
 class ModelSettings(Section):
     """The encoder that is fine-tuned."""
 
-    pretrained: Annotated[str, AfterValidator(_absolute)] = "bert-base-uncased"
+    pretrained: Pretrained = "bert-base-uncased"
     """A folder with config.json, model.safetensors and a tokenizer, or a name at Hugging Face."""
 
 

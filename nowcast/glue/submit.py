@@ -9,6 +9,7 @@ from torch import nn
 
 from nowcast.core.errors import ConfigError
 from nowcast.glue.benchmark import DATA_SETS, DataSet
+from nowcast.glue.folders import Absent, file_of
 from nowcast.glue.scores import predicted
 from nowcast.glue.splits import Split
 from nowcast.glue.submission import PartOf, Predictions, missing, write_submission
@@ -42,8 +43,8 @@ def submit(
     """
     splits = [
         (data_set, task.submission(data_set), task, model)
-        for name, (task, model) in models.items()
-        for data_set in (task.data_set, *([DATA_SETS[DIAGNOSTICS]] if name == AX_IS_OF else []))
+        for task, model in models.values()
+        for data_set in _predicted_by(task, partial)
     ]
     lacking = missing([(one.name, file.part) for one, split, *_ in splits for file in split.files])
     if lacking and not partial:
@@ -60,6 +61,20 @@ def submit(
         for (name, part), each in found.items()
     }
     return write_submission(out, found), counts
+
+
+def _predicted_by(task: GlueTask, partial: bool) -> list[DataSet]:
+    """The data sets whose test files a task's model is asked for."""
+    diagnostics = DATA_SETS[DIAGNOSTICS]
+    if task.data_set.name != AX_IS_OF:
+        return [task.data_set]
+    try:
+        file_of(task.root, diagnostics, "test")
+    except Absent:
+        if partial:
+            return [task.data_set]
+        raise
+    return [task.data_set, diagnostics]
 
 
 def _predictions(

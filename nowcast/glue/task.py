@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nowcast.core.blocks import block_names, block_of
 from nowcast.core.comparison.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
 from nowcast.core.page.player import Reel
+from nowcast.core.pretrained import weights_hash
 from nowcast.core.sampling import passes
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
@@ -33,7 +35,6 @@ from nowcast.glue.scores import (
 from nowcast.glue.settings import DataSettings, GlueSettings
 from nowcast.glue.splits import Split, split_of
 
-BLOCKS = 100  # of a split, for intervals: neighbours in a file may have one source
 LONG = 32  # tokens
 
 
@@ -45,7 +46,7 @@ class GlueTask:
         reuse: another task; if it reads the same examples, they are shared.
 
     Raises:
-        ConfigError: no data are named, or there is no such BERT.
+        ConfigError: no data are named, there is no such BERT, or it takes fewer tokens.
     """
 
     objective = (ERROR,)
@@ -74,7 +75,13 @@ class GlueTask:
             else Column("squared_error", "squared error", "less", 3)
         )
         self.details = (last,)
-        self.sites = middle_blocks(weights.config_of(self.bert).num_hidden_layers)
+        config = weights.config_of(self.bert)
+        if data.max_length > config.max_position_embeddings:
+            raise ConfigError(
+                f"data.max_length: {settings.model.pretrained} has places for "
+                f"{config.max_position_embeddings} tokens, found {data.max_length}; take no more"
+            )
+        self.sites = middle_blocks(config.num_hidden_layers)
         shared = reuse is not None and reuse.settings.data == data and reuse.bert == self.bert
         self._splits: dict[str, Split] = reuse._splits if reuse is not None and shared else {}
 
@@ -166,17 +173,16 @@ class GlueTask:
 
     def blocks(self, split: str, batch: TextBatch) -> list[str]:
         """The hundredth of the split that each example lies in."""
-        names, size = self.block_names(split), len(self.split(split))
-        return [names[place * len(names) // size] for place in batch.places]
+        return block_of(batch.places.tolist(), len(self.split(split)))
 
     def block_names(self, split: str) -> list[str]:
         """All hundredths of a split, or fewer of one with fewer examples."""
-        return [f"{number:03}" for number in range(min(BLOCKS, len(self.split(split))))]
+        return block_names(len(self.split(split)))
 
     def data_hash(self) -> str:
         """Of the files as they are read and of the pretrained BERT."""
         splits = [self.split(name).hash for name in ("train", "valid")]
-        return digest([*splits, weights.weights_hash(self.bert)])
+        return digest([*splits, weights_hash(self.bert)])
 
     def facts(self, split: str) -> Mapping[str, Any]:
         """Which examples of which data set."""
@@ -192,7 +198,7 @@ class GlueTask:
             "root": str(self.root),
             "max_length": data.max_length,
             "pretrained": self.settings.model.pretrained,
-            "pretrained_hash": weights.weights_hash(self.bert),
+            "pretrained_hash": weights_hash(self.bert),
         }
 
     def describe(self, split: str) -> str:

@@ -168,6 +168,25 @@ def test_a_place_without_samples_keeps_its_statistics_to_the_bit():
                 assert not torch.equal(value[here], before[name][here]), name
 
 
+def test_places_never_seen_have_no_part_in_the_mean_variance():
+    layer = MEmeL((TOKENS, 2), late_start=1)
+    one = torch.ones(2, 1, dtype=torch.bool)
+    layer(torch.tensor([[[-0.001, -10.0]], [[0.001, 10.0]]]), one)  # variances 2e-6 and 200
+    # Against variances of 1 and 201 the second is further out; with a seventh of the mean
+    # variance, 0.14 and 200.14, it would be the first.
+    output = layer(torch.tensor([[[0.5, 8.0]], [[0.5, 8.0]]]), one)
+    assert output.tolist() == [[[0.5, 0.0]]] * 2
+
+
+def test_a_huge_mean_of_an_absent_place_leaves_the_batch_sound():
+    layer = MEmeL((2, 1), late_start=9)
+    layer(torch.tensor([[[1.0], [4.0]]]), torch.tensor([[True, True]]))
+    layer.running_mean[1] = 1e30  # whose square is infinite
+    layer(torch.tensor([[[2.0]]]), torch.tensor([[True]]))
+    assert layer.num_batches_tracked.flatten().tolist() == [2, 1]
+    assert layer.running_mean.flatten().tolist() == [1.5, pytest.approx(1e30)]
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("top_k", [1, 5])
 @pytest.mark.parametrize("in_eval", [False, True])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from nowcast.core import pretrained
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.glue import weights
 
@@ -32,7 +33,7 @@ def test_a_name_that_cannot_be_had_offline_says_what_it_looked_for(
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"'bert-not-here' is no folder.*give the folder of a"):
+    with pytest.raises(ConfigError, match=r"'bert-not-here' is no folder.*give a folder with"):
         weights.folder_of("bert-not-here")
 
 
@@ -52,7 +53,7 @@ def test_other_kinds_of_weights_are_refused_with_the_way_out(own: Path, file: st
 def test_another_architecture_is_refused(own: Path):
     config = json.loads((own / "config.json").read_text())
     (own / "config.json").write_text(json.dumps(config | {"model_type": "roberta"}))
-    with pytest.raises(ConfigError, match=r"expected a BERT, found model_type 'roberta'"):
+    with pytest.raises(ConfigError, match=r"expected model_type 'bert' .*found 'roberta'"):
         weights.config_of(own)
 
 
@@ -98,4 +99,4 @@ def test_a_pretrained_encoder_without_a_head_or_pooler_is_taken(own: Path):
 def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"pip install 'nowcast\[glue\]'"):
-        weights.transformers()
+        pretrained.transformers()

@@ -16,8 +16,10 @@ from nowcast.core.evaluate import pick_device
 from nowcast.core.origin import digest
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RunSettings, VariantSettings
-from nowcast.core.task import Task
+from nowcast.core.task import Batch, Task
 from nowcast.core.training import optim
+from nowcast.core.training.activations import recompute_blocks
+from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.guards import bytes_kept
 from nowcast.core.training.length import length
 from nowcast.core.training.trainer import build_model
@@ -190,7 +192,8 @@ def _done(job: Job) -> int:
 def _what_is_timed(settings: RunSettings) -> str:
     """The config without what changes no step's time: seeds, rates, numbers of steps."""
     content = settings.model_dump(mode="json", exclude={"start_from", "optim"})
-    train = {key: content["train"][key] for key in ("batch_size", "precision", "device")}
+    telling = ("batch_size", "accumulate", "checkpoint", "precision", "device")
+    train = {key: content["train"][key] for key in telling}
     return digest(content | {"train": train})
 
 
@@ -201,18 +204,18 @@ def _samples(task: Task, split: str) -> int:
 def _timed(task: Task, settings: RunSettings) -> tuple[float, float, int]:
     """Seconds of a training step and of a batch in evaluation, and bytes of checkpoints."""
     device = pick_device(settings.train.device, Ranks())
+    share(settings.train, Ranks())
     generator = torch.get_rng_state()
     model = build_model(task, settings.memel).to(device)
     torch.set_rng_state(generator)
+    if settings.train.checkpoint:
+        recompute_blocks(model)
     optimiser = optim.optimiser(model, settings.optim)
     batches = list(islice(task.training_batches(0, Ranks()), 1 + TIMED_STEPS))
 
-    def step(batch: object) -> None:
+    def step(batch: Batch) -> None:
         optimiser.zero_grad()
-        half = settings.train.precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            loss = task.loss(model, batch.to(device))  # type: ignore[attr-defined]
-        loss.backward()  # type: ignore[no-untyped-call]
+        backward(task, model, batch.to(device), settings.train)
         optimiser.step()
         _finish(device)
 

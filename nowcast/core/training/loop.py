@@ -21,6 +21,7 @@ from nowcast.core.settings import RunSettings
 from nowcast.core.task import Task
 from nowcast.core.training import optim
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights
+from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.guards import LossFailure, LossGuard, all_finite
 from nowcast.core.training.length import length
 from nowcast.core.training.signals import Interrupted, stop_signals
@@ -75,6 +76,7 @@ class Loop:
             TrainingFailed: a loss or a weight is not a number, or the loss explodes.
         """
         train, steps = self.settings.train, self._length.steps
+        samples = share(train, self.ranks)
         learner = wrapped(self.model, self.device)
         learner.train()
         batches = self.task.training_batches(self.progress.step, self.ranks)
@@ -89,17 +91,13 @@ class Loop:
                     self.monitor.arm()
                 torch.manual_seed(step_seed(train.seed, step, self.ranks.rank))
                 optim.set_rate(self.optimiser, rate)
+                self.optimiser.zero_grad()
                 with self._anomalies(step):
-                    with torch.autocast(
-                        self.device.type, torch.bfloat16, enabled=train.precision == "bf16"
-                    ):
-                        loss = self.task.loss(learner, batch)
-                    self._guard.see(loss, step)
-                    self.optimiser.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
+                    loss = backward(self.task, learner, batch, train)
+                self._guard.see(loss, step)
                 optim.clip(self.model, self.settings.optim)
                 self.optimiser.step()
-                self._throughput.count(train.batch_size // self.ranks.size)
+                self._throughput.count(samples)
                 self.progress = replace(self.progress, step=step + 1)
                 if logged:
                     self._log(rate)

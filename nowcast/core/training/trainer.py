@@ -16,7 +16,9 @@ from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, RunSettings
 from nowcast.core.task import Task
 from nowcast.core.training import optim
+from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.checkpoint import Progress, load_state, load_weights
+from nowcast.core.training.gradient import share
 from nowcast.core.training.guards import bytes_needed, check_disk, full_disk_told
 from nowcast.core.training.length import length
 from nowcast.core.training.loop import AfterValidation, Loop
@@ -76,7 +78,7 @@ def train(
         Interrupted: a signal came; the run is saved.
         TrainingFailed: a loss is not a number or explodes.
         RunError: the disk is full, or another process trains the run.
-        ConfigError: settings and ranks do not fit; the folder holds another run.
+        ConfigError: settings, ranks and model do not fit; the folder holds another run.
     """
 
     def claimed() -> bytes | None:
@@ -87,11 +89,7 @@ def train(
     if from_main(claimed):
         return
     device = pick_device(settings.train.device, ranks)
-    if settings.train.batch_size % ranks.size:
-        raise ConfigError(
-            f"train.batch_size: {settings.train.batch_size} clips cannot be shared evenly by "
-            f"{ranks.size} ranks; use a multiple"
-        )
+    share(settings.train, ranks)
     with run.alone() if ranks.is_main else nullcontext():
         _train(task, settings, run, ranks, device, title, shown, after_validation)
     wait()
@@ -110,6 +108,8 @@ def _train(
     began = time.monotonic()
     torch.manual_seed(settings.train.seed)
     model = build_model(task, settings.memel).to(device)
+    if settings.train.checkpoint:
+        recompute_blocks(model)
     optimiser = optim.optimiser(model, settings.optim)
     progress = Progress()
     watched = plugged(model) if settings.memel is not None and settings.memel.monitor else {}

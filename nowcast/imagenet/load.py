@@ -1,0 +1,75 @@
+"""Which images are in which batch, and their batches, read ahead by worker processes."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from nowcast.core.distributed import Ranks
+from nowcast.core.sampling import passes
+from nowcast.imagenet.batch import ImageBatch
+from nowcast.imagenet.mix import places_of
+from nowcast.imagenet.reader import EvaluationImages, Share, TrainingImages
+
+
+def training_plan(
+    seed: int, start: int, batch_size: int, images: int, ranks: Ranks
+) -> Iterator[Share]:
+    """A rank's share of the batches from step `start` on, without end; see `passes`."""
+    places = places_of(batch_size, ranks)
+    step = start
+    while True:
+        yield Share(step, passes(seed, step, batch_size, images), places)
+        step += 1
+
+
+def evaluation_plan(images: int, batch_size: int, ranks: Ranks) -> Iterator[NDArray[np.int64]]:
+    """A rank's share of all images, each once and in order, in batches."""
+    mine = np.array_split(np.arange(images), ranks.size)[ranks.rank]
+    for first in range(0, len(mine), batch_size):
+        yield mine[first : first + batch_size]
+
+
+def load(
+    images: TrainingImages | EvaluationImages,
+    plan: Iterable[Share] | Iterable[NDArray[np.int64]],
+    workers: int,
+) -> Iterator[ImageBatch]:
+    """Batches as planned, read by this process (0) or so many workers ahead of it.
+
+    Each file that cannot be read is named in a warning, once. A batch of which nothing can be read
+    is left out.
+    """
+    loader: DataLoader[ImageBatch] = DataLoader(
+        images,
+        batch_size=None,  # the plan gives whole batches
+        sampler=plan,
+        num_workers=workers,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        pin_memory=torch.cuda.is_available(),
+    )
+    named: set[str] = set()
+    for batch in loader:
+        for found in batch.unreadable:
+            if found.file not in named:
+                named.add(found.file)
+                warnings.warn(_warning(images, found.reason), stacklevel=2)
+        if len(batch):
+            yield batch
+
+
+def _warning(images: TrainingImages | EvaluationImages, reason: str) -> str:
+    done = (
+        "another of its class stands in for it"
+        if isinstance(images, TrainingImages)
+        else "it is left out of the scores"
+    )
+    return f"{reason} ({done}; `nowcast data images {images.files.root}` lists all such files)"
+
+
+def _as_it_is(batch: ImageBatch) -> ImageBatch:
+    """Images come as a batch already."""
+    return batch
