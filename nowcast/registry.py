@@ -28,10 +28,10 @@ TASKS = {
         "nowcast.precipitation.settings:PrecipitationSettings",
         "nowcast.precipitation.task:PrecipitationTask",
     ),
+    "glue": Entry("nowcast.glue.settings:GlueSettings", "nowcast.glue.task:GlueTask"),
     "imagenet": Entry(
         "nowcast.imagenet.settings:ImagenetSettings", "nowcast.imagenet.task:ImagenetTask"
     ),
-    "glue": Entry("nowcast.glue.settings:GlueSettings", "nowcast.glue.task:GlueTask"),
 }
 
 
