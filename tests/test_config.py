@@ -98,7 +98,9 @@ def test_unreadable_files_are_named(tmp_path: Path):
 
 
 def test_an_unknown_task_is_named():
-    with pytest.raises(ConfigError, match="expected one of precipitation, glue, imagenet, found 'weather'"):
+    with pytest.raises(
+        ConfigError, match="expected one of precipitation, glue, imagenet, found 'weather'"
+    ):
         settings_class("weather")
 
 

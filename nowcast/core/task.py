@@ -145,3 +145,21 @@ class Task(Protocol):
     def groups(self, feature: str, batch: Any) -> list[str]:
         """The group of each sample; raises ConfigError for an unknown feature."""
         ...
+
+
+class WithoutPictures:
+    """What a task does whose results are told by scores alone."""
+
+    def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
+        """None."""
+        return {}
+
+    def reels(self, models: Mapping[str, nn.Module], split: str) -> Sequence[Reel]:
+        """None."""
+        return ()
+
+    def gallery(
+        self, board: "Board", models: Mapping[str, nn.Module], split: str, out: Path
+    ) -> Mapping[str, Path]:
+        """None."""
+        return {}

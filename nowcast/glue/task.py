@@ -1,25 +1,22 @@
 """The language task: BERT fine-tuned on a data set of GLUE, with MEmeL after its middle blocks."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast.core.blocks import block_names, block_of
-from nowcast.core.comparison.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
-from nowcast.core.page.player import Reel
 from nowcast.core.pretrained import weights_hash
 from nowcast.core.sampling import passes
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
+from nowcast.core.task import WithoutPictures
 from nowcast.glue import weights
 from nowcast.glue.baseline import Majority
 from nowcast.glue.batch import TextBatch
@@ -38,7 +35,7 @@ from nowcast.glue.splits import Split, split_of
 LONG = 32  # tokens
 
 
-class GlueTask:
+class GlueTask(WithoutPictures):
     """Implements `nowcast.core.task.Task` for a data set of GLUE.
 
     Args:
@@ -208,20 +205,6 @@ class GlueTask:
             f"{facts['examples']} examples of {facts['data']}, {split} split ({facts['files']}), "
             f"of at most {facts['max_length']} tokens"
         )
-
-    def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
-        """None: scores tell it all."""
-        return {}
-
-    def reels(self, models: Mapping[str, nn.Module], split: str) -> list[Reel]:
-        """None: there is nothing to play."""
-        return []
-
-    def gallery(
-        self, board: Board, models: Mapping[str, nn.Module], split: str, out: Path
-    ) -> Mapping[str, Path]:
-        """None."""
-        return {}
 
     def groups(self, feature: str, batch: TextBatch) -> list[str]:
         """The label of each example, or whether it is long."""

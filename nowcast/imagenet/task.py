@@ -1,22 +1,18 @@
 """The image task: Swin on a tree of labelled images, with MEmeL in its third stage."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast.core.blocks import block_names, block_of
-from nowcast.core.comparison.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
-from nowcast.core.page.player import Reel
 from nowcast.core.sums import Scores, Sums
+from nowcast.core.task import WithoutPictures
 from nowcast.imagenet import scores, weights
 from nowcast.imagenet.augment import Augment
 from nowcast.imagenet.baseline import BASELINES, baseline
@@ -28,7 +24,7 @@ from nowcast.imagenet.splits import split_of
 from nowcast.imagenet.tree import ImageFiles
 
 
-class ImagenetTask:
+class ImagenetTask(WithoutPictures):
     """Implements `nowcast.core.task.Task` for labelled images.
 
     Args:
@@ -168,20 +164,6 @@ class ImagenetTask:
             f"{facts['images']} images of {facts['classes']} classes in {facts['data']}, {split} "
             f"split, {facts['size']}x{facts['size']} pixels"
         )
-
-    def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
-        """None: scores tell it all."""
-        return {}
-
-    def reels(self, models: Mapping[str, nn.Module], split: str) -> list[Reel]:
-        """None: there is nothing to play."""
-        return []
-
-    def gallery(
-        self, board: Board, models: Mapping[str, nn.Module], split: str, out: Path
-    ) -> Mapping[str, Path]:
-        """None."""
-        return {}
 
     def groups(self, feature: str, batch: ImageBatch) -> list[str]:
         """The class of each image."""
