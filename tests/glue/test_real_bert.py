@@ -64,8 +64,8 @@ def test_it_learns_real_text_far_beyond_the_commonest_answer(minilm: Path, tmp_p
         tmp_path / "glue",
         minilm,
         data={"max_length": 48},
-        train={"epochs": 0.5, "batch_size": 32, "precision": "bf16"},
-        optim={"lr": 5e-5, "weight_decay": 0.01, "weight_decay_on": "matrices"},
+        train={"epochs": 1, "batch_size": 32, "precision": "bf16"},
+        optim={"lr": 1e-4, "weight_decay": 0.01, "weight_decay_on": "matrices"},
         memel={},
     )
     task, run = GlueTask(chosen), Run(tmp_path / "run")
