@@ -5,16 +5,12 @@ On a few cores, processes of one thread each train more per second than one proc
 
 import multiprocessing
 import os
-import signal
 import time
-import traceback
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
-
-import torch
 
 from nowcast.core.comparison.jobs import Build, Job, complete
 from nowcast.core.distributed import Ranks
@@ -22,7 +18,8 @@ from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.monitoring.log import Bar, Bars, bars
 from nowcast.core.task import Task
 from nowcast.core.training.length import length
-from nowcast.core.training.signals import Interrupted, end_with_parent, stop_signals
+from nowcast.core.training.processes import begin, failures_told
+from nowcast.core.training.signals import Interrupted, stop_signals
 
 POLL_SECONDS = 0.5
 
@@ -136,19 +133,11 @@ def _work(
     threads: int,
 ) -> None:
     """What a worker process does until it is told None."""
-    torch.set_num_threads(threads)
-    # Ctrl-C reaches every process of a terminal; outside of training it is the parent's to answer.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    begin(threads)
     task: Task | None = None
-    while (job := orders.get()) is not None:
-        try:
-            task = build(job.settings, task)
-            complete(job, task, split, Ranks(), shown=False)
-            answers.put(None)
-        except Interrupted:
-            return
-        except NowcastError as error:
-            answers.put(error)
-        except Exception:
-            answers.put(traceback.format_exc())
+    with suppress(Interrupted):
+        while (job := orders.get()) is not None:
+            with failures_told(answers):
+                task = build(job.settings, task)
+                complete(job, task, split, Ranks(), shown=False)
+                answers.put(None)

@@ -1,7 +1,5 @@
 """How a run is told to stop: Ctrl-C and SIGTERM, as batch schedulers send it, save first."""
 
-import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -35,16 +33,3 @@ def stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def end_with_parent() -> None:
-    """In a worker process: where the command itself is killed, save and stop as it would have told
-    this process to, so that the same command finds the run free."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -2,18 +2,15 @@
 
 import multiprocessing
 import os
-import signal
 import time
-import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 
-import torch
-
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.monitoring.log import bars
-from nowcast.core.training.signals import Interrupted, end_with_parent, stop_signals
+from nowcast.core.training.processes import begin, failures_told
+from nowcast.core.training.signals import Interrupted, stop_signals
 from nowcast.core.tuning.search import Search, Searcher
 from nowcast.core.tuning.trials import Trials
 
@@ -89,16 +86,7 @@ def _work(
     threads: int,
     answers: "SimpleQueue[NowcastError | str]",
 ) -> None:
-    torch.set_num_threads(threads)
-    # Ctrl-C reaches every process of a terminal; it is the parent's to answer.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-    try:
+    begin(threads)
+    with suppress(Interrupted), failures_told(answers):
         trials = Trials(name, search.tune, search.folder, search.url)
         Searcher(search, trials, place, shown=False).work()
-    except Interrupted:
-        return
-    except NowcastError as error:
-        answers.put(error)
-    except Exception:
-        answers.put(traceback.format_exc())
