@@ -12,7 +12,8 @@ from nowcast.compare_cli import comparisons
 from nowcast.core.errors import NowcastError
 from nowcast.core.terminal import print_scores
 from nowcast.data_cli import data
-from nowcast.glue_cli import glue
+from nowcast.glue_cli import glue, glue_data
+from nowcast.imagenet_cli import image_data
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +30,8 @@ app = typer.Typer(
 )
 app.add_typer(comparisons)
 app.add_typer(glue)
+data.add_typer(glue_data)
+data.add_typer(image_data)
 app.add_typer(data, name="data")
 app.add_typer(audit, name="audit")
 
@@ -87,13 +90,11 @@ def evaluate(
             help="Run folders, and baselines: persistence; flow (optical flow by DIS), dis or "
             "farneback; with pysteps, extrapolation, sprog, anvil or steps. Where the source of "
             "rain is unknown they keep the last frame's own value; `flow:dry` and so on are dry. "
-            "On GLUE: majority. "
+            "On GLUE: majority; on images: majority, linear. "
             "Then changes of the config.",
         ),
     ],
-    root: Annotated[
-        Path, typer.Option("--data", help="The archive to evaluate on, or GLUE's folder.")
-    ],
+    root: Annotated[Path, typer.Option("--data", help="The archive, or another task's data.")],
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Which days.")] = "test",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the scores of one to this file.")

@@ -1,4 +1,4 @@
-"""`nowcast submit`: what is of GLUE alone."""
+"""What is of GLUE alone: `nowcast submit`, `nowcast data glue` and `glue-sample`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nowcast.arguments import settings_of
+from nowcast.core.terminal import print_table
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 glue = typer.Typer()
+glue_data = typer.Typer()
 
 
 @glue.command()
@@ -64,3 +66,47 @@ def submit(
     for file, count in sorted(counts.items()):
         typer.echo(f"{file:12} {count} predictions")
     typer.echo(f"submission  {path}")
+
+
+@glue_data.command("glue")
+def data_glue(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of GLUE's data sets.")],
+    json: Annotated[Path | None, typer.Option(help="Write everything here.")] = None,
+) -> None:
+    """Read a folder of GLUE and say what is there; exit status 1 if a data set is broken.
+
+    Example: `nowcast data glue data/glue`
+    """
+    from dataclasses import asdict
+
+    from nowcast.core.files import write_json
+    from nowcast.glue.info import HEADER, glue_info
+
+    infos = glue_info(root)
+    print_table(HEADER, [info.row() for info in infos], text=(0, 1, 4))
+    for info in infos:
+        for note in info.notes():
+            typer.echo(note)
+    if json is not None:
+        write_json(json, [asdict(info) | {"is_published": info.is_published} for info in infos])
+    if any(info.state == "broken" for info in infos):
+        raise typer.Exit(1)
+
+
+@glue_data.command("glue-sample")
+def data_glue_sample(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    sets: Annotated[
+        str, typer.Option(metavar="SET,SET", help="Which of the four to write.")
+    ] = "sst-2,mrpc,sts-b,qnli",
+) -> None:
+    """Write other text in GLUE's layout, from packages that arrive with pip. It is not GLUE.
+
+    Example: `nowcast data glue-sample data/glue_sample --sets sst-2,qnli`
+    """
+    from nowcast.glue.sample import write_sample
+
+    for name, parts in write_sample(out, sets.split(",")).items():
+        counts = ", ".join(f"{count} {part}" for part, count in parts.items())
+        typer.echo(f"{name}: {counts}")
+    typer.echo(f"{out}: written; look at it with `nowcast data glue {out}`")
