@@ -36,6 +36,13 @@ def sockets(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, nn.Identity)]
 
 
+def middle_blocks(depth: int) -> range:
+    """The four middle ones of so many blocks, where Wang et al. 2024 put layers in transformers:
+    4-7 of BERT's 12, 1-4 and 7-10 of the 6 and 18 in Swin's third stage."""
+    first = max(depth // 2 - 2, 0)
+    return range(first, min(first + 4, depth))
+
+
 def plugged(model: nn.Module) -> dict[str, MEmeL]:
     """The MEmeL layers of a model by site."""
     return {

@@ -1,10 +1,14 @@
 """Which items are drawn at a step: a pure function, so a resumed run sees the same ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nowcast.core.distributed import Ranks
+
+HELD_OUT_SEED = 0  # of all runs, whatever their own: they are compared on the same samples
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -46,3 +50,17 @@ def passes(seed: int, step: int, batch_size: int, population: int) -> NDArray[np
 def _order(seed: int, number: int, population: int) -> NDArray[np.int64]:
     """In which order a pass takes the items."""
     return np.random.default_rng((seed, number, 3)).permutation(population)
+
+
+def evaluation_plan(count: int, batch_size: int, ranks: Ranks) -> Iterator[NDArray[np.int64]]:
+    """A rank's share of all items, each once and in order, in batches."""
+    mine = np.array_split(np.arange(count), ranks.size)[ranks.rank]
+    for first in range(0, len(mine), batch_size):
+        yield mine[first : first + batch_size]
+
+
+def held_out(share: float, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The items that stay, and the share that is held out; each in order."""
+    shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(count)
+    size = round(share * count)
+    return np.sort(shuffled[size:]), np.sort(shuffled[:size])

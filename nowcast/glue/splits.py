@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
+from nowcast.core.sampling import held_out
 from nowcast.glue.batch import TextBatch
 from nowcast.glue.benchmark import DataSet, Part
 from nowcast.glue.settings import DataSettings
 from nowcast.glue.tokens import Tokens, tokenised
 
 SPLITS = ("train", "valid", "test", "submission")
-HELD_OUT_SEED = 0  # of all runs, whatever their own: they are compared on the same examples
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Split:
     def __len__(self) -> int:
         return sum(map(len, self.rows))
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Of the examples."""
         return digest([[file.hash, rows.tolist()] for file, rows in self._pairs()])
@@ -119,13 +120,10 @@ def split_of(root: Path, data_set: DataSet, name: str, bert: Path, data: DataSet
     train = whole(["train"])
     if not data.held_out:
         return train
-    count = len(train)
-    shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(count)
-    valid = round(data.held_out * count)
-    if not 0 < valid < count:
+    kept, held = held_out(data.held_out, len(train))
+    if not (len(kept) and len(held)):
         raise ConfigError(
-            f"data.held_out: {data.held_out:g} of {count} examples leaves none for "
-            f"{'validation' if not valid else 'training'}"
+            f"data.held_out: {data.held_out:g} of {len(train)} examples leaves none for "
+            f"{'training' if len(held) else 'validation'}"
         )
-    rows = shuffled[:valid] if name == "valid" else shuffled[valid:]
-    return Split(name, train.files, [np.sort(rows)])
+    return Split(name, train.files, [held if name == "valid" else kept])

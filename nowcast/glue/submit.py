@@ -87,7 +87,7 @@ def _predictions(
     with torch.inference_mode():
         for places in np.array_split(np.arange(len(split)), -(-len(split) // size)):
             batch = split.batch(places, task.length).to(device)
-            values.append(predicted(model(**batch.inputs()).logits.float()).cpu())
+            values.append(predicted(task.logits(model, batch)).cpu())
     everything = torch.cat(values)
     parts = torch.split(everything, [len(file) for file in split.files])
     return {

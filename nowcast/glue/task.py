@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,8 +11,9 @@ from nowcast.core.blocks import block_names, block_of
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
+from nowcast.core.plug import middle_blocks
 from nowcast.core.pretrained import weights_hash
-from nowcast.core.sampling import passes
+from nowcast.core.sampling import evaluation_plan, passes
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 from nowcast.core.task import WithoutPictures
@@ -78,7 +78,9 @@ class GlueTask(WithoutPictures):
                 f"data.max_length: {settings.model.pretrained} has places for "
                 f"{config.max_position_embeddings} tokens, found {data.max_length}; take no more"
             )
-        self.sites = middle_blocks(config.num_hidden_layers)
+        self.sites = tuple(
+            f"bert.encoder.layer.{block}" for block in middle_blocks(config.num_hidden_layers)
+        )
         shared = reuse is not None and reuse.settings.data == data and reuse.bert == self.bert
         self._splits: dict[str, Split] = reuse._splits if reuse is not None and shared else {}
 
@@ -140,20 +142,19 @@ class GlueTask(WithoutPictures):
         """Batches of a split in the order of its files."""
         examples = self.split(split)
         size = max(1, self.settings.train.batch_size // ranks.size)
-        mine = np.array_split(np.arange(len(examples)), ranks.size)[ranks.rank]
-        for first in range(0, len(mine), size):
-            yield examples.batch(mine[first : first + size], self.length)
+        for places in evaluation_plan(len(examples), size, ranks):
+            yield examples.batch(places, self.length)
 
     def loss(self, model: nn.Module, batch: TextBatch) -> Tensor:
         """Cross-entropy, or the squared error of a regression."""
-        logits, labels = self._logits(model, batch), self._labels(batch)
+        logits, labels = self.logits(model, batch), self._labels(batch)
         if self.data_set.words is None:
             return functional.mse_loss(logits[:, 0], labels.float())
         return functional.cross_entropy(logits, labels)
 
     def score(self, model: nn.Module, batch: TextBatch) -> Sums:
         """Confusion matrix, or predictions of a regression, of the batch."""
-        logits, labels = self._logits(model, batch), self._labels(batch)
+        logits, labels = self.logits(model, batch), self._labels(batch)
         if self.data_set.words is None:
             return sums_of_scores(logits[:, 0], labels, batch.places, batch.of)
         return sums_of_classes(logits, labels, batch.groups, len(self.data_set.parts_of("dev")))
@@ -234,7 +235,8 @@ class GlueTask(WithoutPictures):
         return self._data.max_length if self._data.padding == "max_length" else None
 
     @staticmethod
-    def _logits(model: nn.Module, batch: TextBatch) -> Tensor:
+    def logits(model: nn.Module, batch: TextBatch) -> Tensor:
+        """What a model answers, ``batch outputs`` in float32."""
         found: Tensor = model(**batch.inputs()).logits
         return found.float()
 
@@ -242,9 +244,3 @@ class GlueTask(WithoutPictures):
     def _labels(batch: TextBatch) -> Tensor:
         assert batch.labels is not None, "a split without labels is neither trained nor scored on"
         return batch.labels
-
-
-def middle_blocks(depth: int) -> tuple[str, ...]:
-    """The four middle encoder blocks, 4-7 of a BERT of 12 (Wang et al. 2024, section 4.1)."""
-    first = max(depth // 2 - 2, 0)
-    return tuple(f"bert.encoder.layer.{block}" for block in range(first, min(first + 4, depth)))

@@ -26,13 +26,6 @@ def training_plan(
         step += 1
 
 
-def evaluation_plan(images: int, batch_size: int, ranks: Ranks) -> Iterator[NDArray[np.int64]]:
-    """A rank's share of all images, each once and in order, in batches."""
-    mine = np.array_split(np.arange(images), ranks.size)[ranks.rank]
-    for first in range(0, len(mine), batch_size):
-        yield mine[first : first + batch_size]
-
-
 def load(
     images: TrainingImages | EvaluationImages,
     plan: Iterable[Share] | Iterable[NDArray[np.int64]],

@@ -3,14 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from nowcast.core.errors import ConfigError
+from nowcast.core.sampling import held_out
 from nowcast.imagenet.settings import DataSettings
 from nowcast.imagenet.tree import ImageFiles, list_images
 from nowcast.imagenet.unreadable import read_unreadable
-
-HELD_OUT_SEED = 0  # of all runs, whatever their own: they are compared on the same images
 
 
 def split_of(root: Path, name: str, data: DataSettings) -> ImageFiles:
@@ -32,9 +29,8 @@ def split_of(root: Path, name: str, data: DataSettings) -> ImageFiles:
     if name not in ("train", "valid"):
         raise ConfigError(f"split: expected one of train, valid, test, found {name!r}")
     files = listed("train")
-    count = round(data.held_out * len(files))
-    shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(len(files))
-    rows = np.sort(shuffled[:count] if name == "valid" else shuffled[count:])
+    kept, held = held_out(data.held_out, len(files))
+    rows = held if name == "valid" else kept
     found = replace(files, split=name, files=files.files[rows], labels=files.labels[rows])
     if not len(found) or (name == "train" and found.without_images()):
         raise ConfigError(

@@ -11,13 +11,15 @@ from nowcast.core.blocks import block_names, block_of
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
+from nowcast.core.plug import middle_blocks
+from nowcast.core.sampling import evaluation_plan
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.task import WithoutPictures
 from nowcast.imagenet import scores, weights
 from nowcast.imagenet.augment import Augment
 from nowcast.imagenet.baseline import BASELINES, baseline
 from nowcast.imagenet.batch import ImageBatch
-from nowcast.imagenet.load import evaluation_plan, load, training_plan
+from nowcast.imagenet.load import load, training_plan
 from nowcast.imagenet.reader import EvaluationImages, TrainingImages
 from nowcast.imagenet.settings import ImagenetSettings
 from nowcast.imagenet.splits import split_of
@@ -52,7 +54,10 @@ class ImagenetTask(WithoutPictures):
                 "add data.root=FOLDER (`nowcast data images FOLDER` shows what is in it)"
             )
         self.root = data.root
-        self.sites = third_stage(weights.depth_of(model.pretrained, model.shape))
+        depth = weights.depth_of(model.pretrained, model.shape)
+        self.sites = tuple(
+            f"swin.encoder.layers.2.blocks.{block}" for block in middle_blocks(depth)
+        )
         shared = reuse is not None and reuse.settings.data == data
         self._splits: dict[str, ImageFiles] = reuse._splits if reuse is not None and shared else {}
 
@@ -173,13 +178,6 @@ class ImagenetTask(WithoutPictures):
         if feature not in kinds:
             raise ConfigError(f"expected one of {', '.join(kinds)}, found {feature!r}")
         return kinds[feature]()
-
-
-def third_stage(depth: int) -> tuple[str, ...]:
-    """The four middle blocks of stage 3 (Wang et al. 2024): 1-4 of Swin-T's 6, 7-10 of 18."""
-    first = max(depth // 2 - 2, 0)
-    blocks = range(first, min(first + 4, depth))
-    return tuple(f"swin.encoder.layers.2.blocks.{block}" for block in blocks)
 
 
 def _logits(model: nn.Module, batch: ImageBatch) -> Tensor:

@@ -13,11 +13,12 @@ from image_files import write_tree
 
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import DataError
+from nowcast.core.sampling import evaluation_plan
 from nowcast.core.task import Batch
 from nowcast.imagenet.augment import Augment, evaluated
 from nowcast.imagenet.batch import ImageBatch
 from nowcast.imagenet.decode import read_image
-from nowcast.imagenet.load import evaluation_plan, load, training_plan
+from nowcast.imagenet.load import load, training_plan
 from nowcast.imagenet.reader import EvaluationImages, TrainingImages
 from nowcast.imagenet.settings import AugmentSettings
 from nowcast.imagenet.tree import list_images

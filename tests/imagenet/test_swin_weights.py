@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from transformers import SwinForImageClassification
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.plug import middle_blocks
 from nowcast.imagenet import weights
 from nowcast.imagenet.shape import SIZES, Shape
-from nowcast.imagenet.task import third_stage
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
@@ -129,8 +129,7 @@ def test_the_sizes_are_those_of_the_paper():
             for name, s in SIZES.items()
         }
     assert counts == {"tiny": 28_288_354, "small": 49_606_258, "base": 87_768_224}
-    blocks = [name.rpartition(".")[2] for name in third_stage(6) + third_stage(18)]
-    assert blocks == ["1", "2", "3", "4", "7", "8", "9", "10"]
+    assert [*middle_blocks(6), *middle_blocks(18)] == [1, 2, 3, 4, 7, 8, 9, 10]
 
 
 def test_a_shape_that_does_not_fit_says_what_would(tmp_path: Path):
