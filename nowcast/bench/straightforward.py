@@ -78,7 +78,8 @@ class PlainConvGRU(nn.Module):
         update = torch.sigmoid(x_z + h_z)
         reset = torch.sigmoid(x_r + h_r)
         candidate = self.memel(functional.leaky_relu(x_h + reset * h_h, LEAK))
-        return (1 - update) * candidate + update * hidden
+        following: Tensor = (1 - update) * candidate + update * hidden
+        return following
 
 
 class PlainEncoderForecaster(nn.Module):

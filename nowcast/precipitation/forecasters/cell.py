@@ -1,12 +1,14 @@
 """What the encoder-forecaster asks of a recurrent cell: a state, and one call for a sequence."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from nowcast.core.plug import Socket
 
@@ -27,6 +29,9 @@ class Cell(nn.Module, ABC):
     def __init__(self, hidden_channels: int) -> None:
         super().__init__()
         self.hidden_channels = hidden_channels
+        self.recompute = False
+        """Whether to keep no more of a time step than its state, and compute it again on the way
+        back: less memory, more time."""
 
     def start(self, inputs: Float[Tensor, "time batch channels height width"]) -> State:
         """The state before the first of these inputs: zeros."""
@@ -37,10 +42,25 @@ class Cell(nn.Module, ABC):
     def forward(
         self,
         inputs: Float[Tensor, "time batch channels height width"] | None,
-        state: State,
+        state: State | None,
         length: int,
-    ) -> tuple[list[Tensor], State]:
-        """The hidden state after each of `length` time steps, and the state after the last one."""
+    ) -> tuple[Float[Tensor, "length batch hidden height width"], State]:
+        """The hidden state after each of `length` time steps, and the state after the last one.
+
+        Without a state it is that of `start`, which needs inputs.
+        """
+
+    def _begun(self, inputs: Tensor | None, state: State | None) -> State:
+        if state is not None:
+            return state
+        assert inputs is not None
+        return self.start(inputs)
+
+    def _once(self, step: Callable[..., Any], *of: Any) -> Any:
+        """A time step, of which nothing else is kept if `recompute` says so."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(step, *of, use_reentrant=False)
+        return step(*of)
 
 
 class GRUCell(Cell):

@@ -1,9 +1,12 @@
 """The convolutional GRU cell: what a place becomes depends on a fixed neighbourhood of it."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nowcast.precipitation.forecasters import recurrence
 from nowcast.precipitation.forecasters.cell import LEAK, GRUCell, State, each
+from nowcast.precipitation.forecasters.recurrence import Recurrence
 
 
 class ConvGRU(GRUCell):
@@ -35,18 +38,26 @@ class ConvGRU(GRUCell):
         )
 
     def forward(
-        self, inputs: Tensor | None, state: State, length: int
-    ) -> tuple[list[Tensor], State]:
+        self, inputs: Tensor | None, state: State | None, length: int
+    ) -> tuple[Tensor, State]:
         """See `Cell.forward`."""
-        (hidden,) = state
+        if recurrence.serves(self, self.input_conv, self.state_conv):
+            slope = LEAK if self.activate_convolutions else 1.0
+            fast = Recurrence(self, self.input_conv, self.state_conv, slope, self.recompute)
+            states = fast.run(inputs, None if state is None else state[0], length)
+            return states, (states[-1],)
+        (hidden,) = self._begun(inputs, state)
         outputs: list[Tensor] = []
         for share in self._input_shares(inputs, length):
-            # Under autocast a bias alone is float32 and a convolution is not.
-            x = share.to(hidden.dtype).chunk(3, dim=1)
-            h = self._activated(self.state_conv(hidden)).chunk(3, dim=1)
-            hidden = self._gated(x, h, hidden)
+            hidden = self._once(self._step, share, hidden)
             outputs.append(hidden)
-        return outputs, (hidden,)
+        return torch.stack(outputs), (hidden,)
+
+    def _step(self, share: Tensor, hidden: Tensor) -> Tensor:
+        # Under autocast a bias alone is float32 and a convolution is not.
+        x = share.to(hidden.dtype).chunk(3, dim=1)
+        h = self._activated(self.state_conv(hidden)).chunk(3, dim=1)
+        return self._gated(x, h, hidden)
 
     def _input_shares(self, inputs: Tensor | None, length: int) -> list[Tensor]:
         if inputs is None:

@@ -51,21 +51,22 @@ class ConvLSTM(Cell):
         return hidden, hidden.float()
 
     def forward(
-        self, inputs: Tensor | None, state: State, length: int
-    ) -> tuple[list[Tensor], State]:
+        self, inputs: Tensor | None, state: State | None, length: int
+    ) -> tuple[Tensor, State]:
         """See `Cell.forward`; the state is the hidden state and the memory, in float32."""
-        hidden, memory = state
+        hidden, memory = self._begun(inputs, state)
         outputs: list[Tensor] = []
         shares = None if inputs is None else each(self.input_conv, inputs)
         for step in range(length):
-            gates = self.state_conv(hidden)
-            if shares is not None:
-                gates = gates + shares[step]
-            hidden, memory = self._step(gates, memory)
+            share = None if shares is None else shares[step]
+            hidden, memory = self._once(self._step, share, hidden, memory)
             outputs.append(hidden)
-        return outputs, (hidden, memory)
+        return torch.stack(outputs), (hidden, memory)
 
-    def _step(self, gates: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(self, share: Tensor | None, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        gates: Tensor = self.state_conv(hidden)
+        if share is not None:
+            gates = gates + share
         to_input, to_forget, to_candidate, to_output = gates.chunk(4, dim=1)
         of_input, of_forget, of_output = self.peepholes
         enter = self.input(torch.sigmoid(to_input + of_input * memory))

@@ -158,29 +158,49 @@ class EncoderForecaster(nn.Module):
             )
         return functional.pad(frames, (0, short[1], 0, short[0]))
 
+    def gradient_checkpointing_enable(self, _: object = None) -> None:
+        """Keep of each time step's cell the state alone in training; see `Cell.recompute`."""
+        for cell in (*self.encoder, *self.forecaster):
+            assert isinstance(cell, Cell)
+            cell.recompute = True
+
     def _encode(self, sequence: Tensor) -> list[State]:
         states: list[State] = []
         for down, cell in zip(self.down, self.encoder, strict=True):
-            assert isinstance(cell, Cell)
             sequence = each(down, sequence)
-            outputs, state = cell(sequence, cell.start(sequence), len(sequence))
+            sequence, state = cell(sequence, None, len(sequence))
             states.append(state)
-            sequence = torch.stack(outputs)
         return states
 
     def _forecast(self, states: list[State], sequence: Tensor | None) -> Tensor:
         for state, cell, up in zip(
             reversed(states), reversed(self.forecaster), reversed(self.up), strict=True
         ):
-            outputs, _ = cell(sequence, state, self.out_len)
-            sequence = each(up, torch.stack(outputs))
+            hidden, _ = cell(sequence, state, self.out_len)
+            sequence = each(up, hidden)
         assert sequence is not None
         return each(self.head, sequence)
 
 
+class _Deconv(nn.ConvTranspose2d):
+    """With its bias apart, whose gradient oneDNN takes as long for as for the weights."""
+
+    def forward(self, frames: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Without an output size, which nothing here asks for."""
+        assert output_size is None and self.bias is not None
+        padding = self.padding
+        assert not isinstance(padding, str)
+        found = functional.conv_transpose2d(frames, self.weight, None, self.stride, padding)
+        return found.add_(self.bias.to(found.dtype).view(-1, 1, 1))  # mixed dtypes cost a copy
+
+
 def _conv(channels_in: int, channels_out: int, shape: tuple[int, int, int]) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, *shape), nn.LeakyReLU(LEAK))
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, *shape), _leaky_relu())
 
 
 def _deconv(channels_in: int, channels_out: int, shape: tuple[int, int, int]) -> nn.Module:
-    return nn.Sequential(nn.ConvTranspose2d(channels_in, channels_out, *shape), nn.LeakyReLU(LEAK))
+    return nn.Sequential(_Deconv(channels_in, channels_out, *shape), _leaky_relu())
+
+
+def _leaky_relu() -> nn.Module:
+    return nn.LeakyReLU(LEAK, inplace=True)  # a convolution keeps its input, not its output

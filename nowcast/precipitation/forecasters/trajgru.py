@@ -39,24 +39,29 @@ class TrajGRU(GRUCell):
         self.state_conv = nn.Conv2d(links * hidden_channels, 3 * hidden_channels, 1)
 
     def forward(
-        self, inputs: Tensor | None, state: State, length: int
-    ) -> tuple[list[Tensor], State]:
+        self, inputs: Tensor | None, state: State | None, length: int
+    ) -> tuple[Tensor, State]:
         """See `Cell.forward`."""
-        (hidden,) = state
+        (hidden,) = self._begun(inputs, state)
         outputs: list[Tensor] = []
         gates = None if inputs is None else each(self.input_conv, inputs)
         towards_flow = None if inputs is None else each(self.input_flow, inputs)
         for step in range(length):
-            x = (0.0, 0.0, 0.0) if gates is None else gates[step].chunk(3, dim=1)
-            flow = self.state_flow(hidden)
-            if towards_flow is not None:
-                flow = flow + towards_flow[step]
-            flows = self.flow(functional.leaky_relu(flow, LEAK))
-            flows = flows.reshape(len(flows), self.links, 2, *flows.shape[2:])
-            carried = carry(hidden, flows).flatten(1, 2)
-            hidden = self._gated(x, self.state_conv(carried).chunk(3, dim=1), hidden)
+            share = None if gates is None else gates[step]
+            towards = None if towards_flow is None else towards_flow[step]
+            hidden = self._once(self._step, share, towards, hidden)
             outputs.append(hidden)
-        return outputs, (hidden,)
+        return torch.stack(outputs), (hidden,)
+
+    def _step(self, share: Tensor | None, towards_flow: Tensor | None, hidden: Tensor) -> Tensor:
+        x = (0.0, 0.0, 0.0) if share is None else share.chunk(3, dim=1)
+        flow = self.state_flow(hidden)
+        if towards_flow is not None:
+            flow = flow + towards_flow
+        flows = self.flow(functional.leaky_relu(flow, LEAK))
+        flows = flows.reshape(len(flows), self.links, 2, *flows.shape[2:])
+        carried = carry(hidden, flows).flatten(1, 2)
+        return self._gated(x, self.state_conv(carried).chunk(3, dim=1), hidden)
 
 
 def carry(

@@ -6,9 +6,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast import plug_in
+from nowcast.precipitation.forecasters import recurrence
 from nowcast.precipitation.forecasters.convgru import ConvGRU
 
 SOCKETS = ("update", "reset", "candidate", "hidden")
+
+
+@pytest.fixture(params=["in C", "torch operations"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "in C":
+        monkeypatch.setattr(recurrence, "available", False)
+    elif not recurrence.available:
+        pytest.skip("_gates is not built: it takes a C compiler")
 
 
 class Recorder(nn.Module):
@@ -82,7 +91,7 @@ def test_states_and_sockets_follow_the_equations(activate: bool, with_input: boo
         made.set_submodule(name, recorder)
     outputs, (last,) = made(inputs, (hidden,), 4)
     assert len(outputs) == 4
-    assert last is outputs[-1]
+    assert torch.equal(last, outputs[-1])
     for step, output in enumerate(outputs):
         torch.testing.assert_close(output, expected["hidden"][step], rtol=1e-4, atol=1e-5)
         for name, recorder in recorders.items():
@@ -148,7 +157,8 @@ def test_memel_works_at_every_site(site: str):
     layer = plug_in(cell, site, late_start=10)[site]
     inhibited, _ = cell(sequence, start, 12)
     assert layer.num_batches_tracked == 12
-    assert torch.equal(torch.stack(inhibited[:10]), torch.stack(plain[:10]))
+    # With a layer at `reset` the gates are computed by torch's operations.
+    torch.testing.assert_close(inhibited[:10], plain[:10], rtol=0, atol=1e-6)
     assert not torch.equal(inhibited[10], plain[10])
-    torch.stack(inhibited).sum().backward()
+    inhibited.sum().backward()
     assert all(p.grad.isfinite().all() for p in cell.parameters())

@@ -78,7 +78,7 @@ def test_states_follow_the_equations(with_input: bool):
     inputs = random(4, 2, 2, 6, 7) if with_input else None
     outputs, (last,) = made(inputs, (hidden,), 4)
     assert len(outputs) == 4
-    assert last is outputs[-1]
+    assert torch.equal(last, outputs[-1])
     for step, output in enumerate(outputs):
         x = made.input_conv(inputs[step]).chunk(3, 1) if with_input else (0, 0, 0)
         flow = made.state_flow(hidden) + (made.input_flow(inputs[step]) if with_input else 0)
