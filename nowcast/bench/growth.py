@@ -15,6 +15,7 @@ from scipy.stats import linregress
 
 from nowcast.bench.step import training_step
 from nowcast.core.errors import ConfigError
+from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
 
 AXES = ("frames", "side", "batch")
 FRAMES = (5, 10, 15, 20)  # in, and as many out
@@ -93,6 +94,7 @@ def measure(
     sides: Sequence[int] = SIDES,
     batches: Sequence[int] = BATCHES,
     fixed: Work | None = None,
+    stages: Sequence[Stage] = PAPER_STAGES,
 ) -> list[Growth]:
     """Time steps of the paper's ConvGRU with MEmeL along each axis of `AXES`.
 
@@ -105,6 +107,7 @@ def measure(
         batches: clips.
         fixed: what the other two are while one changes; None is 10+10, 120x120, 4. Its own value
             is on each axis too.
+        stages: the paper's, or smaller ones for a test.
 
     Raises:
         ConfigError: an axis has fewer than three values.
@@ -121,7 +124,9 @@ def measure(
         along[axis] = [replace(fixed, **{axis: value}) for value in chosen]
     torch.set_num_threads(threads)
     works = list(dict.fromkeys(work for line in along.values() for work in line))
-    steps = {work: training_step(work.batch, work.frames, work.side, bf16) for work in works}
+    steps = {
+        work: training_step(work.batch, work.frames, work.side, bf16, stages) for work in works
+    }
     seconds: dict[Work, list[float]] = {work: [] for work in works}
     rng = np.random.default_rng(0)
     for _ in range(rounds):

@@ -1,7 +1,7 @@
 """How long one forecast takes, and how much memory: networks and optical flow beside S-PROG."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import count
@@ -107,10 +107,13 @@ def measure(
     clip = moving_rain(size, in_len)
     setting = threads, size, in_len, out_len
 
-    def process(name: str, precision: str | None) -> Any:
+    def process(name: str, precision: str | None) -> AbstractContextManager[Apart]:
         return apart(
             make,
-            *(name, precision, clip, out_len),
+            name,
+            precision,
+            clip,
+            out_len,
             threads=threads,
             cores=threads,
             environment={"OMP_NUM_THREADS": str(threads)},

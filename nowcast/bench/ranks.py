@@ -15,6 +15,7 @@ from nowcast.bench.paired import Pairs, alternate
 from nowcast.bench.step import training_step
 from nowcast.core.distributed import joined
 from nowcast.core.errors import ConfigError
+from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
 
 RANKS = 2
 FRAMES = 10  # in and out; Wang et al. 2024
@@ -50,6 +51,7 @@ def measure(
     pairs: int,
     size: int = 120,
     frames: int = FRAMES,
+    stages: Sequence[Stage] = PAPER_STAGES,
 ) -> list[Speed]:
     """Time steps of the paper's ConvGRU with MEmeL, in one process and in two ranks in turns.
 
@@ -59,6 +61,7 @@ def measure(
         pairs: steps of either.
         size: height and width, a multiple of 30.
         frames: in, and as many out.
+        stages: the paper's, or smaller ones for a test.
 
     Raises:
         ConfigError: a batch cannot be shared evenly.
@@ -71,7 +74,7 @@ def measure(
     rows = []
     for batch in batches:
         for precision in precisions:
-            work = batch, frames, size, precision == "bf16"
+            work = batch, frames, size, precision == "bf16", stages
             with (
                 apart(training_step, *work, threads=RANKS) as alone,
                 together(training_step, *work) as shared,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nowcast.bench import growth, step
+from nowcast.bench import growth
 from nowcast.bench.growth import Growth, Work, measure, table
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.forecasters.encoder_forecaster import Stage
@@ -26,10 +26,10 @@ def test_settings_along_an_axis_differ_in_it_alone(monkeypatch: pytest.MonkeyPat
     assert all(len(set(order)) == 7 for order in orders)
 
 
-def test_real_steps_are_timed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(step, "PAPER_STAGES", [Stage(2, 2, 3, (3, 2, 1), (4, 2, 1))])
+def test_real_steps_are_timed():
+    stages = [Stage(2, 2, 3, (3, 2, 1), (4, 2, 1))]
     threads = torch.get_num_threads()
-    rows = measure(1, True, 2, (5, 6), (8, 12), (1, 2), Work(10, 16, 3))
+    rows = measure(1, True, 2, (5, 6), (8, 12), (1, 2), Work(10, 16, 3), stages)
     torch.set_num_threads(threads)
     assert [(row.axis, row.precision) for row in rows] == [(axis, "bf16") for axis in growth.AXES]
     assert min(time for row in rows for times in row.seconds for time in times) > 0

@@ -1,5 +1,7 @@
 """Latency: the networks are those of the configs, the rain moves, and S-PROG may be missing."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -108,11 +110,34 @@ def test_extrapolation_does_not_pass_for_sprog():
         make(SPROG, None, dry, 2)()
 
 
+class Here:
+    """In this process, where `Apart` has one of its own."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.function = function
+
+    def __call__(self) -> None:
+        self.function()
+
+    def peak_mib(self) -> float:
+        return 1.0
+
+
 def test_without_pysteps_the_table_says_so(monkeypatch: pytest.MonkeyPatch):
+    @contextmanager
+    def here(make: Callable[..., Callable[[], None]], *args: object, **_: object) -> Iterator[Here]:
+        yield Here(make(*args))
+
     monkeypatch.setattr(latency, "find_spec", lambda _: None)
-    (row,) = measure(threads=1, pairs=2, size=60, in_len=2, out_len=2, forecasters=[FLOW])
-    assert row.sprog is None
-    assert "S-PROG is left out" in table([row])
+    monkeypatch.setattr(latency, "apart", here)
+    rows = measure(threads=1, pairs=2, size=30, in_len=2, out_len=2, forecasters=[CONVGRU, FLOW])
+    assert [(row.forecaster, row.precision) for row in rows] == [
+        (CONVGRU, "fp32"),
+        (CONVGRU, "bf16"),
+        (FLOW, None),
+    ]
+    assert all(row.sprog is None and len(row.seconds) == 2 for row in rows)
+    assert "S-PROG is left out" in table(rows)
 
 
 def test_table_has_a_line_a_forecaster():

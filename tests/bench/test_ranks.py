@@ -10,6 +10,7 @@ from nowcast.bench.paired import Pairs
 from nowcast.bench.ranks import Speed, measure, table, together
 from nowcast.core.distributed import Ranks, sum_over_ranks
 from nowcast.core.errors import ConfigError
+from nowcast.precipitation.forecasters.encoder_forecaster import Stage
 
 
 def adding(start: int, ranks: Ranks) -> Callable[[], object]:
@@ -29,7 +30,8 @@ def test_ranks_work_together_each_in_one_thread():
 def test_measures_pairs_of_steps(monkeypatch: pytest.MonkeyPatch):
     # Threads that wait awake for each other take seconds where other tests have the cores.
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    (row,) = measure([2], ["bf16"], pairs=2, size=30)
+    stages = [Stage(2, 2, 3, (3, 2, 1), (4, 2, 1))]
+    (row,) = measure([2], ["bf16"], pairs=2, size=8, stages=stages)
     assert (row.batch, row.precision) == (2, "bf16")
     assert len(row.pairs.one) == len(row.pairs.other) == 2
     document = row.document()

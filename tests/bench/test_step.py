@@ -9,26 +9,25 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.memel import MEmeL
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster, Stage
 
-STAGE = Stage(2, 2, 3, (3, 2, 1), (4, 2, 1))
+STAGES = [Stage(2, 2, 3, (3, 2, 1), (4, 2, 1))] * 2
 
 
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
-    """Those that are made, of two small stages."""
+    """Those that are made."""
     made: list[nn.Module] = []
 
     def make(*args: object) -> nn.Module:
         made.append(EncoderForecaster(*args))
         return made[-1]
 
-    monkeypatch.setattr(step, "PAPER_STAGES", [STAGE, STAGE])
     monkeypatch.setattr(step, "EncoderForecaster", make)
     return made
 
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_step_learns_while_every_layer_inhibits(models: list[nn.Module], bf16: bool):
-    take = step.training_step(2, 3, 8, bf16)
+    take = step.training_step(2, 3, 8, bf16, STAGES)
     (model,) = models
     layers = [module for module in model.modules() if isinstance(module, MEmeL)]
     assert len(layers) == 4
@@ -44,7 +43,7 @@ def test_a_step_learns_while_every_layer_inhibits(models: list[nn.Module], bf16:
 def test_ranks_share_the_batch(models: list[nn.Module]):
     seen: list[torch.Tensor] = []
     for ranks in (Ranks(0, 1), Ranks(0, 2), Ranks(1, 2)):
-        take = step.training_step(4, 2, 8, False, ranks)
+        take = step.training_step(4, 2, 8, False, STAGES, ranks)
         models[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         take()
     whole, *shares = seen
