@@ -110,5 +110,98 @@ def scores(
         write_json(json_file, [row.document() for row in rows])
 
 
+@app.command()
+def latency(
+    threads: Annotated[int, typer.Option(min=1, help="Of torch, and cores for all.")] = 2,
+    pairs: Annotated[int, typer.Option(min=5, help="Calls of each forecaster.")] = 7,
+    size: Annotated[int, typer.Option(help="Height and width.")] = 480,
+    in_len: Annotated[int, typer.Option(help="Frames in.")] = 5,
+    out_len: Annotated[int, typer.Option(help="Frames out.")] = 20,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """How long a forecast takes, and its memory: networks and optical flow beside S-PROG.
+
+    Example: `python -m nowcast.bench latency --threads 1`
+    """
+    from nowcast.bench.latency import measure, table
+    from nowcast.core.files import write_json
+
+    rows = measure(threads, pairs, size, in_len, out_len)
+    typer.echo(table(rows))
+    if json_file is not None:
+        write_json(json_file, [row.document() for row in rows])
+
+
+@app.command()
+def ranks(
+    batch: Annotated[list[int] | None, typer.Option(help="Clips in all; 4 and 16.")] = None,
+    precision: Annotated[
+        list[Precision] | None, typer.Option(help="Both; bf16 is autocast.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=5, help="Pairs of steps per setting.")] = 9,
+    size: Annotated[int, typer.Option(help="Height and width; a multiple of 30.")] = 120,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """Clips per second of two ranks of one thread, beside one process of two threads.
+
+    Example: `python -m nowcast.bench ranks --batch 4 --precision fp32`
+    """
+    from nowcast.bench.ranks import measure, table
+    from nowcast.core.files import write_json
+
+    rows = measure(batch or (4, 16), precision or tuple(Precision), pairs, size)
+    typer.echo(table(rows))
+    if json_file is not None:
+        write_json(json_file, [row.document() for row in rows])
+
+
+@app.command()
+def start(
+    pairs: Annotated[int, typer.Option(min=5, help="Processes of each kind.")] = 21,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """How long `nowcast --help` and `import nowcast` take, and what large packages they import.
+
+    Example: `python -m nowcast.bench start`
+    """
+    from nowcast.bench.start import measure, table
+    from nowcast.core.files import write_json
+
+    rows = measure(pairs)
+    typer.echo(table(rows))
+    if json_file is not None:
+        write_json(json_file, [row.document() for row in rows])
+
+
+@app.command()
+def growth(
+    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 2,
+    precision: Annotated[
+        list[Precision] | None, typer.Option(help="Both; bf16 is autocast.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=5, help="Steps of each setting.")] = 5,
+    frames: Annotated[list[int] | None, typer.Option(help="In, and as many out.")] = None,
+    side: Annotated[list[int] | None, typer.Option(help="Of the crop; multiples of 30.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Clips.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """How the time of a training step grows with frames, crop and batch, one at a time.
+
+    Example: `python -m nowcast.bench growth --precision fp32 --side 60 --side 240`
+    """
+    from nowcast.bench.growth import BATCHES, FRAMES, SIDES, measure, table
+    from nowcast.core.files import write_json
+
+    values = frames or FRAMES, side or SIDES, batch or BATCHES
+    rows = [
+        row
+        for dtype in precision or Precision
+        for row in measure(threads, dtype is Precision.bf16, rounds, *values)
+    ]
+    typer.echo(table(rows))
+    if json_file is not None:
+        write_json(json_file, [row.document() for row in rows])
+
+
 if __name__ == "__main__":
     app()

@@ -6,17 +6,24 @@ process ever was belongs to one of them alone.
 """
 
 import multiprocessing
+import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-Make = Callable[..., Callable[[], object]]
+from nowcast.core.errors import ConfigError
+
+Function = Callable[[], object]
+Make = Callable[..., Function | AbstractContextManager[Function]]
 
 CALL, PEAK, END = "call", "peak", "end"
+
+_starting = threading.Lock()  # the environment is one for all threads
 
 
 class Apart:
@@ -45,22 +52,33 @@ class Apart:
 
 
 @contextmanager
-def apart(make: Make, *args: object, threads: int = 1) -> Iterator[Apart]:
+def apart(
+    make: Make,
+    *args: object,
+    threads: int = 1,
+    cores: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Apart]:
     """Start a process, in which `make(*args)` gives the function.
 
     Args:
-        make: of a module that can be imported.
+        make: of a module that can be imported. It may give a context manager of the function,
+            which is left when the process ends.
         args: of `make`; can be pickled.
         threads: of torch there.
+        cores: that the process may use, for libraries with threads of their own; None is all.
+        environment: variables that are set there from the beginning, beside those of this process.
 
     Raises:
+        ConfigError: there are fewer cores.
         Exception: what `make`, or later the function, raised there.
     """
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=_serve, args=(theirs, make, args, threads), daemon=True
     )
-    process.start()
+    with _starting, _handed_down(cores, environment or {}):
+        process.start()
     theirs.close()
     try:
         failure = ours.recv()
@@ -74,28 +92,52 @@ def apart(make: Make, *args: object, threads: int = 1) -> Iterator[Apart]:
         ours.close()
 
 
-def _serve(pipe: Connection, make: Make, args: tuple[object, ...], threads: int) -> None:
+@contextmanager
+def _handed_down(cores: int | None, environment: Mapping[str, str]) -> Iterator[None]:
+    """What a process that starts meanwhile begins with: many libraries look once, on import."""
+    allowed, variables = os.sched_getaffinity(0), dict(os.environ)
+    if cores is not None and not 1 <= cores <= len(allowed):
+        raise ConfigError(
+            f"cores: expected 1 to {len(allowed)}, which this process may use, found {cores}"
+        )
     try:
-        import torch
+        os.sched_setaffinity(0, sorted(allowed)[:cores])
+        os.environ.update(environment)
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for name in environment:
+            if name in variables:
+                os.environ[name] = variables[name]
+            else:
+                os.environ.pop(name, None)
 
-        torch.set_num_threads(threads)
-        _warm_up()
-        before = memory_kib()["VmRSS"]
-        function = make(*args)
-        pipe.send(None)
-    except BaseException as error:
-        pipe.send(error)
-        return
-    while (what := pipe.recv()) != END:
+
+def _serve(pipe: Connection, make: Make, args: tuple[object, ...], threads: int) -> None:
+    with ExitStack() as stack:
         try:
-            if what == PEAK:
-                pipe.send((memory_kib()["VmHWM"] - before) / 1024)
-                continue
-            began = time.perf_counter()
-            result = function()
-            pipe.send((result, time.perf_counter() - began))
+            import torch
+
+            torch.set_num_threads(threads)
+            _warm_up()
+            before = memory_kib()["VmRSS"]
+            function = make(*args)
+            if isinstance(function, AbstractContextManager):
+                function = stack.enter_context(function)
+            pipe.send(None)
         except BaseException as error:
             pipe.send(error)
+            return
+        while (what := pipe.recv()) != END:
+            try:
+                if what == PEAK:
+                    pipe.send((memory_kib()["VmHWM"] - before) / 1024)
+                    continue
+                began = time.perf_counter()
+                result = function()
+                pipe.send((result, time.perf_counter() - began))
+            except BaseException as error:
+                pipe.send(error)
 
 
 def _warm_up() -> None:

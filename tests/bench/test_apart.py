@@ -1,11 +1,15 @@
 """A process of its own: what it returns, what it raises, and that its memory is its own."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
 from nowcast.bench.apart import apart
+from nowcast.core.errors import ConfigError
 
 MIB = 1 << 20
 
@@ -33,6 +37,12 @@ def failing(at_once: bool) -> Callable[[], object]:
     return fail
 
 
+@contextmanager
+def surroundings(left: Path) -> Iterator[Callable[[], object]]:
+    yield lambda: (os.environ["OMP_NUM_THREADS"], os.environ.get("RANK"), os.sched_getaffinity(0))
+    left.touch()
+
+
 def test_calls_take_place_there_one_after_the_other():
     with apart(counter, 5, threads=2) as one, apart(counter, 0) as other:
         assert [one(), other(), one(), other()] == [7, 1, 9, 2]
@@ -53,3 +63,28 @@ def test_what_is_raised_there_is_raised_here(at_once: bool):
         apart(failing, at_once) as function,
     ):
         function()
+
+
+def test_the_process_begins_with_its_own_variables_and_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("RANK", raising=False)
+    allowed = os.sched_getaffinity(0)
+    changed = {"OMP_NUM_THREADS": "3", "RANK": "1"}
+    with apart(surroundings, tmp_path / "left", cores=1, environment=changed) as function:
+        assert os.sched_getaffinity(0) == allowed
+        assert os.environ["OMP_NUM_THREADS"] == "7"
+        assert "RANK" not in os.environ
+        assert function() == ("3", "1", {min(allowed)})
+        assert not (tmp_path / "left").exists()
+    assert (tmp_path / "left").exists()
+
+
+def test_more_cores_than_there_are_cannot_be_had():
+    allowed = len(os.sched_getaffinity(0))
+    with (
+        pytest.raises(ConfigError, match=f"1 to {allowed}, .* found {allowed + 1}"),
+        apart(counter, 0, cores=allowed + 1),
+    ):
+        pass
