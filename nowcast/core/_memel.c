@@ -13,7 +13,11 @@
 #include <string.h>
 
 #if defined(__linux__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#if __GNUC__ >= 12 /* which knows AVX-512 with its 16-bit part by this name */
+#define FOR_EVERY_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
+#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx2", "default")))
+#endif
 #else
 #define FOR_EVERY_PROCESSOR
 #endif
@@ -31,6 +35,7 @@ typedef struct {
     void *output;
     float *mean, *variance, *scale;
     int64_t *batches, *samples, *chosen;
+    double *moments; /* out, for several ranks to add up, in the place of new statistics; or NULL */
     int64_t batch, neurons, channels; /* channels: the innermost dimension, 0 if row-major */
     int64_t top_k, forget_steps, late_start;
     float eps;
@@ -180,6 +185,54 @@ static int64_t edit(const Call *call, const Pick *picks, int *changed)
     return left;
 }
 
+/* A batch of `batch` samples into the statistics, unless it makes them no numbers. */
+static void count_in(float *mean, float *variance, int64_t *batches, int64_t *samples,
+                     const float *shift, float *squares, int64_t neurons, int64_t batch,
+                     int64_t forget_steps)
+{
+    float past = *batches < forget_steps ? *samples : forget_steps * batch;
+    float total = past + batch, freedom = fmaxf(total - 1, 1);
+    float limit = FLT_MAX / neurons; /* so that their sum is a number too */
+    int32_t bits, largest = merge(squares, shift, variance, neurons, (past - 1) / freedom,
+                                  1 / freedom, past * batch / (total * freedom));
+    memcpy(&bits, &limit, sizeof bits);
+    if (largest >= bits)
+        return;
+    memcpy(variance, squares, neurons * sizeof *squares);
+    for (int64_t j = 0; j < neurons; j++)
+        mean[j] += shift[j] * (batch / total);
+    *batches += 1;
+    *samples += batch;
+}
+
+/* A batch's moments about the running mean, which add up over ranks: its size, the sums of its
+ * deviations, the sums of their squares. In double, so that `gather` loses nothing. */
+FOR_EVERY_PROCESSOR
+static void leave(double *moments, const float *shift, const float *squares, int64_t neurons,
+                  int64_t batch)
+{
+    double *sums = moments + 1, *square_sums = sums + neurons;
+    moments[0] = (double)batch;
+    if (!batch) /* whose mean is no number */
+        memset(sums, 0, 2 * neurons * sizeof *sums);
+    for (int64_t j = 0; batch && j < neurons; j++) {
+        sums[j] = (double)shift[j] * batch;
+        square_sums[j] = squares[j] + sums[j] * shift[j];
+    }
+}
+
+/* The inverse, of the sums of all ranks. */
+FOR_EVERY_PROCESSOR
+static void gather(const double *moments, float *shift, float *squares, int64_t neurons)
+{
+    const double *sums = moments + 1, *square_sums = sums + neurons;
+    for (int64_t j = 0; j < neurons; j++) {
+        double mean = sums[j] / moments[0], rest = square_sums[j] - sums[j] * mean;
+        shift[j] = (float)mean;
+        squares[j] = (float)(rest < 0 ? 0 : rest); /* NaN stays */
+    }
+}
+
 /* Everything of one call; the picks left alone, or -1 before `late_start`, or -2 without memory. */
 static int64_t see(const Call *call, int *changed)
 {
@@ -232,19 +285,11 @@ static int64_t see(const Call *call, int *changed)
     if (*call->batches >= call->late_start)
         left = edit(call, picks, changed);
 
-    float past = *call->batches < call->forget_steps ? *call->samples : call->forget_steps * batch;
-    float total = past + batch, freedom = fmaxf(total - 1, 1);
-    float limit = FLT_MAX / neurons; /* so that their sum is a number too */
-    int32_t bits, largest = merge(squares, shift, call->variance, neurons, (past - 1) / freedom,
-                                  1 / freedom, past * batch / (total * freedom));
-    memcpy(&bits, &limit, sizeof bits);
-    if (largest < bits) {
-        memcpy(call->variance, squares, neurons * sizeof *squares);
-        for (int64_t j = 0; j < neurons; j++)
-            call->mean[j] += shift[j] * (batch / total);
-        *call->batches += 1;
-        *call->samples += batch;
-    }
+    if (call->moments)
+        leave(call->moments, shift, squares, neurons, batch);
+    else
+        count_in(call->mean, call->variance, call->batches, call->samples, shift, squares, neurons,
+                 batch, call->forget_steps);
     free(space);
     free(picks);
     return left;
@@ -253,12 +298,12 @@ static int64_t see(const Call *call, int *changed)
 static PyObject *memel_see(PyObject *self, PyObject *args)
 {
     Call call;
-    unsigned long long values, output, mean, variance, batches, samples, chosen, scale;
+    unsigned long long values, output, mean, variance, batches, samples, chosen, scale, moments;
     long long sizes[6];
     int64_t left;
     int changed = 0;
-    if (!PyArg_ParseTuple(args, "KKKKKKKKLLLLLLfp", &values, &output, &mean, &variance, &batches,
-                          &samples, &chosen, &scale, &sizes[0], &sizes[1], &sizes[2], &sizes[3],
+    if (!PyArg_ParseTuple(args, "KKKKKKKKKLLLLLLfp", &values, &output, &mean, &variance, &batches,
+                          &samples, &chosen, &scale, &moments, &sizes[0], &sizes[1], &sizes[2], &sizes[3],
                           &sizes[4], &sizes[5], &call.eps, &call.is_bf16))
         return NULL;
     call.values = (const void *)(uintptr_t)values;
@@ -269,6 +314,7 @@ static PyObject *memel_see(PyObject *self, PyObject *args)
     call.samples = (int64_t *)(uintptr_t)samples;
     call.chosen = (int64_t *)(uintptr_t)chosen;
     call.scale = (float *)(uintptr_t)scale;
+    call.moments = (double *)(uintptr_t)moments;
     call.batch = sizes[0];
     call.neurons = sizes[1];
     call.channels = sizes[2];
@@ -279,6 +325,29 @@ static PyObject *memel_see(PyObject *self, PyObject *args)
     left = see(&call, &changed);
     Py_END_ALLOW_THREADS
     return left == -2 ? PyErr_NoMemory() : Py_BuildValue("Li", (long long)left, changed);
+}
+
+static PyObject *memel_count(PyObject *self, PyObject *args)
+{
+    unsigned long long sums, mean, variance, batches, samples;
+    long long neurons, forget_steps;
+    if (!PyArg_ParseTuple(args, "KKKKKLL", &sums, &mean, &variance, &batches, &samples, &neurons,
+                          &forget_steps))
+        return NULL;
+    const double *moments = (const double *)(uintptr_t)sums;
+    float *space = malloc(2 * neurons * sizeof *space);
+    if (!space)
+        return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    if (moments[0] > 0) {
+        gather(moments, space, space + neurons, neurons);
+        count_in((float *)(uintptr_t)mean, (float *)(uintptr_t)variance,
+                 (int64_t *)(uintptr_t)batches, (int64_t *)(uintptr_t)samples, space,
+                 space + neurons, neurons, (int64_t)moments[0], forget_steps);
+    }
+    Py_END_ALLOW_THREADS
+    free(space);
+    Py_RETURN_NONE;
 }
 
 static PyObject *memel_turn(PyObject *self, PyObject *args)
@@ -307,6 +376,7 @@ static PyObject *memel_turn(PyObject *self, PyObject *args)
 
 static PyMethodDef methods[] = {
     {"see", memel_see, METH_VARARGS, "Look at a batch: statistics, choice and inhibited values."},
+    {"count", memel_count, METH_VARARGS, "Take moments of several ranks' batches for one batch."},
     {"turn", memel_turn, METH_VARARGS, "A gradient with -delta times that of the chosen neurons."},
     {NULL, NULL, 0, NULL},
 };

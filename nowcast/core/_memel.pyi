@@ -7,6 +7,7 @@ def see(
     samples: int,
     chosen: int,
     scale: int,
+    moments: int,
     batch: int,
     neurons: int,
     channels: int,
@@ -17,6 +18,16 @@ def see(
     is_bf16: bool,
     /,
 ) -> tuple[int, int]: ...
+def count(
+    moments: int,
+    mean: int,
+    variance: int,
+    batches: int,
+    samples: int,
+    neurons: int,
+    forget_steps: int,
+    /,
+) -> None: ...
 def turn(
     gradient: int,
     output: int,

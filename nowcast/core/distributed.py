@@ -127,6 +127,24 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return tensor
 
 
+class SumUnderWay:
+    """The sum of a tensor over all ranks, while there is other work to do.
+
+    Args:
+        tensor: of this rank; not to be touched until `wait`.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        self._work = dist.all_reduce(tensor, async_op=True)
+
+    def wait(self) -> Tensor:
+        """The same tensor, with the sum in it."""
+        if self._work is not None:
+            self._work.wait()
+        return self._tensor
+
+
 def any_rank(flag: bool, device: torch.device) -> bool:
     """True on every rank if it is true on one: so that all stop at the same step."""
     if not dist.is_initialized():
@@ -198,6 +216,7 @@ def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
         model,
         device_ids=[device.index] if device.type == "cuda" else None,
         forward_sync_buffers=False,
+        gradient_as_bucket_view=True,  # no copy of all gradients after the sum
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from nowcast.core.distributed import is_shared
+from nowcast.core.distributed import SumUnderWay, is_shared
 from nowcast.core.memory_order import as_matrix
 from nowcast.core.scale import turned
 
@@ -53,7 +53,6 @@ def serves(layer: "MEmeL", samples: Tensor) -> bool:
         and samples.dtype in DTYPES
         and layer.convention == "paper"
         and not is_compiling()
-        and not (layer.sync and is_shared())
         and samples.is_cpu
         and _holds(buffers["running_mean"], torch.float32)
         and _holds(buffers["running_var"], torch.float32)
@@ -83,6 +82,19 @@ def see(
     return _See.apply(samples, layer, channels_last, scale, call), call  # type: ignore[no-untyped-call]
 
 
+def _count(layer: "MEmeL", moments: Tensor) -> None:
+    """Take the sum of all ranks' moments for one batch."""
+    _memel.count(
+        moments.data_ptr(),
+        layer.running_mean.data_ptr(),
+        layer.running_var.data_ptr(),
+        layer.num_batches_tracked.data_ptr(),
+        layer.num_samples_tracked.data_ptr(),
+        layer.running_mean.numel(),
+        layer.forget_steps,
+    )
+
+
 class _See(torch.autograd.Function):
     # Without `setup_context`, for which torch inspects the signature at every call.
     @staticmethod
@@ -101,6 +113,9 @@ class _See(torch.autograd.Function):
             output = torch.empty_like(samples)
         buffers: Any = layer._buffers
         mean = buffers["running_mean"]
+        moments = None
+        if layer.sync and is_shared():
+            moments = torch.empty(1 + 2 * mean.numel(), dtype=torch.float64)
         left, changed = _memel.see(
             samples.data_ptr(),
             output.data_ptr(),
@@ -110,6 +125,7 @@ class _See(torch.autograd.Function):
             buffers["num_samples_tracked"].data_ptr(),
             call.chosen.data_ptr(),
             0 if scale is None else scale.data_ptr(),
+            0 if moments is None else moments.data_ptr(),
             samples.shape[0],
             mean.numel(),
             mean.shape[0] if channels_last else 0,
@@ -119,6 +135,9 @@ class _See(torch.autograd.Function):
             layer.eps,
             samples.dtype is torch.bfloat16,
         )
+        if moments is not None:
+            under_way = SumUnderWay(moments)
+            layer._unsettled = lambda: _count(layer, under_way.wait())
         call.changed = bool(changed)
         if left:
             finite = as_matrix(samples, channels_last).gather(1, call.chosen).abs() < math.inf

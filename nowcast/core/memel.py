@@ -163,6 +163,8 @@ class MEmeL(RunningStatistics):
         """
         if not (self.training or self.in_eval):
             return values
+        if self._unsettled is not None:
+            self.settle()
         empty = not values.numel()
         if empty and not (self.training and self.sync and is_shared()):
             return values
@@ -228,6 +230,7 @@ class MEmeL(RunningStatistics):
         started = self.num_batches_tracked >= self.late_start
         if self.training and self.convention == "released":
             self._merge(exact, mean, variance)
+            self.settle()
         scale = monosemantic_scale(exact, mean, variance, self.eps)
         chosen = largest(scale, samples.shape[1:], self.top_k, channels_last)
         edit = proposed_edit(matrix, mean, chosen, started)
@@ -265,12 +268,14 @@ class MEmeL(RunningStatistics):
     def _report(self, scale: Tensor | None, chosen: Tensor, changed: Tensor | bool) -> None:
         """Tell the observer, and warn once if no value was changed when some should have been."""
         if self.observer is not None:
+            self.settle()  # it may read the counts
             self.observer(scale, chosen)
         if not self._unproven or is_compiling():
             return
         self._changed = self._changed | changed
         self._unproven -= 1
         if not self._unproven and not self._changed:
+            self.settle()
             warnings.warn(
                 f"MEmeL{self._where()} has inhibited nothing in {self.late_start + PATIENCE} "
                 f"training calls, of which {int(self.num_batches_tracked.max())} were finite: its "

@@ -6,10 +6,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
+from nowcast.core.distributed import SumUnderWay, is_shared, sum_over_ranks
 from nowcast.core.masks import aligned, fits, place_shape
 from nowcast.core.memory_order import as_matrix, as_samples, is_channels_last
-from nowcast.core.running import batch_moments, merge, present_moments
+from nowcast.core.running import (
+    Count,
+    batch_moments,
+    merge,
+    of_all_ranks,
+    present_moments,
+    summable,
+)
 
 
 class RunningStatistics(nn.Module):
@@ -45,6 +54,7 @@ class RunningStatistics(nn.Module):
         self.site = ""
         """Its name in the model, for messages; `plug_in` sets it."""
         self.neuron_shape: tuple[int, ...] | None = None
+        self._unsettled: Callable[[], None] | None = None
         empty = torch.zeros(0)
         self.register_buffer("running_mean", empty)
         self.register_buffer("running_var", empty.clone())
@@ -52,8 +62,29 @@ class RunningStatistics(nn.Module):
         # Batches may differ in size, and exact statistics need the number of samples behind them.
         self.register_buffer("num_samples_tracked", torch.tensor(0))
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Count the last batch, where ranks were still adding up its moments.
+
+        Done before the next batch, on a change between training and evaluation, and before the
+        state is saved, loaded or moved; to be called before the buffers are read in between.
+        """
+        unsettled, self._unsettled = self._unsettled, None
+        if unsettled is not None:
+            unsettled()
+
+    def train(self, mode: bool = True) -> "RunningStatistics":
+        """As of any module."""
+        self.settle()
+        return super().train(mode)
+
+    def _save_to_state_dict(self, *where: Any) -> None:
+        self.settle()
+        super()._save_to_state_dict(*where)
+
     def reset_running_stats(self) -> None:
         """Forget everything seen."""
+        self.settle()
         for buffer in self.buffers():
             buffer.zero_()
 
@@ -137,6 +168,7 @@ class RunningStatistics(nn.Module):
             setattr(self, name, getattr(self, name).expand(wanted).clone())
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        self.settle()
         if self.neuron_shape is None and len(state.get(f"{prefix}running_mean", ())):
             self._shape(tuple(state[f"{prefix}running_mean"].shape))
         for name in ("num_batches_tracked", "num_samples_tracked"):
@@ -149,6 +181,7 @@ class RunningStatistics(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RunningStatistics":
         """Move with the host, but keep the statistics in float32 whatever dtype the host takes."""
+        self.settle()
         exact = self.running_mean, self.running_var
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in zip(("running_mean", "running_var"), exact, strict=True):
@@ -169,8 +202,23 @@ class RunningStatistics(nn.Module):
             setattr(self, name, as_samples(matrix, buffer.shape, channels_last)[0])
 
     def _merge(self, values: Tensor, mean: Tensor, variance: Tensor) -> None:
-        """Count a batch; all in memory order, and mean and variance views of the buffers."""
-        count, shift, squares = batch_moments(values, mean, self.sync)
+        """Count a batch; all in memory order, and mean and variance views of the buffers.
+
+        Over several ranks it is counted by the next `settle`: nothing waits for the others here.
+        """
+        if not (self.sync and is_shared()):
+            self._count(mean, variance, *batch_moments(values, mean))
+            return
+        moments = summable(values, mean)
+        if is_compiling():
+            self._count(mean, variance, *of_all_ranks(sum_over_ranks(moments)))
+            return
+        under_way = SumUnderWay(moments)
+        self._unsettled = lambda: self._count(mean, variance, *of_all_ranks(under_way.wait()))
+
+    def _count(
+        self, mean: Tensor, variance: Tensor, count: Count, shift: Tensor, squares: Tensor
+    ) -> None:
         young = self.num_batches_tracked < self.forget_steps
         past = torch.where(young, self.num_samples_tracked, self.forget_steps * count).float()
         sound = merge(mean, variance, past, count, shift, squares)

@@ -3,30 +3,44 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from nowcast.core.distributed import is_shared, sum_over_ranks
+from nowcast.core.distributed import sum_over_ranks
 
 Count = int | Tensor  # of samples: a number where the host knows it, so that no device has to
 
 
 def batch_moments(
-    values: Float[Tensor, "batch neurons"],
-    running_mean: Float[Tensor, " neurons"],
-    sync: bool,
-) -> tuple[Count, Float[Tensor, " neurons"], Float[Tensor, " neurons"]]:
+    values: Float[Tensor, "batch neurons"], running_mean: Float[Tensor, " neurons"]
+) -> tuple[int, Float[Tensor, " neurons"], Float[Tensor, " neurons"]]:
     """A batch's size, its mean minus the running mean, and its squared deviations from its mean.
 
-    Two passes, so exact wherever the running mean may be. With `sync`, of all ranks' batches.
+    Two passes, so exact wherever the running mean may be.
     """
-    if not (sync and is_shared()):
-        # torch.var_mean over the first axis is many times slower on CPU.
-        mean = values.mean(0)
-        return len(values), mean - running_mean, (values - mean).square_().sum(0)
-    count = sum_over_ranks(torch.full((), len(values), device=values.device))
-    mean = sum_over_ranks(values.sum(0)) / count
-    return count, mean - running_mean, sum_over_ranks((values - mean).square_().sum(0))
+    # torch.var_mean over the first axis is many times slower on CPU.
+    mean = values.mean(0)
+    return len(values), mean - running_mean, (values - mean).square_().sum(0)
+
+
+def summable(
+    values: Float[Tensor, "batch neurons"], running_mean: Float[Tensor, " neurons"]
+) -> Float64[Tensor, " 1+2*neurons"]:
+    """`batch_moments` as they add up over ranks, which have the running mean in common: the
+    batch's size, deviations from that mean, and their squares. A batch may be empty."""
+    sums = (values - running_mean).sum(0).double()
+    within = (values - values.mean(0)).square_().sum(0)
+    size = torch.full((1,), len(values), dtype=torch.float64, device=values.device)
+    return torch.cat([size, sums, within + sums.square() / max(len(values), 1)])
+
+
+def of_all_ranks(
+    moments: Float64[Tensor, " 1+2*neurons"],
+) -> tuple[Tensor, Float[Tensor, " neurons"], Float[Tensor, " neurons"]]:
+    """`batch_moments` of the union of all ranks' batches, from the sum of their `summable`."""
+    count, (sums, squares) = moments[0], moments[1:].view(2, -1)
+    shift = sums / count
+    return count.float(), shift.float(), (squares - sums * shift).clamp_(min=0).float()
 
 
 def present_moments(

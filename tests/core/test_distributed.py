@@ -72,6 +72,10 @@ def learn_and_look(ranks: Ranks, folder: Path) -> dict[str, Any]:
         kept = 5 if step % 3 else 2
         mine = batch if ranks.size == 1 else batch[:kept] if ranks.rank == 0 else batch[kept:]
         edited = spatial(mine.to(memory_format=torch.channels_last))
+    counted_late = ranks.size - 1  # over several ranks, the last batch is by now under way
+    assert int(spatial.num_batches_tracked) == 12 - counted_late
+    layer.settle()
+    spatial.eval()  # which settles too
     mean, var = spatial.running_mean, spatial.running_var
     apart = float((sum_over_ranks(mean.clone()) / ranks.size - mean).abs().max())
     monitor = Monitor({"it": layer})

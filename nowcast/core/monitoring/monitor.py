@@ -186,6 +186,8 @@ class _Site:
 
 def unstarted(layers: Mapping[str, MEmeL]) -> list[str]:
     """Layers that have not come to inhibit, e.g. at the end of their training, and why."""
+    for layer in layers.values():
+        layer.settle()
     seen = {name: int(layer.num_batches_tracked.max()) for name, layer in layers.items()}
     return [
         f"{name} ({seen[name]} batches seen, late_start {layer.late_start})"
