@@ -203,5 +203,45 @@ def growth(
         write_json(json_file, [row.document() for row in rows])
 
 
+@app.command()
+def training(
+    batch: Annotated[list[int] | None, typer.Option(help="Clips; 4 and 16.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Of torch; 1 and 2.")] = None,
+    turns: Annotated[int, typer.Option(min=5, help="Steps of each way.")] = 5,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """A training step beside a straightforward one: time, memory, loss, share of the limit.
+
+    Example: `python -m nowcast.bench training --batch 4 --threads 1`
+    """
+    from nowcast.bench.training import measure, table
+    from nowcast.core.files import write_json
+
+    rows = measure(batch or (4, 16), threads or (1, 2), turns)
+    typer.echo(table(rows))
+    if json_file is not None:
+        write_json(json_file, [row.document() for row in rows])
+
+
+@app.command("all")
+def everything(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+) -> None:
+    """Every benchmark at the sizes of the README; about 20 minutes on two cores.
+
+    Example: `python -m nowcast.bench all --json bench.json`
+    """
+    from nowcast.bench.everything import measured
+    from nowcast.core.files import write_json
+    from nowcast.core.machine import when_and_where
+
+    found: dict[str, object] = {"machine": when_and_where()}
+    for part in measured():
+        typer.echo(f"## {part.title}\n\n{part.table}\n")
+        found[part.title] = part.rows
+        if json_file is not None:
+            write_json(json_file, found)
+
+
 if __name__ == "__main__":
     app()

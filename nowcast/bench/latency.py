@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nowcast.bench.apart import Apart, apart
 from nowcast.bench.paired import Pairs, alternate
+from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.errors import RunError
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
@@ -159,6 +160,7 @@ def make(
     name: str, precision: str | None, clip: Float[Tensor, "1 in_len 1 size size"], out_len: int
 ) -> Callable[[], None]:
     """A function that forecasts the clip; OpenCV has as many threads as torch."""
+    keep_freed_memory()
     cv2.setNumThreads(torch.get_num_threads())
     if name in NETWORKS:
         model = network(name, out_len)

@@ -1,7 +1,7 @@
 """Two ways to do one thing, timed in turns: what a noisy machine does to one it does to both."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +39,26 @@ def alternate(
     `clock` may be `time.process_time` for work that takes one thread: on a busy machine it leaves
     out the time in which others had the processor.
     """
-    one(), other()
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for pair in range(pairs):
-        for which in (0, 1) if pair % 2 else (1, 0):
+    seconds, _ = in_turns((one, other), pairs, clock)
+    return Pairs(*seconds)
+
+
+def in_turns(
+    functions: Sequence[Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[list[tuple[float, ...]], list[list[object]]]:
+    """Call all once to warm up, then `rounds` times in turns, backwards in every second round.
+
+    Returns:
+        of each, the seconds of its calls; and what it returned, from the warm-up on.
+    """
+    results = [[function()] for function in functions]
+    seconds: list[list[float]] = [[] for _ in functions]
+    for turn in range(rounds):
+        order = range(len(functions))
+        for place in order if turn % 2 else reversed(order):
             began = clock()
-            (one, other)[which]()
-            seconds[which].append(clock() - began)
-    return Pairs(tuple(seconds[0]), tuple(seconds[1]))
+            results[place].append(functions[place]())
+            seconds[place].append(clock() - began)
+    return [tuple(times) for times in seconds], results

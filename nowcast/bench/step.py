@@ -3,9 +3,13 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 
+from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import Ranks, wrapped
 from nowcast.core.plug import plug_in
+from nowcast.core.settings import OptimSettings
+from nowcast.core.training import optim
 from nowcast.precipitation.forecasters.encoder_forecaster import (
     PAPER_STAGES,
     EncoderForecaster,
@@ -20,8 +24,9 @@ def training_step(
     bf16: bool,
     stages: Sequence[Stage] = PAPER_STAGES,
     ranks: Ranks | None = None,
-) -> Callable[[], None]:
-    """A step of Adam on random frames, after as many as MEmeL needs before it inhibits.
+    recompute: bool = False,
+) -> Callable[[], float]:
+    """A step as `nowcast train` does it, on random frames, from where MEmeL inhibits.
 
     Args:
         batch: clips of all ranks together, a multiple of their number.
@@ -30,23 +35,55 @@ def training_step(
         bf16: autocast.
         stages: the paper's, or smaller ones for a test.
         ranks: of this process, which has joined them; None is one of one.
+        recompute: keep of each time step the state alone.
+
+    Returns:
+        the step, which returns the loss before it: the mean squared error.
     """
     ranks = ranks or Ranks()
-    torch.manual_seed(0)
-    model = EncoderForecaster(stages, frames)
-    clips = torch.rand(batch, 2 * frames, 1, side, side)[ranks.rank :: ranks.size]
-    inputs, truth = clips[:, :frames], clips[:, frames:]
+    keep_freed_memory()
+    model = network(stages, frames)
+    inputs, truth = (part[ranks.rank :: ranks.size] for part in clips(batch, frames, side))
     layers = plug_in(model, "*.candidate", dry_run=lambda host: host(inputs[:1]))
-    shared = wrapped(model, torch.device("cpu"))
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
+    if recompute:
+        model.gradient_checkpointing_enable()
+    optimiser = optim.optimiser(model, OptimSettings(lr=LR))
+    step = steps_of(wrapped(model, torch.device("cpu")), optimiser, inputs, truth, bf16)
+    while any(layer.num_batches_tracked < layer.late_start for layer in layers.values()):
+        step()
+    return step
 
-    def step() -> None:
+
+LR = 1e-4  # Wang et al. 2024
+
+
+def network(stages: Sequence[Stage], frames: int) -> EncoderForecaster:
+    """The network, with the same weights at each call."""
+    torch.manual_seed(0)
+    return EncoderForecaster(stages, frames)
+
+
+def clips(batch: int, frames: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random input and truth, the same at each call."""
+    both = torch.rand(batch, 2 * frames, 1, side, side, generator=torch.Generator().manual_seed(1))
+    return both[:, :frames].contiguous(), both[:, frames:].contiguous()
+
+
+def steps_of(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    inputs: torch.Tensor,
+    truth: torch.Tensor,
+    bf16: bool,
+) -> Callable[[], float]:
+    """A function that trains a model for a step, and returns its loss before."""
+
+    def step() -> float:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = (shared(inputs).float() - truth).square().mean()
+            loss = (model(inputs).float() - truth).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        return float(loss.detach())
 
-    while any(layer.num_batches_tracked < layer.late_start for layer in layers.values()):
-        step()
     return step

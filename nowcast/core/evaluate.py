@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import Ranks, any_rank
 from nowcast.core.errors import ConfigError
 from nowcast.core.sums import Scores, Sums
@@ -84,6 +85,7 @@ def evaluate_blocks(
 
 @contextmanager
 def _scoring(model: nn.Module) -> Iterator[None]:
+    keep_freed_memory()
     was_training = model.training
     model.eval()
     with torch.inference_mode():

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
+from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import Ranks, file_from_main, from_main, wait
 from nowcast.core.errors import ConfigError, TrainingFailed
 from nowcast.core.evaluate import pick_device
@@ -106,6 +107,7 @@ def _train(
     after_validation: AfterValidation | None,
 ) -> None:
     began = time.monotonic()
+    keep_freed_memory()
     torch.manual_seed(settings.train.seed)
     model = build_model(task, settings.memel).to(device)
     if settings.train.checkpoint:

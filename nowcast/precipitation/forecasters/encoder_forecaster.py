@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.compiler import is_compiling
 from torch.nn import functional
 
 from nowcast.precipitation.forecasters.cell import LEAK, Cell, State, each
@@ -183,15 +185,54 @@ class EncoderForecaster(nn.Module):
 
 
 class _Deconv(nn.ConvTranspose2d):
-    """With its bias apart, whose gradient oneDNN takes as long for as for the weights."""
+    """With its bias's gradient taken apart: oneDNN takes as long for it as for the weights'."""
 
     def forward(self, frames: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Without an output size, which nothing here asks for."""
+        """As its base, for the output size that its settings give."""
+        if not torch.is_grad_enabled() or is_compiling():
+            return super().forward(frames, output_size)
         assert output_size is None and self.bias is not None
-        padding = self.padding
-        assert not isinstance(padding, str)
-        found = functional.conv_transpose2d(frames, self.weight, None, self.stride, padding)
-        return found.add_(self.bias.to(found.dtype).view(-1, 1, 1))  # mixed dtypes cost a copy
+        device = frames.device.type
+        tensors = [frames, self.weight, self.bias]
+        if torch.is_autocast_enabled(device):
+            tensors = [tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors]
+        found: Tensor = _Deconvolve.apply(*tensors, self.stride, self.padding)  # type: ignore[no-untyped-call]
+        return found
+
+
+class _Deconvolve(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        frames: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+    ) -> Tensor:
+        ctx.save_for_backward(frames, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return functional.conv_transpose2d(frames, weight, bias, stride, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        frames, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        into_frames, into_weight, _ = torch.ops.aten.convolution_backward(
+            gradient,
+            frames,
+            weight,
+            None,
+            ctx.stride,
+            ctx.padding,
+            (1, 1),
+            True,
+            (0, 0),
+            1,
+            (wanted[0], wanted[1], False),
+        )
+        return into_frames, into_weight, gradient.sum((0, 2, 3)), None, None
 
 
 def _conv(channels_in: int, channels_out: int, shape: tuple[int, int, int]) -> nn.Module:

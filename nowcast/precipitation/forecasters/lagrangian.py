@@ -65,25 +65,29 @@ class Lagrangian(nn.Module):
         """Forecast `out_len` frames."""
         extrapolation: Tensor = self.extrapolation(frames, mask)
         change: Tensor = self.network(frames, mask, extrapolation)
-        return extrapolation + (change * bands(extrapolation)).sum(dim=2, keepdim=True)
+        forecast = extrapolation
+        for number, band in enumerate(bands(extrapolation)):
+            part = change[:, :, number : number + 1]
+            forecast = torch.addcmul(forecast, part.to(forecast.dtype), band)
+        return forecast
 
 
 def bands(
     frames: Float[Tensor, "batch time 1 height width"],
-) -> Float[Tensor, "batch time bands height width"]:
+) -> list[Float[Tensor, "batch time 1 height width"]]:
     """Frames split by spatial scale: a Laplacian pyramid at the frames' size; the sum is the frame.
 
     The first band is what is finer than 2 pixels, the next what is finer than 4 and so on with
     `SCALES_PX`, the last what is left. A frame smoothed to a scale is its block means, interpolated
     bilinearly.
     """
-    finer = frames.flatten(0, 1)
-    height, width = finer.shape[-2:]
+    whole = finer = frames.flatten(0, 1)
+    height, width = whole.shape[-2:]
     found = []
     for scale in SCALES_PX:
         size = (max(1, height // scale), max(1, width // scale))
-        means = functional.interpolate(frames.flatten(0, 1), size=size, mode="area")
+        means = functional.interpolate(whole, size=size, mode="area")
         smooth = functional.interpolate(means, size=(height, width), mode="bilinear")
         found.append(finer - smooth)
         finer = smooth
-    return torch.cat([*found, finer], dim=1).view(*frames.shape[:2], -1, height, width)
+    return [band.view(frames.shape) for band in (*found, finer)]

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Every benchmark, about 20 minutes on two cores with nothing else to do; arguments go on,
+# e.g. `bash scripts/benchmark.sh --json bench.json`.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+python -m nowcast.bench all "$@"
