@@ -75,7 +75,7 @@ def test_every_way_has_a_row():
 
 def test_table_says_how_fast_and_how_large():
     row = Training(
-        4, 1, "bf16", True, 268.0, Pairs((2.0,) * 5, (1.0,) * 5), (536.0,) * 5, 3e-4, 5, 10
+        4, 1, "bf16", True, 268.0, Pairs((2.0,) * 5, (1.0,) * 5), (536.0,) * 5, 3e-4, 5.0, 10.0
     )
     assert row.share() == pytest.approx(0.5)
     assert row.document()["faster"] == pytest.approx(2.0)
