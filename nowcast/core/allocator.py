@@ -5,6 +5,7 @@ it is freed, and the kernel then clears it anew, page by page, a fifth of a step
 """
 
 import ctypes
+import os
 import platform
 
 # The parameters of mallopt(3), <malloc.h>.
@@ -13,13 +14,16 @@ NEVER = -1  # as a threshold for trimming; see mallopt(3)
 LARGEST = 2**31 - 1  # bytes; what mallopt takes
 
 
+OWN = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}  # what a user may have told glibc
+
+
 def keep_freed_memory() -> bool:
-    """Tell glibc, for the rest of this process; elsewhere nothing is done.
+    """Tell glibc, for the rest of this process; a user's own setting stands.
 
     Returns:
         Whether it was told.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if platform.libc_ver()[0] != "glibc" or OWN & os.environ.keys():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(M_TRIM_THRESHOLD, NEVER) and mallopt(M_MMAP_THRESHOLD, LARGEST))

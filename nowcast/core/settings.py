@@ -85,8 +85,8 @@ class TrainSettings(Section):
     """Parts that each rank's share of a batch is passed in, one after the other, for less memory.
     MEmeL takes each for a batch."""
     checkpoint: bool = False
-    """Compute the blocks' activations again on the way back instead of keeping them: less memory,
-    about a third more time; for models of transformers."""
+    """Compute activations again on the way back instead of keeping them, those of a transformer's
+    blocks or of a recurrent network's time steps: less memory, up to a third more time."""
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     validate_every: Count | None = 1000

@@ -1,4 +1,4 @@
-"""Activation checkpointing: blocks that are computed again on the way back, for less memory."""
+"""Activation checkpointing: what is computed again on the way back, for less memory."""
 
 from torch import nn
 
@@ -8,13 +8,14 @@ FLAG = "gradient_checkpointing"  # of transformers: this module does so
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Let a model keep no activations within its blocks in training, but compute them again.
+    """Let a model keep no activations within its blocks in training, but compute them again: the
+    blocks of a transformer, the time steps of a recurrent network.
 
     Of blocks within blocks, as in Swin's stages, only the inner ones do so: MEmeL knows no
     checkpoint within another, and nothing is computed a third time.
 
     Args:
-        model: of transformers, not yet wrapped as DDP.
+        model: with transformers' way to ask for it, not yet wrapped as DDP.
 
     Raises:
         ConfigError: it does not offer this.
@@ -31,8 +32,8 @@ def recompute_blocks(model: nn.Module) -> None:
             enable, fault = None, str(error)
     if enable is None:
         raise ConfigError(
-            "train.checkpoint: expected a model of transformers that can compute its blocks "
-            f"again, {fault}; set train.checkpoint=false, and train.accumulate for less memory"
+            "train.checkpoint: expected a model that can compute its blocks again, "
+            f"{fault}; set train.checkpoint=false, and train.accumulate for less memory"
         )
     for block in _recomputed(model):
         if len(_recomputed(block)) > 1:

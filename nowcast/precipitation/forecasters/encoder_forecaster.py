@@ -161,7 +161,8 @@ class EncoderForecaster(nn.Module):
         return functional.pad(frames, (0, short[1], 0, short[0]))
 
     def gradient_checkpointing_enable(self, _: object = None) -> None:
-        """Keep of each time step's cell the state alone in training; see `Cell.recompute`."""
+        """In training keep of each time step the state alone; see `Cell.recompute`. The name and
+        the argument are those of transformers."""
         for cell in (*self.encoder, *self.forecaster):
             assert isinstance(cell, Cell)
             cell.recompute = True

@@ -57,6 +57,10 @@ class Lagrangian(nn.Module):
         nn.init.zeros_(network.head.weight)
         nn.init.zeros_(network.head.bias)
 
+    def gradient_checkpointing_enable(self, _: object = None) -> None:
+        """See `EncoderForecaster`."""
+        self.network.gradient_checkpointing_enable()
+
     def forward(
         self,
         frames: Float[Tensor, "batch in_len 1 height width"],

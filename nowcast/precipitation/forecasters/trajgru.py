@@ -36,7 +36,7 @@ class TrajGRU(GRUCell):
         nn.init.zeros_(self.flow.weight)
         assert self.flow.bias is not None
         nn.init.zeros_(self.flow.bias)
-        self.state_conv = nn.Conv2d(links * hidden_channels, 3 * hidden_channels, 1)
+        self.state_conv = _Pointwise(links * hidden_channels, 3 * hidden_channels, 1)
 
     def forward(
         self, inputs: Tensor | None, state: State | None, length: int
@@ -98,6 +98,20 @@ def carry(
             align_corners=False,
         )
     return carried.reshape(batch, channels, -1, height, width).to(state.dtype)
+
+
+class _Pointwise(nn.Conv2d):
+    """A 1x1 convolution as a matrix product. `carry` gives many maps in row-major order; to put
+    them into that of the other convolutions takes longer than the product."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """As its base."""
+        assert self.bias is not None
+        batch, _, height, width = maps.shape
+        weight = self.weight.flatten(1).expand(batch, -1, -1)
+        found = torch.baddbmm(self.bias.view(1, -1, 1), weight, maps.flatten(2))
+        found = found.view(batch, -1, height, width)
+        return found.contiguous(memory_format=torch.channels_last)
 
 
 def _flow_conv(channels_in: int, channels_out: int) -> nn.Conv2d:

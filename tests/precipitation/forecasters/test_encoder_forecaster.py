@@ -7,6 +7,8 @@ from torch.nn import functional
 
 from nowcast import plug_in
 from nowcast.core.plug import sockets
+from nowcast.core.training.activations import recompute_blocks
+from nowcast.precipitation.forecasters import recurrence
 from nowcast.precipitation.forecasters.cell import Cell, State
 from nowcast.precipitation.forecasters.convgru import ConvGRU
 from nowcast.precipitation.forecasters.encoder_forecaster import (
@@ -253,3 +255,44 @@ def test_a_model_in_evaluation_stays_in_evaluation_when_memel_is_plugged_in():
     plug_in(made, ["*.candidate"], dry_run=lambda host: host(clip), late_start=1)
     assert not any(module.training for module in made.modules())
     assert torch.equal(made(clip), before)
+
+
+@pytest.mark.parametrize("way", ["in C", "torch operations"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_time_steps_computed_again_train_the_same(
+    cell: CellName, way: str, monkeypatch: pytest.MonkeyPatch
+):
+    if way != "in C":
+        monkeypatch.setattr(recurrence, "available", False)
+    found = []
+    for recompute in (False, True):
+        made = model(cell=cell)
+        layers = plug_in(made, "*.candidate", dry_run=lambda host: host(frames(1, 3, 12, 18)))
+        if recompute:
+            recompute_blocks(made)
+        for _ in range(3):
+            made.zero_grad()
+            made(frames(2, 3, 12, 18)).square().sum().backward()
+        assert all(layer.num_batches_tracked in (9, 12) for layer in layers.values())
+        found.append({name: tensor.grad for name, tensor in made.named_parameters()})
+    for name, expected in found[0].items():
+        if expected is not None:
+            torch.testing.assert_close(found[1][name], expected, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_deconvolution_has_torch_s_gradients(dtype: torch.dtype):
+    made = model().up[0][0]
+    plain = nn.ConvTranspose2d(4, 3, 4, 2, 1)
+    plain.load_state_dict(made.state_dict())
+    found = []
+    for layer in (made, plain):
+        inputs = frames(2, 4, 5, 6)[:, :, 0].requires_grad_()
+        with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16):
+            output = layer(inputs)
+        assert output.dtype is dtype
+        (output.float() * torch.arange(output.shape[-1])).sum().backward()
+        found.append([output.detach(), inputs.grad, layer.weight.grad, layer.bias.grad])
+    tolerance = 1e-4 if dtype is torch.float32 else 2e-2
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
