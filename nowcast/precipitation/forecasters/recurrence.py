@@ -93,6 +93,9 @@ class Recurrence:
         """Whether all states are; a step that is computed again then leaves them as they are."""
         self.gradients: tuple[Tensor, Tensor] | None = None
         """Of what both convolutions gave, ``time batch 3*hidden height width``."""
+        self.left: set[int] = set()
+        """The steps that have left theirs there on this way back."""
+        self.way_back = -1
 
     def run(self, inputs: Tensor | None, state: Tensor | None, length: int) -> Tensor:
         """The hidden state after each step, ``time batch hidden height width``.
@@ -155,11 +158,23 @@ class Recurrence:
 
     def gradients_of(self, number: int) -> tuple[Tensor, Tensor]:
         """Where the gradients of a step's `x` and `h` are to be left."""
-        if self.gradients is None:
+        way_back = torch._C._current_graph_task_id()
+        if self.gradients is None or way_back != self.way_back:
             time, batch, hidden, height, width = self.states.shape
             shape = (time - 1, batch, PARTS * hidden, height, width)
             self.gradients = _innermost(shape, self.dtype), _innermost(shape, self.dtype)
+            self.left, self.way_back = set(), way_back
+        self.left.add(number)
         return self.gradients[0][number], self.gradients[1][number]
+
+    def take_gradients(self) -> tuple[Tensor, Tensor]:
+        """Those of all steps; of a step that the way back did not touch they are zero."""
+        assert self.gradients is not None
+        found, self.gradients = self.gradients, None
+        for number in set(range(len(found[0]))) - self.left:
+            found[0][number].zero_()
+            found[1][number].zero_()
+        return found
 
 
 class _Convolution:
@@ -214,9 +229,7 @@ class _Start(torch.autograd.Function):
     def backward(ctx: Any, *_: None) -> tuple[Tensor | None, ...]:
         pass_: Recurrence = ctx.pass_
         (inputs,) = ctx.saved_tensors
-        assert pass_.gradients is not None
-        into_x, into_h = pass_.gradients
-        pass_.gradients = None
+        into_x, into_h = pass_.take_gradients()
         wanted = ctx.needs_input_grad[1:]
         into_inputs = input_weight = None
         if inputs is not None:

@@ -151,6 +151,22 @@ def test_a_graph_that_is_kept_gives_its_gradient_again():
         torch.testing.assert_close(parameter.grad, 2 * once[name])
 
 
+def test_a_way_back_from_within_touches_the_steps_before_alone(monkeypatch: pytest.MonkeyPatch):
+    def call() -> dict[str, Tensor]:
+        made, seen = cell(), []
+        made.candidate.register_forward_hook(lambda *call: seen.append(call[2]))
+        state = random(BATCH, HIDDEN, *SIZE).requires_grad_()
+        hidden, _ = made(random(LENGTH, BATCH, CHANNELS, *SIZE), (state,), LENGTH)
+        # A first way back, through all steps, that ends before the weights.
+        torch.autograd.grad(hidden.sum(), state, retain_graph=True)
+        seen[1].sum().backward()
+        return {name: parameter.grad for name, parameter in made.named_parameters()}
+
+    ours, theirs = call(), by_torch(monkeypatch, call)
+    for name, expected in theirs.items():
+        torch.testing.assert_close(ours[name], expected, rtol=1e-4, atol=1e-5, msg=name)
+
+
 def test_frozen_weights_pass_the_gradient_on(monkeypatch: pytest.MonkeyPatch):
     made = cell().requires_grad_(False)
     ours, theirs = passed(made), by_torch(monkeypatch, lambda: passed(made))
