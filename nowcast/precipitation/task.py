@@ -22,11 +22,10 @@ from nowcast.precipitation.days import SPLITS
 from nowcast.precipitation.draws import Draw, evaluation_draws, towards_rain, training_draws
 from nowcast.precipitation.features import FEATURES, groups
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
-from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
-from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.gallery import hang
 from nowcast.precipitation.identity import archive_hash
 from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss
+from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.reel import forecast, reels
 from nowcast.precipitation.render import strip
@@ -114,16 +113,7 @@ class PrecipitationTask:
 
     def model(self) -> nn.Module:
         """The encoder-forecaster of the settings, Lagrangian or plain."""
-        model = self.settings.model
-        network = EncoderForecaster(
-            [stage.stage() for stage in model.stages],
-            self.settings.data.out_len,
-            model.activate_convolutions,
-            model.cell,
-            guided=model.lagrangian,
-            channels_out=Lagrangian.CHANNELS if model.lagrangian else 1,
-        )
-        return Lagrangian(network) if model.lagrangian else network
+        return forecaster(self.settings.model, self.settings.data.out_len)
 
     def baseline(self, name: str) -> nn.Module:
         """A forecaster that needs no training; see `forecasters.baselines`."""

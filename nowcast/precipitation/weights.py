@@ -1,0 +1,31 @@
+"""Trained weights that come with the package, each a run's folder with a model card."""
+
+from pathlib import Path
+
+from nowcast.core.errors import ConfigError
+from nowcast.core.runs import Run
+
+FOLDER = Path(__file__).parent / "released"
+CARD = "README.md"
+
+
+def shipped() -> list[str]:
+    """Names of the weights that come with the package."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/config.yaml"))
+
+
+def located(name: str) -> Run:
+    """The run of that name that comes with the package, or else the run in that folder.
+
+    Raises:
+        ConfigError: neither is there.
+    """
+    if name in shipped():
+        return Run(FOLDER / name)
+    run = Run(Path(name))
+    if not run.best_weights.is_file():
+        raise ConfigError(
+            f"--weights: expected one of {', '.join(shipped()) or 'none shipped'} or the folder of "
+            f"a finished run, found {name!r}"
+        )
+    return run
