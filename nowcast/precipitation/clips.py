@@ -353,7 +353,7 @@ def _crop(settings: DataSettings, archive: ArchiveReader) -> Window:
             f"says, and only rows {held[0]}:{held[1]} and columns {held[2]}:{held[3]} were packed; "
             f"set data.crop to {list(held)}, or pack the archive again"
         )
-    random_crop = settings.random_crop
+    random_crop = None if settings.sources else settings.random_crop  # a mixture pads to it
     if random_crop and (random_crop[0] > bottom - top or random_crop[1] > right - left):
         raise ConfigError(
             f"data.random_crop {list(random_crop)} does not fit the {bottom - top}x{right - left} "

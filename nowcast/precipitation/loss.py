@@ -25,3 +25,33 @@ def balanced_loss(
     errors = weights * (error.square() + error.abs())
     total = errors.sum() if clip_weights is None else clip_weights @ errors.flatten(1).sum(1)
     return LOSS_SCALE * total / (truth.shape[0] * truth.shape[1])
+
+
+PERSISTENCE_FLOOR = 2e-3  # a pixel; keeps clips that hardly change from ruling a batch
+
+
+def relative_loss(
+    prediction: Float[Tensor, "batch time 1 height width"],
+    truth: Float[Tensor, "batch time 1 height width"],
+    mask: Bool[Tensor, "batch time 1 height width"],
+    last: Float[Tensor, "batch 1 height width"],
+    calibration: Calibration,
+) -> Float[Tensor, ""]:
+    """B-MSE + B-MAE of each clip per that of persistence, a mean over clips; masked pixels do not
+    count. `PERSISTENCE_FLOOR` for each unmasked pixel is added to what is divided by.
+
+    Args:
+        prediction: pixels.
+        truth: pixels.
+        mask: True = use.
+        last: the last input frame, which persistence forecasts.
+        calibration: of the pixels.
+    """
+    weights = balancing_weights(truth, calibration) * mask
+
+    def total(forecast: Tensor) -> Float[Tensor, " batch"]:
+        error = forecast.float() - truth
+        return (weights * (error.square() + error.abs())).flatten(1).sum(1)
+
+    floor = PERSISTENCE_FLOOR * mask.flatten(1).sum(1)
+    return (total(prediction) / (total(last[:, None]) + floor).clamp(min=1.0)).mean()

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nowcast.core.settings import Count, Place, Positive, RunSettings, Section
+from nowcast.precipitation.forecasters.comoving import MULTIPLE, Widths
 from nowcast.precipitation.forecasters.encoder_forecaster import (
     PAPER_STAGES,
     CellName,
@@ -14,12 +15,45 @@ from nowcast.precipitation.forecasters.encoder_forecaster import (
 PAPER_CROP = (164, 284, 175, 295)  # rows, columns: Wang et al. 2024, as released
 
 Conv = tuple[Count, Count, Annotated[int, Field(ge=0)]]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SourceSettings(Section):
+    """One of several archives that training draws from."""
+
+    root: Place
+    lists: Place | None = None
+    """Folder of day lists; null is ROOT/hko_data."""
+    weight: Positive = 1.0
+    """How often its clips are drawn, relative to the other archives'."""
+    speeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
+    """Frames from one of a clip to the next: 2 shows the rain at twice its speed. Those for which
+    the archive is long enough are drawn alike often."""
+
+
+class AugmentSettings(Section):
+    """How clips of `data.sources` are changed, beside `flips` and `turns`; see `mixture`."""
+
+    reverse: Share = 0.0
+    """Probability of time running backwards."""
+    rate_factor: Annotated[float, Field(ge=1)] = 1.0
+    """Half of the clips have their rain rates multiplied by a number from 1 / factor to it, its
+    logarithm evenly drawn."""
+    coarsen: Share = 0.0
+    """Probability of a batch of half the resolution, means of rain rates over 2x2 pixels."""
 
 
 class DataSettings(Section):
     """Which clips are cut out of which archive."""
 
     root: Place | None = None
+    sources: tuple[SourceSettings, ...] = ()
+    """Archives that training draws from, each from its training days; validation and test are of
+    `root`, whose training days count only if it is among them. Needs `random_crop`."""
+    lengths: tuple[tuple[Count, Count], ...] = ()
+    """Of `sources`: input and output frames, drawn anew for each batch, so that short archives
+    can be seen at greater speed; none: always in_len and out_len."""
+    augment: AugmentSettings = AugmentSettings()
     lists: Place | None = None
     """Folder of day lists and exclude mask; null is ROOT/hko_data."""
     quarantine: Place | None = None
@@ -59,6 +93,33 @@ class DataSettings(Section):
                 f"expected [r0, r1, c0, c1] with 0 <= r0 < r1, 0 <= c0 < c1, found {list(crop)}"
             )
         return crop
+
+    @model_validator(mode="after")
+    def _mixture(self) -> "DataSettings":
+        """What belongs to `sources` alone, and what a mixture does not know."""
+        if not self.sources:
+            if self.lengths or self.augment != AugmentSettings():
+                raise ValueError("lengths and augment: are of sources, found none; list some")
+            return self
+        if self.random_crop is None or self.random_crop[0] != self.random_crop[1]:
+            raise ValueError(
+                "sources: expected random_crop of a square, which frames of all sizes are cut or "
+                f"padded to, found {self.random_crop}"
+            )
+        longest = max((out for _, out in self.lengths), default=self.out_len)
+        if longest > self.out_len:
+            raise ValueError(
+                f"lengths: expected at most out_len, {self.out_len}, output frames, found {longest}"
+            )
+        for name in ("crop", "quarantine"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"sources: expected {name}: null with several archives")
+        if self.towards_rain or self.max_missing or self.masks != "frame":
+            raise ValueError(
+                "sources: expected masks: frame, towards_rain: 0 and max_missing: 0 with several "
+                "archives"
+            )
+        return self
 
     @property
     def crop_bounds(self) -> tuple[int, int, int, int] | None:
@@ -102,6 +163,19 @@ class StageSettings(Section):
         return Stage(self.channels, self.hidden, self.kernel, self.down, self.up, self.links)
 
 
+class WidthSettings(Section):
+    """Channels of the comoving forecaster; see `comoving.Widths`."""
+
+    stem: Count = 24
+    hidden: tuple[Count, Count] = (64, 64)
+    guide: Count = 32
+    head: Count = 48
+
+    def widths(self) -> Widths:
+        """As the model takes them."""
+        return Widths(self.stem, self.hidden, self.guide, self.head)
+
+
 def _paper_stages() -> tuple[StageSettings, ...]:
     return tuple(StageSettings.model_validate(stage.__dict__) for stage in PAPER_STAGES)
 
@@ -117,10 +191,15 @@ class ModelSettings(Section):
     """Of the ConvGRU alone, see there."""
     lagrangian: bool = False
     """Forecast the departure from the optical-flow extrapolation; see `lagrangian.Lagrangian`."""
+    comoving: WidthSettings | None = None
+    """The forecaster that moves with the rain, see `comoving.Comoving`; it has its own widths and
+    none of the above."""
 
     @property
     def multiple(self) -> int:
         """What height and width of a training frame must be multiples of."""
+        if self.comoving is not None:
+            return MULTIPLE
         product = 1
         for stage in self.stages:
             product *= stage.down[1]
@@ -144,12 +223,21 @@ class OnlineSettings(Section):
     """Norm at which the gradient is cut, over the whole network."""
 
 
+class LossSettings(Section):
+    """What training minimises: B-MSE + B-MAE."""
+
+    relative: bool = False
+    """Divide each clip's loss by that of persistence, so that light rain and every archive count
+    like heavy rain; false is the paper's."""
+
+
 class PrecipitationSettings(RunSettings):
     """One run of the precipitation task."""
 
     task: Literal["precipitation"] = "precipitation"
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
     online: OnlineSettings = OnlineSettings()
 
     @model_validator(mode="after")

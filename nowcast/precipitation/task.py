@@ -1,6 +1,7 @@
 """The precipitation task: HKO-7-like archives, encoder-forecasters, balanced scores."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from nowcast.core.comparison.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
+from nowcast.core.origin import digest
 from nowcast.core.page.player import Reel
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
@@ -24,7 +26,9 @@ from nowcast.precipitation.features import FEATURES, groups
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.gallery import hang
 from nowcast.precipitation.identity import archive_hash
-from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss
+from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
+from nowcast.precipitation.mixture import Mixture, tickets
+from nowcast.precipitation.mixture import load as load_mixture
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.reel import forecast, reels
@@ -90,6 +94,13 @@ class PrecipitationTask:
         self._clips: dict[str, Clips] = shared._clips if shared else {}
         self._hash: str | None = shared._hash if shared else None
 
+    @cached_property
+    def mixture(self) -> Mixture | None:
+        """Training clips of `data.sources`; None where there are none."""
+        if not self.settings.data.sources:
+            return None
+        return Mixture(self.settings.data, self.archive.calibration)
+
     def clips(self, split: str) -> Clips:
         """The clips of a split as they are scored, `stride` apart."""
         name = next((name for name in SPLITS if name == split), None)
@@ -113,7 +124,8 @@ class PrecipitationTask:
 
     def model(self) -> nn.Module:
         """The encoder-forecaster of the settings, Lagrangian or plain."""
-        return forecaster(self.settings.model, self.settings.data.out_len)
+        settings = self.settings
+        return forecaster(settings.model, settings.data.out_len, self.archive.calibration)
 
     def baseline(self, name: str) -> nn.Module:
         """A forecaster that needs no training; see `forecasters.baselines`."""
@@ -127,12 +139,16 @@ class PrecipitationTask:
 
     def epoch(self) -> int:
         """Clips of the training days, one from every frame that one can begin at."""
-        return len(self.training_clips())
+        return len(self.mixture or self.training_clips())
 
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[RadarBatch]:
         """Batches of random clips of the training days; see `Task`."""
         self._training_size()
-        clips, train, data = self.training_clips(), self.settings.train, self.settings.data
+        train, data = self.settings.train, self.settings.data
+        if self.mixture is not None:
+            drawn = tickets(train.batch_size, train.seed, start, ranks.rank, ranks.size)
+            return load_mixture(self.mixture, drawn, train.workers)
+        clips = self.training_clips()
         height, width = clips.frame_size
         plan = training_draws(
             (len(clips), clips.height - height + 1, clips.width - width + 1),
@@ -160,11 +176,16 @@ class PrecipitationTask:
 
     def loss(self, model: nn.Module, batch: RadarBatch) -> Tensor:
         """5e-5 (B-MSE + B-MAE) of the batch."""
-        prediction = model(batch.inputs, batch.input_mask)
+        truth = batch.truth
+        # Clips of `data.lengths` may be shorter than the forecast.
+        prediction = model(batch.inputs, batch.input_mask)[:, : truth.shape[1]]
+        if self.settings.loss.relative:
+            last = batch.inputs[:, -1].where(batch.input_mask[:, -1], 0.0)
+            return relative_loss(
+                prediction, truth, batch.truth_mask, last, self.archive.calibration
+            )
         weight = batch.weight if self.settings.data.reweight else None
-        return balanced_loss(
-            prediction, batch.truth, batch.truth_mask, self.archive.calibration, weight
-        )
+        return balanced_loss(prediction, truth, batch.truth_mask, self.archive.calibration, weight)
 
     def score(self, model: nn.Module, batch: RadarBatch) -> Sums:
         """Sums of the benchmark's scores over the batch."""
@@ -203,6 +224,8 @@ class PrecipitationTask:
         """Of the archive as these settings read it; see `identity`."""
         if self._hash is None:
             self._hash = archive_hash(self.archive, self.settings.data)
+            if self.mixture is not None:
+                self._hash = digest([self._hash, self.mixture.data_hash()])
         return self._hash
 
     def facts(self, split: str) -> Mapping[str, Any]:
@@ -283,7 +306,8 @@ class PrecipitationTask:
         return strip(rows, self.archive.calibration)
 
     def _training_size(self) -> tuple[int, int]:
-        size = self.training_clips().frame_size
+        random_crop = self.settings.data.random_crop
+        size = random_crop if self.mixture and random_crop else self.training_clips().frame_size
         try:
             check_divides(size, self.settings.model.multiple)
         except ValueError as error:

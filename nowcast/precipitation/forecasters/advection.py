@@ -39,24 +39,36 @@ def advect(
         with data inside the frame; the forecast is the mean of those. Where it is False the
         forecast is 0.
     """
-    here = _pixels(frame)
-    displacement, step = torch.zeros_like(motion), motion
+    here = pixel_places(frame)
     data = torch.cat([frame.where(mask, 0.0), mask.to(frame.dtype)], dim=1)
     values, known = [], []
-    done = 0
-    for lead in leads:
-        for _ in range(lead - done):
-            for _ in range(ITERATIONS):
-                step = _at(motion, here - displacement - step / 2, "border")
-            displacement = displacement + step
-        done = lead
-        rain, weight = _at(data, here - displacement, "zeros").chunk(2, dim=1)
+    for displacement in displacements(motion, leads):
+        rain, weight = at(data, here - displacement, "zeros").chunk(2, dim=1)
         known.append(weight >= SEEN)
         values.append((rain / weight.clamp(min=SEEN)).where(known[-1], 0.0))
     return torch.stack(values, dim=1), torch.stack(known, dim=1)
 
 
-def _pixels(frame: Tensor) -> Float[Tensor, "1 2 height width"]:
+def displacements(
+    motion: Float[Tensor, "batch 2 height width"], leads: Sequence[int]
+) -> list[Float[Tensor, "batch 2 height width"]]:
+    """How far what arrives at each pixel has come, in pixels, for each of the leads (ascending);
+    see `advect`."""
+    here = pixel_places(motion)
+    displacement, step = torch.zeros_like(motion), motion
+    found, done = [], 0
+    for lead in leads:
+        for _ in range(lead - done):
+            for _ in range(ITERATIONS):
+                step = at(motion, here - displacement - step / 2, "border")
+            displacement = displacement + step
+        done = lead
+        found.append(displacement)
+    return found
+
+
+def pixel_places(frame: Tensor) -> Float[Tensor, "1 2 height width"]:
+    """Column and row of every pixel."""
     height, width = frame.shape[-2:]
     rows, columns = torch.meshgrid(
         torch.arange(height, device=frame.device),
@@ -66,7 +78,7 @@ def _pixels(frame: Tensor) -> Float[Tensor, "1 2 height width"]:
     return torch.stack([columns, rows])[None].to(frame.dtype)
 
 
-def _at(
+def at(
     field: Float[Tensor, "batch channels height width"],
     places: Float[Tensor, "batch 2 height width"],
     padding: str,

@@ -1,0 +1,325 @@
+"""A recurrent network that moves with the rain, and corrects what smoothing and motion foresee."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nowcast.core.threads import one_thread
+from nowcast.precipitation.forecasters.advection import (
+    SEEN,
+    at,
+    displacements,
+    pixel_places,
+)
+from nowcast.precipitation.forecasters.cascade import cascade, matched
+from nowcast.precipitation.forecasters.cell import LEAK, each
+from nowcast.precipitation.forecasters.convgru import ConvGRU
+from nowcast.precipitation.forecasters.extrapolation import with_data
+from nowcast.precipitation.forecasters.lagrangian import SCALES_PX, bands
+from nowcast.precipitation.forecasters.motion import motion_field
+from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
+from nowcast.precipitation.units import Calibration
+
+CELL_PX = 4  # side of the finest cell that the network works on; motion needs no finer one either
+MULTIPLE = 4 * CELL_PX  # two more stages, each half as fine
+CASCADE_FRAMES = 3
+BANDS = 1 + len(SCALES_PX)
+# The network's numbers for a pixel: one for each band of the extrapolation, one for the smoothed
+# forecast, one that is added.
+CHANGES = BANDS + 2
+LEAD_SCALE = 10.0  # steps; so that the lead time is a number near one
+# Between dry and the least rain that a radar tells (0.1 mm/h, 0.173) there is no truth. A forecast
+# there is drawn to either side; see `_decided`.
+UNDECIDED = 0.10
+UNDECIDED_WIDTH = 0.02
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channels of the network.
+
+    Args:
+        stem: of a frame's features at a quarter of its resolution.
+        hidden: of the recurrent states at an eighth and a sixteenth.
+        guide: of what is known of each lead time, and of what the states say of it.
+        head: of the two together.
+    """
+
+    stem: int = 24
+    hidden: tuple[int, int] = (64, 64)
+    guide: int = 32
+    head: int = 48
+
+
+class Comoving(nn.Module):
+    """A forecast by optical flow and scale-dependent persistence, corrected by a ConvGRU network.
+
+    Optical flow gives the motion. Along it the input frames are carried to where the rain is now,
+    so that what a place saw of the past is the past of its own rain. A ConvGRU encoder reads that
+    sequence, a ConvGRU forecaster goes on from it, and what it says is carried on to where the rain
+    will be. There it meets two forecasts without learning, the extrapolation and S-PROG's smoothed
+    one (`cascade`), and where each of them is known and where it is persistence
+    (see `Extrapolation`). From all that come, pixel by pixel,
+
+    ``forecast = smoothed + c * smoothed + sum_k a_k * band_k(extrapolation) + b``
+
+    The last layer's weights are zero when training begins, which therefore begins at S-PROG along
+    optical flow.
+
+    Whatever the archive's Z-R relation, the network sees HKO-7's (`rate_scale`).
+
+    Args:
+        out_len: frames to forecast.
+        calibration: Z-R relation of the pixels that come and go.
+        widths: of the network.
+
+    Shape:
+        ``batch in_len 1 height width`` -> ``batch out_len 1 height width``, pixels in [0, 1]
+        (outputs are not clipped); frames of any size, from 3 in.
+    """
+
+    def __init__(
+        self,
+        out_len: int,
+        calibration: Calibration | None = None,
+        widths: Widths | None = None,
+    ) -> None:
+        super().__init__()
+        self.calibration = calibration or Calibration()
+        self.network = ComovingNetwork(out_len, widths or Widths())
+
+    def gradient_checkpointing_enable(self, _: object = None) -> None:
+        """See `EncoderForecaster`."""
+        self.network.gradient_checkpointing_enable()
+
+    def forward(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+    ) -> Float[Tensor, "batch out_len 1 height width"]:
+        """Forecast `out_len` frames; the flow is estimated on the CPU, clip by clip."""
+        pixels, data = with_data(frames, mask)
+        pixels = to_hko7(pixels, self.calibration)
+        motion = motions(pixels, data)
+        pixels, data = without_gaps(pixels, data)
+        forecast: Tensor = self.network(pixels, data, motion)
+        return from_hko7(forecast, self.calibration)
+
+
+class ComovingNetwork(nn.Module):
+    """`Comoving` where motion is known and pixels are HKO-7's: torch operations alone.
+
+    Shape:
+        frames and mask ``batch in_len 1 height width``, motion ``batch 2 height width`` in pixels a
+        step -> ``batch out_len 1 height width``
+    """
+
+    def __init__(self, out_len: int, widths: Widths) -> None:
+        super().__init__()
+        self.out_len = out_len
+        stem, (fine, coarse), guide, head = (
+            widths.stem,
+            widths.hidden,
+            widths.guide,
+            widths.head,
+        )
+        self.stem = _conv(2, stem, 2 * CELL_PX, CELL_PX)
+        self.down = nn.ModuleList([_conv(stem, head, 3, 2), _conv(fine, coarse, 3, 2)])
+        self.encoder = nn.ModuleList([ConvGRU(head, fine, 3), ConvGRU(coarse, coarse, 3)])
+        # The coarse forecaster has no input; its input's weights would take part in nothing.
+        idle = ConvGRU(coarse, coarse, 3)
+        idle.input_conv.weight.requires_grad_(False)
+        self.forecaster = nn.ModuleList([ConvGRU(fine, fine, 3), idle])
+        self.up = nn.ModuleList([_deconv(fine, guide), _deconv(coarse, fine)])
+        self.skip = nn.Conv2d(2 * stem, guide, 1)
+        self.guide = _conv(3, guide, 2 * CELL_PX, CELL_PX)
+        self.lead = nn.Linear(1, head)
+        self.mix = nn.Conv2d(2 * guide, head, 3, padding=1)
+        self.refine = _conv(head, head, 3, 1)
+        self.head = nn.Conv2d(head, CHANGES, 1)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        # Convolutions of few channels run faster with the channels innermost, on CPU and GPU.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def gradient_checkpointing_enable(self) -> None:
+        """See `EncoderForecaster`."""
+        for cell in (*self.encoder, *self.forecaster):
+            assert isinstance(cell, ConvGRU)
+            cell.recompute = True
+
+    def forward(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"],
+        motion: Float[Tensor, "batch 2 height width"],
+    ) -> Float[Tensor, "batch out_len 1 height width"]:
+        """Forecast `out_len` frames."""
+        height, width = frames.shape[-2:]
+        short = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+        if any(short):
+            frames, mask = functional.pad(frames, short), functional.pad(mask, short)
+            motion = functional.pad(motion, short, mode="replicate")
+        # Places and spectra need float32, whatever the convolutions are computed in.
+        with torch.autocast(frames.device.type, enabled=False):
+            coarse, sources = self._sources(motion, max(self.out_len, frames.shape[1] - 1))
+            history = carried_to_now(frames, mask, sources)
+            with torch.no_grad():
+                smoothed = self._smoothed(history, mask[:, -1])
+            guides = self._carried(frames[:, -1], mask[:, -1], smoothed, sources)
+        features = self._features(history)
+        with torch.autocast(frames.device.type, enabled=False):
+            here = pixel_places(coarse[0])
+            features = torch.stack(
+                [
+                    at(feature.float(), here - displacement, "border")
+                    for feature, displacement in zip(features, coarse, strict=False)
+                ]
+            )
+        changes = self._changes(features, guides)
+        with torch.autocast(frames.device.type, enabled=False):
+            forecast = _corrected(guides, changes.float())
+        return forecast.transpose(0, 1)[..., :height, :width]
+
+    def _sources(self, motion: Tensor, steps: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Of what arrives after each number of steps: how far it has come, in cells, and where it
+        is now, in pixels."""
+        coarse = displacements(
+            functional.avg_pool2d(motion, CELL_PX) / CELL_PX, range(1, steps + 1)
+        )
+        here = pixel_places(motion)
+        return coarse, [here - CELL_PX * _enlarged(displacement) for displacement in coarse]
+
+    def _smoothed(self, history: Tensor, mask: Tensor) -> Tensor:
+        """What is left of the rain at each lead time, where it is now."""
+        now = history[-1][:, :1]
+        newest = [
+            part[:, :1].where(part[:, 1:] > 0, now) for part in history.flip(0)[:CASCADE_FRAMES]
+        ]
+        return matched(cascade(newest, self.out_len, Calibration()), now, mask)
+
+    def _carried(
+        self, last: Tensor, mask: Tensor, smoothed: Tensor, sources: Sequence[Tensor]
+    ) -> Float[Tensor, "out_len batch 3 height width"]:
+        """Extrapolation and smoothed forecast, persistent where unknown, and where known."""
+        guides = []
+        data = mask.to(last.dtype)
+        for fading, source in zip(smoothed, sources, strict=False):
+            found = at(torch.cat([last * data, fading * data, data], 1), source, "zeros")
+            weight = found[:, 2:]
+            known = weight >= SEEN
+            both = torch.where(
+                known, found[:, :2] / weight.clamp(min=SEEN), torch.cat([last, fading], 1)
+            )
+            guides.append(torch.cat([both, known.to(last.dtype)], 1))
+        return torch.stack(guides)
+
+    def _features(self, history: Tensor) -> Tensor:
+        """What the recurrent states say of each lead time, on cells, where the rain is now."""
+        stem = each(self.stem, history)
+        fine, fine_state = self.encoder[0](each(self.down[0], stem), None, len(history))
+        _, coarse_state = self.encoder[1](each(self.down[1], fine), None, len(history))
+        sequence, _ = self.forecaster[1](None, coarse_state, self.out_len)
+        sequence, _ = self.forecaster[0](each(self.up[1], sequence), fine_state, self.out_len)
+        skipped = self.skip(torch.cat([stem[-1], stem.mean(0)], 1))
+        return each(self.up[0], sequence) + skipped  # type: ignore[no-any-return]
+
+    def _changes(
+        self, features: Tensor, guides: Tensor
+    ) -> Float[Tensor, "out_len batch changes height width"]:
+        known = each(self.guide, guides)
+        leads = torch.arange(1, self.out_len + 1, device=guides.device) / LEAD_SCALE
+        lead = self.lead(leads[:, None])[:, None, :, None, None]
+        mixed = each(self.mix, torch.cat([known, features.to(known.dtype)], 2)) + lead
+        refined = each(self.refine, functional.leaky_relu(mixed, LEAK))
+        return _enlarged(each(self.head, refined).flatten(0, 1)).view(
+            self.out_len, -1, CHANGES, *guides.shape[-2:]
+        )
+
+
+def motions(
+    frames: Float[Tensor, "batch in_len 1 height width"],
+    mask: Bool[Tensor, "batch in_len 1 height width"],
+) -> Float[Tensor, "batch 2 height width"]:
+    """Optical flow at the last frame of each clip, pixels a step; see `motion_field`."""
+    with one_thread():
+        found = [
+            motion_field(clip[:, 0].cpu().numpy(), seen[:, 0].cpu().numpy())
+            for clip, seen in zip(frames.detach(), mask, strict=True)
+        ]
+    return torch.from_numpy(np.stack(found)).to(frames)
+
+
+def without_gaps(
+    frames: Float[Tensor, "batch in_len 1 height width"],
+    mask: Bool[Tensor, "batch in_len 1 height width"],
+) -> tuple[
+    Float[Tensor, "batch in_len 1 height width"], Bool[Tensor, "batch in_len 1 height width"]
+]:
+    """A frame without data repeats the one before it that has, and at the start the one after."""
+    present = mask.flatten(2).any(dim=2)
+    if bool(present.all()):
+        return frames, mask
+    places = torch.arange(present.shape[1], device=mask.device)
+    before = torch.where(present, places, -1).cummax(dim=1).values
+    first = present.int().argmax(dim=1, keepdim=True)
+    source = torch.where(before >= 0, before, first)
+    clip = torch.arange(len(mask), device=mask.device)[:, None]
+    return frames[clip, source], mask[clip, source]
+
+
+def carried_to_now(
+    frames: Float[Tensor, "batch in_len 1 height width"],
+    mask: Bool[Tensor, "batch in_len 1 height width"],
+    sources: Sequence[Float[Tensor, "batch 2 height width"]],
+) -> Float[Tensor, "in_len batch 2 height width"]:
+    """Each frame as it would look had its rain already moved to where it is now, and where that is
+    known (1 or 0); dry where it is not."""
+    both = torch.cat([frames.where(mask, 0.0), mask.to(frames.dtype)], dim=2)
+    history = [both[:, -1]]
+    for steps, source in enumerate(sources[: frames.shape[1] - 1], start=1):
+        rain, weight = at(both[:, -1 - steps], source, "zeros").chunk(2, dim=1)
+        known = (weight >= SEEN).to(frames.dtype)
+        history.append(torch.cat([known * rain / weight.clamp(min=SEEN), known], dim=1))
+    return torch.stack(history[::-1])
+
+
+def _corrected(
+    guides: Float[Tensor, "out_len batch 3 height width"],
+    changes: Float[Tensor, "out_len batch changes height width"],
+) -> Float[Tensor, "out_len batch 1 height width"]:
+    extrapolated, smoothed = guides[:, :, :1], guides[:, :, 1:2]
+    forecast = smoothed + changes[:, :, BANDS : BANDS + 1] * smoothed + changes[:, :, -1:]
+    for number, band in enumerate(bands(extrapolated)):
+        forecast = torch.addcmul(forecast, changes[:, :, number : number + 1], band)
+    return _decided(forecast)
+
+
+def _decided(forecast: Tensor) -> Tensor:
+    """Little is drawn to nothing, steeply but with a gradient; negative keeps a small one."""
+    share = torch.sigmoid((forecast - UNDECIDED) / UNDECIDED_WIDTH)
+    return functional.leaky_relu(forecast, 0.01) * share
+
+
+def _enlarged(cells: Tensor) -> Tensor:
+    return functional.interpolate(cells, scale_factor=CELL_PX, mode="bilinear")
+
+
+def _conv(channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.Module:
+    padding = (kernel - stride + 1) // 2
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, stride, padding),
+        nn.LeakyReLU(LEAK, inplace=True),
+    )
+
+
+def _deconv(channels_in: int, channels_out: int) -> nn.Module:
+    return nn.Sequential(
+        nn.ConvTranspose2d(channels_in, channels_out, 4, 2, 1), nn.LeakyReLU(LEAK, inplace=True)
+    )
