@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nowcast.core.settings import Count, Place, Positive, RunSettings, Section
-from nowcast.precipitation.forecasters.comoving import MULTIPLE, Widths
+from nowcast.precipitation.forecasters.comoving import CASCADE_FRAMES, MULTIPLE, Widths
 from nowcast.precipitation.forecasters.encoder_forecaster import (
     PAPER_STAGES,
     CellName,
@@ -251,6 +251,15 @@ class PrecipitationSettings(RunSettings):
         )
         if size is not None:
             check_divides(size, self.model.multiple)
+        return self
+
+    @model_validator(mode="after")
+    def _enough_input(self) -> "PrecipitationSettings":
+        shortest = min((before for before, _ in self.data.lengths), default=self.data.in_len)
+        if self.model.comoving is not None and shortest < CASCADE_FRAMES:
+            raise ValueError(
+                f"model.comoving: expected at least {CASCADE_FRAMES} input frames, found {shortest}"
+            )
         return self
 
     @model_validator(mode="after")
