@@ -119,7 +119,7 @@ class Mixture(Dataset[RadarBatch]):
         """Draw a clip into these arrays; returns its times."""
         best = -1.0
         for _ in range(ATTEMPTS):
-            source = self.sources[rng.choice(len(self.sources), p=self._shares)]
+            source = self.sources[int(rng.choice(len(self.sources), p=self._shares))]
             times = source.moments(rng, length)
             window = self._window(rng, source, coarse)
             wet = self._wet(source.read(times[in_len - 1 : in_len], window))
@@ -238,7 +238,7 @@ class _Source:
 
     def moments(self, rng: np.random.Generator, length: int) -> Moments:
         """Those of a clip."""
-        speed = rng.choice(self.speeds(length))
+        speed = int(rng.choice(self.speeds(length)))
         first = rng.choice(self.starts(speed, length))
         return np.asarray(first + np.arange(length) * self.archive.step * speed)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nowcast.precipitation.loss import balanced_loss
+from nowcast.precipitation.loss import balanced_loss, relative_loss
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
 
 HKO7 = Calibration()
@@ -87,3 +87,30 @@ def test_half_precision_predictions_are_scored_in_float32():
     loss = balanced_loss(half, truth, mask, HKO7)
     assert loss.dtype == torch.float32
     assert loss.item() == balanced_loss(half.float(), truth, mask, HKO7).item()
+
+
+def test_relative_loss_is_one_for_persistence_and_counts_clips_alike():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(2, 3, 1, 40, 40, generator=generator)
+    truth[1] *= 0.2  # light rain
+    last = truth[:, 0].flip(-1)
+    mask = torch.ones_like(truth, dtype=torch.bool)
+    persistence = last[:, None].expand_as(truth)
+
+    def loss(forecast: torch.Tensor, seen: torch.Tensor = mask) -> float:
+        return float(relative_loss(forecast, truth, seen, last, Calibration()))
+
+    assert loss(persistence) == pytest.approx(1, abs=0.03)
+    assert loss(truth) == 0
+    one = persistence.clone()
+    one[0] = truth[0]
+    other = persistence.clone()
+    other[1] = truth[1]
+    assert loss(one) == pytest.approx(0.5, abs=0.03)
+    assert loss(other) == pytest.approx(0.5, abs=0.03)
+    wrong = truth.clone()
+    wrong[..., :5] = 1
+    seen = mask.clone()
+    seen[..., :5] = False
+    assert loss(wrong, seen) == 0
+    assert loss(wrong, torch.zeros_like(mask)) == 0
