@@ -104,6 +104,10 @@ class Forecaster:
             load_weights(self.choice.run.best_weights, model)
         return model.eval().to(self.device)
 
+    def load(self) -> None:
+        """Read the weights now, so that a mistake in them is told before it rains."""
+        _ = self.model, self.facts
+
     def forecast(self, inputs: Inputs, read_seconds: float = 0.0) -> Forecast:
         """The forecast from these inputs; dry, without the model, where all of them are.
 

@@ -114,7 +114,7 @@ class Watch:
         window = (forecaster.choice.in_len + 1) * source.description.step_minutes
         self._days = 1 + -(-window // DAY_MINUTES)
         self._told = False  # of inputs that are too few
-        _ = forecaster.model
+        forecaster.load()
 
     def forecasts(self, every: float, wait: Wait) -> Iterator[Forecast]:
         """Poll until told to stop; each forecast has been written.
