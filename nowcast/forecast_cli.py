@@ -68,7 +68,7 @@ def forecast(
     lead: Annotated[
         str | None,
         typer.Option(
-            help="How far ahead: 120min, 2h or 90 (minutes); else as trained, for a baseline 10 steps."
+            help="How far ahead: 120min, 2h or 90 (minutes); else as trained, 10 steps by baselines"
         ),
     ] = None,
     formats: Annotated[
@@ -300,10 +300,13 @@ def _rain(made: "Forecast", position: int) -> str:
 
     calibration = Calibration(made.description.zr_a, made.description.zr_b)
     rate = np.where(made.mask, calibration.rate_from_pixel(made.pixels[position]), np.nan)
+    lead = f"+{(position + 1) * made.description.step_minutes} min"
     row, column = np.unravel_index(np.nanargmax(rate), rate.shape)
+    if rate[row, column] == 0:
+        return f"{lead}: dry"
     return (
-        f"+{(position + 1) * made.description.step_minutes} min: mean {np.nanmean(rate):.2f} mm/h, "
-        f"largest {rate[row, column]:.1f} mm/h in row {row}, column {column}"
+        f"{lead}: mean {np.nanmean(rate):.2f} mm/h, largest {rate[row, column]:.1f} mm/h in row "
+        f"{row}, column {column}"
     )
 
 

@@ -49,8 +49,8 @@ class Outlet:
     write: Write
     keep: int | None = None
 
-    def put(self, forecast: Forecast) -> Path:
-        """Write a forecast, make it the latest, and remove those too many; returns its folder."""
+    def put(self, forecast: Forecast) -> None:
+        """Write a forecast, make it the latest, and remove those too many."""
         init: datetime = forecast.init.astype("datetime64[m]").item()
         stamp = init.strftime("%Y%m%dT%H%M")
         folder = self.folder / stamp
@@ -66,7 +66,6 @@ class Outlet:
         if self.keep is not None:
             for old in others[: len(others) + 1 - self.keep]:
                 shutil.rmtree(old)
-        return folder
 
     def forecasts(self) -> list[Path]:
         """The folders of forecasts that are there, ascending by init time."""
@@ -136,7 +135,8 @@ class Watch:
         if recent is None or not len(recent):
             return None
         self._settled = {moment for moment in self._settled if moment >= recent[0]}
-        self._trying = {moment: at for moment, at in self._trying.items() if moment in set(recent)}
+        there = set(recent)
+        self._trying = {moment: at for moment, at in self._trying.items() if moment in there}
         fresh = self._first(recent) if self._newest is None else self._since(recent)
         if fresh is None:
             return None
