@@ -1,0 +1,68 @@
+"""A forecast as an archive, which every tool for HKO-7 and every command here can read.
+
+Pixels are rounded to 8-bit levels; what is masked is level 0. The description says in its name and
+history that these frames were forecast, not measured.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import UInt8
+
+from nowcast.precipitation.description import Description
+from nowcast.precipitation.forecasting.result import Forecast
+from nowcast.precipitation.store import FORMAT
+from nowcast.precipitation.units import encode
+from nowcast.precipitation.writer import ArchiveWriter
+
+
+def write_tree(forecast: Forecast, root: Path) -> None:
+    """Write a tree in HKO-7's layout, with its masks and ``archive.json``, into a new folder."""
+    with ArchiveWriter(root, forecast_description(forecast)) as writer:
+        for moment, frame in zip(forecast.times, levels(forecast), strict=True):
+            writer.write(moment, frame, forecast.mask)
+        writer.finish(forecast.mask, None)
+
+
+def write_pack(forecast: Forecast, path: Path) -> None:
+    """Write one plain HDF5 file, which needs no filter but zlib.
+
+    - ``levels`` (lead, height, width) uint8: (dBZ + 10) / 70, times 255;
+    - ``times`` (lead,) int64: valid times, minutes since 1970, UTC;
+    - ``usable`` (height, width) uint8: the mask, 1 = the newest frame has data;
+    - ``mask_of`` (lead,) int32: -1, every lead has that mask;
+    - attributes ``description`` (the text of an ``archive.json``), ``init`` and ``model``.
+
+    It is laid out as a packed archive (`nowcast.precipitation.store`), so it can be read as one.
+    """
+    description = forecast_description(forecast)
+    whole = (1, description.height, description.width)
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["description"] = description.to_json()
+        file.attrs["held"] = (0, description.height, 0, description.width)
+        file.attrs["root"] = f"a forecast of {forecast.model}"
+        file.attrs["init"] = f"{forecast.init}Z"
+        file.attrs["model"] = forecast.model
+        frames = file.create_dataset(
+            "levels", data=levels(forecast), chunks=whole, compression="gzip", shuffle=True
+        )
+        frames.attrs["units"] = "8-bit levels: 255 * (dBZ + 10) / 70"
+        times = file.create_dataset("times", data=forecast.times.astype(np.int64))
+        times.attrs["units"] = "minutes since 1970-01-01 00:00 UTC"
+        file["mask_of"] = np.full(len(forecast.times), -1, dtype=np.int32)
+        file.create_dataset("usable", data=forecast.mask.astype(np.uint8), compression="gzip")
+
+
+def levels(forecast: Forecast) -> UInt8[np.ndarray, "lead height width"]:
+    """The forecast in 8 bits, 0 where it is masked."""
+    return encode(np.where(forecast.mask, forecast.pixels, np.float32(0)))
+
+
+def forecast_description(forecast: Forecast) -> Description:
+    """That of the archive it rests on, and that this is a forecast."""
+    made = f"forecast of {forecast.model} from {forecast.init} UTC"
+    described = forecast.description
+    return replace(described, name=f"{described.name} forecast", history=(*described.history, made))

@@ -1,0 +1,184 @@
+"""A forecast as netCDF means to xarray, and to CF, what it means here."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from made_forecasts import KNMI, LONGLAT, made
+
+from nowcast.precipitation.description import Description, Grid
+from nowcast.precipitation.forecasting.georeference import georeference, in_metres
+from nowcast.precipitation.forecasting.netcdf import write_netcdf
+from nowcast.precipitation.forecasting.result import Forecast
+
+
+def opened(forecast: Forecast, folder: Path, engine: str = "h5netcdf") -> xr.Dataset:
+    write_netcdf(forecast, folder / "forecast.nc")
+    return xr.load_dataset(folder / "forecast.nc", engine=engine, decode_timedelta=True)
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_values_times_and_what_is_missing(tmp_path: Path, engine: str):
+    forecast = made()
+    data = opened(forecast, tmp_path, engine)
+    for name, expected in (
+        ("rainfall_rate", forecast.rate_mm_h()),
+        ("reflectivity", forecast.dbz()),
+    ):
+        held = data[name]
+        assert held.dims == ("time", "y", "x") and held.dtype == np.float32
+        assert np.array_equal(np.isnan(held.values), np.broadcast_to(~forecast.mask, held.shape))
+        np.testing.assert_allclose(held.values[:, :, :-1], expected[:, :, :-1], rtol=1e-6)
+        assert held.encoding["zlib"] and held.encoding["_FillValue"] == -9999
+    assert (data.rainfall_rate[:, :, 0] == 0).all()
+    assert (data.reflectivity[:, :, 0] == -10).all()
+    assert data.rainfall_rate.attrs["standard_name"] == "lwe_precipitation_rate"
+    assert data.rainfall_rate.attrs["units"] == "mm h-1"
+    assert data.reflectivity.attrs["standard_name"] == "equivalent_reflectivity_factor"
+    assert data.reflectivity.attrs["units"] == "dBZ"
+    assert (data.time.values == forecast.times).all()
+    assert data.forecast_reference_time.values == forecast.init
+    minutes = data.lead_time.values / np.timedelta64(1, "m")
+    assert minutes.tolist() == [5, 10, 15]
+    assert {"forecast_reference_time", "lead_time"} <= set(data.rainfall_rate.coords)
+
+
+def test_who_made_it_of_what(tmp_path: Path):
+    forecast = made()
+    stated = opened(forecast, tmp_path, "netcdf4").attrs
+    assert stated["Conventions"] == "CF-1.11"
+    assert stated["institution"] == "Météo of the tests"
+    assert "persistence" in stated["source"]
+    assert stated["history"].splitlines()[-1] == "made up"
+    assert Description.from_json(stated["nowcast_description"]) == forecast.description
+    assert json.loads(stated["nowcast_facts"]) == forecast.facts
+
+
+def test_quantities_of_vil_bear_no_name_that_is_not_theirs(tmp_path: Path):
+    data = opened(made(quantity="VIL"), tmp_path)
+    for name in ("rainfall_rate", "reflectivity"):
+        assert "standard_name" not in data[name].attrs
+        assert "nominal" in data[name].attrs["long_name"]
+        assert "nominal" in data[name].attrs["comment"]
+
+
+def test_a_place_in_degrees(tmp_path: Path):
+    data = opened(made(grid=LONGLAT), tmp_path)
+    np.testing.assert_allclose(data.x, 5.25 + 0.5 * np.arange(8))
+    np.testing.assert_allclose(data.y, 47.875 - 0.25 * np.arange(6))
+    assert data.x.attrs["standard_name"] == "longitude" and data.x.attrs["units"] == "degrees_east"
+    assert data.y.attrs["standard_name"] == "latitude" and data.y.attrs["units"] == "degrees_north"
+    assert data.rainfall_rate.attrs["grid_mapping"] == "crs"
+    assert data.crs.attrs["grid_mapping_name"] == "latitude_longitude"
+    assert "lat" not in data
+
+
+def test_knmis_kilometres_lie_where_knmi_says(tmp_path: Path):
+    data = opened(made(height=765, width=700, leads=1, grid=KNMI), tmp_path)
+    assert data.x.attrs["standard_name"] == "projection_x_coordinate"
+    assert data.x.attrs["units"] == data.y.attrs["units"] == "km"
+    np.testing.assert_allclose([data.x[0], data.x[-1]], [0.5, 699.5])
+    np.testing.assert_allclose([data.y[0], data.y[-1]], [-3650.5, -4414.5])
+    mapping = data.crs.attrs
+    assert mapping["grid_mapping_name"] == "polar_stereographic"
+    assert mapping["latitude_of_projection_origin"] == 90
+    assert mapping["standard_parallel"] == 60
+    assert mapping["semi_major_axis"] == pytest.approx(6378137)
+    assert "PROJCRS" in mapping["crs_wkt"]
+    # The outer corners in KNMI's files, half a pixel from these centres.
+    corners = {(0, 0): (55.974, 0.0), (0, -1): (55.389, 10.856), (-1, -1): (48.895, 9.009)}
+    for (row, column), (latitude, longitude) in corners.items():
+        assert float(data.lat[row, column]) == pytest.approx(latitude, abs=0.01)
+        assert float(data.lon[row, column]) == pytest.approx(longitude, abs=0.01)
+    assert data.lat.attrs["units"] == "degrees_north"
+    assert data.rainfall_rate.lat.shape == (765, 700)
+
+
+def test_an_unknown_place_is_numbers_of_pixels(tmp_path: Path):
+    data = opened(made(), tmp_path)
+    assert data.x.values.tolist() == list(range(8)) and data.y.values.tolist() == list(range(6))
+    for axis in (data.x, data.y):
+        assert "standard_name" not in axis.attrs and axis.attrs["units"] == "1"
+    assert data.y.attrs["long_name"] == "row, from the north"
+    assert "crs" not in data and "grid_mapping" not in data.rainfall_rate.attrs
+
+
+@pytest.mark.parametrize(
+    ("grid", "units"), [(LONGLAT, ("degrees_east", "degrees_north")), (KNMI, ("km", "km"))]
+)
+def test_without_pyproj_the_projection_is_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grid: Grid, units: tuple[str, str]
+):
+    whole = opened(made(grid=grid), tmp_path)
+    monkeypatch.setitem(sys.modules, "pyproj", None)
+    data = opened(made(grid=grid), tmp_path)
+    assert "lat" not in data
+    assert data.crs.attrs["proj4"] == whole.crs.attrs["proj4"] == in_metres(grid.projection)
+    assert "pip install pyproj" in data.crs.attrs["comment"]
+    assert (data.x.attrs["units"], data.y.attrs["units"]) == units
+    for axis in ("x", "y"):
+        np.testing.assert_array_equal(data[axis], whole[axis])
+        for key in ("units", "standard_name", "axis"):
+            assert data[axis].attrs[key] == whole[axis].attrs[key]
+
+
+def test_what_pyproj_or_cf_cannot_say_is_said(tmp_path: Path):
+    def mapping(projection: str) -> dict[str, object]:
+        stated = georeference(Grid(projection, 0.0, 0.0, 1e3, 1e3), 2, 2).mapping
+        assert stated is not None
+        return stated
+
+    assert "cannot read this projection" in str(mapping("+proj=nonsense")["comment"])
+    swiss = mapping("+proj=somerc +lat_0=46.9524 +lon_0=7.4396 +ellps=bessel")
+    assert swiss["grid_mapping_name"] == "oblique_mercator"
+    assert "crs_wkt is complete" in str(swiss["comment"])
+    assert "no name for this projection" in str(mapping("+proj=cass +lat_0=50")["comment"])
+    assert "comment" not in mapping("+proj=laea +lat_0=55 +lon_0=10")
+    albers = Grid("+proj=aea +lat_1=43 +lat_2=62 +lat_0=30 +lon_0=10", 0.0, 0.0, 1e3, 1e3)
+    assert opened(made(grid=albers), tmp_path).crs.attrs["standard_parallel"].tolist() == [43, 62]
+
+
+def test_pixels_that_are_off_the_map_have_no_latitude(tmp_path: Path):
+    disc = Grid("+proj=ortho +lat_0=50 +lon_0=10", -8e6, 8e6, 2e6, 2e6)
+    data = opened(made(height=8, grid=disc), tmp_path)
+    assert np.isnan(data.lat[0, 0]) and np.isnan(data.lon[0, 0])
+    assert 40 < float(data.lat[4, 4]) < 50
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ("+proj=stere +a=6378.137 +x_0=2.5", "+proj=stere +a=6378137 +x_0=2500 +units=km"),
+        ("+proj=stere +R=6371", "+proj=stere +R=6371000 +units=km"),
+        ("+proj=stere +a=6378137 +no_defs", "+proj=stere +a=6378137 +no_defs"),
+        ("+proj=stere +a=6378137 +units=km", "+proj=stere +a=6378137 +units=km"),
+        ("+proj=longlat +ellps=WGS84", "+proj=longlat +ellps=WGS84"),
+        ("EPSG:2056", "EPSG:2056"),
+    ],
+)
+def test_an_earth_in_kilometres_is_one_in_metres(stated: str, expected: str):
+    assert in_metres(stated) == expected
+
+
+@pytest.mark.parametrize("grid", [LONGLAT, KNMI, None])
+def test_a_checker_of_cf_finds_no_error(tmp_path: Path, grid: Grid | None):
+    checker = shutil.which("compliance-checker")
+    if checker is None:
+        pytest.skip("needs the command compliance-checker: pip install compliance-checker")
+    write_netcdf(made(grid=grid), tmp_path / "forecast.nc")
+    said = subprocess.run(
+        [checker, "--test", "cf:1.11", tmp_path / "forecast.nc"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    assert "IOOS Compliance Checker Report" in said
+    if grid is None:  # it warns that numbers of pixels are no place, which is meant
+        assert "Errors" not in said, said
+    else:
+        assert "All tests passed!" in said, said
