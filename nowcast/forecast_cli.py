@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nowcast.precipitation.forecasting.forecast import Choice
+    from nowcast.precipitation.forecasting.products import Format
     from nowcast.precipitation.forecasting.result import Forecast
 
 forecasts = typer.Typer()
-
-Format = Literal["png", "gif", "nc", "h5"]
 
 
 class Asked(StrEnum):
@@ -31,7 +30,7 @@ class Asked(StrEnum):
     h5 = "h5"
 
 
-FORMAT_OF: dict[Asked, Format] = {
+FORMAT_OF: "dict[Asked, Format]" = {
     Asked.png: "png",
     Asked.gif: "gif",
     Asked.nc: "nc",
@@ -116,13 +115,14 @@ def _once(
     at: "np.datetime64 | None",
     minutes: float | None,
     out: Path,
-    formats: tuple[Format, ...],
+    formats: "tuple[Format, ...]",
 ) -> None:
     from time import perf_counter
 
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource, newest
     from nowcast.precipitation.forecasting.places import opened
+    from nowcast.precipitation.forecasting.products import write
 
     began = perf_counter()
     archive, moments = opened(places)
@@ -135,7 +135,7 @@ def _once(
     for note in made.facts["notes"]:
         _say(note)
     began = perf_counter()
-    files = _written(made, out, formats)
+    files = write(made, out, formats)
     _show(made, out, files, perf_counter() - began)
 
 
@@ -144,13 +144,14 @@ def _follow(
     choice: "Choice",
     minutes: float | None,
     out: Path,
-    formats: tuple[Format, ...],
+    formats: "tuple[Format, ...]",
     every: float,
     keep: int | None,
 ) -> None:
     from nowcast.core.training.signals import stop_signals
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource
+    from nowcast.precipitation.forecasting.products import write
     from nowcast.precipitation.forecasting.watch import LATEST, Outlet, Watch, opened_when_there
 
     with stop_signals() as stopping:
@@ -159,7 +160,7 @@ def _follow(
             return
         source = FrameSource(archive, choice.masks)
         forecaster = Forecaster(choice, source.description, minutes)
-        outlet = Outlet(out, partial(_written, formats=formats), keep)
+        outlet = Outlet(out, partial(write, formats=formats), keep)
         watching = Watch(source, forecaster, outlet, _say)
         for note in forecaster.notes:
             _say(note)
@@ -210,7 +211,8 @@ def _check_out(out: Path, watching: bool) -> None:
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out: expected a folder, found the file {out}; choose another")
-    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    found = out.iterdir() if out.is_dir() else ()
+    held = {path.name for path in found if not path.name.startswith(".")}  # a killed process's
     if watching:
         foreign = sorted(
             name for name in held if name != LATEST and FOLDER_NAME.fullmatch(name) is None
@@ -252,18 +254,6 @@ def _moment(text: str) -> "np.datetime64":
     if found.tzinfo is not None:
         found = found.astimezone(UTC).replace(tzinfo=None)
     return np.datetime64(found, "m")
-
-
-def _written(made: "Forecast", out: Path, formats: tuple[Format, ...]) -> list[Path]:
-    from nowcast.core.errors import RunError
-    from nowcast.precipitation.forecasting import products
-
-    try:
-        return products.write(made, out, formats)
-    except OSError as error:
-        raise RunError(
-            f"{out}: the forecast cannot be written ({error}); make room, or choose another --out"
-        ) from error
 
 
 def _say(text: str) -> None:
