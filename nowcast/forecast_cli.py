@@ -162,7 +162,7 @@ def _follow(
         forecaster = Forecaster(choice, source.description, minutes)
         outlet = Outlet(out, partial(write, formats=formats), keep)
         watching = Watch(source, forecaster, outlet, _say)
-        for note in forecaster.notes:
+        for note in (*source.notes, *forecaster.notes):
             _say(note)
         typer.echo(
             f"following {archive.root}, a look every {every:g} s; {out / LATEST} names the "

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.description import Description
+from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.description import DESCRIPTION, Description
 from nowcast.precipitation.frames import FrameError, Moments
 from nowcast.precipitation.reader import ArchiveReader
 
@@ -34,6 +35,7 @@ class Inputs:
         masks: which masks the archive had for them, in words.
         step: time between them.
         asked: the time that was asked for; None is the newest.
+        about: what a user must know of their archive, a sentence each.
     """
 
     levels: UInt8[np.ndarray, "in_len height width"]
@@ -44,6 +46,7 @@ class Inputs:
     masks: str
     step: np.timedelta64
     asked: np.datetime64 | None = None
+    about: tuple[str, ...] = ()
 
     @property
     def init(self) -> np.datetime64:
@@ -53,7 +56,7 @@ class Inputs:
     @property
     def notes(self) -> list[str]:
         """What a user must know of them, a sentence each."""
-        found = []
+        found = [*self.about]
         if self.asked is not None and self.asked - self.init >= self.step:
             found.append(f"--at {self.asked}: the newest frame up to then is of {self.init}")
         return [
@@ -98,6 +101,18 @@ class FrameSource:
         if self.own:
             return "frame and exclude" if exclude else "frame"
         return "exclude" if exclude else "none: all pixels count as data"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user must know of the archive, a sentence each."""
+        archive = self.archive
+        if not isinstance(archive, Archive) or archive.origin == DESCRIPTION:
+            return ()
+        found = archive.description
+        return (
+            f"{archive.root} has no {DESCRIPTION}: taken for frames {found.step_minutes} minutes "
+            f"apart with Z = {found.zr_a:g} R^{found.zr_b:g}, HKO-7's; write one if that is wrong",
+        )
 
     @property
     def description(self) -> Description:
@@ -191,6 +206,7 @@ def newest(
         source.masks,
         step,
         at,
+        source.notes,
     )
 
 

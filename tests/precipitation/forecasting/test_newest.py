@@ -144,6 +144,12 @@ def test_an_archive_without_lists_is_enough(root: Path):
     assert newest(FrameSource(Archive(root), "frame"), 4).levels.shape == (4, 8, 8)
 
 
+def test_units_that_nobody_has_stated_are_said(root: Path):
+    (root / "archive.json").unlink()
+    (note,) = newest(FrameSource(Archive(root), "frame"), 4).notes
+    assert "no archive.json" in note and "6 minutes" in note and "58.53 R^1.56" in note
+
+
 def test_frames_by_name_are_the_input(root: Path):
     files = [frame_path(root, np.datetime64(time, "m")) for time in TWENTY[5:9]]
     archive, moments = opened(files)
