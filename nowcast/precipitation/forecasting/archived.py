@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from jaxtyping import UInt8
 
+from nowcast.precipitation.days import SPLITS
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.forecasting.result import Forecast
 from nowcast.precipitation.store import FORMAT
@@ -35,7 +36,8 @@ def write_pack(forecast: Forecast, path: Path) -> None:
     - ``mask_of`` (lead,) int32: -1, every lead has that mask;
     - attributes ``description`` (the text of an ``archive.json``), ``init`` and ``model``.
 
-    It is laid out as a packed archive (`nowcast.precipitation.store`), so it can be read as one.
+    It is laid out as a packed archive (`nowcast.precipitation.store`), so it can be read as one;
+    its day lists are empty, since a forecast belongs to no split.
     """
     description = forecast_description(forecast)
     whole = (1, description.height, description.width)
@@ -54,6 +56,8 @@ def write_pack(forecast: Forecast, path: Path) -> None:
         times.attrs["units"] = "minutes since 1970-01-01 00:00 UTC"
         file["mask_of"] = np.full(len(forecast.times), -1, dtype=np.int32)
         file.create_dataset("usable", data=forecast.mask.astype(np.uint8), compression="gzip")
+        for split in SPLITS:
+            file[f"days/{split}"] = np.empty(0, dtype=[("day", np.int32), ("mm", np.float64)])
 
 
 def levels(forecast: Forecast) -> UInt8[np.ndarray, "lead height width"]:

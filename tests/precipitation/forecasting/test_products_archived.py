@@ -60,4 +60,5 @@ def test_plain_hdf5_without_a_plugin(tmp_path: Path):
         assert (minutes == forecast.times).all()
         assert (file["usable"][...].astype(bool) == forecast.mask).all()
         assert Description.from_json(file.attrs["description"]).name == "tiny forecast"
+        assert {len(days) for days in file["days"].values()} == {0}
         assert (file.attrs["init"], file.attrs["model"]) == ("2026-07-01T23:50Z", "persistence")
