@@ -12,6 +12,7 @@ from nowcast.compare_cli import comparisons
 from nowcast.core.errors import NowcastError
 from nowcast.core.terminal import print_scores
 from nowcast.data_cli import data
+from nowcast.forecast_cli import forecasts
 from nowcast.glue_cli import glue, glue_data
 from nowcast.imagenet_cli import image_data
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+app.add_typer(forecasts)
 app.add_typer(comparisons)
 app.add_typer(glue)
 data.add_typer(glue_data)

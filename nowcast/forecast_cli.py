@@ -1,0 +1,311 @@
+"""`nowcast forecast`: what comes next, from the newest frames of one's own radar."""
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nowcast.arguments import settings_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nowcast.precipitation.forecasting.forecast import Choice
+    from nowcast.precipitation.forecasting.products import Format
+    from nowcast.precipitation.forecasting.result import Forecast
+
+forecasts = typer.Typer()
+
+
+class Asked(StrEnum):
+    """The formats as typer takes a list of them."""
+
+    png = "png"
+    gif = "gif"
+    nc = "nc"
+    h5 = "h5"
+
+
+FORMAT_OF: "dict[Asked, Format]" = {
+    Asked.png: "png",
+    Asked.gif: "gif",
+    Asked.nc: "nc",
+    Asked.h5: "h5",
+}
+DEFAULT_FORMATS = (Asked.png, Asked.gif, Asked.nc)  # h5 for those who ask for it
+
+SHOWN_LEADS = 4
+SECONDS = {"s": 1, "min": 60, "h": 3600}
+DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)?", re.ASCII)
+
+
+@forecasts.command()
+def forecast(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="ROOT_OR_FILES...", help="An archive (a tree or a pack), or frames of one."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the forecast.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|RUN|BASELINE",
+            help="Weights that come with nowcast, the folder of a run, or a baseline as in "
+            "`nowcast evaluate`: flow, sprog, persistence ...",
+        ),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Newest frame not after this, ISO, UTC; else the newest"),
+    ] = None,
+    lead: Annotated[
+        str | None,
+        typer.Option(
+            help="How far ahead: 120min, 2h or 90 (minutes); else as trained, 10 steps by baselines"
+        ),
+    ] = None,
+    formats: Annotated[
+        list[Asked] | None,
+        typer.Option("--format", help="What to write; may repeat. All but h5 if left out."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow the folder: forecast whenever a frame lands.")
+    ] = False,
+    every: Annotated[str, typer.Option(help="With --watch: time between looks.")] = "10s",
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="With --watch: keep the last so many forecasts.")
+    ] = None,
+) -> None:
+    """Forecast from the newest frames of an archive; no truth is needed.
+
+    Example: `nowcast forecast data/dwd --weights flow --lead 120min --out forecast`
+
+    Example: `nowcast forecast data/radar --weights runs/first --watch --keep 288 --out forecasts`
+    """
+    from nowcast.core.errors import ConfigError
+
+    minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
+    moment = None if at is None else _moment(at)
+    choice = _choice(weights)
+    _check_out(out, watch)
+    chosen = tuple(FORMAT_OF[kind] for kind in dict.fromkeys(formats or DEFAULT_FORMATS))
+    if not watch:
+        if keep is not None:
+            raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
+        _once(places, choice, moment, minutes, out, chosen)
+        return
+    if moment is not None:
+        raise ConfigError("--at: --watch forecasts from what is newest; leave one of them out")
+    if len(places) != 1:
+        raise ConfigError(
+            f"--watch: expected the folder of one archive to follow, found {len(places)} places"
+        )
+    _follow(places[0], choice, minutes, out, chosen, _seconds("--every", every, "s"), keep)
+
+
+def _once(
+    places: list[Path],
+    choice: "Choice",
+    at: "np.datetime64 | None",
+    minutes: float | None,
+    out: Path,
+    formats: "tuple[Format, ...]",
+) -> None:
+    from time import perf_counter
+
+    from nowcast.precipitation.forecasting.forecast import Forecaster
+    from nowcast.precipitation.forecasting.inputs import FrameSource, newest
+    from nowcast.precipitation.forecasting.places import opened
+    from nowcast.precipitation.forecasting.products import write
+
+    began = perf_counter()
+    archive, moments = opened(places)
+    source = FrameSource(archive, choice.masks)
+    opening = perf_counter() - began
+    forecaster = Forecaster(choice, source.description, minutes)
+    began = perf_counter()
+    inputs = newest(source, choice.in_len, at, moments)
+    made = forecaster.forecast(inputs, opening + perf_counter() - began)
+    for note in made.facts["notes"]:
+        _say(note)
+    began = perf_counter()
+    files = write(made, out, formats)
+    _show(made, out, files, perf_counter() - began)
+
+
+def _follow(
+    root: Path,
+    choice: "Choice",
+    minutes: float | None,
+    out: Path,
+    formats: "tuple[Format, ...]",
+    every: float,
+    keep: int | None,
+) -> None:
+    from nowcast.core.training.signals import stop_signals
+    from nowcast.precipitation.forecasting.forecast import Forecaster
+    from nowcast.precipitation.forecasting.inputs import FrameSource
+    from nowcast.precipitation.forecasting.products import write
+    from nowcast.precipitation.forecasting.watch import LATEST, Outlet, Watch, opened_when_there
+
+    with stop_signals() as stopping:
+        archive = opened_when_there(root, every, stopping.wait, _say)
+        if archive is None:
+            return
+        source = FrameSource(archive, choice.masks)
+        forecaster = Forecaster(choice, source.description, minutes)
+        outlet = Outlet(out, partial(write, formats=formats), keep)
+        watching = Watch(source, forecaster, outlet, _say)
+        for note in (*source.notes, *forecaster.notes):
+            _say(note)
+        typer.echo(
+            f"following {archive.root}, a look every {every:g} s; {out / LATEST} names the "
+            "newest forecast (Ctrl-C ends it)"
+        )
+        for made in watching.forecasts(every, stopping.wait):
+            typer.echo(f"{made.init}  {_rain(made, len(made.pixels) - 1)}")
+
+
+def _choice(name: str | None) -> "Choice":
+    """The weights or baseline of that name; ConfigError for any other."""
+    from nowcast.core.errors import ConfigError
+    from nowcast.core.runs import Run
+    from nowcast.precipitation.forecasters.baselines import BASELINES
+    from nowcast.precipitation.forecasting.forecast import Choice
+    from nowcast.precipitation.settings import PrecipitationSettings
+    from nowcast.precipitation.weights import DEFAULT, located, shipped
+
+    known = (
+        f"weights that come with nowcast ({', '.join(shipped()) or 'none yet'}), the folder of a "
+        f"run that has been validated, or a baseline ({', '.join(BASELINES)})"
+    )
+    name = name or DEFAULT
+    if name is None:
+        raise ConfigError(f"--weights: expected {known}; found none")
+    if name not in shipped():
+        if name.partition(":")[0] in BASELINES and not Path(name).is_dir():
+            return Choice(name, PrecipitationSettings())
+        if not Run(Path(name)).best_weights.is_file():
+            raise ConfigError(f"--weights: expected {known}; found {name!r}")
+    run = located(name)
+    # Another machine than the one that trained it may have no GPU.
+    settings = settings_of(run.config(), name, {"train.device": "auto"}, evaluating=True)
+    if not isinstance(settings, PrecipitationSettings):
+        raise ConfigError(
+            f"--weights: expected a run that forecasts radar, found {name}, a run of the task "
+            f"{settings.task}"
+        )
+    return Choice(name, settings, run)
+
+
+def _check_out(out: Path, watching: bool) -> None:
+    """Raise ConfigError where a folder holds something else than forecasts."""
+    from nowcast.core.errors import ConfigError
+    from nowcast.precipitation.forecasting.watch import FOLDER_NAME, LATEST
+
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out: expected a folder, found the file {out}; choose another")
+    found = out.iterdir() if out.is_dir() else ()
+    held = {path.name for path in found if not path.name.startswith(".")}  # a killed process's
+    if watching:
+        foreign = sorted(
+            name for name in held if name != LATEST and FOLDER_NAME.fullmatch(name) is None
+        )
+        what = "forecasts of --watch"
+    else:
+        foreign = [] if "forecast.json" in held else sorted(held)
+        what = "an earlier forecast"
+    if foreign:
+        raise ConfigError(
+            f"--out: expected a new folder, an empty one or one of {what}; {out} holds something "
+            f"else ({', '.join(foreign[:3])}); choose another"
+        )
+
+
+def _seconds(option: str, text: str, unit: str) -> float:
+    from nowcast.core.errors import ConfigError
+
+    match = DURATION.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ConfigError(
+            f"{option}: expected a time above 0 such as 120min, 2h or 90 ({unit} if it says none), "
+            f"found {text!r}"
+        )
+    return float(match[1]) * SECONDS[match[2] or unit]
+
+
+def _moment(text: str) -> "np.datetime64":
+    import numpy as np
+
+    from nowcast.core.errors import ConfigError
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--at: expected a time such as 2018-05-19T12:00 (UTC), found {text!r}"
+        ) from error
+    if found.tzinfo is not None:
+        found = found.astimezone(UTC).replace(tzinfo=None)
+    return np.datetime64(found, "m")
+
+
+def _say(text: str) -> None:
+    typer.echo(f"nowcast: {text}", err=True)
+
+
+def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) -> None:
+    import numpy as np
+
+    facts, step = made.facts, made.description.step_minutes
+    inputs = facts["inputs"]
+    typer.echo(f"init      {made.init} UTC")
+    typer.echo(f"model     {made.model}")
+    typer.echo(
+        f"inputs    {len(inputs)} frames, {step} minutes apart, from {inputs[0]}, "
+        f"{len(facts['carried'])} of them carried; masks: {facts['masks']}"
+    )
+    typer.echo(f"lead      {facts['lead_minutes']} minutes in {len(made.pixels)} steps")
+    shown = np.linspace(0, len(made.pixels) - 1, SHOWN_LEADS)
+    for position in dict.fromkeys(np.rint(shown).astype(int).tolist()):
+        typer.echo(f"  {_rain(made, position)}")
+    if made.description.note is not None:
+        typer.echo(made.description.note)
+    typer.echo(f"written   {out}: {_listed([path.relative_to(out) for path in files])}")
+    seconds = {**facts["seconds"], "write": write_seconds}
+    typer.echo(f"seconds   {', '.join(f'{part} {spent:.2f}' for part, spent in seconds.items())}")
+
+
+def _rain(made: "Forecast", position: int) -> str:
+    """How much it rains at one lead, and where most."""
+    import numpy as np
+
+    from nowcast.precipitation.units import Calibration
+
+    calibration = Calibration(made.description.zr_a, made.description.zr_b)
+    rate = np.where(made.mask, calibration.rate_from_pixel(made.pixels[position]), np.nan)
+    lead = f"+{(position + 1) * made.description.step_minutes} min"
+    row, column = np.unravel_index(np.nanargmax(rate), rate.shape)
+    if rate[row, column] == 0:
+        return f"{lead}: dry"
+    return (
+        f"{lead}: mean {np.nanmean(rate):.2f} mm/h, largest {rate[row, column]:.1f} mm/h in row "
+        f"{row}, column {column}"
+    )
+
+
+def _listed(files: list[Path]) -> str:
+    """Names of files; of a folder how many."""
+    counts: dict[str, int] = {}
+    for path in files:
+        counts[path.parts[0]] = counts.get(path.parts[0], 0) + 1
+    alone = {path.parts[0] for path in files if len(path.parts) == 1}
+    return ", ".join(
+        name if name in alone else f"{name}/ ({count} files)" for name, count in counts.items()
+    )

@@ -1,0 +1,242 @@
+"""Forecasts by a trained run or a baseline, from inputs alone."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+
+from nowcast.core.allocator import keep_freed_memory
+from nowcast.core.distributed import current
+from nowcast.core.errors import ConfigError, NowcastError, RunError
+from nowcast.core.evaluate import pick_device
+from nowcast.core.runs import Run
+from nowcast.core.training.checkpoint import load_weights
+from nowcast.precipitation.description import Description
+from nowcast.precipitation.forecasters.baselines import Setting, baseline
+from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
+from nowcast.precipitation.forecasting.result import Forecast
+from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.store import open_archive
+from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
+
+DRY_MM_H = (
+    0.1  # less is no rain; the least rate of most radar products, and what pysteps cuts off at
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which forecaster.
+
+    Args:
+        name: as the user gave it.
+        settings: of the run; of a baseline the defaults, whose `in_len` it is given.
+        run: where the weights are; None is the baseline of that name.
+    """
+
+    name: str
+    settings: PrecipitationSettings
+    run: Run | None = None
+
+    @property
+    def in_len(self) -> int:
+        """Frames it takes."""
+        return self.settings.data.in_len
+
+    @property
+    def masks(self) -> MaskKind:
+        """The masks that it knows."""
+        return self.settings.data.masks
+
+
+class Forecaster:
+    """Makes forecasts of one archive, by weights that are loaded when it first rains.
+
+    A network forecasts as many leads as are asked for, on frames of any size, whatever it was
+    trained on; `notes` says where that differs.
+
+    Args:
+        choice: which weights or baseline.
+        description: of the archive, see `inputs.FrameSource`.
+        lead_minutes: how far ahead, rounded up to a whole step; None is as many steps as the run
+            was trained for.
+
+    Raises:
+        ConfigError: no such baseline, the lead is not positive, or there is no GPU as
+            ``train.device`` says.
+    """
+
+    def __init__(
+        self, choice: Choice, description: Description, lead_minutes: float | None = None
+    ) -> None:
+        if lead_minutes is not None and not 0 < lead_minutes < np.inf:
+            raise ConfigError(f"--lead: expected more than 0 minutes, found {lead_minutes:g}")
+        self.choice = choice
+        self.description = description
+        step, trained = description.step_minutes, choice.settings.data.out_len
+        self.out_len = trained if lead_minutes is None else ceil(lead_minutes / step)
+        self.device = pick_device(choice.settings.train.device, current())
+        self._baseline = None
+        if choice.run is None:
+            self._baseline = baseline(choice.name, Setting(self.out_len, description))
+        self._rate_of_level = Calibration(description.zr_a, description.zr_b).rate_from_pixel(
+            np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS
+        )
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model with its weights, in evaluation mode; raises RunError as `load_weights`."""
+        keep_freed_memory()
+        model = self._baseline
+        if model is None:
+            assert self.choice.run is not None
+            model = forecaster(self.choice.settings.model, self.out_len)
+            load_weights(self.choice.run.best_weights, model)
+        return model.eval().to(self.device)
+
+    def load(self) -> None:
+        """Read the weights now, so that a mistake in them is told before it rains."""
+        _ = self.model, self.facts
+
+    def forecast(self, inputs: Inputs, read_seconds: float = 0.0) -> Forecast:
+        """The forecast from these inputs; dry, without the model, where all of them are.
+
+        Args:
+            inputs: as many as `choice.in_len`.
+            read_seconds: how long it took to read them, for the facts.
+
+        Raises:
+            RunError: the weights cannot be loaded, or give no numbers.
+        """
+        seconds = {"read": read_seconds}
+        rates = self._rate_of_level[inputs.levels]
+        dry = not bool((inputs.mask & (rates >= DRY_MM_H)).any())
+        if dry:
+            size = (self.out_len, *inputs.levels.shape[1:])
+            pixels = np.zeros(size, dtype=np.float32)
+        else:
+            began = time.perf_counter()
+            model = self.model
+            seconds["load"] = time.perf_counter() - began
+            began = time.perf_counter()
+            pixels = self._pixels(model, inputs)
+            seconds["forecast"] = time.perf_counter() - began
+        facts = {
+            **self.facts,
+            "inputs": [str(moment) for moment in inputs.times],
+            "carried": dict(inputs.carried),
+            "passed_over": dict(inputs.passed_over),
+            "masks": inputs.masks,
+            "dry_input": dry,
+            "notes": [*self.notes, *inputs.notes, *([_DRY] if dry else [])],
+            "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
+        }
+        return Forecast(
+            inputs.init, pixels, inputs.mask[-1], self.description, self.choice.name, facts
+        )
+
+    def _pixels(self, model: nn.Module, inputs: Inputs) -> Float32[np.ndarray, "lead height width"]:
+        frames = (_clip(inputs.levels).float() / PIXEL_LEVELS).to(self.device)
+        with torch.inference_mode():
+            found: Tensor = model(frames, _clip(inputs.mask).to(self.device))[0, :, 0].cpu()
+        if not bool(found.isfinite().all()):
+            raise RunError(
+                f"{self.choice.name}: expected a forecast in numbers, found NaN or infinity; "
+                "choose other weights"
+            )
+        return np.asarray(found.clamp(0, 1).numpy(), dtype=np.float32)
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """What holds for every forecast that it makes."""
+        choice, data = self.choice, self.choice.settings.data
+        step = self.description.step_minutes
+        about: dict[str, Any] = {"weights": None}
+        if choice.run is not None:
+            weights = choice.run.best_weights
+            about = {
+                "weights": str(weights),
+                "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+                "trained_in_len": data.in_len,
+                "trained_out_len": data.out_len,
+                "trained_step_minutes": self._trained_step,
+                "trained_crop": data.crop_bounds,
+                "padded_to": self._padded_to,
+            }
+        return {
+            **about,
+            "lead_minutes": self.out_len * step,
+            "beyond_training": choice.run is not None and self.out_len > data.out_len,
+            "device": self.device.type,
+            "nowcast": version("nowcast"),
+            "credit": self.description.credit,
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user must know of every forecast that it makes, a sentence each."""
+        if self.choice.run is None:
+            return []
+        data, step = self.choice.settings.data, self.description.step_minutes
+        height, width = self.description.height, self.description.width
+        found = []
+        if self.out_len > data.out_len:
+            found.append(
+                f"{self.out_len} steps ahead is beyond the {data.out_len} that "
+                f"{self.choice.name} was trained for"
+            )
+        if self._trained_step not in (None, step):
+            found.append(
+                f"{self.choice.name} was trained on frames {self._trained_step} minutes apart, "
+                f"these are {step}"
+            )
+        if data.crop_bounds is not None:
+            found.append(
+                f"{self.choice.name} was trained on a crop, {list(data.crop_bounds)}; the forecast "
+                f"is of the whole {height}x{width} frame"
+            )
+        if self._padded_to is not None:
+            found.append(
+                f"{height}x{width} frames are padded with dry pixels to {self._padded_to[0]}x"
+                f"{self._padded_to[1]} for the network, and its forecast is cut back"
+            )
+        memel = self.choice.settings.memel
+        if memel is not None and memel.in_eval:
+            found.append("MEmeL takes no part: its statistics are of frames of the training size")
+        return found
+
+    @cached_property
+    def _trained_step(self) -> int | None:
+        """Minutes between the frames it was trained on; None where that archive is not here."""
+        root = self.choice.settings.data.root
+        if root is None or not root.exists():
+            return None
+        try:
+            return open_archive(root).description.step_minutes
+        except NowcastError:  # no archive any more
+            return None
+
+    @property
+    def _padded_to(self) -> tuple[int, int] | None:
+        multiple = self.choice.settings.model.multiple
+        height, width = self.description.height, self.description.width
+        padded = (height + -height % multiple, width + -width % multiple)
+        return None if padded == (height, width) else padded
+
+
+_DRY = f"no rain of {DRY_MM_H:g} mm/h in any input frame: the forecast is dry, without the model"
+
+
+def _clip(frames: np.ndarray) -> Tensor:
+    """One clip as a model takes it: ``1 in_len 1 height width``."""
+    return torch.from_numpy(frames)[None, :, None]

@@ -1,0 +1,177 @@
+"""`nowcast forecast` as a user meets it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.frames import frame_path
+
+SMOKE = Path(__file__).parents[1] / "configs" / "precipitation" / "smoke.yaml"
+QUICK = ["train.steps=2", "train.validate_every=2", "train.log_every=2", "data.random_crop=[32,32]"]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def root(synthetic: Path, tmp_path: Path) -> Path:
+    """The synthetic archive up to the wettest of some moments, without day lists."""
+    archive = Archive(synthetic)
+    wettest = max(archive.moments[20:-20:20], key=lambda at: int(archive.frame(at).sum()))
+    folder = tmp_path / "radar"
+    folder.mkdir()
+    shutil.copy(synthetic / "archive.json", folder)
+    for moment in archive.moments[(archive.moments <= wettest)][-16:]:
+        path = frame_path(folder, moment)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(frame_path(synthetic, moment), path)
+    return folder
+
+
+def newest(root: Path, back: int = 0) -> np.datetime64:
+    return np.datetime64(Archive(root).moments[-1 - back])
+
+
+def test_a_trained_run_forecasts_from_what_is_newest(
+    run: Run, root: Path, synthetic: Path, tmp_path: Path
+):
+    trained, out = tmp_path / "run", tmp_path / "forecast"
+    status, _, err = run("train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", trained)
+    assert status == 0, err
+    status, said, err = run("forecast", root, "--weights", trained, "--lead", "1h", "--out", out)
+    assert status == 0, err
+    for line in (
+        f"init      {newest(root)} UTC",
+        f"model     {trained}",
+        "+6 min: mean ",
+        "+60 min",
+    ):
+        assert line in said
+    assert "inputs    5 frames, 6 minutes apart" in said and "forecast.json" in said
+    assert "10 steps ahead is beyond the 5" in err
+    facts = json.loads((out / "forecast.json").read_text())["facts"]
+    assert facts["trained_step_minutes"] == 6 and facts["beyond_training"]
+    assert facts["masks"].startswith("none")
+    assert not (root / "hko_data").exists()
+
+
+def test_the_formats_that_are_asked_for_are_written(run: Run, root: Path, tmp_path: Path):
+    def files(out: str, *formats: str) -> set[str]:
+        options = [part for kind in formats for part in ("--format", kind)]
+        place = ["--out", tmp_path / out, "--lead", "12"]
+        status, _, err = run("forecast", root, "--weights", "flow", *place, *options)
+        assert status == 0, err
+        return {path.suffix for path in (tmp_path / out).rglob("*") if path.is_file()}
+
+    assert files("default") >= {".json", ".png", ".gif", ".nc"}
+    assert ".h5" not in files("default")
+    assert files("chosen", "h5", "gif") == {".json", ".h5", ".gif"}
+    status, _, err = run("forecast", root, "--out", tmp_path / "bad", "--format", "tiff")
+    assert (status, "tiff" in err) == (2, True)
+
+
+def test_a_missing_frame_and_an_earlier_time_are_stated(run: Run, root: Path, tmp_path: Path):
+    late, init, hole = newest(root), newest(root, 1), newest(root, 4)
+    for moment in (late, hole):
+        frame_path(root, moment).unlink()
+    options = ["--weights", "persistence", "--format", "gif", "--out", tmp_path / "out"]
+    status, out, err = run("forecast", root, *options, "--at", f"{late}+00:00")
+    assert status == 0, err
+    assert f"init      {init} UTC" in out and "1 of them carried" in out
+    assert f"--at {late}: the newest frame up to then is of {init}" in err
+    assert f"{hole}: missing, carried" in err
+    found = json.loads((tmp_path / "out" / "forecast.json").read_text())["facts"]
+    assert list(found["carried"]) == [str(hole)]
+    # The same hour by another clock, into the same folder.
+    local = f"{late + np.timedelta64(120, 'm')}+02:00"
+    status, again, err = run("forecast", root, *options, "--at", local)
+    assert status == 0 and f"init      {init} UTC" in again
+
+
+def test_files_are_the_input(run: Run, root: Path, tmp_path: Path):
+    files = [frame_path(root, newest(root, back)) for back in range(3, 13)]
+    options = ["--weights", "flow", "--format", "gif", "--out", tmp_path / "out"]
+    status, out, err = run("forecast", *files, *options)
+    assert status == 0, err
+    assert f"init      {newest(root, 3)} UTC" in out
+
+
+def test_a_real_archive_of_three_radars(run: Run, radar_dev: Path, tmp_path: Path):
+    options = ["--weights", "flow", "--lead", "30min", "--format", "nc", "--out", tmp_path / "out"]
+    status, out, err = run("forecast", radar_dev, "--at", "2016-07-11T22:00", *options)
+    assert status == 0, err
+    assert "init      2016-07-11T22:00 UTC" in out and "masks: frame" in out
+
+
+def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
+    flow = ["--weights", "flow"]
+    out = ["--out", tmp_path / "out"]
+    full, frame = tmp_path / "full", frame_path(root, newest(root))
+    full.mkdir()
+    (full / "thesis.tex").write_text("")
+    glue = tmp_path / "glue"
+    glue.mkdir()
+    (glue / "config.yaml").write_text(yaml.safe_dump({"task": "glue", "data": {"name": "rte"}}))
+    (glue / "best.safetensors").write_bytes(b"")
+    for arguments, expected, words in (
+        ([tmp_path / "nothing", *flow, *out], 2, "expected an archive"),
+        ([root, *out], 2, "--weights: expected weights that come with nowcast"),
+        ([root, "--weights", "flaw", *out], 2, "a baseline (persistence, flow"),
+        ([root, "--weights", tmp_path, *out], 2, "folder of a run that has been validated"),
+        ([root, "--weights", glue, *out], 2, "a run of the task glue"),
+        ([root, "--weights", "flow:wet", *out], 2, "flow:persist"),
+        ([root, *flow, *out, "--at", "noon"], 2, "--at: expected a time such as"),
+        ([root, *flow, *out, "--at", "1990-01-01"], 2, "not before the first frame"),
+        ([root, *flow, *out, "--at", str(newest(root, 12))], 1, "expected 10 frames 6 minutes"),
+        ([root, *flow, *out, "--lead", "soon"], 2, "--lead: expected a time above 0"),
+        ([root, *flow, *out, "--lead", "0h"], 2, "--lead: expected a time above 0"),
+        ([root, *flow, "--out", full], 2, "holds something else (thesis.tex)"),
+        ([root, *flow, "--out", full, "--watch"], 2, "holds something else (thesis.tex)"),
+        ([root, *flow, "--out", frame], 2, "found the file"),
+        ([root, *flow, *out, "--keep", "3"], 2, "--keep: only --watch"),
+        ([root, *flow, *out, "--watch", "--at", "2020-01-01"], 2, "--at: --watch"),
+        ([frame, frame, *flow, *out, "--watch"], 2, "the folder of one archive"),
+        ([frame, *flow, *out, "--watch"], 2, "the folder of an archive to follow"),
+        ([root, *flow, *out, "--watch", "--every", "-1s"], 2, "--every: expected a time above 0"),
+    ):
+        status, _, err = run("forecast", *arguments)
+        assert (status, words in " ".join(err.split())) == (expected, True), err
+    assert not (tmp_path / "out").exists()
+
+
+def test_sigterm_ends_a_watch_cleanly(root: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "nowcast", "forecast", root, "--weights", "persistence"]
+    options = ["--watch", "--every", "0.1s", "--format", "gif", "--out", out]
+    watching = subprocess.Popen(
+        [*map(str, command), *map(str, options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        for _ in range(600):
+            if (out / "latest.json").is_file() or watching.poll() is not None:
+                break
+            time.sleep(0.1)
+        watching.send_signal(signal.SIGTERM)
+        said, err = watching.communicate(timeout=60)
+    finally:
+        watching.kill()
+    assert watching.returncode == 0, err
+    assert err == ""
+    assert f"following {root}" in said and f"{newest(root)}  +60 min: mean" in said
+    latest = json.loads((out / "latest.json").read_text())
+    assert latest["init"] == str(newest(root))
+    assert (out / latest["folder"] / "forecast.json").is_file()
