@@ -29,9 +29,8 @@ from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.store import open_archive
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 
-DRY_MM_H = (
-    0.1  # less is no rain; the least rate of most radar products, and what pysteps cuts off at
-)
+# Less is no rain: the least rate of most radar products, and what pysteps cuts off at.
+DRY_MM_H = 0.1
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,8 @@ class Forecaster:
         self._baseline = None
         if choice.run is None:
             self._baseline = baseline(choice.name, Setting(self.out_len, description))
-        self._rate_of_level = Calibration(description.zr_a, description.zr_b).rate_from_pixel(
+        self._calibration = Calibration(description.zr_a, description.zr_b)
+        self._rate_of_level = self._calibration.rate_from_pixel(
             np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS
         )
 
@@ -100,7 +100,7 @@ class Forecaster:
         model = self._baseline
         if model is None:
             assert self.choice.run is not None
-            model = forecaster(self.choice.settings.model, self.out_len)
+            model = forecaster(self.choice.settings.model, self.out_len, self._calibration)
             load_weights(self.choice.run.best_weights, model)
         return model.eval().to(self.device)
 
