@@ -89,9 +89,10 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="FORECASTER... [KEY=VALUE]...",
-            help="Run folders, and baselines: persistence; flow (optical flow by DIS), dis or "
-            "farneback; with pysteps, extrapolation, sprog, anvil or steps. Where the source of "
-            "rain is unknown they keep the last frame's own value; `flow:dry` and so on are dry. "
+            help="Run folders, names of weights that come with nowcast, and baselines: "
+            "persistence; flow (optical flow by DIS), dis or farneback; with pysteps, "
+            "extrapolation, sprog, anvil or steps. Where the source of rain is unknown they keep "
+            "the last frame's own value; `flow:dry` and so on are dry. "
             "On GLUE: majority; on images: majority, linear. "
             "Then changes of the config.",
         ),
@@ -179,8 +180,10 @@ def _entries(
     from nowcast import registry
     from nowcast.core.runs import Run
     from nowcast.core.training.trainer import trained_model
+    from nowcast.precipitation.weights import located, shipped
 
     runs = {name: Run(Path(name)) for name in names if Path(name).is_dir()}
+    runs |= {name: located(name) for name in names if name in shipped()}
     first = next(iter(runs.values())).config() if runs else {"task": "precipitation"}
     entries: dict[str, tuple[RunSettings, Task, nn.Module]] = {}
     task: Task | None = None

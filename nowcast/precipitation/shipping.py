@@ -18,7 +18,10 @@ from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.weights import FOLDER
 
 # Keys that say where a run's data lay and how they were drawn: of no use to a forecast.
-ABOUT_TRAINING = ("root", "lists", "quarantine", "sources", "lengths", "augment")
+ABOUT_TRAINING = (
+    *("root", "lists", "quarantine", "sources", "lengths", "augment", "random_crop"),
+    *("min_wet", "flips", "turns", "towards_rain", "reweight", "cache_mb"),
+)
 
 
 def ship(run: Run, folder: Path) -> Run:
