@@ -91,6 +91,7 @@ def test_the_guides_commands_run_in_its_order(
         "data glue",
         "data images",
         "submit",
+        "forecast",
         "train",
         "evaluate",
         "compare",
