@@ -12,6 +12,7 @@ from nowcast.compare_cli import comparisons
 from nowcast.core.errors import NowcastError
 from nowcast.core.terminal import print_scores
 from nowcast.data_cli import data
+from nowcast.export_cli import exports
 from nowcast.forecast_cli import forecasts
 from nowcast.glue_cli import glue, glue_data
 from nowcast.imagenet_cli import image_data
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(forecasts)
 app.add_typer(comparisons)
+app.add_typer(exports)
 app.add_typer(glue)
 data.add_typer(glue_data)
 data.add_typer(image_data)

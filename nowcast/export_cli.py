@@ -1,0 +1,41 @@
+"""`nowcast export`: a trained forecaster for programs without nowcast."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+exports = typer.Typer()
+
+
+@exports.command()
+def export(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Folder of a run, or weights that come along.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A file OUT.pt2 or OUT.onnx.")],
+    lead_frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames to forecast; else as trained.")
+    ] = None,
+) -> None:
+    """Write a run's forecaster as a torch.export program or as ONNX, for frames of any size.
+
+    The file is written only if its forecasts are the module's within 1e-4. MEmeL is not in it.
+
+    Example: `nowcast export runs/first first.onnx`
+
+    Example: `nowcast export runs/first first.pt2 --lead-frames 24`
+    """
+    from nowcast.precipitation.export import export as write
+    from nowcast.precipitation.weights import located
+
+    made = write(located(run), out, lead_frames)
+    facts = made.metadata
+    for name, told in facts["inputs"].items():
+        typer.echo(f"{name:9} {told['axes']}: {told['meaning']}")
+    for name, told in facts["outputs"].items():
+        typer.echo(f"{name:9} {told['axes']}: {told['meaning']}")
+    typer.echo(
+        f"{out}: {out.stat().st_size / 1e6:.1f} MB; height and width from {facts['least_side']}; "
+        f"at most {made.difference:.1g} pixels from the module's forecasts"
+    )

@@ -1,0 +1,166 @@
+"""An exported file forecasts as the module does, at sizes that it was not traced at."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.plug import plug_in
+from nowcast.core.runs import Run
+from nowcast.core.training.checkpoint import load_weights, save_weights
+from nowcast.precipitation import export as exporting
+from nowcast.precipitation.export import METADATA, TOLERANCE, export
+from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.settings import PrecipitationSettings
+
+IN_LEN, OUT_LEN = 2, 2
+STAGES = [{"channels": 2, "hidden": 2, "kernel": 3, "down": [5, 3, 1], "up": [5, 3, 1], "links": 2}]
+SIZES = ((1, 12, 12), (3, 14, 31), (2, 7, 20))  # batch, height, width; strides multiply to 3
+
+
+def tiny_run(folder: Path, memel: dict | None = None, **model: object) -> Run:
+    """A finished run with random weights."""
+    config = {
+        "task": "precipitation",
+        "data": {"in_len": IN_LEN, "out_len": OUT_LEN},
+        "model": {"stages": STAGES} | model,
+        "memel": memel,
+    }
+    settings = PrecipitationSettings.model_validate(config)
+    torch.manual_seed(0)
+    network = forecaster(settings.model, OUT_LEN)
+    if memel is not None:
+        plug_in(network, "*.hidden", dry_run=lambda m: m(torch.zeros(1, IN_LEN, 1, 12, 12)))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(4)  # so that forecasts vary from place to place
+    folder.mkdir()
+    content = settings.model_dump(mode="json")
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    save_weights(folder / "best.safetensors", network, content)
+    return Run(folder)
+
+
+def as_evaluated(run: Run, out_len: int = OUT_LEN) -> torch.nn.Module:
+    settings = PrecipitationSettings.model_validate(run.config())
+    model = forecaster(settings.model, out_len)
+    load_weights(run.best_weights, model)
+    return model.eval()
+
+
+def rain(batch: int, height: int, width: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(height + width)
+    return torch.rand(batch, IN_LEN, 1, height, width, generator=generator)
+
+
+@pytest.mark.parametrize("cell", ["convgru", "convlstm"])
+def test_onnx_forecasts_as_the_module(tmp_path: Path, cell: str):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs nowcast[export]")
+    run = tiny_run(tmp_path / "run", cell=cell)
+    made = export(run, tmp_path / "out.onnx")
+    assert made.difference <= TOLERANCE
+    session = onnxruntime.InferenceSession(made.path, providers=["CPUExecutionProvider"])
+    (frames,), (forecast,) = session.get_inputs(), session.get_outputs()
+    assert (frames.name, forecast.name) == ("frames", "forecast")
+    assert frames.shape == ["batch", IN_LEN, 1, "height", "width"]
+    assert forecast.shape == ["batch", OUT_LEN, 1, "height", "width"]
+    model = as_evaluated(run)
+    for size in SIZES:
+        with torch.no_grad():
+            expected = model(rain(*size)).numpy()
+        (found,) = session.run(None, {"frames": rain(*size).numpy()})
+        assert expected.std() > 0.02
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+    kept = session.get_modelmeta().custom_metadata_map
+    assert json.loads(kept[METADATA]) == json.loads(json.dumps(made.metadata))
+
+
+@pytest.mark.parametrize("cell", ["convgru", "convlstm"])
+def test_a_program_forecasts_as_many_frames_as_asked_for(tmp_path: Path, cell: str):
+    run = tiny_run(tmp_path / "run", cell=cell)
+    made = export(run, tmp_path / "new" / "out.pt2", lead_frames=3)
+    extra = {METADATA: ""}
+    with made.path.open("rb") as file:
+        program = torch.export.load(file, extra_files=extra).module()
+    model = as_evaluated(run, 3)
+    for size in SIZES:
+        with torch.no_grad():
+            expected = model(rain(*size))
+            found = program(rain(*size))
+        assert expected.shape[1] == 3
+        torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
+    facts = json.loads(extra[METADATA])
+    assert (facts["in_len"], facts["out_len"], facts["run"]) == (IN_LEN, 3, "run")
+    assert facts["config"]["model"]["cell"] == cell
+    assert facts["pixel"] == "in [0, 1]; reflectivity in dBZ = 70 * pixel - 10"
+    assert facts["inputs"]["frames"]["axes"] == "batch 2 1 height width"
+
+
+def test_nothing_of_memel_is_in_the_graph(tmp_path: Path):
+    run = tiny_run(tmp_path / "run", memel={"sites": ["*.hidden"]})
+    assert any("num_samples_tracked" in name for name in load_file(run.best_weights))
+    made = export(run, tmp_path / "out.pt2", lead_frames=1)
+    with made.path.open("rb") as file:
+        program = torch.export.load(file)
+    plain = tiny_run(tmp_path / "plain")
+    assert set(program.state_dict) == {f"network.{name}" for name in load_file(plain.best_weights)}
+    assert "memel" not in str(program.graph_module.code).lower()
+
+
+def test_memel_at_work_in_evaluation_is_refused(tmp_path: Path):
+    run = tiny_run(tmp_path / "run", memel={"sites": ["*.hidden"], "in_eval": True})
+    with pytest.raises(ConfigError, match=r"memel\.in_eval: .* export a run without it"):
+        export(run, tmp_path / "out.pt2")
+
+
+def test_a_cell_without_a_graph_is_named(tmp_path: Path):
+    run = tiny_run(tmp_path / "run", cell="trajgru")
+    with pytest.raises(ConfigError, match=r"with trajgru: .*batch.*; export a run with another"):
+        export(run, tmp_path / "out.pt2")
+    assert not (tmp_path / "out.pt2").exists()
+
+
+def test_a_file_that_forecasts_otherwise_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loaded = exporting._loaded_pt2
+
+    def spoiled(path: Path, graph: exporting.Graph) -> Callable[..., torch.Tensor]:
+        forecasts = loaded(path, graph)
+        return lambda inputs: forecasts(inputs) + 2 * TOLERANCE
+
+    monkeypatch.setattr(exporting, "_loaded_pt2", spoiled)
+    with pytest.raises(RunError, match=r"found 0\.0002.*nothing is written"):
+        export(tiny_run(tmp_path / "run"), tmp_path / "out.pt2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_onnx_says_which_package_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def found(name: str) -> object | None:
+        return None if name == "onnxscript" else name
+
+    monkeypatch.setattr("importlib.util.find_spec", found)
+    with pytest.raises(ConfigError, match=r'found no onnxscript; .*"nowcast\[export\]"'):
+        export(Run(tmp_path), tmp_path / "out.onnx")
+
+
+def test_the_command(tmp_path: Path, run: Callable[..., tuple[int, str, str]]):
+    folder = tiny_run(tmp_path / "run").folder
+    status, out, err = run("export", folder, tmp_path / "out.pt2", "--lead-frames", 1)
+    assert (status, err) == (0, "")
+    assert "frames    batch 2 1 height width: the last frames, oldest first" in out
+    assert "forecast  batch 1 1 height width" in out
+    assert "height and width from 4" in out
+    assert (tmp_path / "out.pt2").stat().st_size > 1000
+    for arguments, message in (
+        ((folder, tmp_path / "out.pth"), "ends in .pt2 or .onnx"),
+        ((tmp_path / "none", tmp_path / "out.pt2"), "the folder of a finished run"),
+    ):
+        status, _, err = run("export", *arguments)
+        assert status == 2 and message in err
