@@ -1,0 +1,231 @@
+"""Trained weights as a nowcast method of pysteps: rain rates in, rain rates out.
+
+pysteps has no plug-ins for nowcasts, so `register` puts `forecast` among its own methods:
+
+    from nowcast.pysteps import register
+
+    register()
+    nowcast = pysteps.nowcasts.get_method("nowcast")
+    forecast = nowcast(rate, velocity, 12, weights="runs/first")
+
+pysteps itself is needed for `register` alone.
+"""
+
+import importlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from nowcast.arguments import settings_of
+from nowcast.core.distributed import current
+from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.evaluate import pick_device
+from nowcast.core.training.checkpoint import load_weights
+from nowcast.precipitation import weights as released
+from nowcast.precipitation.forecasters.comoving import Comoving, without_gaps
+from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
+from nowcast.precipitation.forecasting.forecast import DRY_MM_H
+from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
+
+METHOD = "nowcast"  # what pysteps calls it
+
+
+def register(name: str = METHOD) -> None:
+    """Make ``pysteps.nowcasts.get_method(name)`` give `forecast`, in this process.
+
+    Raises:
+        ConfigError: pysteps is not installed, or keeps its methods elsewhere.
+    """
+    try:
+        interface = importlib.import_module("pysteps.nowcasts.interface")
+    except ImportError as error:
+        raise ConfigError(
+            f"register: expected the optional package pysteps, found none ({error}); install it "
+            'with `pip install "nowcast[pysteps]"`'
+        ) from error
+    methods = getattr(interface, "_nowcast_methods", None)
+    if not isinstance(methods, dict):
+        raise ConfigError(
+            "register: expected the methods of pysteps in pysteps.nowcasts.interface, found none; "
+            "call nowcast.pysteps.forecast itself"
+        )
+    methods[name.lower()] = forecast
+
+
+def forecast(
+    precip: ArrayLike,
+    velocity: ArrayLike | None,
+    timesteps: int | Sequence[int | float],
+    *,
+    weights: str | None = None,
+    zr_a: float = HKO7_ZR_A,
+    zr_b: float = HKO7_ZR_B,
+) -> Float[np.ndarray, "leads height width"]:
+    """A deterministic nowcast, with the arguments of those of pysteps.
+
+    Unlike most of them it takes rain rates as they are, without ``utils.transformation``. Unlike
+    its extrapolation it leaves no gap where rain flows in from outside: weights with a motion of
+    their own put persistence there, others what they learned. NaN stands only where none of the
+    frames has data.
+
+    Args:
+        precip: rain rates in mm/h, ``time height width``, evenly spaced in time and oldest first;
+            NaN or masked is no data. The last `data.in_len` of the run are used.
+        velocity: motion in pixels a step, ``2 height width``, x (columns) and y (rows), as
+            ``pysteps.motion`` gives it; None: OpenCV's optical flow, with which the weights were
+            trained. Weights of a comoving forecaster use it; others learned motion themselves and
+            warn that they do not.
+        timesteps: how many, or which whole ones, ascending.
+        weights: name of weights that come with nowcast, or the folder of a run; None: the
+            default ones, where there are any.
+        zr_a: of the Z-R relation by which rates become the network's pixels, that of the archive
+            it was trained on: HKO-7's by default. A comoving forecaster was trained on many, and
+            does not depend on it.
+        zr_b: the same relation's exponent.
+
+    Returns:
+        Rain rates in mm/h, ``timesteps height width``, from the first step after the last frame.
+
+    Raises:
+        ValueError: shapes, values or time steps that are none of those.
+        ConfigError: there are no such weights.
+        RunError: they cannot be loaded, or give no numbers.
+    """
+    rates = np.asarray(np.ma.filled(np.ma.asarray(precip, dtype=np.float64), np.nan))
+    steps = _steps(timesteps)
+    motion = None if velocity is None else np.asarray(velocity, dtype=np.float32)
+    loaded = _loaded(weights, steps[-1], Calibration(zr_a, zr_b))
+    _check(rates, motion, loaded.in_len)
+    if motion is not None and not isinstance(loaded.model, Comoving):
+        warnings.warn(
+            f"velocity: {loaded.name} learned how rain moves and does not use it; pass None",
+            stacklevel=2,
+        )
+    rates = rates[-loaded.in_len :]
+    data = np.isfinite(rates)
+    if not bool((rates[data] >= DRY_MM_H).any()):
+        found = np.zeros((steps[-1], *rates.shape[1:]))
+    else:
+        found = loaded.forecast(rates, data, motion)
+    found[:, ~data.any(axis=0)] = np.nan
+    return found[[step - 1 for step in steps]]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model with its weights, in evaluation mode."""
+
+    name: str
+    model: nn.Module
+    in_len: int
+    calibration: Calibration
+
+    def forecast(
+        self,
+        rates: NDArray[np.float64],
+        data: NDArray[np.bool_],
+        motion: NDArray[np.float32] | None,
+    ) -> NDArray[np.float64]:
+        """Rain rates of all its steps."""
+        pixels = self.calibration.pixel_from_rate(np.where(data, rates, 0.0)).astype(np.float32)
+        frames, mask = _clip(pixels, self.model), _clip(data, self.model)
+        with torch.inference_mode():
+            if motion is not None and isinstance(self.model, Comoving):
+                found = _along(self.model, frames, mask, torch.from_numpy(motion)[None].to(frames))
+            else:
+                found = self.model(frames, mask)
+        if not bool(found.isfinite().all()):
+            raise RunError(
+                f"{self.name}: expected a forecast in numbers, found NaN or infinity; choose other "
+                "weights"
+            )
+        return self.calibration.rate_from_pixel(found[0, :, 0].clamp(0, 1).cpu().numpy())
+
+
+def _along(
+    model: Comoving,
+    frames: Float[Tensor, "batch in_len 1 height width"],
+    mask: Bool[Tensor, "batch in_len 1 height width"],
+    motion: Float[Tensor, "batch 2 height width"],
+) -> Float[Tensor, "batch out_len 1 height width"]:
+    """As the model forecasts, along this motion instead of its own."""
+    pixels, data = without_gaps(to_hko7(frames, model.calibration), mask)
+    found: Tensor = model.network(pixels, data, motion)
+    return from_hko7(found, model.calibration)
+
+
+def _clip(values: NDArray[np.generic], model: nn.Module) -> Tensor:
+    device = next(model.parameters()).device
+    return torch.from_numpy(values)[None, :, None].to(device)
+
+
+def _loaded(weights: str | None, out_len: int, calibration: Calibration) -> _Loaded:
+    name = weights or released.DEFAULT
+    if name is None:
+        raise ConfigError(
+            "weights: expected the folder of a run, found None, and no weights come with this "
+            "nowcast; pass weights=RUN"
+        )
+    file = released.located(name).best_weights
+    return _read(name, file.stat().st_mtime_ns, out_len, calibration)
+
+
+@lru_cache(maxsize=8)
+def _read(name: str, written: int, out_len: int, calibration: Calibration) -> _Loaded:
+    """Read from disk once in a process, and again when the weights were written anew."""
+    run = released.located(name)
+    settings = settings_of(run.config(), name, {"train.device": "auto"}, evaluating=True)
+    if not isinstance(settings, PrecipitationSettings):
+        raise ConfigError(
+            f"weights: expected a run that forecasts radar, found {name}, a run of the task "
+            f"{settings.task}"
+        )
+    model = forecaster(settings.model, out_len, calibration)
+    load_weights(run.best_weights, model)
+    model.eval().to(pick_device(settings.train.device, current()))
+    return _Loaded(name, model, settings.data.in_len, calibration)
+
+
+def _steps(timesteps: int | Sequence[int | float]) -> list[int]:
+    """The steps that are asked for, all of them counted from 1."""
+    if isinstance(timesteps, int | np.integer):
+        asked: list[float] = list(range(1, int(timesteps) + 1))
+    else:
+        asked = [float(step) for step in timesteps]
+    steps = [int(step) for step in asked]
+    if not steps or steps != asked or steps[0] < 1 or sorted(set(steps)) != steps:
+        raise ValueError(
+            f"timesteps: expected a number of steps or whole ones, ascending from 1 on, found "
+            f"{timesteps!r}; interpolate between whole steps yourself"
+        )
+    return steps
+
+
+def _check(rates: NDArray[np.float64], motion: NDArray[np.float32] | None, in_len: int) -> None:
+    if rates.ndim != 3 or len(rates) < in_len:
+        raise ValueError(
+            f"precip: expected {in_len} frames or more, time height width, found an array of "
+            f"shape {rates.shape}; give the last {in_len} frames"
+        )
+    if bool((rates < 0).any()):
+        raise ValueError(
+            "precip: expected rain rates in mm/h, found some below 0; pass them as they are before "
+            "utils.transformation"
+        )
+    if motion is None:
+        return
+    if motion.shape != (2, *rates.shape[1:]) or not bool(np.isfinite(motion).all()):
+        raise ValueError(
+            f"velocity: expected finite numbers, {(2, *rates.shape[1:])}, found an array of shape "
+            f"{motion.shape} with {int((~np.isfinite(motion)).sum())} that are not; pass None for "
+            "the weights' own"
+        )

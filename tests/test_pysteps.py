@@ -1,0 +1,233 @@
+"""Weights as a nowcast method of pysteps: its conventions in, its conventions out."""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from numpy.typing import NDArray
+
+import nowcast.pysteps as module
+from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.training.checkpoint import save_weights
+from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B
+from nowcast.pysteps import forecast, register
+
+IN_LEN = 3
+STAGES = [{"channels": 2, "hidden": 2, "kernel": 3, "down": [5, 3, 1], "up": [5, 3, 1]}]
+COMOVING = {"comoving": {"stem": 2, "hidden": [2, 2], "guide": 2, "head": 2}}
+
+
+def write_run(folder: Path, model: dict[str, object]) -> str:
+    config = {"task": "precipitation", "data": {"in_len": IN_LEN}, "model": model}
+    settings = PrecipitationSettings.model_validate(config)
+    torch.manual_seed(0)
+    content = settings.model_dump(mode="json")
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    save_weights(folder / "best.safetensors", forecaster(settings.model, 1), content)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def comoving(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Not trained: the forecast is S-PROG's along the motion."""
+    return write_run(tmp_path_factory.mktemp("runs") / "comoving", COMOVING)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_run(tmp_path_factory.mktemp("runs") / "plain", {"stages": STAGES})
+
+
+@pytest.fixture
+def interface() -> Iterator[object]:
+    pytest.importorskip("pysteps", reason="needs nowcast[pysteps]")
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells of its settings
+        import pysteps.nowcasts.interface as found
+    before = dict(found._nowcast_methods)
+    yield found
+    found._nowcast_methods.clear()
+    found._nowcast_methods.update(before)
+
+
+def moving(times: int = IN_LEN, across: float = 3.0, down: float = 1.0) -> NDArray[np.float64]:
+    """A shower of 20 mm/h at its centre that moves; mm/h."""
+    rows, columns = np.mgrid[:64, :70]
+    return np.stack(
+        [
+            20
+            * np.exp(-((rows - 20 - down * t) ** 2 + (columns - 20 - across * t) ** 2) / (2 * 25.0))
+            for t in range(times)
+        ]
+    )
+
+
+def centre(frame: NDArray[np.float64]) -> tuple[float, float]:
+    """Row and column around which the rain lies."""
+    rows, columns = np.mgrid[: frame.shape[0], : frame.shape[1]]
+    return float((frame * rows).sum() / frame.sum()), float((frame * columns).sum() / frame.sum())
+
+
+def test_pysteps_gives_it_by_name_and_verifies_what_comes_out(interface: object, comoving: str):
+    import pysteps
+
+    register()
+    nowcast = pysteps.nowcasts.get_method("Nowcast")
+    rain = moving(IN_LEN + 2)
+    transformed, _ = pysteps.utils.transformation.dB_transform(
+        rain[:IN_LEN], threshold=0.1, zerovalue=-15.0
+    )
+    velocity = pysteps.motion.get_method("LK")(transformed)
+    found = nowcast(rain[:IN_LEN], velocity, 2, weights=comoving)
+    assert found.shape == (2, 64, 70) and found.dtype == np.float64
+    from pysteps.verification import detcatscores, spatialscores
+
+    for lead in range(2):
+        truth = rain[IN_LEN + lead]
+        still = detcatscores.det_cat_fct(rain[IN_LEN - 1], truth, 1.0, scores="CSI")["CSI"]
+        csi = detcatscores.det_cat_fct(found[lead], truth, 1.0, scores="CSI")["CSI"]
+        assert csi > max(0.8, still)
+        assert spatialscores.fss(found[lead], truth, 5.0, 5) > 0.8
+
+
+def test_rain_goes_where_the_velocity_says(comoving: str):
+    rain = moving(across=3.0, down=1.0)
+    row, column = centre(rain[-1])
+    # x comes first, as in pysteps. The other way round the past contradicts it.
+    for velocity, least, most in (((3.0, 1.0), 0.0, 0.3), ((1.0, 3.0), 1.0, 9.0)):
+        field = np.stack([np.full((64, 70), part) for part in velocity])
+        found = centre(forecast(rain, field, 4, weights=comoving)[-1])
+        assert least <= np.hypot(found[0] - (row + 4), found[1] - (column + 12)) <= most
+
+
+def test_own_velocity_given_by_hand_changes_nothing(comoving: str):
+    from nowcast.precipitation.forecasters.motion import motion_field
+    from nowcast.precipitation.units import Calibration
+
+    rain = moving()
+    pixels = Calibration().pixel_from_rate(rain).astype(np.float32)
+    velocity = motion_field(pixels, np.ones(pixels.shape, dtype=bool))
+    np.testing.assert_allclose(
+        forecast(rain, velocity, 3, weights=comoving),
+        forecast(rain, None, 3, weights=comoving),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_the_last_frames_are_used_and_steps_may_be_chosen(comoving: str):
+    rain = moving(IN_LEN + 2)
+    whole = forecast(rain, None, 3, weights=comoving)
+    np.testing.assert_array_equal(forecast(rain[2:], None, 3, weights=comoving), whole)
+    np.testing.assert_array_equal(forecast(rain, None, [1, 3.0], weights=comoving), whole[[0, 2]])
+
+
+def test_no_data_stays_unknown_only_where_no_frame_has_any(comoving: str):
+    rain = moving()
+    rain[:, :, :5] = np.nan
+    rain[-1, 60:] = np.nan
+    found = forecast(np.ma.masked_invalid(rain), None, 2, weights=comoving)
+    assert np.isnan(found[:, :, :5]).all()
+    assert np.isfinite(found[:, :, 5:]).all()
+    np.testing.assert_array_equal(found, forecast(rain, None, 2, weights=comoving))
+
+
+def test_dry_stays_dry(plain: str):
+    drizzle = np.full((IN_LEN, 9, 9), 0.09)
+    assert (forecast(drizzle, None, 2, weights=plain) == 0).all()
+
+
+def test_a_network_sees_pixels_of_the_relation_it_is_told(plain: str):
+    from nowcast.precipitation.units import Calibration
+
+    rain = moving()
+    found = forecast(rain, None, 2, weights=plain, zr_a=DWD_ZR_A, zr_b=DWD_ZR_B)
+    calibration = Calibration(DWD_ZR_A, DWD_ZR_B)
+    model = module._read(plain, _written(plain), 2, calibration).model
+    pixels = torch.from_numpy(calibration.pixel_from_rate(rain)).float()[None, :, None]
+    with torch.no_grad():
+        expected = calibration.rate_from_pixel(model(pixels)[0, :, 0].clamp(0, 1).numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.abs(found - forecast(rain, None, 2, weights=plain)).max() > 0.01
+
+
+def test_who_does_not_use_the_velocity_says_so(plain: str):
+    velocity = np.zeros((2, 64, 70))
+    with pytest.warns(UserWarning, match="velocity: .*plain learned how rain moves"):
+        found = forecast(moving(), velocity, 1, weights=plain)
+    np.testing.assert_array_equal(found, forecast(moving(), None, 1, weights=plain))
+
+
+def test_weights_are_read_once_and_again_when_written_anew(tmp_path: Path):
+    run = write_run(tmp_path / "run", {"stages": STAGES})
+    before = module._read.cache_info().misses
+    for _ in range(3):
+        first = forecast(moving(), None, 1, weights=run)
+    assert module._read.cache_info().misses == before + 1
+    settings = PrecipitationSettings.model_validate({"model": {"stages": STAGES}})
+    torch.manual_seed(1)
+    file = tmp_path / "run" / "best.safetensors"
+    save_weights(file, forecaster(settings.model, 1), {})
+    os.utime(file, ns=(0, _written(run) + 1))
+    assert not np.array_equal(forecast(moving(), None, 1, weights=run), first)
+
+
+def _written(run: str) -> int:
+    return (Path(run) / "best.safetensors").stat().st_mtime_ns
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"precip": moving(2)}, "precip: expected 3 frames or more.*found.*(2, 64, 70)"),
+        ({"precip": moving()[-1]}, "precip: expected 3 frames or more"),
+        ({"precip": moving() - 15}, "found some below 0; .* before utils.transformation"),
+        ({"velocity": np.zeros((2, 70, 64))}, r"velocity: .*\(2, 64, 70\).*\(2, 70, 64\)"),
+        ({"velocity": np.full((2, 64, 70), np.nan)}, "velocity: .* with 8960 that are not"),
+        ({"timesteps": [0.5, 1.0]}, "timesteps: expected .* whole ones"),
+        ({"timesteps": [2, 1]}, "timesteps: .* ascending"),
+        ({"timesteps": 0}, "timesteps: .* found 0"),
+        ({"zr_a": -1.0}, "a Z-R relation needs"),
+    ],
+)
+def test_what_cannot_be_used_is_named(comoving: str, change: dict[str, object], message: str):
+    given = {"precip": moving(), "velocity": None, "timesteps": 2, "weights": comoving} | change
+    with pytest.raises(ValueError, match=message):
+        forecast(**given)
+
+
+def test_unknown_keywords_and_weights_are_errors(comoving: str, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(TypeError, match="n_ens_members"):
+        forecast(moving(), None, 2, weights=comoving, n_ens_members=20)
+    with pytest.raises(ConfigError, match="found 'nothing'"):
+        forecast(moving(), None, 2, weights="nothing")
+    monkeypatch.setattr(module.released, "DEFAULT", None)
+    with pytest.raises(ConfigError, match="pass weights=RUN"):
+        forecast(moving(), None, 2)
+
+
+def test_no_numbers_are_no_forecast(tmp_path: Path):
+    settings = PrecipitationSettings.model_validate({"model": {"stages": STAGES}})
+    run = write_run(tmp_path / "run", {"stages": STAGES})
+    broken = forecaster(settings.model, 1)
+    torch.nn.init.constant_(next(iter(broken.parameters())), torch.nan)
+    save_weights(tmp_path / "run" / "best.safetensors", broken, {})
+    with pytest.raises(RunError, match="found NaN or infinity"):
+        forecast(moving(), None, 1, weights=run)
+
+
+def test_register_says_that_pysteps_is_absent(monkeypatch: pytest.MonkeyPatch):
+    def absent(name: str) -> object:
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr("importlib.import_module", absent)
+    with pytest.raises(ConfigError, match=r'pip install "nowcast\[pysteps\]"'):
+        register()
