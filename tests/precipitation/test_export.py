@@ -19,7 +19,7 @@ from nowcast.precipitation.export import METADATA, TOLERANCE, export
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 
-IN_LEN, OUT_LEN = 2, 2
+IN_LEN, OUT_LEN = 3, 2
 STAGES = [{"channels": 2, "hidden": 2, "kernel": 3, "down": [5, 3, 1], "up": [5, 3, 1], "links": 2}]
 SIZES = ((1, 12, 12), (3, 14, 31), (2, 7, 20))  # batch, height, width; strides multiply to 3
 
@@ -29,7 +29,7 @@ def tiny_run(folder: Path, memel: dict | None = None, **model: object) -> Run:
     config = {
         "task": "precipitation",
         "data": {"in_len": IN_LEN, "out_len": OUT_LEN},
-        "model": {"stages": STAGES} | model,
+        "model": model if "comoving" in model else {"stages": STAGES} | model,
         "memel": memel,
     }
     settings = PrecipitationSettings.model_validate(config)
@@ -81,41 +81,85 @@ def test_onnx_forecasts_as_the_module(tmp_path: Path, cell: str):
     assert json.loads(kept[METADATA]) == json.loads(json.dumps(made.metadata))
 
 
-@pytest.mark.parametrize("cell", ["convgru", "convlstm"])
-def test_a_program_forecasts_as_many_frames_as_asked_for(tmp_path: Path, cell: str):
-    run = tiny_run(tmp_path / "run", cell=cell)
-    made = export(run, tmp_path / "new" / "out.pt2", lead_frames=3)
+def test_a_comoving_forecaster_takes_its_motion(tmp_path: Path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs nowcast[export]")
+    run = tiny_run(tmp_path / "run", comoving={"stem": 2, "hidden": [2, 2], "guide": 2, "head": 2})
+    made = export(run, tmp_path / "out.onnx", lead_frames=1)
+    assert made.apart <= 0.01
+    assert "a = 58.53, b = 1.56, whatever your radar's" in made.metadata["rain_rate"]
+    session = onnxruntime.InferenceSession(made.path, providers=["CPUExecutionProvider"])
+    assert {given.name: given.shape for given in session.get_inputs()} == {
+        "frames": ["batch", IN_LEN, 1, "height", "width"],
+        "mask": ["batch", IN_LEN, 1, "height", "width"],
+        "motion": ["batch", 2, "height", "width"],
+    }
+    network = as_evaluated(run, 1).network
+    for size in ((2, 40, 51), (1, 64, 17)):
+        mask = torch.ones(size[0], IN_LEN, 1, *size[1:], dtype=torch.bool)
+        mask[..., :5] = False
+        motion = torch.full((size[0], 2, *size[1:]), 1.5)
+        inputs = {"frames": rain(*size), "mask": mask, "motion": motion}
+        with torch.no_grad():
+            expected = network(*inputs.values()).numpy()
+        (found,) = session.run(None, {name: part.numpy() for name, part in inputs.items()})
+        assert found.shape == expected.shape == (size[0], 1, 1, *size[1:])
+        assert (np.abs(found - expected) <= TOLERANCE).mean() > 0.99
+        assert expected.std() > 0.02
+
+
+def test_the_command_writes_a_program_without_memel(
+    tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+):
+    trained = tiny_run(tmp_path / "trained", memel={"sites": ["*.hidden"]})
+    assert any("num_samples_tracked" in name for name in load_file(trained.best_weights))
+    path = tmp_path / "new" / "out.pt2"
+    status, out, err = run("export", trained.folder, path, "--lead-frames", 3)
+    assert (status, err) == (0, "")
+    assert "frames    batch 3 1 height width: the last frames, oldest first" in out
+    assert "forecast  batch 3 1 height width" in out
+    assert "height and width from 4" in out
     extra = {METADATA: ""}
-    with made.path.open("rb") as file:
-        program = torch.export.load(file, extra_files=extra).module()
-    model = as_evaluated(run, 3)
+    with path.open("rb") as file:
+        program = torch.export.load(file, extra_files=extra)
+    plain = load_file(tiny_run(tmp_path / "plain").best_weights)
+    assert set(program.state_dict) == {f"network.{name}" for name in plain}
+    assert "memel" not in str(program.graph_module.code).lower()
+    model, forecasts = as_evaluated(trained, 3), program.module()
     for size in SIZES:
         with torch.no_grad():
-            expected = model(rain(*size))
-            found = program(rain(*size))
+            expected, found = model(rain(*size)), forecasts(rain(*size))
         assert expected.shape[1] == 3
         torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
     facts = json.loads(extra[METADATA])
-    assert (facts["in_len"], facts["out_len"], facts["run"]) == (IN_LEN, 3, "run")
-    assert facts["config"]["model"]["cell"] == cell
+    assert (facts["in_len"], facts["out_len"], facts["run"]) == (IN_LEN, 3, "trained")
+    assert facts["config"]["model"]["cell"] == "convgru"
     assert facts["pixel"] == "in [0, 1]; reflectivity in dBZ = 70 * pixel - 10"
-    assert facts["inputs"]["frames"]["axes"] == "batch 2 1 height width"
+    assert facts["inputs"]["frames"]["axes"] == "batch 3 1 height width"
 
 
-def test_nothing_of_memel_is_in_the_graph(tmp_path: Path):
-    run = tiny_run(tmp_path / "run", memel={"sites": ["*.hidden"]})
-    assert any("num_samples_tracked" in name for name in load_file(run.best_weights))
-    made = export(run, tmp_path / "out.pt2", lead_frames=1)
-    with made.path.open("rb") as file:
-        program = torch.export.load(file)
-    plain = tiny_run(tmp_path / "plain")
-    assert set(program.state_dict) == {f"network.{name}" for name in load_file(plain.best_weights)}
-    assert "memel" not in str(program.graph_module.code).lower()
+def test_the_command_says_what_it_cannot_use(
+    tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+):
+    folder = tiny_run(tmp_path / "run").folder
+    for arguments, message in (
+        ((folder, tmp_path / "out.pth"), "ends in .pt2 or .onnx"),
+        ((tmp_path / "none", tmp_path / "out.pt2"), "the folder of a finished run"),
+    ):
+        status, _, err = run("export", *arguments)
+        assert status == 2 and message in err
 
 
 def test_memel_at_work_in_evaluation_is_refused(tmp_path: Path):
     run = tiny_run(tmp_path / "run", memel={"sites": ["*.hidden"], "in_eval": True})
     with pytest.raises(ConfigError, match=r"memel\.in_eval: .* export a run without it"):
+        export(run, tmp_path / "out.pt2")
+
+
+def test_flow_in_the_middle_of_a_forecaster_is_refused(tmp_path: Path):
+    run = tiny_run(tmp_path / "run", lagrangian=True)
+    with pytest.raises(
+        ConfigError, match=r"model\.lagrangian: .* export a run with model\.comoving"
+    ):
         export(run, tmp_path / "out.pt2")
 
 
@@ -129,14 +173,13 @@ def test_a_cell_without_a_graph_is_named(tmp_path: Path):
 def test_a_file_that_forecasts_otherwise_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    loaded = exporting._loaded_pt2
+    def spoiled(_: Path, graph: exporting.Graph) -> Callable[..., torch.Tensor]:
+        return lambda inputs: graph.reference(*inputs) + 2 * TOLERANCE
 
-    def spoiled(path: Path, graph: exporting.Graph) -> Callable[..., torch.Tensor]:
-        forecasts = loaded(path, graph)
-        return lambda inputs: forecasts(inputs) + 2 * TOLERANCE
-
+    monkeypatch.setattr(exporting, "_traced", lambda *_: None)
+    monkeypatch.setattr(exporting, "_write_pt2", lambda path, *_: path.write_bytes(b"program"))
     monkeypatch.setattr(exporting, "_loaded_pt2", spoiled)
-    with pytest.raises(RunError, match=r"found 0\.0002.*nothing is written"):
+    with pytest.raises(RunError, match=r"found up to 0\.0002.*nothing is written"):
         export(tiny_run(tmp_path / "run"), tmp_path / "out.pt2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
@@ -148,19 +191,3 @@ def test_onnx_says_which_package_it_lacks(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("importlib.util.find_spec", found)
     with pytest.raises(ConfigError, match=r'found no onnxscript; .*"nowcast\[export\]"'):
         export(Run(tmp_path), tmp_path / "out.onnx")
-
-
-def test_the_command(tmp_path: Path, run: Callable[..., tuple[int, str, str]]):
-    folder = tiny_run(tmp_path / "run").folder
-    status, out, err = run("export", folder, tmp_path / "out.pt2", "--lead-frames", 1)
-    assert (status, err) == (0, "")
-    assert "frames    batch 2 1 height width: the last frames, oldest first" in out
-    assert "forecast  batch 1 1 height width" in out
-    assert "height and width from 4" in out
-    assert (tmp_path / "out.pt2").stat().st_size > 1000
-    for arguments, message in (
-        ((folder, tmp_path / "out.pth"), "ends in .pt2 or .onnx"),
-        ((tmp_path / "none", tmp_path / "out.pt2"), "the folder of a finished run"),
-    ):
-        status, _, err = run("export", *arguments)
-        assert status == 2 and message in err
