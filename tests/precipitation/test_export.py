@@ -81,30 +81,43 @@ def test_onnx_forecasts_as_the_module(tmp_path: Path, cell: str):
     assert json.loads(kept[METADATA]) == json.loads(json.dumps(made.metadata))
 
 
-def test_a_comoving_forecaster_takes_its_motion(tmp_path: Path):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="needs nowcast[export]")
+@pytest.mark.parametrize("suffix", [".pt2", pytest.param(".onnx", marks=pytest.mark.slow)])
+def test_a_comoving_forecaster_takes_its_motion(tmp_path: Path, suffix: str):
     run = tiny_run(tmp_path / "run", comoving={"stem": 2, "hidden": [2, 2], "guide": 2, "head": 2})
-    made = export(run, tmp_path / "out.onnx", lead_frames=1)
+    made = export(run, tmp_path / f"out{suffix}", lead_frames=1)
     assert made.apart <= 0.01
     assert "a = 58.53, b = 1.56, whatever your radar's" in made.metadata["rain_rate"]
-    session = onnxruntime.InferenceSession(made.path, providers=["CPUExecutionProvider"])
-    assert {given.name: given.shape for given in session.get_inputs()} == {
-        "frames": ["batch", IN_LEN, 1, "height", "width"],
-        "mask": ["batch", IN_LEN, 1, "height", "width"],
-        "motion": ["batch", 2, "height", "width"],
+    axes = {name: told["axes"] for name, told in made.metadata["inputs"].items()}
+    assert axes == {
+        "frames": "batch 3 1 height width",
+        "mask": "batch 3 1 height width",
+        "motion": "batch 2 height width",
     }
     network = as_evaluated(run, 1).network
+    forecasts = read_back(made.path, list(axes))
     for size in ((2, 40, 51), (1, 64, 17)):
         mask = torch.ones(size[0], IN_LEN, 1, *size[1:], dtype=torch.bool)
         mask[..., :5] = False
-        motion = torch.full((size[0], 2, *size[1:]), 1.5)
-        inputs = {"frames": rain(*size), "mask": mask, "motion": motion}
+        inputs = (rain(*size), mask, torch.full((size[0], 2, *size[1:]), 1.5))
         with torch.no_grad():
-            expected = network(*inputs.values()).numpy()
-        (found,) = session.run(None, {name: part.numpy() for name, part in inputs.items()})
+            expected, found = network(*inputs), forecasts(*inputs)
         assert found.shape == expected.shape == (size[0], 1, 1, *size[1:])
-        assert (np.abs(found - expected) <= TOLERANCE).mean() > 0.99
+        assert ((found - expected).abs() <= TOLERANCE).float().mean() > 0.99
         assert expected.std() > 0.02
+
+
+def read_back(path: Path, names: list[str]) -> Callable[..., torch.Tensor]:
+    if path.suffix == ".pt2":
+        with path.open("rb") as file:
+            return torch.export.load(file).module()
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs nowcast[export]")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def forecasts(*inputs: torch.Tensor) -> torch.Tensor:
+        given = {name: part.numpy() for name, part in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, given)[0])
+
+    return forecasts
 
 
 def test_the_command_writes_a_program_without_memel(
