@@ -21,6 +21,7 @@ from nowcast.precipitation.settings import PrecipitationSettings
 
 IN_LEN, OUT_LEN = 3, 2
 STAGES = [{"channels": 2, "hidden": 2, "kernel": 3, "down": [5, 3, 1], "up": [5, 3, 1], "links": 2}]
+COMOVING = {"stem": 2, "hidden": [2, 2], "guide": 2, "head": 2}
 SIZES = ((1, 12, 12), (3, 14, 31), (2, 7, 20))  # batch, height, width; strides multiply to 3
 
 
@@ -81,9 +82,21 @@ def test_onnx_forecasts_as_the_module(tmp_path: Path, cell: str):
     assert json.loads(kept[METADATA]) == json.loads(json.dumps(made.metadata))
 
 
-@pytest.mark.parametrize("suffix", [".pt2", pytest.param(".onnx", marks=pytest.mark.slow)])
+def test_a_comoving_forecaster_has_a_graph_for_any_size(tmp_path: Path):
+    run = tiny_run(tmp_path / "run", comoving=COMOVING)
+    settings = PrecipitationSettings.model_validate(run.config())
+    graph = exporting.graph_of(as_evaluated(run, 1).requires_grad_(False), settings.model, IN_LEN)
+    with exporting._quiet():
+        program = exporting._traced(graph, settings)
+    sizes = [program.range_constraints[axis] for axis in program.range_constraints]
+    assert {int(size.lower) for size in sizes} == {1, 17}
+    assert all(size.upper > 10**6 for size in sizes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
 def test_a_comoving_forecaster_takes_its_motion(tmp_path: Path, suffix: str):
-    run = tiny_run(tmp_path / "run", comoving={"stem": 2, "hidden": [2, 2], "guide": 2, "head": 2})
+    run = tiny_run(tmp_path / "run", comoving=COMOVING)
     made = export(run, tmp_path / f"out{suffix}", lead_frames=1)
     assert made.apart <= 0.01
     assert "a = 58.53, b = 1.56, whatever your radar's" in made.metadata["rain_rate"]
