@@ -92,6 +92,7 @@ def test_the_guides_commands_run_in_its_order(
         "data images",
         "submit",
         "forecast",
+        "export",
         "train",
         "evaluate",
         "compare",
@@ -108,6 +109,8 @@ def test_its_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     if "transformers" in code:
         pytest.importorskip("transformers", reason="the optional extra [transformers]")
         pytest.importorskip("accelerate", reason="the optional extra [transformers]")
+    if "pysteps" in code:
+        pytest.importorskip("pysteps", reason="the optional extra [pysteps]")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
 

@@ -60,7 +60,14 @@ def rain(batch: int, height: int, width: int) -> torch.Tensor:
     return torch.rand(batch, IN_LEN, 1, height, width, generator=generator)
 
 
-@pytest.mark.parametrize("cell", ["convgru", "convlstm"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "convgru",
+        pytest.param("trajgru", marks=pytest.mark.slow),
+        pytest.param("convlstm", marks=pytest.mark.slow),
+    ],
+)
 def test_onnx_forecasts_as_the_module(tmp_path: Path, cell: str):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs nowcast[export]")
     run = tiny_run(tmp_path / "run", cell=cell)
@@ -187,13 +194,6 @@ def test_flow_in_the_middle_of_a_forecaster_is_refused(tmp_path: Path):
         ConfigError, match=r"model\.lagrangian: .* export a run with model\.comoving"
     ):
         export(run, tmp_path / "out.pt2")
-
-
-def test_a_cell_without_a_graph_is_named(tmp_path: Path):
-    run = tiny_run(tmp_path / "run", cell="trajgru")
-    with pytest.raises(ConfigError, match=r"with trajgru: .*batch.*; export a run with another"):
-        export(run, tmp_path / "out.pt2")
-    assert not (tmp_path / "out.pt2").exists()
 
 
 def test_a_file_that_forecasts_otherwise_is_not_written(

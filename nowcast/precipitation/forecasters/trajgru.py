@@ -59,7 +59,7 @@ class TrajGRU(GRUCell):
         if towards_flow is not None:
             flow = flow + towards_flow
         flows = self.flow(functional.leaky_relu(flow, LEAK))
-        flows = flows.reshape(len(flows), self.links, 2, *flows.shape[2:])
+        flows = flows.reshape(flows.shape[0], self.links, 2, *flows.shape[2:])
         carried = carry(hidden, flows).flatten(1, 2)
         return self._gated(x, self.state_conv(carried).chunk(3, dim=1), hidden)
 
