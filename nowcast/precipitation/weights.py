@@ -7,7 +7,7 @@ from nowcast.core.runs import Run
 
 FOLDER = Path(__file__).parent / "released"
 CARD = "README.md"
-DEFAULT: str | None = None  # those of `nowcast forecast` without --weights, once some are shipped
+DEFAULT: str | None = "comoving-memel"  # of `nowcast forecast` without --weights
 
 
 def shipped() -> list[str]:
