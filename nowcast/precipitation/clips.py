@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -314,10 +315,11 @@ def _blocks(episode_starts: Sequence[np.datetime64], starts: Moments) -> Moments
     return np.asarray(began + (starts - began) // length * length, dtype="datetime64[m]")
 
 
-def load(clips: Clips, plan: Iterable[list[Draw]], workers: int) -> Iterator[RadarBatch]:
-    """Batches as planned, read by this process (0) or so many workers ahead of it."""
+def load(clips: Dataset[Any], plan: Iterable[list[Any]], workers: int) -> Iterator[RadarBatch]:
+    """Batches as planned, of what `clips` gives for a list of the plan, read by this process (0) or
+    so many workers ahead of it."""
     loader: DataLoader[RadarBatch] = DataLoader(
-        clips,  # type: ignore[arg-type]
+        clips,
         batch_sampler=plan,
         num_workers=workers,
         collate_fn=_as_it_is,  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
@@ -260,20 +260,3 @@ def tickets(
     while True:
         yield [Ticket(seed, step, place) for place in range(rank, batch_size, ranks)]
         step += 1
-
-
-def load(mixture: Mixture, plan: Iterator[list[Ticket]], workers: int) -> Iterator[RadarBatch]:
-    """Batches as planned, read by this process (0) or so many workers ahead of it."""
-    loader: DataLoader[RadarBatch] = DataLoader(
-        mixture,
-        batch_sampler=plan,
-        num_workers=workers,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]
-        pin_memory=torch.cuda.is_available(),
-    )
-    return iter(loader)
-
-
-def _as_it_is(batch: RadarBatch) -> RadarBatch:
-    """Clips come as a batch already."""
-    return batch

@@ -28,7 +28,6 @@ from nowcast.precipitation.gallery import hang
 from nowcast.precipitation.identity import archive_hash
 from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
 from nowcast.precipitation.mixture import Mixture, tickets
-from nowcast.precipitation.mixture import load as load_mixture
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.reel import forecast, reels
@@ -147,7 +146,7 @@ class PrecipitationTask:
         train, data = self.settings.train, self.settings.data
         if self.mixture is not None:
             drawn = tickets(train.batch_size, train.seed, start, ranks.rank, ranks.size)
-            return load_mixture(self.mixture, drawn, train.workers)
+            return load(self.mixture, drawn, train.workers)
         clips = self.training_clips()
         height, width = clips.frame_size
         plan = training_draws(

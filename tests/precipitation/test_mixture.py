@@ -10,8 +10,9 @@ import torch
 
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
+from nowcast.precipitation.clips import load
 from nowcast.precipitation.description import Description
-from nowcast.precipitation.mixture import Mixture, load, tickets
+from nowcast.precipitation.mixture import Mixture, tickets
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 from nowcast.precipitation.units import Calibration, encode
