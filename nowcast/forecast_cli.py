@@ -182,12 +182,10 @@ def _choice(name: str | None) -> "Choice":
     from nowcast.precipitation.weights import DEFAULT, located, shipped
 
     known = (
-        f"weights that come with nowcast ({', '.join(shipped()) or 'none yet'}), the folder of a "
+        f"weights that come with nowcast ({', '.join(shipped())}), the folder of a "
         f"run that has been validated, or a baseline ({', '.join(BASELINES)})"
     )
     name = name or DEFAULT
-    if name is None:
-        raise ConfigError(f"--weights: expected {known}; found none")
     if name not in shipped():
         if name.partition(":")[0] in BASELINES and not Path(name).is_dir():
             return Choice(name, PrecipitationSettings())

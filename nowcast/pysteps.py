@@ -86,7 +86,7 @@ def forecast(
             warn that they do not.
         timesteps: how many, or which whole ones, ascending.
         weights: name of weights that come with nowcast, or the folder of a run; None: the
-            default ones, where there are any.
+            default ones.
         zr_a: of the Z-R relation by which rates become the network's pixels, that of the archive
             it was trained on: HKO-7's by default. A comoving forecaster was trained on many, and
             does not depend on it.
@@ -170,11 +170,6 @@ def _clip(values: NDArray[np.generic], model: nn.Module) -> Tensor:
 
 def _loaded(weights: str | None, out_len: int, calibration: Calibration) -> _Loaded:
     name = weights or released.DEFAULT
-    if name is None:
-        raise ConfigError(
-            "weights: expected the folder of a run, found None, and no weights come with this "
-            "nowcast; pass weights=RUN"
-        )
     file = released.located(name).best_weights
     return _read(name, file.stat().st_mtime_ns, out_len, calibration)
 

@@ -204,14 +204,11 @@ def test_what_cannot_be_used_is_named(comoving: str, change: dict[str, object], 
         forecast(**given)
 
 
-def test_unknown_keywords_and_weights_are_errors(comoving: str, monkeypatch: pytest.MonkeyPatch):
+def test_unknown_keywords_and_weights_are_errors(comoving: str):
     with pytest.raises(TypeError, match="n_ens_members"):
         forecast(moving(), None, 2, weights=comoving, n_ens_members=20)
     with pytest.raises(ConfigError, match="found 'nothing'"):
         forecast(moving(), None, 2, weights="nothing")
-    monkeypatch.setattr(module.released, "DEFAULT", None)
-    with pytest.raises(ConfigError, match="pass weights=RUN"):
-        forecast(moving(), None, 2)
 
 
 def test_no_numbers_are_no_forecast(tmp_path: Path):

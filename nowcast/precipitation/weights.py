@@ -7,7 +7,7 @@ from nowcast.core.runs import Run
 
 FOLDER = Path(__file__).parent / "released"
 CARD = "README.md"
-DEFAULT: str | None = "comoving-memel"  # of `nowcast forecast` without --weights
+DEFAULT = "comoving-memel"  # of `nowcast forecast` without --weights
 
 
 def shipped() -> list[str]:
@@ -26,7 +26,7 @@ def located(name: str) -> Run:
     run = Run(Path(name))
     if not run.best_weights.is_file():
         raise ConfigError(
-            f"--weights: expected one of {', '.join(shipped()) or 'none shipped'} or the folder of "
+            f"weights: expected one of {', '.join(shipped())} or the folder of "
             f"a finished run, found {name!r}"
         )
     return run

@@ -89,6 +89,7 @@ def test_onnx_forecasts_as_the_module(tmp_path: Path, cell: str):
     assert json.loads(kept[METADATA]) == json.loads(json.dumps(made.metadata))
 
 
+@pytest.mark.slow
 def test_a_comoving_forecaster_has_a_graph_for_any_size(tmp_path: Path):
     run = tiny_run(tmp_path / "run", comoving=COMOVING)
     settings = PrecipitationSettings.model_validate(run.config())
