@@ -93,6 +93,7 @@ def matched(
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # they outlive the mode in which they were first asked for
 def _filters(height: int, width: int, device: torch.device) -> Float[Tensor, "level height half"]:
     rows = torch.fft.fftfreq(height, device=device)[:, None]
     columns = torch.fft.rfftfreq(width, device=device)[None]

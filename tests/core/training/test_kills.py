@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 from tensorboard.compat.proto.event_pb2 import Event
 from toy import ToyBatch, ToyTask
@@ -19,7 +20,6 @@ from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.training.signals import Interrupted
 
-KILLS = 30
 STEPS = 1000
 
 SETTINGS = RunSettings(
@@ -72,7 +72,8 @@ def logged(folder: Path) -> list[Event]:
     return events
 
 
-def test_thirty_kills_at_any_moment_change_nothing(tmp_path: Path):
+@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.slow)])
+def test_kills_at_any_moment_change_nothing(tmp_path: Path, kills: int):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_job(whole)
     context = multiprocessing.get_context("forkserver")
@@ -80,7 +81,7 @@ def test_thirty_kills_at_any_moment_change_nothing(tmp_path: Path):
         ["nowcast.core.comparison.jobs", "nowcast.core.monitoring.log", "torch._dynamo"]
     )
     ends, starts = [], []
-    for life in range(KILLS):
+    for life in range(kills):
         process = context.Process(target=run_job, args=(killed, life))
         process.start()
         process.join()
@@ -89,7 +90,7 @@ def test_thirty_kills_at_any_moment_change_nothing(tmp_path: Path):
         if last.is_file():  # never half written
             starts.append(torch.load(last, weights_only=True)["progress"]["step"])
     assert set(ends) == {-signal.SIGKILL, 3}  # killed, or told to stop
-    assert starts == sorted(starts) and len(set(starts)) > 10 and starts[-1] < STEPS
+    assert starts == sorted(starts) and len(set(starts)) > kills // 3 and starts[-1] < STEPS
     run_job(killed)
     one, other = (torch.load(Run(f).last_state, weights_only=True) for f in (whole, killed))
     assert one["model"].keys() == other["model"].keys()
