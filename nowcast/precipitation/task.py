@@ -55,7 +55,7 @@ class PrecipitationTask:
 
     sites = ("*.candidate",)
     objective = ("b_mse", "b_mae")
-    loss_scale = LOSS_SCALE
+    loss_scale: float | None = LOSS_SCALE
     details = (
         Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3),
         Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3),
@@ -80,6 +80,8 @@ class PrecipitationTask:
         self, settings: PrecipitationSettings, reuse: "PrecipitationTask | None" = None
     ) -> None:
         self.settings = settings
+        if settings.loss.relative:
+            self.loss_scale = None
         data = settings.data
         if data.root is None:
             raise ConfigError(

@@ -220,6 +220,7 @@ def test_the_task_trains_on_the_mixture_and_validates_on_its_root(synthetic: Pat
     assert batch.truth.shape == (2, 2, 1, 32, 32)
     loss = made.loss(model, batch)
     assert 0 < loss.item() < 3
+    assert made.loss_scale is None  # the loss is no multiple of the scores
     assert made.epoch() == 26
     scored = next(made.evaluation_batches("valid", Ranks()))
     assert scored.truth.shape[1] == 3

@@ -98,7 +98,7 @@ def test_the_network_sees_rain_rates_whatever_the_archives_relation():
     assert float(ratio.median()) == pytest.approx(1, abs=0.02)
 
 
-def test_frames_of_any_size_keep_it_and_see_no_padding():
+def test_frames_of_any_size_keep_it():
     whole = moving_rain(50, 61)
     for height, width in ((50, 61), (17, 23)):
         assert model()(whole[..., :height, :width]).shape == (2, 4, 1, height, width)
