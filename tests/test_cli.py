@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from nowcast.cli import app
+from nowcast.core.yaml_files import dumps, loads
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import frame_path
 
@@ -68,7 +68,7 @@ def test_train_evaluate_and_the_contract_of_the_json(run: Run, synthetic: Path, 
     status, out, err = run("train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", folder)
     assert status == 0, err
     assert "finished 6 steps" in out
-    assert yaml.safe_load((folder / "config.yaml").read_text())["train"]["steps"] == 6
+    assert loads((folder / "config.yaml").read_text())["train"]["steps"] == 6
 
     options = ["--data", synthetic, "--split", "test", "--json", file]
     status, out, err = run("evaluate", folder, *options, "data.out_len=4", "data.masks=both")
@@ -160,7 +160,7 @@ def test_persistence_is_evaluated_on_the_crop_that_is_asked_for(
 
 
 def test_compare_and_report(run: Run, synthetic: Path, tmp_path: Path):
-    config = yaml.safe_load(Path(SMOKE).read_text())
+    config = loads(Path(SMOKE).read_text())
     config["compare"] = {
         "seeds": [0, 1],
         "baselines": ["persistence"],
@@ -169,7 +169,7 @@ def test_compare_and_report(run: Run, synthetic: Path, tmp_path: Path):
             "T-MEmeL": {"start_from": "P-MEmeL", "set": {"train.steps": 3, "memel": None}},
         },
     }
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "c.yaml").write_text(dumps(config))
     out_folder = tmp_path / "out"
     arguments = [tmp_path / "c.yaml", f"data.root={synthetic}", *QUICK, "--out", out_folder]
     status, out, err = run("compare", *arguments)
@@ -202,12 +202,12 @@ def test_tune_searches_a_config_or_the_variants_that_say_so(
     assert "smoke: 2 settings tried on valid (2 complete), seed 0; memel.top_k=" in out
     assert "b_mse + b_mae" in out
 
-    config = yaml.safe_load(Path(SMOKE).read_text())
+    config = loads(Path(SMOKE).read_text())
     config["compare"] = {
         "seeds": [4],
         "variants": {"P": {}, "A": {"start_from": "P", "tune": space}, "B": {"tune": space}},
     }
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (tmp_path / "c.yaml").write_text(dumps(config))
     status, out, err = run("tune", tmp_path / "c.yaml", *options, "--variant", "A")
     assert status == 0, err
     assert "A: 2 settings tried on valid (2 complete), seed 4; memel.top_k=" in out

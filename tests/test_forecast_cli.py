@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
+from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import frame_path
 
@@ -121,7 +121,7 @@ def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
     (full / "thesis.tex").write_text("")
     glue = tmp_path / "glue"
     glue.mkdir()
-    (glue / "config.yaml").write_text(yaml.safe_dump({"task": "glue", "data": {"name": "rte"}}))
+    (glue / "config.yaml").write_text(dumps({"task": "glue", "data": {"name": "rte"}}))
     (glue / "best.safetensors").write_bytes(b"")
     for arguments, expected, words in (
         ([tmp_path / "nothing", *flow, *out], 2, "expected an archive"),

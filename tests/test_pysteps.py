@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from numpy.typing import NDArray
 
 import nowcast.pysteps as module
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.training.checkpoint import save_weights
+from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B
@@ -31,7 +31,7 @@ def write_run(folder: Path, model: dict[str, object]) -> str:
     torch.manual_seed(0)
     content = settings.model_dump(mode="json")
     folder.mkdir(exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    (folder / "config.yaml").write_text(dumps(content))
     save_weights(folder / "best.safetensors", forecaster(settings.model, 1), content)
     return str(folder)
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import torch
-import yaml
 from torch import nn
 
 from nowcast.core.plug import plug_in
 from nowcast.core.training.checkpoint import save_weights
+from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.forecasting.forecast import Choice
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
@@ -34,7 +34,7 @@ def write_run(folder: Path, lagrangian: bool = False, **data: object) -> tuple[C
     folder.mkdir(parents=True)
     config = settings.model_dump(mode="json")
     save_weights(folder / "best.safetensors", model, config)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "config.yaml").write_text(dumps(config))
     bare = forecaster(settings.model, OUT_LEN).eval()
     bare.load_state_dict(state)
     return Choice(str(folder), settings, Run(folder)), bare

@@ -29,6 +29,6 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file in one move."""
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
     write_whole(path, write)

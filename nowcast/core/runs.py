@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.files import write_json, write_text
 from nowcast.core.origin import Origin, check_format, origin
+from nowcast.core.yaml_files import YamlError, dumps, loads
 
 # Keys that say how a run is computed, watched and later evaluated, not what comes out of it; and
 # where things lie, since what lies there has a hash of its own.
@@ -93,13 +93,17 @@ class Run:
         """
         check_format(self.folder, self.origin())
         try:
-            content = yaml.safe_load(self.config_file.read_text())
+            content = loads(self.config_file.read_bytes())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ConfigError(
                 f"{self.folder}: expected a run folder with config.yaml, found none; give the "
                 "--run folder of `nowcast train`"
             ) from error
-        return dict(content)
+        except YamlError as error:
+            raise ConfigError(f"{self.config_file}: damaged, not valid YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{self.config_file}: damaged, expected keys, found {content!r:.40}")
+        return content
 
     def origin(self) -> dict[str, Any]:
         """What the run was made by and from, see `Origin`; empty where nothing says so."""
@@ -146,8 +150,7 @@ class Run:
                 f"{self.folder}: holds something that is no run; choose another folder"
             )
         write_json(self.origin_file, own.document())
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        write_text(self.config_file, text)  # last: it makes this a run
+        write_text(self.config_file, dumps(dict(config)))  # last: it makes this a run
 
     def _holds_something_else(self) -> bool:
         return any(

@@ -12,25 +12,40 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
+    field_validator,
     model_validator,
 )
 
 from nowcast.core.errors import ConfigError
 
 # Absolute, so that a run's config means the same from every folder.
-Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
+Place = Annotated[
+    Path, Field(strict=False), AfterValidator(lambda path: path.expanduser().resolve())
+]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A frozen part of a config; unknown keys are errors."""
+    """A frozen part of a config; unknown keys are errors, and so is a value of another kind: true,
+    7.5 and "7" are no whole numbers, NaN and infinity no numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, found: object) -> object:
+        """YAML and JSON have lists where settings have tuples."""
+        return _tuples(found)
+
+
+def _tuples(found: object) -> object:
+    return tuple(_tuples(item) for item in found) if isinstance(found, list) else found
 
 
 class OptimSettings(Section):
@@ -159,7 +174,7 @@ class RangeSettings(Section):
 
 
 Choice = bool | int | float | str | None
-Choices = Annotated[tuple[Choice, ...], Field(min_length=1)]
+Choices = Annotated[tuple[Choice, ...], BeforeValidator(_tuples), Field(min_length=1)]
 Searched = Annotated[
     Annotated[Choices, Tag("choices")] | Annotated[RangeSettings, Tag("range")],
     Discriminator(lambda found: "choices" if isinstance(found, list | tuple) else "range"),
@@ -221,6 +236,15 @@ class VariantSettings(Section):
     """False: trained for others to start from, with no row of its own."""
     tune: TuneSettings | None = None
     """Settings to search for before the variant is trained."""
+
+    @model_validator(mode="after")
+    def _each_set_once(self) -> "VariantSettings":
+        keys = list(self.set)
+        for place, key in enumerate(keys):
+            parts = [earlier for earlier in keys[:place] if earlier.startswith(f"{key}.")]
+            if parts:
+                raise ValueError(f"set: {key} would replace {', '.join(parts)}; put it first")
+        return self
 
 
 class CompareSettings(Section):

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nowcast.core.files import write_text
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights, save_weights
+from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.weights import FOLDER
@@ -42,7 +41,7 @@ def ship(run: Run, folder: Path) -> Run:
     load_weights(run.best_weights, model)
     shipped = Run(folder)
     save_weights(shipped.best_weights, model, config)
-    write_text(shipped.config_file, yaml.safe_dump(config, sort_keys=False))
+    write_text(shipped.config_file, dumps(config))
     return shipped
 
 

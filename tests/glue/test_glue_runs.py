@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from ranks import in_ranks
 from tiny import settings
 
@@ -17,6 +16,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import evaluate
 from nowcast.core.runs import Run
 from nowcast.core.training.trainer import train
+from nowcast.core.yaml_files import dumps
 from nowcast.glue.task import GlueTask
 
 Call = Callable[..., tuple[int, str, str]]
@@ -43,7 +43,7 @@ def config(words: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory) ->
         },
     }
     file = tmp_path_factory.mktemp("config") / "words.yaml"
-    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    file.write_text(dumps(content))
     return file
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from ranks import in_ranks
 from sklearn.metrics import top_k_accuracy_score
 from tiny_swin import COLOURS, settings, write_colours
@@ -23,6 +22,7 @@ from nowcast.core.settings import MEmeLSettings
 from nowcast.core.task import Task
 from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.trainer import build_model, train
+from nowcast.core.yaml_files import dumps
 from nowcast.imagenet.scores import read, sums_of
 from nowcast.imagenet.task import ImagenetTask
 
@@ -145,7 +145,7 @@ def test_a_run_learns_and_the_commands_know_it(run: Call, colours: Path, tmp_pat
             "MEmeL-T": {"run_of": "MEmeL", "set": {"memel.in_eval": True}},
         },
     }
-    (tmp_path / "colours.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    (tmp_path / "colours.yaml").write_text(dumps(content))
     arguments = [tmp_path / "colours.yaml", f"data.root={colours}", "--out", tmp_path / "out"]
     status, out, err = run("compare", *arguments)
     assert status == 0, err

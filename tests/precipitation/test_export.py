@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.plug import plug_in
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights, save_weights
+from nowcast.core.yaml_files import dumps
 from nowcast.precipitation import export as exporting
 from nowcast.precipitation.export import METADATA, TOLERANCE, export
 from nowcast.precipitation.model import forecaster
@@ -43,7 +43,7 @@ def tiny_run(folder: Path, memel: dict | None = None, **model: object) -> Run:
             parameter.mul_(4)  # so that forecasts vary from place to place
     folder.mkdir()
     content = settings.model_dump(mode="json")
-    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    (folder / "config.yaml").write_text(dumps(content))
     save_weights(folder / "best.safetensors", network, content)
     return Run(folder)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 from markupsafe import Markup, escape
 
 from nowcast.core.files import write_text
@@ -17,6 +16,7 @@ from nowcast.core.page.player import Film
 from nowcast.core.page.provenance import config_differences, origins
 from nowcast.core.page.run_graph import RunGraph, run_graph
 from nowcast.core.table import DASH, Column, Table
+from nowcast.core.yaml_files import dumps
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _page(report: Report) -> str:
         pictures={caption: _data_uri(picture) for caption, picture in report.pictures.items()},
         graph=_graph(report),
         base=base,
-        base_config=yaml.safe_dump(report.configs.get(base), sort_keys=False, allow_unicode=True),
+        base_config=dumps(report.configs.get(base)),
         differences=config_differences(report.configs),
         origins=origins(report.origins),
     )

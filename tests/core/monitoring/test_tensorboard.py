@@ -11,7 +11,6 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-import yaml
 from toy import ToyTask
 
 from nowcast.core.distributed import Ranks
@@ -21,6 +20,7 @@ from nowcast.core.monitoring.tensorboard import prepare, runs_below
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.training.trainer import train
+from nowcast.core.yaml_files import dumps
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -45,7 +45,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train(ToyTask(chosen), chosen, run, Ranks(), shown=False)
     begun = Run(out / "runs" / "memel" / "seed1")
     begun.folder.mkdir()
-    begun.config_file.write_text(yaml.safe_dump(settings(1, inhibits).model_dump(mode="json")))
+    begun.config_file.write_text(dumps(settings(1, inhibits).model_dump(mode="json")))
     log = EventLog(begun.folder, 0)
     log.scalars(5, {"train/loss": 1.0})
     log.close()
