@@ -331,7 +331,7 @@ class _Mix(torch.autograd.Function):
     def forward(
         ctx: Any, place: Tensor, candidate: Tensor, hidden: Tensor, update: Tensor
     ) -> Tensor:
-        _gates.mix(*_addresses(candidate, hidden, update, place), place.numel())
+        _gates.mix(*_addresses(candidate, hidden, update, place))
         ctx.save_for_backward(candidate, hidden, update)
         return _alias(place)
 
@@ -343,7 +343,7 @@ class _Mix(torch.autograd.Function):
         candidate_gradient, hidden_gradient, update_gradient = into = [
             torch.empty_like(update) for _ in range(3)
         ]
-        _gates.unmix(*_addresses(gradient, candidate, hidden, update, *into), update.numel())
+        _gates.unmix(*_addresses(gradient, candidate, hidden, update, *into))
         return None, candidate_gradient, hidden_gradient, update_gradient
 
 
@@ -376,7 +376,8 @@ def _dense(frames: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _addresses(*tensors: Tensor) -> list[int]:
-    return [tensor.data_ptr() for tensor in tensors]
+    """Where each lies, and how many numbers it holds, as all of them do."""
+    return [*(tensor.data_ptr() for tensor in tensors), tensors[0].numel()]
 
 
 def _alias(place: Tensor) -> Tensor:
