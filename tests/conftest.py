@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from nowcast.cli import main
 from nowcast.core import fused
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.synthetic import write_synthetic
 from nowcast.precipitation.writer import ArchiveWriter
+
+# A deadline is a timing, and a timing depends on who else uses the machine.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 RADAR_DEV = Path(__file__).parents[2] / "shared" / "radar_dev"
 

@@ -103,7 +103,9 @@ class TrainSettings(Section):
     """Compute activations again on the way back instead of keeping them, those of a transformer's
     blocks or of a recurrent network's time steps: less memory, up to a third more time."""
     seed: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """auto: bf16 where the device computes in it, or else fp32. A run's config holds what that was
+    where the run began, and it goes on with that elsewhere."""
     validate_every: Count | None = 1000
     """null: once an epoch."""
     log_every: Count = 50

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from nowcast.core.comparison.jobs import RUNS, Build, Resolve, check_claims, complete, plan
+from nowcast.core.comparison.jobs import RUNS, Build, Resolve, check_claims, complete, plan, settle
 from nowcast.core.comparison.results import is_made, report, write_results
 from nowcast.core.comparison.workers import complete_side_by_side
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
 from nowcast.core.monitoring.log import console
+from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
 from nowcast.core.sums import Scores
 from nowcast.core.table import Row, Table
@@ -47,6 +48,8 @@ def compare(
     runs = runs or out / RUNS
     if parallel > 1 and ranks.size > 1:
         raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")
+    searches_of = [Run(search_folder(out, name)) for name in settings.searched]
+    resolve = settle(settings, resolve, runs, searches_of)
     known = tuned_so_far(settings, out)
     if known.searched:
         jobs = plan(known.before_searches(), resolve, runs)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nowcast.core.comparison.jobs import Build, Job, Resolve, check_claims, plan
+from nowcast.core.comparison.jobs import Build, Job, Resolve, check_claims, plan, settle
 from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import pick_device
 from nowcast.core.origin import digest
@@ -22,6 +22,7 @@ from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.guards import bytes_kept
 from nowcast.core.training.length import length
+from nowcast.core.training.precision import warn_if_emulated
 from nowcast.core.training.trainer import build_model
 from nowcast.core.tuning.selection import search_folder
 from nowcast.core.tuning.tune import tuned_so_far
@@ -84,6 +85,8 @@ def planned(
     Raises:
         ConfigError: as `compare`.
     """
+    searches = [Run(search_folder(out, name)) for name in settings.searched]
+    resolve = settle(settings, resolve, runs, searches)
     settings = tuned_so_far(settings, out)
     jobs = plan(settings, resolve, runs)
     check_claims(jobs, build)
@@ -204,6 +207,7 @@ def _samples(task: Task, split: str) -> int:
 def _timed(task: Task, settings: RunSettings) -> tuple[float, float, int]:
     """Seconds of a training step and of a batch in evaluation, and bytes of checkpoints."""
     device = pick_device(settings.train.device, Ranks())
+    warn_if_emulated(settings, device)
     share(settings.train, Ranks())
     generator = torch.get_rng_state()
     model = build_model(task, settings.memel).to(device)

@@ -1,7 +1,7 @@
 """The jobs of a comparison: which runs there are, in which order, and how one is completed."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from nowcast.core.runs import Run, differing_keys
 from nowcast.core.settings import CompareSettings, RunSettings
 from nowcast.core.sums import Scores, save_blocks
 from nowcast.core.task import Task
+from nowcast.core.training.precision import Settled, settled
 from nowcast.core.training.trainer import train, trained_model
 
 Resolve = Callable[[Mapping[str, object]], RunSettings]
@@ -133,6 +134,29 @@ def plan(settings: CompareSettings, resolve: Resolve, runs: Path) -> list[Job]:
                 _check_same_training(name, config, resolved(variant.run_of))
             jobs.append(Job(name, seed, config, own, scores, variant.scored))
     return jobs
+
+
+def settle(
+    settings: CompareSettings, resolve: Resolve, runs: Path, searches: Sequence[Run]
+) -> Resolve:
+    """`resolve`, but with ``train.precision: auto`` settled, to the same for all of a comparison.
+
+    Args:
+        settings: variants and seeds.
+        resolve: dotted overrides -> the config with them.
+        runs: the folder that the runs lie in; the first that is there decides.
+        searches: folders of its searches, which decide where no run does.
+
+    Raises:
+        ConfigError: a variant's config is invalid.
+    """
+    jobs = [job for job in plan(settings, resolve, runs) if job.trains]
+    left = [job for job in jobs if job.settings.train.precision == "auto"]
+    if not left:
+        return resolve
+    first = settled(left[0].settings, [*(job.run for job in left), *searches])
+    assert first.train.precision != "auto"
+    return Settled(resolve, first.train.precision)
 
 
 def check_claims(jobs: list[Job], build: Build) -> Task | None:

@@ -15,9 +15,11 @@ from multiprocessing.queues import SimpleQueue
 from nowcast.core.comparison.jobs import Build, Job, complete
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import NowcastError, RunError
+from nowcast.core.evaluate import pick_device
 from nowcast.core.monitoring.log import Bar, Bars, bars
 from nowcast.core.task import Task
 from nowcast.core.training.length import length
+from nowcast.core.training.precision import warn_if_emulated
 from nowcast.core.training.processes import begin, failures_told
 from nowcast.core.training.signals import Interrupted, stop_signals
 
@@ -62,6 +64,9 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
         RunError: a worker died or failed.
     """
     jobs = [job for job in jobs if not job.is_complete(split)]
+    for job in jobs:
+        if job.trains:
+            warn_if_emulated(job.settings, pick_device(job.settings.train.device, Ranks()))
     if len(jobs) < 2:
         return  # the caller's own process does as well
     context = multiprocessing.get_context("spawn")

@@ -62,6 +62,7 @@ def _pass(
     task: Task, model: nn.Module, batch: Batch, train: TrainSettings, weight: float | None = None
 ) -> Tensor:
     """Forward and back, the loss times `weight`."""
+    assert train.precision != "auto", "settled before a run begins"
     device = next(model.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bf16"):
         loss = task.loss(model, batch)

@@ -23,6 +23,7 @@ from nowcast.core.training.gradient import share
 from nowcast.core.training.guards import bytes_needed, check_disk, full_disk_told
 from nowcast.core.training.length import length
 from nowcast.core.training.loop import AfterValidation, Loop
+from nowcast.core.training.precision import settled, warn_if_emulated
 
 
 def build_model(task: Task, memel: MEmeLSettings | None) -> nn.Module:
@@ -82,6 +83,8 @@ def train(
         ConfigError: settings, ranks and model do not fit; the folder holds another run.
     """
 
+    settings = settled(settings, [run])
+
     def claimed() -> bytes | None:
         config = settings.model_dump(mode="json")
         run.claim(config, task.data_hash(), settings.train.accept_code)
@@ -90,6 +93,8 @@ def train(
     if from_main(claimed):
         return
     device = pick_device(settings.train.device, ranks)
+    if shown and ranks.is_main:
+        warn_if_emulated(settings, device)
     share(settings.train, ranks)
     with run.alone() if ranks.is_main else nullcontext():
         _train(task, settings, run, ranks, device, title, shown, after_validation)

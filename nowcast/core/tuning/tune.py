@@ -6,18 +6,21 @@ looked at; how many settings were tried is kept for the table.
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
 
-from nowcast.core.comparison.jobs import RUNS, Build, Job, Resolve, plan
+from nowcast.core.comparison.jobs import RUNS, Build, Job, Resolve, plan, settle
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
+from nowcast.core.evaluate import pick_device
 from nowcast.core.files import write_text
 from nowcast.core.monitoring.log import console
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RangeSettings, VariantSettings
 from nowcast.core.task import Task
+from nowcast.core.training.precision import Settled, settled, warn_if_emulated
 from nowcast.core.training.trainer import train
 from nowcast.core.tuning.search import Search, Searcher
 from nowcast.core.tuning.searchers import search_side_by_side
@@ -60,6 +63,9 @@ def tuned(
         RunError: every trial failed, or a process died.
         signals.Interrupted: a signal came; the same call goes on.
     """
+    runs = runs or out / RUNS
+    searches = [Run(search_folder(out, name)) for name in comparison.searched]
+    resolve = settle(comparison, resolve, runs, searches)
     variants = dict(comparison.variants)
     for name, variant in comparison.variants.items():
         if variant.tune is None:
@@ -71,7 +77,7 @@ def tuned(
         alone = comparison.model_copy(
             update={"variants": family, "seeds": (seed,), "baselines": ()}
         )
-        *parents, own = plan(alone, resolve, runs or out / RUNS)
+        *parents, own = plan(alone, resolve, runs)
         start = own.settings.start_from
         base = dict(variant.set) | {
             "train.seed": seed,
@@ -121,8 +127,10 @@ def run_search(
     Raises:
         as `tuned`.
     """
+    own = Run(search.folder)
+    search = _settled(search, own)
     _check(search)
-    plain, own = search.settings({}), Run(search.folder)
+    plain = search.settings({})
     task = search.build(plain, None)
     config = plain.model_dump(mode="json") | {"tune": search.tune.model_dump(mode="json")}
 
@@ -138,6 +146,7 @@ def run_search(
             f"the search for {search.variant} and torchrun exclude each other; run `nowcast tune` "
             "without it first, with --jobs or from several machines with --storage"
         )
+    warn_if_emulated(plain, pick_device(plain.train.device, ranks))
     search.folder.parent.mkdir(parents=True, exist_ok=True)
     _train_parents(search, parents, ranks)
     if plain.start_from is not None and not Run(plain.start_from).is_finished:
@@ -161,6 +170,16 @@ def run_search(
     else:
         Searcher(search, trials, place.read_text()).work()
     return write_selection(search.folder, search.variant, trials, task.objective)
+
+
+def _settled(search: Search, own: Run) -> Search:
+    """The search with ``train.precision: auto`` settled, the same for all of its trials."""
+    plain = search.settings({})
+    if plain.train.precision != "auto":
+        return search
+    precision = settled(plain, [own]).train.precision
+    assert precision != "auto"
+    return replace(search, resolve=Settled(search.resolve, precision))
 
 
 def _check(search: Search) -> None:

@@ -1,9 +1,11 @@
 /* The gates of a convolutional GRU on a CPU, in one pass each way: see recurrence.py.
  *
  * Values lie with the channels innermost, a row of them for each place of each frame; a row of x or
- * h has three parts: update, reset, candidate. All is computed in float, whatever is stored. The
- * loops are plain for the compiler to vectorise, and on x86 Linux it does so for every kind of
- * processor, chosen when it is loaded.
+ * h has three parts: update, reset, candidate. Only what goes into or comes out of a convolution
+ * may be bfloat16 (x, h, their gradients, and `carried`, which is made of h alone): states, gates
+ * and candidates stay float from step to step, since each rounding adds to the error. The loops
+ * are plain for the compiler to vectorise, and on x86 Linux it does so for every kind of processor,
+ * chosen when it is loaded.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -27,15 +29,17 @@ enum { X_UPDATE = 1, H_UPDATE = 2, X_RESET = 4, H_RESET = 8, X_NEW = 16, H_NEW =
 typedef struct {
     const void *x, *h;                 /* rows of three parts */
     int64_t x_step, h_step;            /* from one row to the next; 0 where there is one for all */
-    void *update, *candidate;          /* out; rows of one part */
-    void *reset, *carried;             /* out, for the way back: r and the activated h_h */
+    float *update, *candidate;         /* out; rows of one part */
+    float *reset;                      /* out, for the way back */
+    void *carried;                     /* out, likewise: the activated h_h, in the dtype of h */
     uint8_t *signs;                    /* out, likewise; NULL if there is no way back */
     int64_t rows, channels;
     float slope, leak;                 /* of the activation of x and h (1: none); of the candidate */
 } Open;
 
 typedef struct {
-    const void *update_gradient, *candidate_gradient, *update, *reset, *carried;
+    const float *update_gradient, *candidate_gradient, *update, *reset;
+    const void *carried;
     const uint8_t *signs;
     void *x_gradient, *h_gradient;     /* out; rows of three parts */
     int64_t rows, channels;
@@ -95,35 +99,35 @@ INLINE float leaky(float x, float slope)
     return x > 0 ? x : slope * x;
 }
 
-INLINE void open_rows(const Open *restrict gate, int is_bf16, int way_back)
+INLINE void open_rows(const Open *restrict gate, int x_is_bf16, int h_is_bf16, int way_back)
 {
     int64_t channels = gate->channels;
     float slope = gate->slope, leak = gate->leak;
-    size_t width = is_bf16 ? 2 : 4;
+    size_t x_width = x_is_bf16 ? 2 : 4, h_width = h_is_bf16 ? 2 : 4;
     for (int64_t row = 0; row < gate->rows; row++) {
-        const char *restrict x = (const char *)gate->x + row * gate->x_step * width;
-        const char *restrict h = (const char *)gate->h + row * gate->h_step * width;
-        const char *x_r = x + channels * width, *h_r = h + channels * width;
-        const char *x_h = x_r + channels * width, *h_h = h_r + channels * width;
-        char *restrict update = (char *)gate->update + row * channels * width;
-        char *restrict candidate = (char *)gate->candidate + row * channels * width;
-        char *restrict reset = (char *)gate->reset + (way_back ? row * channels * width : 0);
-        char *restrict carried = (char *)gate->carried + (way_back ? row * channels * width : 0);
-        uint8_t *restrict signs = gate->signs + (way_back ? row * channels : 0);
+        int64_t at = row * channels, kept = way_back ? at : 0;
+        const char *restrict x = (const char *)gate->x + row * gate->x_step * x_width;
+        const char *restrict h = (const char *)gate->h + row * gate->h_step * h_width;
+        const char *x_r = x + channels * x_width, *h_r = h + channels * h_width;
+        const char *x_h = x_r + channels * x_width, *h_h = h_r + channels * h_width;
+        float *restrict update = gate->update + at, *restrict candidate = gate->candidate + at;
+        float *restrict reset = gate->reset + kept;
+        char *restrict carried = (char *)gate->carried + kept * h_width;
+        uint8_t *restrict signs = gate->signs + kept;
 #pragma GCC ivdep
         for (int64_t j = 0; j < channels; j++) {
-            float xz = load(x, j, is_bf16), hz = load(h, j, is_bf16);
-            float xr = load(x_r, j, is_bf16), hr = load(h_r, j, is_bf16);
-            float xh = load(x_h, j, is_bf16), hh = load(h_h, j, is_bf16);
+            float xz = load(x, j, x_is_bf16), hz = load(h, j, h_is_bf16);
+            float xr = load(x_r, j, x_is_bf16), hr = load(h_r, j, h_is_bf16);
+            float xh = load(x_h, j, x_is_bf16), hh = load(h_h, j, h_is_bf16);
             float u = sigmoid(leaky(xz, slope) + leaky(hz, slope));
             float r = sigmoid(leaky(xr, slope) + leaky(hr, slope));
             float from_past = leaky(hh, slope);
             float new = leaky(xh, slope) + r * from_past;
-            store(update, j, u, is_bf16);
-            store(candidate, j, leaky(new, leak), is_bf16);
+            update[j] = u;
+            candidate[j] = leaky(new, leak);
             if (way_back) {
-                store(reset, j, r, is_bf16);
-                store(carried, j, from_past, is_bf16);
+                reset[j] = r;
+                store(carried, j, from_past, h_is_bf16);
                 signs[j] = (uint8_t)((xz > 0 ? X_UPDATE : 0) | (hz > 0 ? H_UPDATE : 0) |
                                      (xr > 0 ? X_RESET : 0) | (hr > 0 ? H_RESET : 0) |
                                      (xh > 0 ? X_NEW : 0) | (hh > 0 ? H_NEW : 0) |
@@ -133,30 +137,29 @@ INLINE void open_rows(const Open *restrict gate, int is_bf16, int way_back)
     }
 }
 
-INLINE void close_rows(const Close *restrict gate, int is_bf16)
+INLINE void close_rows(const Close *restrict gate, int carried_is_bf16, int is_bf16)
 {
     int64_t channels = gate->channels;
     float slope = gate->slope, leak = gate->leak;
     size_t width = is_bf16 ? 2 : 4;
     for (int64_t row = 0; row < gate->rows; row++) {
-        int64_t at = row * channels * width;
-        const char *restrict gu = (const char *)gate->update_gradient + at;
-        const char *restrict gc = (const char *)gate->candidate_gradient + at;
-        const char *restrict update = (const char *)gate->update + at;
-        const char *restrict reset = (const char *)gate->reset + at;
-        const char *restrict carried = (const char *)gate->carried + at;
-        const uint8_t *restrict signs = gate->signs + row * channels;
-        char *restrict gx = (char *)gate->x_gradient + 3 * at;
-        char *restrict gh = (char *)gate->h_gradient + 3 * at;
+        int64_t at = row * channels;
+        const float *restrict gu = gate->update_gradient + at;
+        const float *restrict gc = gate->candidate_gradient + at;
+        const float *restrict update = gate->update + at, *restrict reset = gate->reset + at;
+        const char *restrict carried = (const char *)gate->carried + at * (carried_is_bf16 ? 2 : 4);
+        const uint8_t *restrict signs = gate->signs + at;
+        char *restrict gx = (char *)gate->x_gradient + 3 * at * width;
+        char *restrict gh = (char *)gate->h_gradient + 3 * at * width;
         char *gx_r = gx + channels * width, *gh_r = gh + channels * width;
         char *gx_h = gx_r + channels * width, *gh_h = gh_r + channels * width;
 #pragma GCC ivdep
         for (int64_t j = 0; j < channels; j++) {
             int32_t sign = signs[j];
-            float u = load(update, j, is_bf16), r = load(reset, j, is_bf16);
-            float into_u = load(gu, j, is_bf16) * u * (1.0f - u);
-            float into_new = load(gc, j, is_bf16) * (sign & NEW ? 1.0f : leak);
-            float into_r = into_new * load(carried, j, is_bf16) * r * (1.0f - r);
+            float u = update[j], r = reset[j];
+            float into_u = gu[j] * u * (1.0f - u);
+            float into_new = gc[j] * (sign & NEW ? 1.0f : leak);
+            float into_r = into_new * load(carried, j, carried_is_bf16) * r * (1.0f - r);
             store(gx, j, into_u * (sign & X_UPDATE ? 1.0f : slope), is_bf16);
             store(gh, j, into_u * (sign & H_UPDATE ? 1.0f : slope), is_bf16);
             store(gx_r, j, into_r * (sign & X_RESET ? 1.0f : slope), is_bf16);
@@ -167,85 +170,83 @@ INLINE void close_rows(const Close *restrict gate, int is_bf16)
     }
 }
 
-INLINE void mix_all(const void *restrict candidate, const void *restrict hidden,
-                    const void *restrict update, void *restrict output, int64_t count, int is_bf16)
-{
-#pragma GCC ivdep
-    for (int64_t i = 0; i < count; i++) {
-        float c = load(candidate, i, is_bf16), h = load(hidden, i, is_bf16);
-        store(output, i, c + load(update, i, is_bf16) * (h - c), is_bf16);
-    }
-}
-
-INLINE void unmix_all(const void *restrict gradient, const void *restrict candidate,
-                      const void *restrict hidden, const void *restrict update,
-                      void *restrict into_candidate, void *restrict into_hidden,
-                      void *restrict into_update, int64_t count, int is_bf16)
-{
-#pragma GCC ivdep
-    for (int64_t i = 0; i < count; i++) {
-        float g = load(gradient, i, is_bf16), u = load(update, i, is_bf16);
-        float c = load(candidate, i, is_bf16), h = load(hidden, i, is_bf16);
-        store(into_candidate, i, g - g * u, is_bf16);
-        store(into_hidden, i, g * u, is_bf16);
-        store(into_update, i, g * (h - c), is_bf16);
-    }
-}
-
 FOR_EVERY_PROCESSOR
 static void open_float(const Open *gate)
 {
     if (gate->signs)
-        open_rows(gate, 0, 1);
+        open_rows(gate, 0, 0, 1);
     else
-        open_rows(gate, 0, 0);
+        open_rows(gate, 0, 0, 0);
 }
 
 FOR_EVERY_PROCESSOR
 static void open_bf16(const Open *gate)
 {
     if (gate->signs)
-        open_rows(gate, 1, 1);
+        open_rows(gate, 1, 1, 1);
     else
-        open_rows(gate, 1, 0);
+        open_rows(gate, 1, 1, 0);
+}
+
+/* A bias alone is float where a convolution is bfloat16. */
+FOR_EVERY_PROCESSOR
+static void open_x_alone(const Open *gate)
+{
+    if (gate->signs)
+        open_rows(gate, 1, 0, 1);
+    else
+        open_rows(gate, 1, 0, 0);
+}
+
+FOR_EVERY_PROCESSOR
+static void open_h_alone(const Open *gate)
+{
+    if (gate->signs)
+        open_rows(gate, 0, 1, 1);
+    else
+        open_rows(gate, 0, 1, 0);
 }
 
 FOR_EVERY_PROCESSOR
 static void close_float(const Close *gate)
 {
-    close_rows(gate, 0);
+    close_rows(gate, 0, 0);
 }
 
 FOR_EVERY_PROCESSOR
 static void close_bf16(const Close *gate)
 {
-    close_rows(gate, 1);
+    close_rows(gate, 1, 1);
 }
 
 FOR_EVERY_PROCESSOR
-static void mix_float(const void *c, const void *h, const void *u, void *out, int64_t count)
+static void close_x_alone(const Close *gate)
 {
-    mix_all(c, h, u, out, count, 0);
+    close_rows(gate, 0, 1);
 }
 
 FOR_EVERY_PROCESSOR
-static void mix_bf16(const void *c, const void *h, const void *u, void *out, int64_t count)
+static void mix(const float *restrict candidate, const float *restrict hidden,
+                const float *restrict update, float *restrict output, int64_t count)
 {
-    mix_all(c, h, u, out, count, 1);
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; i++)
+        output[i] = candidate[i] + update[i] * (hidden[i] - candidate[i]);
 }
 
 FOR_EVERY_PROCESSOR
-static void unmix_float(const void *g, const void *c, const void *h, const void *u, void *gc,
-                        void *gh, void *gu, int64_t count)
+static void unmix(const float *restrict gradient, const float *restrict candidate,
+                  const float *restrict hidden, const float *restrict update,
+                  float *restrict into_candidate, float *restrict into_hidden,
+                  float *restrict into_update, int64_t count)
 {
-    unmix_all(g, c, h, u, gc, gh, gu, count, 0);
-}
-
-FOR_EVERY_PROCESSOR
-static void unmix_bf16(const void *g, const void *c, const void *h, const void *u, void *gc,
-                       void *gh, void *gu, int64_t count)
-{
-    unmix_all(g, c, h, u, gc, gh, gu, count, 1);
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; i++) {
+        float g = gradient[i], u = update[i];
+        into_candidate[i] = g - g * u;
+        into_hidden[i] = g * u;
+        into_update[i] = g * (hidden[i] - candidate[i]);
+    }
 }
 
 static PyObject *py_open(PyObject *self, PyObject *args)
@@ -253,19 +254,20 @@ static PyObject *py_open(PyObject *self, PyObject *args)
     unsigned long long x, h, update, candidate, reset, carried, signs;
     long long x_step, h_step, rows, channels;
     float slope, leak;
-    int is_bf16;
-    if (!PyArg_ParseTuple(args, "KLKLKKKKKLLffp", &x, &x_step, &h, &h_step, &update, &candidate,
-                          &reset, &carried, &signs, &rows, &channels, &slope, &leak, &is_bf16))
+    int x_is_bf16, h_is_bf16;
+    if (!PyArg_ParseTuple(args, "KLKLKKKKKLLffpp", &x, &x_step, &h, &h_step, &update, &candidate,
+                          &reset, &carried, &signs, &rows, &channels, &slope, &leak, &x_is_bf16,
+                          &h_is_bf16))
         return NULL;
     Open gate = {(void *)(uintptr_t)x, (void *)(uintptr_t)h, x_step, h_step,
-                 (void *)(uintptr_t)update, (void *)(uintptr_t)candidate,
-                 (void *)(uintptr_t)reset, (void *)(uintptr_t)carried,
+                 (float *)(uintptr_t)update, (float *)(uintptr_t)candidate,
+                 (float *)(uintptr_t)reset, (void *)(uintptr_t)carried,
                  (uint8_t *)(uintptr_t)signs, rows, channels, slope, leak};
     Py_BEGIN_ALLOW_THREADS
-    if (is_bf16)
-        open_bf16(&gate);
+    if (x_is_bf16)
+        (h_is_bf16 ? open_bf16 : open_x_alone)(&gate);
     else
-        open_float(&gate);
+        (h_is_bf16 ? open_h_alone : open_float)(&gate);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -275,19 +277,19 @@ static PyObject *py_close(PyObject *self, PyObject *args)
     unsigned long long gu, gc, update, reset, carried, signs, gx, gh;
     long long rows, channels;
     float slope, leak;
-    int is_bf16;
-    if (!PyArg_ParseTuple(args, "KKKKKKKKLLffp", &gu, &gc, &update, &reset, &carried, &signs, &gx,
-                          &gh, &rows, &channels, &slope, &leak, &is_bf16))
+    int carried_is_bf16, is_bf16;
+    if (!PyArg_ParseTuple(args, "KKKKKKKKLLffpp", &gu, &gc, &update, &reset, &carried, &signs, &gx,
+                          &gh, &rows, &channels, &slope, &leak, &carried_is_bf16, &is_bf16))
         return NULL;
-    Close gate = {(void *)(uintptr_t)gu, (void *)(uintptr_t)gc, (void *)(uintptr_t)update,
-                  (void *)(uintptr_t)reset, (void *)(uintptr_t)carried,
-                  (const uint8_t *)(uintptr_t)signs, (void *)(uintptr_t)gx, (void *)(uintptr_t)gh,
-                  rows, channels, slope, leak};
+    Close gate = {(const float *)(uintptr_t)gu, (const float *)(uintptr_t)gc,
+                  (const float *)(uintptr_t)update, (const float *)(uintptr_t)reset,
+                  (void *)(uintptr_t)carried, (const uint8_t *)(uintptr_t)signs,
+                  (void *)(uintptr_t)gx, (void *)(uintptr_t)gh, rows, channels, slope, leak};
     Py_BEGIN_ALLOW_THREADS
-    if (is_bf16)
-        close_bf16(&gate);
-    else
+    if (!is_bf16)
         close_float(&gate);
+    else
+        (carried_is_bf16 ? close_bf16 : close_x_alone)(&gate);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -296,12 +298,11 @@ static PyObject *py_mix(PyObject *self, PyObject *args)
 {
     unsigned long long c, h, u, out;
     long long count;
-    int is_bf16;
-    if (!PyArg_ParseTuple(args, "KKKKLp", &c, &h, &u, &out, &count, &is_bf16))
+    if (!PyArg_ParseTuple(args, "KKKKL", &c, &h, &u, &out, &count))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    (is_bf16 ? mix_bf16 : mix_float)((void *)(uintptr_t)c, (void *)(uintptr_t)h,
-                                     (void *)(uintptr_t)u, (void *)(uintptr_t)out, count);
+    mix((float *)(uintptr_t)c, (float *)(uintptr_t)h, (float *)(uintptr_t)u,
+        (float *)(uintptr_t)out, count);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -310,13 +311,12 @@ static PyObject *py_unmix(PyObject *self, PyObject *args)
 {
     unsigned long long g, c, h, u, gc, gh, gu;
     long long count;
-    int is_bf16;
-    if (!PyArg_ParseTuple(args, "KKKKKKKLp", &g, &c, &h, &u, &gc, &gh, &gu, &count, &is_bf16))
+    if (!PyArg_ParseTuple(args, "KKKKKKKL", &g, &c, &h, &u, &gc, &gh, &gu, &count))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    (is_bf16 ? unmix_bf16 : unmix_float)(
-        (void *)(uintptr_t)g, (void *)(uintptr_t)c, (void *)(uintptr_t)h, (void *)(uintptr_t)u,
-        (void *)(uintptr_t)gc, (void *)(uintptr_t)gh, (void *)(uintptr_t)gu, count);
+    unmix((float *)(uintptr_t)g, (float *)(uintptr_t)c, (float *)(uintptr_t)h,
+          (float *)(uintptr_t)u, (float *)(uintptr_t)gc, (float *)(uintptr_t)gh,
+          (float *)(uintptr_t)gu, count);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }

@@ -12,7 +12,8 @@ def open(
     channels: int,
     slope: float,
     leak: float,
-    is_bf16: bool,
+    x_is_bf16: bool,
+    h_is_bf16: bool,
     /,
 ) -> None: ...
 def close(
@@ -28,12 +29,11 @@ def close(
     channels: int,
     slope: float,
     leak: float,
+    carried_is_bf16: bool,
     is_bf16: bool,
     /,
 ) -> None: ...
-def mix(
-    candidate: int, hidden: int, update: int, output: int, count: int, is_bf16: bool, /
-) -> None: ...
+def mix(candidate: int, hidden: int, update: int, output: int, count: int, /) -> None: ...
 def unmix(
     gradient: int,
     candidate: int,
@@ -43,6 +43,5 @@ def unmix(
     hidden_gradient: int,
     update_gradient: int,
     count: int,
-    is_bf16: bool,
     /,
 ) -> None: ...

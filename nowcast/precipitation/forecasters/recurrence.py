@@ -4,7 +4,8 @@ As autograd has it, every time step adds its share to the gradient of the state-
 which are larger than all else a step touches. Here a step only leaves the gradient of its
 convolutions in a buffer, and one convolution over the whole buffer gives the weights theirs. The
 gates are one pass over the activations each way (``_gates.c``) that keeps what their derivatives
-need and nothing else, and hidden states are written where the next layer reads them.
+need and nothing else, and hidden states are written where the next layer reads them. Under autocast
+only the convolutions are bfloat16; states and gates stay float32, as in torch's operations.
 
 `GRUCell` with torch's operations is the same, to rounding, and serves everywhere else.
 """
@@ -28,6 +29,7 @@ else:
     available = True
 
 DTYPES = (torch.float32, torch.bfloat16)
+STATE = torch.float32  # of hidden states, gates and candidates: each rounding adds to the error
 PARTS = 3  # of the convolutions' channels: update, reset, candidate
 
 
@@ -109,12 +111,12 @@ class Recurrence:
         assert sized is not None
         batch, _, height, width = sized.shape
         hidden_shape = (batch, self.cell.hidden_channels, height, width)
-        self.states = _innermost((length + 1, *hidden_shape), self.dtype)
+        self.states = _innermost((length + 1, *hidden_shape), STATE)
         self.from_zero = state is None
         self.inputs = None if inputs is None else inputs.to(self.dtype)
         hidden = self.states[0].zero_()
         if state is not None:
-            hidden = _dense(state, self.dtype)
+            hidden = _dense(state, STATE)
             self.states[0].copy_(hidden.detach())
         # Every step is given what this returns, so that its way back comes after theirs.
         layers = (self.input_conv.layer, self.state_conv.layer)
@@ -134,13 +136,13 @@ class Recurrence:
     def _step(self, number: int, start: Tensor, hidden: Tensor) -> Tensor:
         opened = _Open.apply(self, number, start, hidden)  # type: ignore[no-untyped-call]
         update, candidate = opened
-        update = _dense(self.cell.update(update), self.dtype)
-        candidate = _dense(self.cell.candidate(candidate), self.dtype)
+        update = _dense(self.cell.update(update), STATE)
+        candidate = _dense(self.cell.candidate(candidate), STATE)
         place = self.states[number + 1]
         if self.written:  # and a layer in `hidden` may have changed what stands there
             place = torch.empty_like(place)
         mixed = _Mix.apply(place, candidate, hidden, update)  # type: ignore[no-untyped-call]
-        return _dense(self.cell.hidden(mixed), self.dtype)
+        return _dense(self.cell.hidden(mixed), STATE)
 
     def x(self, number: int) -> Tensor:
         """The input's part of a step; one row of channels where it is the same for every place."""
@@ -184,19 +186,22 @@ class _Convolution:
         assert layer.bias is not None
         self.layer = layer
         self.weight = layer.weight.detach().to(dtype)
-        self.bias = layer.bias.detach().to(dtype)
+        self.bias = layer.bias.detach()
+        """float32, which it stays where it is all that counts."""
 
     def __call__(self, frames: Tensor) -> Tensor:
         layer = self.layer
         with torch.autocast("cpu", enabled=False):
-            found = torch.conv2d(frames, self.weight, self.bias, layer.stride, layer.padding)
-        return _dense(found, self.weight.dtype)
+            dtype = self.weight.dtype
+            bias = self.bias.to(dtype)
+            found = torch.conv2d(frames.to(dtype), self.weight, bias, layer.stride, layer.padding)
+        return _dense(found, dtype)
 
     def back(self, gradient: Tensor, frames: Tensor, wanted: tuple[bool, bool]) -> list[Any]:
         """Gradients of frames and weight, those that are wanted."""
         found = torch.ops.aten.convolution_backward(
             gradient,
-            frames,
+            frames.to(self.weight.dtype),
             self.weight,
             None,
             self.layer.stride,
@@ -261,7 +266,7 @@ class _Open(torch.autograd.Function):
         update, candidate = torch.empty_like(hidden), torch.empty_like(hidden)
         reset = carried = signs = None
         if any(ctx.needs_input_grad):
-            reset, carried = torch.empty_like(hidden), torch.empty_like(hidden)
+            reset, carried = torch.empty_like(hidden), torch.empty_like(hidden, dtype=h.dtype)
             signs = torch.empty_like(hidden, dtype=torch.uint8)
         channels = hidden.shape[1]
         _gates.open(
@@ -278,7 +283,8 @@ class _Open(torch.autograd.Function):
             channels,
             pass_.slope,
             LEAK,
-            hidden.dtype is torch.bfloat16,
+            x.dtype is torch.bfloat16,
+            h.dtype is torch.bfloat16,
         )
         ctx.pass_, ctx.number = pass_, number
         ctx.save_for_backward(update, reset, carried, signs)
@@ -291,8 +297,7 @@ class _Open(torch.autograd.Function):
     ) -> tuple[None, None, None, Tensor | None]:
         pass_: Recurrence = ctx.pass_
         update, reset, carried, signs = ctx.saved_tensors
-        into_update = _dense(into_update, update.dtype)
-        into_candidate = _dense(into_candidate, update.dtype)
+        into_update, into_candidate = _dense(into_update, STATE), _dense(into_candidate, STATE)
         into_x, into_h = pass_.gradients_of(ctx.number)
         channels = update.shape[1]
         _gates.close(
@@ -308,12 +313,14 @@ class _Open(torch.autograd.Function):
             channels,
             pass_.slope,
             LEAK,
-            update.dtype is torch.bfloat16,
+            carried.dtype is torch.bfloat16,
+            into_x.dtype is torch.bfloat16,
         )
         into_hidden = None
         if ctx.needs_input_grad[3]:
-            # Of the hidden state only the shape matters here.
-            into_hidden, _ = pass_.state_conv.back(into_h, pass_.states[ctx.number], (True, False))
+            shaped = torch.empty_like(update, dtype=pass_.dtype)  # its values do not matter here
+            into_hidden, _ = pass_.state_conv.back(into_h, shaped, (True, False))
+            into_hidden = into_hidden.to(STATE)
         return None, None, None, into_hidden
 
 
@@ -324,14 +331,7 @@ class _Mix(torch.autograd.Function):
     def forward(
         ctx: Any, place: Tensor, candidate: Tensor, hidden: Tensor, update: Tensor
     ) -> Tensor:
-        _gates.mix(
-            candidate.data_ptr(),
-            hidden.data_ptr(),
-            update.data_ptr(),
-            place.data_ptr(),
-            place.numel(),
-            place.dtype is torch.bfloat16,
-        )
+        _gates.mix(*_addresses(candidate, hidden, update, place))
         ctx.save_for_backward(candidate, hidden, update)
         return _alias(place)
 
@@ -339,20 +339,12 @@ class _Mix(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor, Tensor]:
         candidate, hidden, update = ctx.saved_tensors
-        gradient = _dense(gradient, update.dtype)
-        into_candidate, into_hidden, into_update = (torch.empty_like(update) for _ in range(3))
-        _gates.unmix(
-            gradient.data_ptr(),
-            candidate.data_ptr(),
-            hidden.data_ptr(),
-            update.data_ptr(),
-            into_candidate.data_ptr(),
-            into_hidden.data_ptr(),
-            into_update.data_ptr(),
-            update.numel(),
-            update.dtype is torch.bfloat16,
-        )
-        return None, into_candidate, into_hidden, into_update
+        gradient = _dense(gradient, STATE)
+        candidate_gradient, hidden_gradient, update_gradient = into = [
+            torch.empty_like(update) for _ in range(3)
+        ]
+        _gates.unmix(*_addresses(gradient, candidate, hidden, update, *into))
+        return None, candidate_gradient, hidden_gradient, update_gradient
 
 
 class _Join(torch.autograd.Function):
@@ -383,6 +375,11 @@ def _dense(frames: Tensor, dtype: torch.dtype) -> Tensor:
     return frames.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
+def _addresses(*tensors: Tensor) -> list[int]:
+    """Where each lies, and how many numbers it holds, as all of them do."""
+    return [*(tensor.data_ptr() for tensor in tensors), tensors[0].numel()]
+
+
 def _alias(place: Tensor) -> Tensor:
     """The same memory as a tensor that autograd takes for a new one, and not for a view."""
     storage = place.untyped_storage()
@@ -390,7 +387,7 @@ def _alias(place: Tensor) -> Tensor:
 
 
 def _sum(gradient: Tensor) -> Tensor:
-    return gradient.sum((0, 1, 3, 4))
+    return gradient.sum((0, 1, 3, 4), dtype=torch.float32)
 
 
 def _as(gradient: Tensor | None, dtype: torch.dtype) -> Tensor | None:

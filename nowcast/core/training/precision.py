@@ -1,0 +1,124 @@
+"""What ``train.precision: auto`` is: bf16 where the device computes in it, or else fp32.
+
+It is settled once, before anything is keyed by the config: a run's folder holds what it became, and
+on another machine the run goes on with that.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from nowcast.core.distributed import current, from_main
+from nowcast.core.evaluate import pick_device
+from nowcast.core.monitoring.log import console
+from nowcast.core.runs import Run
+from nowcast.core.settings import RunSettings
+
+# What oneDNN may be held to by ONEDNN_MAX_CPU_ISA that has AVX-512 but not its bf16 instructions;
+# of what has not even that, oneDNN itself says so.
+WITHOUT_BF16 = {"AVX512_CORE", "AVX512_CORE_VNNI"}
+# 61.7 s a step of the default network instead of 5.3 on 2 cores of an AMD EPYC with AVX2 (2026-11).
+FACTOR_EMULATED = 12
+
+_warned: set[str] = set()
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16, and torch is allowed to use them.
+
+    On a CPU oneDNN's convolutions and matrix products decide; ``ONEDNN_MAX_CPU_ISA`` may hold it to
+    less than the processor has.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    x86 = torch.cpu._is_avx2_supported()
+    return not x86 or (torch.cpu._is_avx512_bf16_supported() and not _is_held_back())
+
+
+def _is_held_back() -> bool:
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    return limit.upper() in WITHOUT_BF16
+
+
+def settled(settings: RunSettings, runs: Iterable[Run] = ()) -> RunSettings:
+    """The settings with ``train.precision: auto`` replaced; the same settings where it says more.
+
+    Args:
+        settings: of a run.
+        runs: the first of them that there is decides: what has begun goes on as it began.
+
+    Where there are several ranks, the first one's device and folders decide for all.
+
+    Raises:
+        ConfigError: the device is not there; a run's folder cannot be read.
+    """
+    if settings.train.precision != "auto":
+        return settings
+
+    def decide() -> bytes:
+        return (_stored(runs) or _of_device(settings)).encode()
+
+    found = from_main(decide).decode()
+    train = settings.train.model_copy(update={"precision": found})
+    return settings.model_copy(update={"train": train})
+
+
+def _stored(runs: Iterable[Run]) -> str | None:
+    for run in runs:
+        if run.config_file.is_file():
+            found = dict(run.config().get("train") or {}).get("precision")
+            if found in ("fp32", "bf16"):
+                return str(found)
+    return None
+
+
+def _of_device(settings: RunSettings) -> Literal["fp32", "bf16"]:
+    return "bf16" if computes_bf16(pick_device(settings.train.device, current())) else "fp32"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Dotted overrides -> settled settings; a class, so that it can travel to a process.
+
+    Args:
+        resolve: dotted overrides -> the config with them.
+        precision: what ``auto`` is.
+    """
+
+    resolve: Callable[[Mapping[str, object]], RunSettings]
+    precision: Literal["fp32", "bf16"]
+
+    def __call__(self, changes: Mapping[str, object]) -> RunSettings:
+        settings = self.resolve(changes)
+        if settings.train.precision != "auto":
+            return settings
+        train = settings.train.model_copy(update={"precision": self.precision})
+        return settings.model_copy(update={"train": train})
+
+
+def warn_if_emulated(settings: RunSettings, device: torch.device) -> None:
+    """Say, once in a process, that bf16 takes far longer than fp32 on a device without it."""
+    if settings.train.precision != "bf16" or computes_bf16(device) or device.type in _warned:
+        return
+    _warned.add(device.type)
+    what = "this GPU" if device.type == "cuda" else "this processor, as torch may use it,"
+    measured = (
+        ""
+        if device.type == "cuda"
+        else f": expect a step to take up to {FACTOR_EMULATED} times as long as with fp32 "
+        "(61.7 s instead of 5.3 was measured on a processor with AVX2)"
+    )
+    console.print(
+        f"train.precision: {what} has no instructions for bf16 and emulates them{measured}. Set "
+        "train.precision=fp32, or auto, in another folder; a run that has begun keeps its own",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
