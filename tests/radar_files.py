@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+KNMI_STERE = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378.137 +b=6356.752 +x_0=0 +y_0=0"
 LAEA = "+proj=laea +lat_0=55.0 +lon_0=10.0 +x_0=1950000.0 +y_0=-2100000.0 +units=m +ellps=WGS84"
 
 
@@ -92,7 +93,7 @@ def write_knmi(
         place.attrs["geo_row_offset"] = np.array([3650.0], dtype=np.float32)
         place.attrs["geo_column_offset"] = np.array([0.0], dtype=np.float32)
         projection = place.create_group("map_projection")
-        projection.attrs["projection_proj4_params"] = np.bytes_("+proj=stere +lat_0=90")
+        projection.attrs["projection_proj4_params"] = np.bytes_(KNMI_STERE)
         for number in range(1, images + 1):
             group = file.create_group(f"image{number}")
             group.attrs["image_geo_parameter"] = np.bytes_(parameter)

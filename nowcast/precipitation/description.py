@@ -5,13 +5,13 @@ import math
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Literal, get_args
 
+from nowcast.core.errors import DataError
 from nowcast.precipitation.frames import LARGEST_PIXELS
+from nowcast.precipitation.projection import pixel_km
 from nowcast.precipitation.typed_json import parsed, typed
 
 DESCRIPTION = "archive.json"
 LONGEST_STEP_MINUTES = 24 * 60  # a day without a frame is no archive to forecast from
-
-KM_PER_DEGREE = 111.2  # of latitude, on a sphere of 6371 km
 
 Quantity = Literal["reflectivity", "VIL"]
 
@@ -23,7 +23,7 @@ class Grid:
     """Where an archive's pixels lie on the map.
 
     Args:
-        projection: PROJ string.
+        projection: PROJ string, EPSG code or WKT.
         x_west: outer edge of column 0, in the projection's unit (usually m or km).
         y_north: outer edge of row 0.
         pixel_x: width of a pixel, positive.
@@ -49,6 +49,12 @@ class Grid:
                 f"grid: expected positive pixel_x and pixel_y, found {self.pixel_x:g} and "
                 f"{self.pixel_y:g}"
             )
+
+    def pixel_km(self, height: int, width: int) -> tuple[float, float]:
+        """Width and height of a pixel in km, of a grid of so many rows and columns; see
+        `projection.pixel_km`."""
+        place = (self.x_west, self.y_north, self.pixel_x, self.pixel_y)
+        return pixel_km(self.projection, *place, height, width)
 
 
 @dataclass(frozen=True)
@@ -108,14 +114,35 @@ class Description:
         return NOMINAL if self.quantity == "VIL" else None
 
     @property
-    def km_per_pixel(self) -> float | None:
-        """Height of a pixel in km; None where no grid is stated."""
+    def pixel_km(self) -> tuple[float, float] | None:
+        """Width and height of a pixel in km (`projection.pixel_km`); None where no grid is stated.
+
+        Raises:
+            DataError: the grid's projection cannot be read, or its pixels have no possible size.
+        """
         if self.grid is None:
             return None
-        projection = self.grid.projection
-        if "+proj=longlat" in projection or "+proj=latlong" in projection:
-            return self.grid.pixel_y * KM_PER_DEGREE
-        return self.grid.pixel_y * (1.0 if "+units=km" in projection else 1e-3)
+        try:
+            return self.grid.pixel_km(self.height, self.width)
+        except ValueError as error:
+            raise DataError(
+                f"grid of {self.name}: {error} Correct grid in {DESCRIPTION}, or remove it there"
+            ) from error
+
+    @property
+    def km_per_pixel(self) -> float | None:
+        """Height of a pixel in km; None where no grid is stated. Raises as `pixel_km`."""
+        sides = self.pixel_km
+        return None if sides is None else sides[1]
+
+    @property
+    def grid_fault(self) -> str | None:
+        """Why the size of its pixels cannot be told, where a grid is stated that does not tell."""
+        try:
+            _ = self.pixel_km
+        except DataError as error:
+            return str(error)
+        return None
 
     @classmethod
     def from_json(cls, text: str) -> "Description":

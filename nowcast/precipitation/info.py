@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.days import SPLITS, Split
+from nowcast.precipitation.description import Description
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.statistics import (
     QUANTILES,
@@ -49,6 +50,7 @@ class ArchiveInfo:
         step_minutes: time between frames.
         missing: frames missing in gaps of at most `EPISODE_GAP_STEPS` steps.
         shape: (height, width) of a frame.
+        pixel: size of a pixel in words, or why it is not known.
         calibration: the Z-R relation.
         days: days per split; None without day lists.
         usable_share: share of pixels the exclude mask leaves; None without an exclude mask.
@@ -72,6 +74,7 @@ class ArchiveInfo:
     step_minutes: int
     missing: int
     shape: tuple[int, int]
+    pixel: str
     calibration: Calibration
     days: dict[Split, int] | None
     usable_share: float | None
@@ -100,6 +103,7 @@ class ArchiveInfo:
             ("step", f"{self.step_minutes} min"),
             ("missing frames", str(self.missing)),
             ("frame size", f"{self.shape[0]} x {self.shape[1]} px"),
+            ("pixel size", self.pixel),
             ("Z-R relation", f"Z = {self.calibration.zr_a:g} R^{self.calibration.zr_b:g}"),
             ("days", ", ".join(f"{days[s]} {s}" for s in SPLITS) if days else "none"),
             ("usable pixels", _shown(self.usable_share, "{:.1%}", "not stated (no exclude mask)")),
@@ -179,6 +183,7 @@ def archive_info(archive: ArchiveReader, max_frames: int = 500) -> ArchiveInfo:
         step_minutes=archive.description.step_minutes,
         missing=missing_frames(archive.moments, archive.step),
         shape=archive.shape,
+        pixel=_pixel(archive.description),
         calibration=calibration,
         days=_days(archive),
         usable_share=None if usable is None else float(usable.mean()),
@@ -191,6 +196,13 @@ def archive_info(archive: ArchiveReader, max_frames: int = 500) -> ArchiveInfo:
         decorrelation_minutes=None if steps is None else steps * archive.description.step_minutes,
         note=archive.description.note,
     )
+
+
+def _pixel(description: Description) -> str:
+    if description.grid_fault is not None:
+        return description.grid_fault
+    sides = description.pixel_km
+    return "not stated (no grid)" if sides is None else f"{sides[0]:.3g} x {sides[1]:.3g} km"
 
 
 def _usable(archive: ArchiveReader) -> Bool[np.ndarray, "height width"] | None:

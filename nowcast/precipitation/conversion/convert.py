@@ -106,6 +106,9 @@ def _write(
         quantity="VIL" if first.unit == "VIL" else "reflectivity",
         grid=cut.grid(first.grid),
     )
+    fault = description.grid_fault
+    if fault is not None:
+        description = replace(description, grid=None)
     usable = np.ones((cut.height, cut.width), dtype=bool)
     frames = empty = 0
     with ArchiveWriter(root, description) as writer:
@@ -133,10 +136,12 @@ def _write(
         # The description is written last, so that it can say what was found.
         writer.description = replace(
             description,
-            history=tuple(
-                history(source, importer_name, minutes, first, cut, target, frames, empty)
+            history=(
+                *history(source, importer_name, minutes, first, cut, target, frames, empty),
+                *(() if fault is None else (f"grid not stated: {fault}",)),
             ),
         )
         writer.finish(usable, None)
     missing = missing_moments(source, step)
-    return Written(root, frames, empty, missing, float(usable.mean()), writer.description)
+    share = float(usable.mean())
+    return Written(root, frames, empty, missing, share, writer.description, fault)

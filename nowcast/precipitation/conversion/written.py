@@ -21,6 +21,7 @@ class Written:
         missing: moments of the step between first and last that the source does not have.
         usable_share: share of pixels with data in every frame (the exclude mask).
         description: as in its ``archive.json``.
+        grid_fault: why the grid that the source states was left out; None where it was not.
     """
 
     root: Path
@@ -29,6 +30,7 @@ class Written:
     missing: int
     usable_share: float
     description: Description
+    grid_fault: str | None = None
 
     def summary(self) -> str:
         """One line for whoever converted."""
@@ -41,6 +43,11 @@ class Written:
             parts.append(f"{self.missing} moments missing")
         if self.empty:
             parts.append(f"{self.empty} without any data left out")
+        sides = self.description.pixel_km
+        if sides is not None:
+            parts.append(f"pixels of {sides[0]:.3g} x {sides[1]:.3g} km")
+        else:
+            parts.append(f"place not stated ({self.grid_fault or 'the source has no grid'})")
         return ", ".join(parts)
 
 

@@ -106,6 +106,9 @@ class FrameSource:
     def notes(self) -> tuple[str, ...]:
         """What a user must know of the archive, a sentence each."""
         archive = self.archive
+        fault = self.description.grid_fault
+        if fault is not None:
+            return (fault,)
         if not isinstance(archive, Archive) or archive.origin == DESCRIPTION:
             return ()
         found = archive.description

@@ -179,6 +179,20 @@ def test_a_crop_is_a_window_and_moves_the_grid(tmp_path: Path, stack: Stack):
     (made,) = convert_to(tmp_path / "a.h5", tmp_path / "knmi", "knmi", Request("mm"), target)
     grid = made.description.grid
     assert (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y) == (1, -3651, 2, 2)
+    assert made.description.pixel_km == (2, 2) and "pixels of 2 x 2 km" in made.summary()
+
+
+def test_a_grid_of_impossible_pixels_is_left_out_and_said(tmp_path: Path):
+    # The pixels' size is in km as a radar's is, and the projection says metres.
+    write_knmi(tmp_path / "a.h5", np.ones((4, 5), np.uint16))
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        place = file["geographic/map_projection"]
+        place.attrs["projection_proj4_params"] = np.bytes_("+proj=stere +lat_0=90 +units=m")
+    target = Target(step_minutes=5)
+    (made,) = convert_to(tmp_path / "a.h5", tmp_path / "out", "knmi", Request("mm"), target)
+    assert made.description.grid is None
+    for said in (made.summary(), made.description.history[-1]):
+        assert "expected pixels of 0.05 to 100 km, found 0.001 x 0.001 km" in said
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,6 @@ def test_a_composite_of_meteoswiss_is_read_as_we_do(pysteps: None, pyart_files: 
 def test_every_quantity_of_odim_is_read_as_we_do(
     pysteps: None, tmp_path: Path, name: str, quantity: str, unit: Any, gain: float, offset: float
 ):
-    pytest.importorskip("pyproj")
     raw = np.random.default_rng(1).integers(0, 256, (12, 9)).astype(np.uint8)
     raw[0, :3] = (0, 255, 7)  # dry, no data, rain
     path = tmp_path / "a_202006011210.h5"
@@ -144,7 +143,6 @@ def test_why_mch_hdf5_is_refused(pysteps: None, tmp_path: Path):
 
 
 def test_pysteps_reads_an_odim_file_of_the_tests_as_we_do(pysteps: None, tmp_path: Path):
-    pytest.importorskip("pyproj")
     raw = np.random.default_rng(0).integers(0, 256, (30, 20)).astype(np.uint8)
     write_odim(tmp_path / "opera_202006011200.h5", raw, quantity="RATE", gain=0.1, offset=0.0)
     request = Request("mm_h", name_pattern="opera_%Y%m%d%H%M.h5")
