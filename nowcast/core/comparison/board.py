@@ -22,6 +22,12 @@ from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import DASH, Column, Row, Table, csv_text
 from nowcast.core.task import Task
 
+SKILL = (
+    "Skill score: 0 at the reference, 1 for a perfect forecast, below 0 for one that is further "
+    "from perfect than the reference. It is 1 - |score - perfect| / |reference - perfect|; perfect "
+    "is 0 for errors, 1 for CSI and ratios, 100 for percentages."
+)
+
 
 @dataclass(frozen=True)
 class Board:
@@ -70,15 +76,28 @@ class Board:
         return Table(self.task.columns, tuple(rows))
 
     def skill(self, name: str) -> dict[str, float | None]:
-        """How far each score is on the way from the reference to a perfect forecast; 1 is there."""
+        """Skill of each score that has a perfect value, against the reference: `Column.skill`."""
         own, reference = self.scores[name].values, self.scores[self.task.reference].values
-        found: dict[str, float | None] = {}
-        for column in self.task.columns:
-            score, start = own[column.score], reference[column.score]
-            perfect = 0.0 if column.best == "less" else 1.0
-            missing = score is None or start is None or start == perfect
-            found[column.score] = None if missing else (score - start) / (perfect - start)  # type: ignore[operator]
-        return found
+        return {
+            column.score: column.skill(own.get(column.score), reference.get(column.score))
+            for column in (*self.task.details, *self.task.columns)
+            if column.perfect is not None
+        }
+
+    def skills(self) -> Section:
+        """A table of the skill of everyone but the reference."""
+        skilled = [
+            each for each in (*self.task.columns, *self.task.details) if each.perfect is not None
+        ]
+        skilled = list({each.header: each for each in skilled}.values())
+        rows = []
+        for name in self.scores:
+            if name != self.task.reference:
+                own = self.skill(name)
+                cells = (own[column.score] for column in skilled)
+                rows.append([name, *(DASH if each is None else f"{each:.2f}" for each in cells)])
+        title = f"Skill against {self.task.reference}"
+        return Section(title, ["Forecaster", *(each.header for each in skilled)], rows, SKILL)
 
     def best(self, column: Column) -> str | None:
         """The forecaster with the best score; None where it is undefined for all."""
@@ -178,7 +197,10 @@ class Board:
             out / "leaderboard.csv",
             csv_text([{"forecaster": name} | dict(s.values) for name, s in self.scores.items()]),
         )
-        sections = [*([self.details()] if self.task.details else []), *self.sections()]
+        sections = [self.details()] if self.task.details else []
+        if len(self.scores) > 1:
+            sections.append(self.skills())
+        sections += self.sections()
         facts = {name.replace("_", " "): str(value) for name, value in self.facts.items()}
         title = f"Leaderboard on {self.facts.get('data', out.name)}"
         links = (f"![{text}]({path.relative_to(out)})\n" for text, path in pictures.items())

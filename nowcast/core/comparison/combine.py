@@ -147,7 +147,16 @@ def _average(columns: Sequence[Column]) -> Column | None:
     if len(best) > 1 or "one" in best:
         return None
     digits = min(column.digits for column in columns)
-    return replace(columns[0], score=AVERAGE, header=AVERAGE, digits=digits)
+    perfect = {column.perfect for column in columns}
+    limits = {column.limits for column in columns}
+    return replace(
+        columns[0],
+        score=AVERAGE,
+        header=AVERAGE,
+        digits=digits,
+        perfect=perfect.pop() if len(perfect) == 1 else None,
+        limits=limits.pop() if len(limits) == 1 else (None, None),
+    )
 
 
 def _averaged(row: Row, columns: Sequence[Column]) -> Row:

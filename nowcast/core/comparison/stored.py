@@ -66,7 +66,7 @@ def read_results(out: Path) -> Stored:
             scores.setdefault(name, {})[seed] = Scores.from_document(plain)
         return Stored(
             table=Table(
-                tuple(Column(**column) for column in content["columns"]),
+                tuple(_column(column) for column in content["columns"]),
                 tuple(Row(name, by_seed) for name, by_seed in scores.items()),
             ),
             facts=facts,
@@ -87,3 +87,9 @@ def read_results(out: Path) -> Stored:
             "them at its end; run it again, trained runs are kept. "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _column(content: Mapping[str, Any]) -> Column:
+    """A column; results of before it stated its perfect score and limits have none."""
+    limits = tuple(content.get("limits", (None, None)))
+    return Column(**{"perfect": None, **content, "limits": limits})

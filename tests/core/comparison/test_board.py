@@ -14,6 +14,8 @@ from nowcast.core.comparison.board import Board
 from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import evaluate, evaluate_blocks
 from nowcast.core.settings import RunSettings
+from nowcast.core.sums import Scores, Sums
+from nowcast.core.table import Column
 
 
 class Times(nn.Module):
@@ -56,6 +58,46 @@ def test_skill_is_the_share_of_the_way_to_perfect(task: ToyTask):
     assert board.skill("perfect") == {"error": 1}
     assert board.skill("half")["error"] == pytest.approx(0.75, rel=1e-5)  # of a square
     assert board.skill("opposite")["error"] == pytest.approx(-3, rel=1e-5)
+
+
+class Percent(ToyTask):
+    """Scores in percent, as GLUE and ImageNet have them."""
+
+    columns = (Column("hit", "Hit", "more", 1, perfect=100.0),)
+    details = (
+        Column("bias", "Bias", "one", 2, perfect=1.0),
+        Column("size", "Size", "more", 2, perfect=None),
+    )
+
+    def read(self, sums: Sums) -> Scores:
+        # The reference is 10 % right and half the size.
+        share = float(sums["error"][0] / sums["samples"][0]) / self.scale
+        values = {"hit": 100 - 90 * share, "bias": 1 + 0.5 * share**2, "size": 1e9 * share}
+        return Scores(values, {}, "place", ())
+
+    @property
+    def scale(self) -> float:
+        return float(self.x.double().square().mean())
+
+
+def test_skill_of_percentages_and_of_what_is_best_at_one_is_on_the_page(
+    task: ToyTask, tmp_path: Path
+):
+    board = scored(Percent(task.settings), near=Times(1.5), perfect=Times(2), worse=Times(0))
+    assert board.scores["identity"].values["hit"] == pytest.approx(10)
+    assert board.skill("near") == pytest.approx({"hit": 0.75, "bias": 1 - 1 / 16}, rel=1e-5)
+    assert board.skill("perfect") == pytest.approx({"hit": 1, "bias": 1})
+    assert board.skill("worse")["hit"] == pytest.approx(-3, rel=1e-5)
+    board.write(tmp_path, {})
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "## Skill against identity" in text and "| near | 0.75 | 0.94 |" in text
+    for name in ("leaderboard.md", "leaderboard.html"):
+        said = (tmp_path / name).read_text()
+        assert "Skill score: 0 at the reference, 1 for a perfect forecast" in said
+    rows = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert (
+        rows[1]["skill"]["hit"] == pytest.approx(0.75, rel=1e-5) and "size" not in rows[1]["skill"]
+    )
 
 
 def test_what_is_written(task: ToyTask, tmp_path: Path):

@@ -23,10 +23,10 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.sums import Scores
 from nowcast.core.table import Column
 
-ACCURACY = Column("accuracy", "Accuracy", "more", 1)
-F1 = Column("f1", "F1", "more", 1)
-BESIDE = Column("accuracy", "Accuracy", "more", 1, main=False)
-ERROR = Column("error", "Error", "less", 1)
+ACCURACY = Column("accuracy", "Accuracy", "more", 1, perfect=100.0)
+F1 = Column("f1", "F1", "more", 1, perfect=100.0)
+BESIDE = Column("accuracy", "Accuracy", "more", 1, main=False, perfect=100.0)
+ERROR = Column("error", "Error", "less", 1, perfect=0.0)
 Values = dict[int | None, list[float | None]]
 
 RTE: dict[str, Values] = {"A": {0: [60], 1: [62], 2: [64]}, "B": {0: [63], 1: [66], 2: [66]}}
@@ -185,11 +185,11 @@ def test_scores_of_different_directions_have_no_average(folders: list[Path], tmp
     rain = write(tmp_path / "rain", (ERROR,), RTE)
     table = combine([folders[0], rain], tmp_path / "all")
     assert [column.score for column in table.columns] == ["rte/accuracy", "rain/error"]
-    bias = Column("bias", "Bias", "one", 2)
+    bias = Column("bias", "Bias", "one", 2, perfect=1.0)
     one, other = (write(tmp_path / name, (bias,), RTE) for name in ("x", "y"))
     assert len(combine([one, other], tmp_path / "biases").columns) == 2
     less = combine([rain, write(tmp_path / "snow", (ERROR,), RTE)], tmp_path / "less")
-    assert less.columns[-1] == Column("average", "average", "less", 1)
+    assert less.columns[-1] == Column("average", "average", "less", 1, perfect=0.0)
 
 
 def test_the_average_is_undefined_where_a_column_is(folders: list[Path], tmp_path: Path):

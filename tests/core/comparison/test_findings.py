@@ -10,7 +10,7 @@ from nowcast.core.comparison.findings import as_csv, as_sections, references, se
 from nowcast.core.comparison.significance import Contrast, SeedTest
 from nowcast.core.table import Column
 
-COLUMN = Column("b_mse", "B-MSE", "less", 0)
+COLUMN = Column("b_mse", "B-MSE", "less", 0, perfect=0.0)
 SEEDS = SeedTest(-40.4, 24.2, -0.5, 0.2, 0.41, 6)
 BLOCKS = Difference("b_mse", "T-MEmeL", "T-Original", -8.1, -31.3, 12.4, 0.3, 0.6, 10, 8, "less")
 FOUND = Contrast(COLUMN, "T-MEmeL", "T-Original", 571.4, 579.5, 3, SEEDS, BLOCKS)
@@ -76,7 +76,7 @@ def test_no_difference_and_one_below_the_digits():
         "B-MSE: T-MEmeL equals T-Original (the same difference in each of 3 seeds; the same "
         "difference in each of 8 blocks): not tested."
     )
-    near = replace(FOUND, column=Column("csi/10", "CSI", "more", 3), one_value=0.2003)
+    near = replace(FOUND, column=Column("csi/10", "CSI", "more", 3, perfect=1.0), one_value=0.2003)
     assert "CSI: T-MEmeL is less than 0.001 higher than T-Original (0.1 %" in sentence(
         replace(near, other_value=0.2)
     )

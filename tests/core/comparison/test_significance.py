@@ -9,7 +9,10 @@ from nowcast.core.comparison.significance import contrasts
 from nowcast.core.sums import Scores
 from nowcast.core.table import Column, Row, Table
 
-COLUMNS = (Column("error", "Error", "less", 1), Column("hit", "Hit", "more", 2))
+COLUMNS = (
+    Column("error", "Error", "less", 1, perfect=0.0),
+    Column("hit", "Hit", "more", 2, perfect=1.0),
+)
 
 
 def row(name: str, errors: list[float | None], hits: list[float] | None = None) -> Row:
@@ -97,6 +100,6 @@ def test_seeds_and_blocks_may_disagree():
 
 
 def test_where_one_is_best_a_sign_says_no_more_than_different():
-    columns = (Column("error", "Bias", "one", 1),)
+    columns = (Column("error", "Bias", "one", 1, perfect=1.0),)
     (bias,) = contrasts(Table(columns, (row("a", A), row("b", B))))
     assert bias.over_seeds == "different"
