@@ -12,7 +12,6 @@ from nowcast.core.sums import Scores
 
 DASH = "–"
 ARROWS = {"less": "↓", "more": "↑", "one": "→ 1"}
-NOT_DISTINGUISHABLE = "not distinguishable"
 
 
 @dataclass(frozen=True)
@@ -149,16 +148,6 @@ class Table:
             return DASH
         spread = "" if deviation is None else f" ± {deviation:.{column.digits}f}"
         return f"{mean:.{column.digits}f}{spread}{' *' if mean == best else ''}"
-
-
-def word(best: str, difference: float) -> str:
-    """What a difference from another says of a forecaster: better or worse.
-
-    Where the nearer to one is the better, its sign does not tell: it is only different.
-    """
-    if best == "one":
-        return "different"
-    return "better" if (difference < 0) == (best == "less") else "worse"
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

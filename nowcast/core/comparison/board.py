@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nowcast.core.comparison.bootstrap import LEAST_BLOCKS, Difference, differences
+from nowcast.core.comparison.verdict import RULE, p_text
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import evaluate_blocks
@@ -22,6 +23,7 @@ from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import DASH, Column, Row, Table, csv_text
 from nowcast.core.task import Task
 
+RANKS = ("Score", "Best", "Not distinguishable from it")
 SKILL = (
     "Skill score: 0 at the reference, 1 for a perfect forecast, below 0 for one that is further "
     "from perfect than the reference. It is 1 - |score - perfect| / |reference - perfect|; perfect "
@@ -133,10 +135,11 @@ class Board:
         enough = count >= LEAST_BLOCKS
         note = f"Score less that of {against}. "
         if enough:
+            pairs = len(self.scores) * (len(self.scores) - 1) // 2
             note += (
-                f"95 % intervals from {count} blocks of the samples, resampled in pairs. One that "
-                "contains zero is not distinguishable. Each is of one difference by itself: of "
-                "twenty, one is wrong."
+                f"Intervals (95 %) and p are from {count} blocks of the samples, resampled in "
+                f"pairs; p is after Holm over the pairs of this page, {pairs} where all are "
+                f"defined. {RULE}"
             )
         else:
             note += (
@@ -156,20 +159,22 @@ class Board:
         ]
         if not enough:
             return found
-        ranks = []
-        for column in columns:
-            leader = self.best(column)
-            if leader is not None:
-                near = [
-                    name
-                    for name in self.scores
-                    if name != leader
-                    and self.difference(leader, name, column.score).verdict != "better"
-                ]
-                ranks.append([column.title, leader, ", ".join(near) or DASH])
-        pairs = "All pairs are in differences.csv."
-        header = ["Score", "Best", "Not distinguishable from it"]
-        return [*found, Section("Which is best", header, ranks, pairs)]
+        ranks = [
+            [column.title, leader, ", ".join(self.near(leader, column)) or DASH]
+            for column in columns
+            if (leader := self.best(column)) is not None
+        ]
+        more = "All pairs are in differences.csv."
+        return [*found, Section("Which is best", RANKS, ranks, more)]
+
+    def near(self, leader: str, column: Column) -> list[str]:
+        """Forecasters that the one with the best score is not told apart from."""
+        return [
+            name
+            for name in self.scores
+            if name != leader
+            and self.difference(leader, name, column.score).verdict not in ("better", "different")
+        ]
 
     def write(self, out: Path, pictures: Mapping[str, Path]) -> None:
         """Write ``leaderboard.json``, ``.csv``, ``.md``, ``.html`` and ``differences.csv``.
@@ -280,5 +285,5 @@ def _cell(found: Difference, column: Column) -> str:
     value = f"{found.value:+.{column.digits}f}"
     if found.low is None or found.high is None:
         return value
-    text = f"{value} ({found.low:+.{column.digits}f} to {found.high:+.{column.digits}f})"
-    return text if found.verdict in ("better", "worse") else f"{text}, not distinguishable"
+    interval = f"({found.low:+.{column.digits}f} to {found.high:+.{column.digits}f})"
+    return f"{value}\n{interval}\n{found.verdict}\n{p_text(found.p, found.p_holm)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from urllib.parse import quote
 
-from nowcast.core.comparison.bootstrap import Difference
+from nowcast.core.comparison.bootstrap import Difference, corrected
 from nowcast.core.comparison.common import (
     AVERAGE,
     SEARCHED,
@@ -180,21 +180,24 @@ def _averaged(row: Row, columns: Sequence[Column]) -> Row:
 def _differences(comparisons: Comparisons, seeds: Seeds) -> list[Difference]:
     """Those over blocks by the main columns, where no seed of the two is left out.
 
-    They stay corrected over the pairs of their own comparison.
+    They are corrected anew: over the pairs of this table, which may be fewer.
     """
     found = []
     for name, stored in comparisons.items():
-        scores = {column.score for column in main_columns(stored)}
+        scores = [column.score for column in main_columns(stored)]
         whole = {
             forecaster
             for forecaster, row in rows_of(stored).items()
             if set(row.scores) == set(seeds.get(forecaster, ()))
         }
-        found += [
-            replace(each, score=f"{name}/{each.score}")
-            for each in stored.differences
-            if each.score in scores and {each.one, each.other} <= whole
-        ]
+        for score in scores:
+            found += corrected(
+                [
+                    replace(each, score=f"{name}/{score}")
+                    for each in stored.differences
+                    if each.score == score and {each.one, each.other} <= whole
+                ]
+            )
     return found
 
 

@@ -1,7 +1,9 @@
 """A leaderboard says who is better, by how much, and who cannot be told apart."""
 
 import csv
+import html
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,9 @@ from torch import nn
 from toy import SAMPLES, ToyTask
 
 from nowcast.core.comparison.board import Board
+from nowcast.core.comparison.findings import as_sections
+from nowcast.core.comparison.significance import contrasts
+from nowcast.core.comparison.verdict import RULE
 from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import evaluate, evaluate_blocks
 from nowcast.core.settings import RunSettings
@@ -135,6 +140,57 @@ def test_what_is_written(task: ToyTask, tmp_path: Path):
     assert f"| Error ↓ | {best} | {other} |" in text
     page = (tmp_path / "leaderboard.html").read_text()
     assert "Against identity" in page and "data:image/gif" in page
+
+
+def made(task: ToyTask, errors: Mapping[str, Sequence[float]]) -> Board:
+    """Of forecasters with these errors in their blocks."""
+    parts = {
+        name: {
+            f"block {place}": Sums({"error": np.array([error]), "samples": np.array([1])})
+            for place, error in enumerate(own)
+        }
+        for name, own in errors.items()
+    }
+    return Board(task, parts, {"data": "toys"})
+
+
+def test_a_leaderboard_and_a_comparison_of_the_same_samples_have_the_same_verdicts(
+    task: ToyTask, tmp_path: Path
+):
+    """Flow is worse by its interval alone, and after Holm over all pairs not distinguishable."""
+    still = np.array([4.0, 5.0, 6.0, 4.5, 5.5, 6.5, 5.0, 4.0])
+    flow = still + np.array([0.9, 0.1, 0.8, -0.2, 0.7, 0.3, -0.1, 0.9])
+    rng = np.random.default_rng(1)
+    others = {name: still + rng.normal(size=8) for name in ("a", "b", "c")}
+    board = made(task, {"identity": still, "flow": flow, **others})
+    found = board.difference("flow", "identity", "error")
+    assert 0 < found.low < found.high and found.p < 0.05 < found.p_holm and found.family == 10
+    assert found.verdict == "not distinguishable"
+    compared = contrasts(board.table, board.differences)
+    assert len(compared) == 10
+    for each in compared:
+        same = board.difference(each.one, each.other, "error")
+        assert each.over_blocks == same.verdict
+    board.write(tmp_path, {})
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert f"<br>not distinguishable<br>p = {found.p_holm:.2g}, {found.p:.2g} before |" in text
+    (note,) = as_sections(compared, {"flow": "identity"})
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert RULE in text and html.escape(RULE) in page.replace("&#39;", "&#x27;")
+    assert RULE in note.note and "not distinguishable over blocks" in note.sentences[0]
+    rows = csv.DictReader((tmp_path / "differences.csv").read_text().splitlines())
+    assert {r["verdict"] for r in rows if "flow" in (r["one"], r["other"])} >= {
+        "not distinguishable"
+    }
+    alone = made(task, {"identity": still, "flow": flow}).difference("flow", "identity", "error")
+    assert (alone.p, alone.family, alone.verdict) == (found.p, 1, "worse")  # as the rule says
+
+
+def test_forecasters_that_are_the_same_are_not_distinguishable(task: ToyTask):
+    same = made(task, {name: [1.0, 2.0, 3.0, 4.0, 5.0] for name in ("identity", "flow")})
+    assert same.difference("flow", "identity", "error").verdict == "not distinguishable"
+    (found,) = contrasts(same.table, same.differences)
+    assert found.over_blocks == "not distinguishable"
 
 
 def test_one_alone_has_no_differences(task: ToyTask, tmp_path: Path):

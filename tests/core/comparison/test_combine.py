@@ -4,7 +4,7 @@ import csv
 import json
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,22 @@ def test_independent_data_sets_give_the_average_its_blocks(folders: list[Path], 
     assert float(average["blocks_p"]) == pytest.approx(2 * stats.t.sf(2 / 0.65, freedom))
     assert float(average["blocks_p_holm"]) == float(average["blocks_p"])
     assert average["blocks"] == "32"
+
+
+def test_blocks_are_corrected_over_the_pairs_of_the_table_as_on_every_page(
+    folders: list[Path], tmp_path: Path
+):
+    rows = {**RTE, "C": RTE["A"]}
+    own = (
+        replace(between("accuracy", 3.0, 1.2, 21), p_holm=0.06, family=3),
+        replace(between("accuracy", 3.0, 1.2, 21), one="C", p_holm=0.06, family=3),
+        replace(between("accuracy", 0.1, 1.2, 21), one="C", other="B", p_holm=0.9, family=3),
+    )
+    cola = write(tmp_path / "cola", (ACCURACY,), rows, own)
+    combine([cola, folders[1]], tmp_path / "all")  # without C
+    found = lines(tmp_path / "all")["cola/accuracy"]
+    assert found["blocks_p_holm"] == found["blocks_p"]
+    assert found["blocks_verdict"] == "better"
 
 
 def test_errors_of_columns_of_one_data_set_add_up(folders: list[Path], tmp_path: Path):

@@ -39,17 +39,24 @@ def test_a_single_pair_needs_no_correction_and_small_p_no_digits():
     ("seeds", "blocks", "expected"),
     [
         (SURE, SURE_BLOCKS, "better, over seeds and over blocks."),
-        (SURE, BLOCKS, "better over seeds; but blocks do not tell these two apart."),
+        (SURE, BLOCKS, "better over seeds, not distinguishable over blocks."),
         (SURE, None, "better over seeds, not tested over blocks."),
-        (SEEDS, SURE_BLOCKS, "not distinguishable over seeds; but blocks tell these two apart."),
+        (SEEDS, SURE_BLOCKS, "not distinguishable over seeds, better over blocks."),
         (SEEDS, None, "not distinguishable over seeds, not tested over blocks."),
-        (None, SURE_BLOCKS, "not tested over seeds; blocks tell these two apart."),
-        (None, BLOCKS, "not tested over seeds; blocks do not tell these two apart."),
+        (None, SURE_BLOCKS, "not tested over seeds, better over blocks."),
+        (None, BLOCKS, "not tested over seeds, not distinguishable over blocks."),
         (None, None, "not tested."),
     ],
 )
 def test_a_verdict_is_of_the_seeds_and_says_where_blocks_disagree(seeds, blocks, expected):
     assert verdict(replace(FOUND, seeds=seeds, blocks=blocks)) == expected
+
+
+def test_where_the_correction_alone_makes_the_verdict_the_sentence_has_both_p():
+    near = replace(SURE_BLOCKS, p=0.02, p_holm=0.2)  # its interval excludes zero
+    text = sentence(replace(FOUND, seeds=None, blocks=near))
+    assert "p = 0.2 after Holm over 10 pairs, 0.02 before)" in text
+    assert text.endswith("not tested over seeds, not distinguishable over blocks.")
 
 
 def test_fewer_than_three_seeds_print_no_p():
@@ -74,7 +81,7 @@ def test_no_difference_and_one_below_the_digits():
     equal = replace(FOUND, one_value=0.0, other_value=0.0, seeds=same, blocks=still)
     assert sentence(equal) == (
         "B-MSE: T-MEmeL equals T-Original (the same difference in each of 3 seeds; the same "
-        "difference in each of 8 blocks): not tested."
+        "difference in each of 8 blocks): not distinguishable."
     )
     near = replace(FOUND, column=Column("csi/10", "CSI", "more", 3, perfect=1.0), one_value=0.2003)
     assert "CSI: T-MEmeL is less than 0.001 higher than T-Original (0.1 %" in sentence(
