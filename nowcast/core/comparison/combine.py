@@ -76,6 +76,7 @@ def combine(folders: Sequence[Path], out: Path) -> Table:
         "columns": [asdict(column) for column in columns],
         "parents": parents,
         "edges": {name: edge for name, edge in first.edges.items() if name in parents},
+        "references": {n: other for n, other in first.references.items() if n in parents},
         "same_runs": [name for name in first.same_runs if name in parents],
         "rows": [
             {"forecaster": row.name, "seed": seed, **scores.document()}

@@ -1,9 +1,11 @@
 """What a comparison found: sentences and tables of the pairs of interest, and all pairs as CSV."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nowcast.core.comparison.bootstrap import Difference
+from nowcast.core.comparison.references import RULE as REFERENCES
+from nowcast.core.comparison.references import Reference
 from nowcast.core.comparison.significance import LEAST_PAIRS, Contrast, SeedTest
 from nowcast.core.comparison.verdict import NOT_DISTINGUISHABLE, NOT_TESTED, RULE, p_text, rounded
 from nowcast.core.page.report import Section
@@ -24,42 +26,6 @@ NOTE = (
 )
 
 
-def references(
-    parents: Mapping[str, str | None], names: Sequence[str], same_runs: Collection[str] = ()
-) -> dict[str, str]:
-    """Variant -> the forecaster it is set against.
-
-    That is the first variant trained in as many stages: fine-tuned ones are set against one that
-    is fine-tuned too. The first of a stage is set against the variant it starts from, or the first
-    baseline. A variant that scores another's runs is set against that one.
-
-    Args:
-        parents: variant -> the variant it starts from, None: from scratch.
-        names: of all that have scores; those that are not variants are baselines.
-        same_runs: variants that score the runs of their parent.
-    """
-    baseline = next((name for name in names if name not in parents), None)
-
-    def stage(name: str) -> int:
-        parent = parents.get(name)
-        return 0 if parent is None else 1 + stage(parent)
-
-    leaders: dict[int, str] = {}
-    found: dict[str, str] = {}
-    for name, parent in parents.items():
-        if name not in names:
-            continue
-        scored = parent if parent in names else None
-        if name in same_runs and scored is not None:
-            found[name] = scored
-            continue
-        leader = leaders.setdefault(stage(name), name)
-        against = leader if leader != name else scored or baseline
-        if against is not None:
-            found[name] = against
-    return found
-
-
 def sentence(found: Contrast) -> str:
     """Of one contrast: how much, how sure over seeds and over blocks, and the verdict."""
     start = f"{found.column.header}: {found.one} "
@@ -73,23 +39,28 @@ def sentence(found: Contrast) -> str:
     return f"{start}{size} {found.other} ({'; '.join(facts)}): {_verdict(found)}."
 
 
-def as_sections(found: Sequence[Contrast], against: Mapping[str, str]) -> list[Section]:
+def as_sections(found: Sequence[Contrast], against: Mapping[str, Reference]) -> list[Section]:
     """Sentences and table of each pair of interest; the first explains how to read them all.
 
     Args:
         found: all pairs, the later forecaster less the earlier.
-        against: variant -> its reference, e.g. of `references`.
+        against: forecaster -> its reference, of `references`.
     """
     sections: list[Section] = []
-    for one, other in against.items():
-        pair = [each for each in found if (each.one, each.other) == (one, other)]
-        note = f"Scores of {one} less those of {other}."
+    pairs = {(each.one, each.other, each.column.score): each for each in found}
+    pairs |= {(one.other, one.one, one.column.score): one.turned() for one in found}
+    scores = dict.fromkeys(each.column.score for each in found)
+    for one, reference in against.items():
+        other = reference.name
+        keys = [(one, other, score) for score in scores]
+        pair = [pairs[key] for key in keys if key in pairs]
+        note = f"Scores of {one} less those of {other}. Why {other}: {reference.why}."
         sections.append(
             Section(
                 f"{one} against {other}",
                 HEADER,
                 [_row(each) for each in pair],
-                note if sections else f"{note} {NOTE}",
+                note if sections else f"{note} {REFERENCES} {NOTE}",
                 [sentence(each) for each in pair],
             )
         )

@@ -69,6 +69,22 @@ class Contrast:
     seeds: SeedTest | None
     blocks: Difference | None
 
+    def turned(self) -> "Contrast":
+        """The other less the one."""
+        seeds = self.seeds
+        if seeds is not None:
+            effect = None if seeds.effect is None else -seeds.effect
+            seeds = replace(seeds, low=-seeds.high, high=-seeds.low, effect=effect)
+        return replace(
+            self,
+            one=self.other,
+            other=self.one,
+            one_value=self.other_value,
+            other_value=self.one_value,
+            seeds=seeds,
+            blocks=None if self.blocks is None else self.blocks.turned(),
+        )
+
     @property
     def difference(self) -> float | None:
         """None where the score of one of them is undefined."""

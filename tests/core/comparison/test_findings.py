@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from nowcast.core.comparison.bootstrap import Difference
-from nowcast.core.comparison.findings import as_csv, as_sections, references, sentence
+from nowcast.core.comparison.findings import as_csv, as_sections, sentence
+from nowcast.core.comparison.references import Reference
 from nowcast.core.comparison.significance import Contrast, SeedTest
 from nowcast.core.table import Column
 
@@ -92,27 +93,12 @@ def test_no_difference_and_one_below_the_digits():
     )
 
 
-def test_fine_tuned_variants_are_set_against_a_fine_tuned_one():
-    parents = {
-        "P-Original": None,
-        "P-MEmeL": None,
-        "T-Original": "P-Original",
-        "T-MEmeL": "P-MEmeL",
-    }
-    assert references(parents, ["persistence", "flow", *parents]) == {
-        "P-Original": "persistence",
-        "P-MEmeL": "P-Original",
-        "T-Original": "P-Original",
-        "T-MEmeL": "T-Original",
-    }
-    assert references({"Original": None, "MEmeL": None}, ["Original", "MEmeL"]) == {
-        "MEmeL": "Original"
-    }
-
-
 def test_a_section_for_each_pair_of_interest_alone():
     other = replace(FOUND, other="P-Original", seeds=None, blocks=None)
-    against = {"T-Original": "P-Original", "T-MEmeL": "T-Original"}
+    against = {
+        "T-Original": Reference("P-Original", "what it starts from"),
+        "T-MEmeL": Reference("T-Original", "they differ in memel alone"),
+    }
     first, section = as_sections([other, FOUND, replace(other, one="T-Original")], against)
     assert section.title == "T-MEmeL against T-Original"
     assert section.sentences == [sentence(FOUND)]
@@ -124,7 +110,17 @@ def test_a_section_for_each_pair_of_interest_alone():
     for words in ("trained with other seeds", "on other samples", "significance.csv"):
         assert words in first.note and words not in section.note
     assert f"- {sentence(FOUND)}\n\n| Score |" in section.markdown()
+    assert section.note.endswith("Why T-Original: they differ in memel alone.")
+    assert "reference:" in first.note and "differs least" in first.note
     assert as_sections([other], {}) == []
+
+
+def test_a_pair_is_shown_whichever_of_the_two_is_listed_first():
+    (section,) = as_sections([FOUND], {"T-Original": Reference("T-MEmeL", "as the config says")})
+    assert section.rows == [
+        [*("B-MSE ↓", "+8", "3", "-24 to +40", "+0.50", "0.41"), *("8", "-12 to +31", "0.6")]
+    ]
+    assert FOUND.turned().turned() == FOUND
 
 
 def test_the_csv_keeps_seeds_and_blocks_apart():
