@@ -236,6 +236,9 @@ class VariantSettings(Section):
     """Dotted keys and values, as on the command line."""
     scored: bool = True
     """False: trained for others to start from, with no row of its own."""
+    reference: str | None = None
+    """A variant or baseline that the report sets this one against; null: the variant that differs
+    least, best in `memel` alone."""
     tune: TuneSettings | None = None
     """Settings to search for before the variant is trained."""
 
@@ -271,6 +274,7 @@ class CompareSettings(Section):
             if variant.run_of is not None:
                 self._check_run_of(name, variant, earlier[variant.run_of])
             earlier[name] = variant
+        self._check_references()
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: expected each once, found {list(self.seeds)}")
         if not any(variant.scored for variant in self.variants.values()):
@@ -279,6 +283,16 @@ class CompareSettings(Section):
         if clash:
             raise ValueError(f"baselines: expected other names than the variants', found {clash}")
         return self
+
+    def _check_references(self) -> None:
+        scored = [name for name, variant in self.variants.items() if variant.scored]
+        for name, variant in self.variants.items():
+            others = [*self.baselines, *(other for other in scored if other != name)]
+            if variant.reference is not None and variant.reference not in others:
+                raise ValueError(
+                    f"variants.{name}.reference: expected another variant with a row or a "
+                    f"baseline, one of {', '.join(others) or 'none'}, found {variant.reference!r}"
+                )
 
     @property
     def searched(self) -> list[str]:

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any, Literal
 
@@ -11,7 +12,6 @@ from nowcast.core.sums import Scores
 
 DASH = "–"
 ARROWS = {"less": "↓", "more": "↑", "one": "→ 1"}
-NOT_DISTINGUISHABLE = "not distinguishable"
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class Column:
         best: whether less or more is better, or the nearer to one.
         digits: decimals shown.
         main: whether it enters a table of several comparisons.
+        perfect: score of a perfect forecast, in the unit of the column, e.g. 0 for an error, 1 for
+            CSI and 100 for a percentage; None where there is none, and then there is no skill.
+        limits: least and greatest value that the score can have; None: no limit.
     """
 
     score: str
@@ -31,6 +34,11 @@ class Column:
     best: Literal["less", "more", "one"]
     digits: int
     main: bool = True
+    perfect: float | None = field(kw_only=True)
+    limits: tuple[float | None, float | None] = field(default=(None, None), kw_only=True)
+
+    def __post_init__(self) -> None:
+        assert self.best != "one" or self.perfect in (1, None), (self.score, self.perfect)
 
     @property
     def title(self) -> str:
@@ -40,6 +48,28 @@ class Column:
     def cost(self, value: float) -> float:
         """Less is better."""
         return {"less": value, "more": -value, "one": abs(value - 1)}[self.best]
+
+    def skill(self, value: float | None, reference: float | None) -> float | None:
+        """Skill score ``1 - |value - perfect| / |reference - perfect|``: 0 at the reference, 1 for
+        a perfect forecast, below 0 for what is further from perfect than the reference.
+
+        Murphy 1988, doi:10.1175/1520-0493(1988)116<2417:SSBOTM>2.0.CO;2, with absolute distances,
+        so that a bias of 0.9 and one of 1.1 have the same skill and none passes 1.
+
+        Args:
+            value: the score of a forecaster.
+            reference: the score of the forecaster that it is set against.
+
+        Returns:
+            the skill; None where there is no perfect score, a score is undefined or not finite, or
+            the reference is perfect.
+        """
+        if self.perfect is None or value is None or reference is None:
+            return None
+        distance, start = abs(value - self.perfect), abs(reference - self.perfect)
+        if not (math.isfinite(distance) and math.isfinite(start)) or start == 0:
+            return None
+        return 1 - distance / start
 
 
 @dataclass(frozen=True)
@@ -118,16 +148,6 @@ class Table:
             return DASH
         spread = "" if deviation is None else f" ± {deviation:.{column.digits}f}"
         return f"{mean:.{column.digits}f}{spread}{' *' if mean == best else ''}"
-
-
-def word(best: str, difference: float) -> str:
-    """What a difference from another says of a forecaster: better or worse.
-
-    Where the nearer to one is the better, its sign does not tell: it is only different.
-    """
-    if best == "one":
-        return "different"
-    return "better" if (difference < 0) == (best == "less") else "worse"
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

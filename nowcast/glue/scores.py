@@ -22,6 +22,7 @@ from nowcast.core.table import Column
 
 PERCENT = 100.0
 ERROR = "error"
+CORRELATIONS = ("matthews", "spearman", "pearson")  # from -100 to 100; the others from 0
 NO_AXIS = "place"
 
 
@@ -50,7 +51,15 @@ class Metric:
 
     def column(self, data_set: str) -> Column:
         """As a column of a table."""
-        return Column(self.score, f"{data_set} {self.title}", "more", 1, self.main)
+        return Column(
+            self.score,
+            f"{data_set} {self.title}",
+            "more",
+            1,
+            self.main,
+            perfect=PERCENT,
+            limits=(-PERCENT if self.name in CORRELATIONS else 0.0, PERCENT),
+        )
 
 
 ACCURACY = Metric("accuracy", "accuracy")

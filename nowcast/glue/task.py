@@ -67,9 +67,11 @@ class GlueTask(WithoutPictures):
         title = self.data_set.title
         self.columns = tuple(metric.column(title) for metric in self.metrics)
         last = (
-            Column("cross_entropy", "cross-entropy", "less", 3)
+            Column("cross_entropy", "cross-entropy", "less", 3, perfect=0.0, limits=(0.0, None))
             if self.data_set.words
-            else Column("squared_error", "squared error", "less", 3)
+            else Column(
+                "squared_error", "squared error", "less", 3, perfect=0.0, limits=(0.0, None)
+            )
         )
         self.details = (last,)
         config = weights.config_of(self.bert)

@@ -10,10 +10,10 @@ from nowcast.core.table import Column
 PERCENT = 100.0
 ERROR = "error"
 COLUMNS = (
-    Column("top1", "top-1", "more", 2),
-    Column("top5", "top-5", "more", 2, main=False),
+    Column("top1", "top-1", "more", 2, perfect=PERCENT, limits=(0.0, PERCENT)),
+    Column("top5", "top-5", "more", 2, main=False, perfect=PERCENT, limits=(0.0, PERCENT)),
 )
-DETAILS = (Column("cross_entropy", "cross-entropy", "less", 4),)
+DETAILS = (Column("cross_entropy", "cross-entropy", "less", 4, perfect=0.0, limits=(0.0, None)),)
 
 
 def sums_of(logits: Tensor, labels: Tensor) -> Sums:

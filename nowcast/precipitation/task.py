@@ -57,23 +57,26 @@ class PrecipitationTask:
     objective = ("b_mse", "b_mae")
     loss_scale: float | None = LOSS_SCALE
     details = (
-        Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3),
-        Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3),
-        Column("hss/2", "HSS ≥ 2 mm/h", "more", 3),
-        Column("bias/0.5", "bias ≥ 0.5 mm/h", "one", 2),
-        Column("bias/10", "bias ≥ 10 mm/h", "one", 2),
-        Column("rain_amount", "rain amount", "one", 2),
-        Column("spectrum/4", "power at 4-8 px", "one", 2),
-        Column("ssim", "SSIM", "more", 3),
-        Column("rmse_mm_h", "RMSE, mm/h", "less", 2),
+        Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
+        Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
+        Column("hss/2", "HSS ≥ 2 mm/h", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
+        Column("bias/0.5", "bias ≥ 0.5 mm/h", "one", 2, perfect=1.0, limits=(0.0, None)),
+        Column("bias/10", "bias ≥ 10 mm/h", "one", 2, perfect=1.0, limits=(0.0, None)),
+        Column("rain_amount", "rain amount", "one", 2, perfect=1.0, limits=(0.0, None)),
+        Column("spectrum/4", "power at 4-8 px", "one", 2, perfect=1.0, limits=(0.0, None)),
+        Column("ssim", "SSIM", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
+        Column("rmse_mm_h", "RMSE, mm/h", "less", 2, perfect=0.0, limits=(0.0, None)),
     )
     reference = "persistence"
     features = FEATURES
     mask = None
     columns = (
-        Column("b_mse", "B-MSE", "less", 0),
-        Column("b_mae", "B-MAE", "less", 0),
-        *(Column(f"csi/{name}", f"CSI ≥ {name} mm/h", "more", 3) for name in THRESHOLD_NAMES),
+        Column("b_mse", "B-MSE", "less", 0, perfect=0.0, limits=(0.0, None)),
+        Column("b_mae", "B-MAE", "less", 0, perfect=0.0, limits=(0.0, None)),
+        *(
+            Column(f"csi/{name}", f"CSI ≥ {name} mm/h", "more", 3, perfect=1.0, limits=(0.0, 1.0))
+            for name in THRESHOLD_NAMES
+        ),
     )
 
     def __init__(

@@ -5,7 +5,10 @@ import pytest
 from nowcast.core.sums import Scores
 from nowcast.core.table import DASH, Column, Row, Table
 
-COLUMNS = (Column("error", "Error", "less", 0), Column("hit/2", "Hit 2", "more", 2))
+COLUMNS = (
+    Column("error", "Error", "less", 0, perfect=0.0),
+    Column("hit/2", "Hit 2", "more", 2, perfect=1.0),
+)
 
 
 def scores(error: float | None, hit: float | None) -> Scores:
@@ -73,6 +76,47 @@ def test_csv_has_a_line_per_seed_at_full_precision() -> None:
 
 def test_nearest_to_one_is_best_where_the_column_says_so() -> None:
     rows = tuple(Row(f"{value}", {0: scores(value, None)}) for value in (0.2, 1.3, 2.0))
-    table = Table((Column("error", "Bias", "one", 1),), rows)
+    table = Table((Column("error", "Bias", "one", 1, perfect=1.0),), rows)
     assert table.header() == ["", "Bias → 1"]
     assert [cells[1] for cells in table.cells()] == ["0.2", "1.3 *", "2.0"]
+
+
+def column(best: str, perfect: float | None) -> Column:
+    return Column("score", "Score", best, 2, perfect=perfect)
+
+
+def test_skill_of_a_percentage_ends_at_100() -> None:
+    # From 10 % to 80 %: 70 of the 90 on the way; taken as if 1 were perfect it was -7.8.
+    assert column("more", 100.0).skill(80.0, 10.0) == pytest.approx(70 / 90)
+    assert column("more", 100.0).skill(5.0, 10.0) == pytest.approx(-5 / 90)
+    assert column("more", 100.0).skill(100.0, 10.0) == 1
+    assert column("more", 100.0).skill(10.0, 10.0) == 0
+
+
+def test_skill_of_an_error_and_of_a_share() -> None:
+    assert column("less", 0.0).skill(300.0, 400.0) == pytest.approx(0.25)
+    assert column("more", 1.0).skill(0.55, 0.4) == pytest.approx(0.25)
+
+
+def test_the_nearer_to_one_is_the_better_and_overshooting_is_no_gain() -> None:
+    bias = column("one", 1.0)
+    assert bias.skill(1.1, 0.5) == pytest.approx(0.8)  # not 1.2
+    assert bias.skill(0.9, 0.5) == pytest.approx(0.8)
+    assert bias.skill(2.0, 0.5) == pytest.approx(-1.0)
+    assert bias.skill(0.5, 2.0) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("perfect", "value", "reference"),
+    [
+        (None, 1.0, 2.0),
+        (0.0, None, 2.0),
+        (0.0, 1.0, None),
+        (0.0, 1.0, 0.0),
+        (0.0, float("inf"), 2.0),
+        (0.0, float("nan"), 2.0),
+        (0.0, 1.0, float("inf")),
+    ],
+)
+def test_where_there_is_no_skill(perfect, value, reference) -> None:
+    assert column("less", perfect).skill(value, reference) is None

@@ -51,8 +51,8 @@ class ToyTask:
     loss_scale = 1.0
     features = ("sign",)
     mask = None
-    columns = (Column("error", "Error", "less", 3),)
-    details = (Column("error", "Error again", "one", 2),)
+    columns = (Column("error", "Error", "less", 3, perfect=0.0),)
+    details = (Column("error", "Error again", "one", 2, perfect=1.0),)
     reference = "identity"
 
     def __init__(self, settings: RunSettings, reuse: object = None) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nowcast.core.comparison.bootstrap import LEAST_BLOCKS, Difference, differences
+from nowcast.core.comparison.verdict import RULE, p_text
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import evaluate_blocks
@@ -21,6 +22,13 @@ from nowcast.core.pooling import block_mean, pooled
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import DASH, Column, Row, Table, csv_text
 from nowcast.core.task import Task
+
+RANKS = ("Score", "Best", "Not distinguishable from it")
+SKILL = (
+    "Skill score: 0 at the reference, 1 for a perfect forecast, below 0 for one that is further "
+    "from perfect than the reference. It is 1 - |score - perfect| / |reference - perfect|; perfect "
+    "is 0 for errors, 1 for CSI and ratios, 100 for percentages."
+)
 
 
 @dataclass(frozen=True)
@@ -70,15 +78,28 @@ class Board:
         return Table(self.task.columns, tuple(rows))
 
     def skill(self, name: str) -> dict[str, float | None]:
-        """How far each score is on the way from the reference to a perfect forecast; 1 is there."""
+        """Skill of each score that has a perfect value, against the reference: `Column.skill`."""
         own, reference = self.scores[name].values, self.scores[self.task.reference].values
-        found: dict[str, float | None] = {}
-        for column in self.task.columns:
-            score, start = own[column.score], reference[column.score]
-            perfect = 0.0 if column.best == "less" else 1.0
-            missing = score is None or start is None or start == perfect
-            found[column.score] = None if missing else (score - start) / (perfect - start)  # type: ignore[operator]
-        return found
+        return {
+            column.score: column.skill(own.get(column.score), reference.get(column.score))
+            for column in (*self.task.details, *self.task.columns)
+            if column.perfect is not None
+        }
+
+    def skills(self) -> Section:
+        """A table of the skill of everyone but the reference."""
+        skilled = [
+            each for each in (*self.task.columns, *self.task.details) if each.perfect is not None
+        ]
+        skilled = list({each.header: each for each in skilled}.values())
+        rows = []
+        for name in self.scores:
+            if name != self.task.reference:
+                own = self.skill(name)
+                cells = (own[column.score] for column in skilled)
+                rows.append([name, *(DASH if each is None else f"{each:.2f}" for each in cells)])
+        title = f"Skill against {self.task.reference}"
+        return Section(title, ["Forecaster", *(each.header for each in skilled)], rows, SKILL)
 
     def best(self, column: Column) -> str | None:
         """The forecaster with the best score; None where it is undefined for all."""
@@ -114,10 +135,11 @@ class Board:
         enough = count >= LEAST_BLOCKS
         note = f"Score less that of {against}. "
         if enough:
+            pairs = len(self.scores) * (len(self.scores) - 1) // 2
             note += (
-                f"95 % intervals from {count} blocks of the samples, resampled in pairs. One that "
-                "contains zero is not distinguishable. Each is of one difference by itself: of "
-                "twenty, one is wrong."
+                f"Intervals (95 %) and p are from {count} blocks of the samples, resampled in "
+                f"pairs; p is after Holm over the pairs of this page, {pairs} where all are "
+                f"defined. {RULE}"
             )
         else:
             note += (
@@ -137,20 +159,22 @@ class Board:
         ]
         if not enough:
             return found
-        ranks = []
-        for column in columns:
-            leader = self.best(column)
-            if leader is not None:
-                near = [
-                    name
-                    for name in self.scores
-                    if name != leader
-                    and self.difference(leader, name, column.score).verdict != "better"
-                ]
-                ranks.append([column.title, leader, ", ".join(near) or DASH])
-        pairs = "All pairs are in differences.csv."
-        header = ["Score", "Best", "Not distinguishable from it"]
-        return [*found, Section("Which is best", header, ranks, pairs)]
+        ranks = [
+            [column.title, leader, ", ".join(self.near(leader, column)) or DASH]
+            for column in columns
+            if (leader := self.best(column)) is not None
+        ]
+        more = "All pairs are in differences.csv."
+        return [*found, Section("Which is best", RANKS, ranks, more)]
+
+    def near(self, leader: str, column: Column) -> list[str]:
+        """Forecasters that the one with the best score is not told apart from."""
+        return [
+            name
+            for name in self.scores
+            if name != leader
+            and self.difference(leader, name, column.score).verdict not in ("better", "different")
+        ]
 
     def write(self, out: Path, pictures: Mapping[str, Path]) -> None:
         """Write ``leaderboard.json``, ``.csv``, ``.md``, ``.html`` and ``differences.csv``.
@@ -178,7 +202,10 @@ class Board:
             out / "leaderboard.csv",
             csv_text([{"forecaster": name} | dict(s.values) for name, s in self.scores.items()]),
         )
-        sections = [*([self.details()] if self.task.details else []), *self.sections()]
+        sections = [self.details()] if self.task.details else []
+        if len(self.scores) > 1:
+            sections.append(self.skills())
+        sections += self.sections()
         facts = {name.replace("_", " "): str(value) for name, value in self.facts.items()}
         title = f"Leaderboard on {self.facts.get('data', out.name)}"
         links = (f"![{text}]({path.relative_to(out)})\n" for text, path in pictures.items())
@@ -258,5 +285,5 @@ def _cell(found: Difference, column: Column) -> str:
     value = f"{found.value:+.{column.digits}f}"
     if found.low is None or found.high is None:
         return value
-    text = f"{value} ({found.low:+.{column.digits}f} to {found.high:+.{column.digits}f})"
-    return text if found.verdict in ("better", "worse") else f"{text}, not distinguishable"
+    interval = f"({found.low:+.{column.digits}f} to {found.high:+.{column.digits}f})"
+    return f"{value}\n{interval}\n{found.verdict}\n{p_text(found.p, found.p_holm)}"

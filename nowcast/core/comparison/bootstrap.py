@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nowcast.core.comparison.holm import holm
+from nowcast.core.comparison.verdict import verdict
 from nowcast.core.sums import Sums
-from nowcast.core.table import NOT_DISTINGUISHABLE, Column, word
+from nowcast.core.table import Column
 
 LEAST_BLOCKS = 5  # below, resampling sees too few combinations to say anything
 RESAMPLES = 1000
@@ -67,14 +68,12 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """In words, what the interval by itself says of `one`."""
+        """In words, what it says of `one`, after the correction; see `verdict.RULE`."""
         if self.value is None:
             return "undefined"
         if self.low is None or self.high is None:
             return f"no interval: {self.why}"
-        if self.low <= 0 <= self.high:
-            return NOT_DISTINGUISHABLE
-        return word(self.best, self.value)
+        return verdict(self.best, self.value, self.p_holm)
 
     @property
     def why(self) -> str:
@@ -120,7 +119,7 @@ def differences(
                 for place, column in enumerate(columns)
             ]
         )
-    by_score = [_corrected(pairs) for pairs in zip(*found, strict=True)]
+    by_score = [corrected(pairs) for pairs in zip(*found, strict=True)]
     return [each for pair in zip(*by_score, strict=True) for each in pair]
 
 
@@ -175,12 +174,13 @@ def _difference(
     return Difference(column.score, one, other, defined, low, high, p, p, 0, blocks, column.best)
 
 
-def _corrected(pairs: Sequence[Difference]) -> list[Difference]:
+def corrected(pairs: Sequence[Difference]) -> list[Difference]:
+    """The same pairs, all by one score, with p corrected after Holm over those that have one."""
     p = [each.p for each in pairs]
     family = len(p) - p.count(None)
     return [
-        replace(each, p_holm=corrected, family=family)
-        for each, corrected in zip(pairs, holm(p), strict=True)
+        replace(each, p_holm=p_holm, family=family)
+        for each, p_holm in zip(pairs, holm(p), strict=True)
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from urllib.parse import quote
 
-from nowcast.core.comparison.bootstrap import Difference
+from nowcast.core.comparison.bootstrap import Difference, corrected
 from nowcast.core.comparison.common import (
     AVERAGE,
     SEARCHED,
@@ -76,6 +76,7 @@ def combine(folders: Sequence[Path], out: Path) -> Table:
         "columns": [asdict(column) for column in columns],
         "parents": parents,
         "edges": {name: edge for name, edge in first.edges.items() if name in parents},
+        "references": {n: other for n, other in first.references.items() if n in parents},
         "same_runs": [name for name in first.same_runs if name in parents],
         "rows": [
             {"forecaster": row.name, "seed": seed, **scores.document()}
@@ -147,7 +148,16 @@ def _average(columns: Sequence[Column]) -> Column | None:
     if len(best) > 1 or "one" in best:
         return None
     digits = min(column.digits for column in columns)
-    return replace(columns[0], score=AVERAGE, header=AVERAGE, digits=digits)
+    perfect = {column.perfect for column in columns}
+    limits = {column.limits for column in columns}
+    return replace(
+        columns[0],
+        score=AVERAGE,
+        header=AVERAGE,
+        digits=digits,
+        perfect=perfect.pop() if len(perfect) == 1 else None,
+        limits=limits.pop() if len(limits) == 1 else (None, None),
+    )
 
 
 def _averaged(row: Row, columns: Sequence[Column]) -> Row:
@@ -171,21 +181,24 @@ def _averaged(row: Row, columns: Sequence[Column]) -> Row:
 def _differences(comparisons: Comparisons, seeds: Seeds) -> list[Difference]:
     """Those over blocks by the main columns, where no seed of the two is left out.
 
-    They stay corrected over the pairs of their own comparison.
+    They are corrected anew: over the pairs of this table, which may be fewer.
     """
     found = []
     for name, stored in comparisons.items():
-        scores = {column.score for column in main_columns(stored)}
+        scores = [column.score for column in main_columns(stored)]
         whole = {
             forecaster
             for forecaster, row in rows_of(stored).items()
             if set(row.scores) == set(seeds.get(forecaster, ()))
         }
-        found += [
-            replace(each, score=f"{name}/{each.score}")
-            for each in stored.differences
-            if each.score in scores and {each.one, each.other} <= whole
-        ]
+        for score in scores:
+            found += corrected(
+                [
+                    replace(each, score=f"{name}/{score}")
+                    for each in stored.differences
+                    if each.score == score and {each.one, each.other} <= whole
+                ]
+            )
     return found
 
 

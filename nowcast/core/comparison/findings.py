@@ -1,14 +1,16 @@
 """What a comparison found: sentences and tables of the pairs of interest, and all pairs as CSV."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nowcast.core.comparison.bootstrap import Difference
+from nowcast.core.comparison.references import RULE as REFERENCES
+from nowcast.core.comparison.references import Reference
 from nowcast.core.comparison.significance import LEAST_PAIRS, Contrast, SeedTest
+from nowcast.core.comparison.verdict import NOT_DISTINGUISHABLE, NOT_TESTED, RULE, p_text, rounded
 from nowcast.core.page.report import Section
-from nowcast.core.table import DASH, NOT_DISTINGUISHABLE, Column, csv_text
+from nowcast.core.table import DASH, Column, csv_text
 
-SMALL_P = 0.001  # below, digits of a p-value mean nothing
 HEADER = (
     *("Score", "Difference", "Seeds", "95 % over seeds", "d", "p over seeds"),
     *("Blocks", "95 % over blocks", "p over blocks"),
@@ -18,47 +20,10 @@ NOTE = (
     "the same samples in the same order; they ask whether the same settings, trained with other "
     "seeds, would differ alike on these samples. Blocks: samples that are not independent are one "
     "block, and blocks are resampled in pairs; they ask whether these trained networks would "
-    "differ alike on other samples. d is the difference in standard deviations of the pairs. p is "
-    "corrected after Holm over the pairs compared by one score, for seeds and blocks apart; "
-    "scores are never pooled, and of many scores one may fall below 0.05 by chance. Each 95 % "
-    "interval is of one difference by itself."
+    "differ alike on other samples; a leaderboard asks this one alone. d is the difference in "
+    "standard deviations of the pairs. Seeds and blocks are corrected apart; scores are never "
+    f"pooled, and of many scores one may fall below 0.05 by chance. {RULE}"
 )
-
-
-def references(
-    parents: Mapping[str, str | None], names: Sequence[str], same_runs: Collection[str] = ()
-) -> dict[str, str]:
-    """Variant -> the forecaster it is set against.
-
-    That is the first variant trained in as many stages: fine-tuned ones are set against one that
-    is fine-tuned too. The first of a stage is set against the variant it starts from, or the first
-    baseline. A variant that scores another's runs is set against that one.
-
-    Args:
-        parents: variant -> the variant it starts from, None: from scratch.
-        names: of all that have scores; those that are not variants are baselines.
-        same_runs: variants that score the runs of their parent.
-    """
-    baseline = next((name for name in names if name not in parents), None)
-
-    def stage(name: str) -> int:
-        parent = parents.get(name)
-        return 0 if parent is None else 1 + stage(parent)
-
-    leaders: dict[int, str] = {}
-    found: dict[str, str] = {}
-    for name, parent in parents.items():
-        if name not in names:
-            continue
-        scored = parent if parent in names else None
-        if name in same_runs and scored is not None:
-            found[name] = scored
-            continue
-        leader = leaders.setdefault(stage(name), name)
-        against = leader if leader != name else scored or baseline
-        if against is not None:
-            found[name] = against
-    return found
 
 
 def sentence(found: Contrast) -> str:
@@ -74,23 +39,28 @@ def sentence(found: Contrast) -> str:
     return f"{start}{size} {found.other} ({'; '.join(facts)}): {_verdict(found)}."
 
 
-def as_sections(found: Sequence[Contrast], against: Mapping[str, str]) -> list[Section]:
+def as_sections(found: Sequence[Contrast], against: Mapping[str, Reference]) -> list[Section]:
     """Sentences and table of each pair of interest; the first explains how to read them all.
 
     Args:
         found: all pairs, the later forecaster less the earlier.
-        against: variant -> its reference, e.g. of `references`.
+        against: forecaster -> its reference, of `references`.
     """
     sections: list[Section] = []
-    for one, other in against.items():
-        pair = [each for each in found if (each.one, each.other) == (one, other)]
-        note = f"Scores of {one} less those of {other}."
+    pairs = {(each.one, each.other, each.column.score): each for each in found}
+    pairs |= {(one.other, one.one, one.column.score): one.turned() for one in found}
+    scores = dict.fromkeys(each.column.score for each in found)
+    for one, reference in against.items():
+        other = reference.name
+        keys = [(one, other, score) for score in scores]
+        pair = [pairs[key] for key in keys if key in pairs]
+        note = f"Scores of {one} less those of {other}. Why {other}: {reference.why}."
         sections.append(
             Section(
                 f"{one} against {other}",
                 HEADER,
                 [_row(each) for each in pair],
-                note if sections else f"{note} {NOTE}",
+                note if sections else f"{note} {REFERENCES} {NOTE}",
                 [sentence(each) for each in pair],
             )
         )
@@ -137,10 +107,10 @@ def _row(found: Contrast) -> list[str]:
         str(found.pairs),
         DASH if seeds is None else _interval(column, seeds.low, seeds.high),
         DASH if seeds is None or seeds.effect is None else f"{seeds.effect:+.2f}",
-        DASH if seeds is None or seeds.p_holm is None else _rounded(seeds.p_holm),
+        DASH if seeds is None or seeds.p_holm is None else rounded(seeds.p_holm),
         DASH if blocks is None else str(blocks.blocks),
         DASH if blocks is None else _interval(column, blocks.low, blocks.high),
-        DASH if blocks is None or blocks.p_holm is None else _rounded(blocks.p_holm),
+        DASH if blocks is None or blocks.p_holm is None else rounded(blocks.p_holm),
     ]
 
 
@@ -170,16 +140,11 @@ def _over_blocks(found: Contrast) -> str:
 
 def _verdict(found: Contrast) -> str:
     seeds, blocks = found.over_seeds, found.over_blocks
-    if seeds is not None and seeds == blocks:
+    if seeds == blocks:
+        if seeds is None:
+            return NOT_TESTED
         return seeds if seeds == NOT_DISTINGUISHABLE else f"{seeds}, over seeds and over blocks"
-    says = "not tested" if seeds is None else seeds
-    if seeds is None and blocks is None:
-        return says
-    if blocks is None:
-        return f"{says} over seeds, not tested over blocks"
-    but = "; " if seeds is None else "; but "
-    apart = "do not tell" if blocks == NOT_DISTINGUISHABLE else "tell"
-    return f"{says} over seeds{but}blocks {apart} these two apart"
+    return f"{seeds or NOT_TESTED} over seeds, {blocks or NOT_TESTED} over blocks"
 
 
 def _size(difference: float, digits: int) -> str:
@@ -196,13 +161,9 @@ def _interval(column: Column, low: float | None, high: float | None) -> str:
 
 
 def _p(test: SeedTest | Difference) -> str:
-    assert test.p_holm is not None
-    p = f"p {'' if test.p_holm < SMALL_P else '= '}{_rounded(test.p_holm)}"
-    return p if test.family == 1 else f"{p} after Holm over {test.family} pairs"
-
-
-def _rounded(p: float) -> str:
-    return f"< {SMALL_P}" if p < SMALL_P else f"{p:.2g}"
+    text, comma, before = p_text(test.p, test.p_holm).partition(",")
+    after = "" if test.family == 1 else f" after Holm over {test.family} pairs"
+    return f"{text}{after}{comma}{before}"
 
 
 def _count(number: int, what: str) -> str:

@@ -13,8 +13,7 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from nowcast.core.comparison.bootstrap import Difference
-from nowcast.core.comparison.holm import holm
+from nowcast.core.comparison.bootstrap import Difference, corrected
 
 
 def pooled(
@@ -42,12 +41,7 @@ def pooled(
         for one, other in combinations(names, 2)
         if all((column, one, other) in known for scores in data_sets for column in scores)
     ]
-    p = [each.p for each in means]
-    family = len(p) - p.count(None)
-    return [
-        replace(each, p_holm=corrected, family=family)
-        for each, corrected in zip(means, holm(p), strict=True)
-    ]
+    return corrected(means)
 
 
 def _mean(parts: Sequence[Sequence[Difference]], score: str) -> Difference:

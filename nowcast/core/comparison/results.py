@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from nowcast.core.comparison.bootstrap import differences
-from nowcast.core.comparison.findings import as_csv, as_sections, references
+from nowcast.core.comparison.findings import as_csv, as_sections
 from nowcast.core.comparison.jobs import Build, Job, forecaster
+from nowcast.core.comparison.references import Descent, references
 from nowcast.core.comparison.significance import contrasts
 from nowcast.core.comparison.stored import FILMS, SCORES, read_results
 from nowcast.core.files import write_json, write_text
@@ -71,6 +72,11 @@ def write_results(
             name: f"searched, then {'fine-tuned from' if parent else 'trained from scratch'}"
             for name in searches
             for parent in [settings.variants[name].start_from]
+        },
+        "references": {
+            name: variant.reference
+            for name, variant in settings.variants.items()
+            if variant.reference is not None
         },
         "same_runs": [name for name, variant in settings.variants.items() if variant.run_of],
         "rows": [
@@ -144,7 +150,8 @@ def report(out: Path) -> Table:
     runs = {} if several else {name: Run(folder) for name, folder in stored.runs.items()}
     place = ", ".join(several) or facts.get("data")
     shown = ", ".join(name for name in names if name in parents)
-    sections = as_sections(found, references(parents, names, stored.same_runs))
+    descent = Descent(parents, stored.configs, stored.same_runs, stored.references)
+    sections = as_sections(found, references(descent, names))
     write_report(
         out / "report.html",
         Report(

@@ -16,11 +16,11 @@ from scipy import stats
 
 from nowcast.core.comparison.bootstrap import Difference
 from nowcast.core.comparison.holm import holm
+from nowcast.core.comparison.verdict import NOT_TESTED, verdict
 from nowcast.core.interval import t_interval
-from nowcast.core.table import NOT_DISTINGUISHABLE, Column, Row, Table, word
+from nowcast.core.table import Column, Row, Table
 
 LEAST_PAIRS = 3  # seeds; below, a p-value says nothing
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,22 @@ class Contrast:
     seeds: SeedTest | None
     blocks: Difference | None
 
+    def turned(self) -> "Contrast":
+        """The other less the one."""
+        seeds = self.seeds
+        if seeds is not None:
+            effect = None if seeds.effect is None else -seeds.effect
+            seeds = replace(seeds, low=-seeds.high, high=-seeds.low, effect=effect)
+        return replace(
+            self,
+            one=self.other,
+            other=self.one,
+            one_value=self.other_value,
+            other_value=self.one_value,
+            seeds=seeds,
+            blocks=None if self.blocks is None else self.blocks.turned(),
+        )
+
     @property
     def difference(self) -> float | None:
         """None where the score of one of them is undefined."""
@@ -79,17 +95,20 @@ class Contrast:
     @property
     def over_seeds(self) -> str | None:
         """What the corrected p-value over seeds says of `one`; None without a test."""
-        return None if self.seeds is None else self._word(self.seeds.p_holm)
+        return None if self.seeds is None else self._verdict(self.seeds.p_holm)
 
     @property
     def over_blocks(self) -> str | None:
         """What the corrected p-value over blocks says of `one`; None without a test."""
-        return None if self.blocks is None else self._word(self.blocks.p_holm)
-
-    def _word(self, p: float | None) -> str | None:
-        if p is None or self.difference is None:
+        if self.blocks is None or self.blocks.low is None:
             return None
-        return word(self.column.best, self.difference) if p <= LEVEL else NOT_DISTINGUISHABLE
+        return self._verdict(self.blocks.p_holm)
+
+    def _verdict(self, p_holm: float | None) -> str | None:
+        if self.difference is None:
+            return None
+        found = verdict(self.column.best, self.difference, p_holm)
+        return None if found == NOT_TESTED else found
 
 
 def contrasts(table: Table, found: Sequence[Difference] = ()) -> list[Contrast]:

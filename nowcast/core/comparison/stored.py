@@ -27,6 +27,7 @@ class Stored:
         parents: variant -> the variant it comes from, None: from scratch.
         edges: variant -> how it comes from its parent, where that is not by fine-tuning.
         same_runs: variants that score the runs of their parent.
+        references: variant -> the forecaster that its config says it is set against.
         configs: variant -> its resolved config.
         versions: of what wrote the results.
         runs: ``variant/seed 0`` -> folder of that run.
@@ -42,6 +43,7 @@ class Stored:
     parents: Mapping[str, str | None]
     edges: Mapping[str, str]
     same_runs: Sequence[str]
+    references: Mapping[str, str]
     configs: Mapping[str, Mapping[str, Any]]
     versions: Mapping[str, str]
     runs: Mapping[str, Path]
@@ -66,7 +68,7 @@ def read_results(out: Path) -> Stored:
             scores.setdefault(name, {})[seed] = Scores.from_document(plain)
         return Stored(
             table=Table(
-                tuple(Column(**column) for column in content["columns"]),
+                tuple(_column(column) for column in content["columns"]),
                 tuple(Row(name, by_seed) for name, by_seed in scores.items()),
             ),
             facts=facts,
@@ -74,6 +76,7 @@ def read_results(out: Path) -> Stored:
             parents=content["parents"],
             edges=content["edges"],
             same_runs=content["same_runs"],
+            references=content.get("references", {}),
             configs=content["configs"],
             versions=content["versions"],
             runs={name: out / folder for name, folder in content["runs"].items()},
@@ -87,3 +90,9 @@ def read_results(out: Path) -> Stored:
             "them at its end; run it again, trained runs are kept. "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _column(content: Mapping[str, Any]) -> Column:
+    """A column; results of before it stated its perfect score and limits have none."""
+    limits = tuple(content.get("limits", (None, None)))
+    return Column(**{"perfect": None, **content, "limits": limits})

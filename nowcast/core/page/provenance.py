@@ -68,6 +68,12 @@ def config_differences(configs: Mapping[str, Mapping[str, Any]]) -> Grid | None:
     return Grid(["Key", *configs], rows) if rows else None
 
 
+def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Dotted keys in which two resolved configs differ, but for those that are of one run."""
+    grid = config_differences({"one": one, "other": other})
+    return [] if grid is None else [row[0] for row in grid.rows]
+
+
 def origins(runs: Mapping[str, Mapping[str, Any]]) -> Origins:
     """What the origins of runs share, said once, and a table of the rest.
 

@@ -32,7 +32,8 @@ class Section:
     def markdown(self) -> str:
         """As Markdown."""
         rule = ["---"] * len(self.header)
-        lines = (f"| {' | '.join(line)} |\n" for line in (self.header, rule, *self.rows))
+        texts = (f"| {' | '.join(cells)} |" for cells in (self.header, rule, *self.rows))
+        lines = (text.replace("\n", "<br>") + "\n" for text in texts)
         points = "".join(f"- {sentence}\n" for sentence in self.sentences)
         above = f"{points}\n" if points else ""
         return f"## {self.title}\n\n{above}{''.join(lines)}\n{self.note}\n"

@@ -1,7 +1,9 @@
 """A leaderboard says who is better, by how much, and who cannot be told apart."""
 
 import csv
+import html
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,14 @@ from torch import nn
 from toy import SAMPLES, ToyTask
 
 from nowcast.core.comparison.board import Board
+from nowcast.core.comparison.findings import as_sections
+from nowcast.core.comparison.significance import contrasts
+from nowcast.core.comparison.verdict import RULE
 from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import evaluate, evaluate_blocks
 from nowcast.core.settings import RunSettings
+from nowcast.core.sums import Scores, Sums
+from nowcast.core.table import Column
 
 
 class Times(nn.Module):
@@ -58,6 +65,46 @@ def test_skill_is_the_share_of_the_way_to_perfect(task: ToyTask):
     assert board.skill("opposite")["error"] == pytest.approx(-3, rel=1e-5)
 
 
+class Percent(ToyTask):
+    """Scores in percent, as GLUE and ImageNet have them."""
+
+    columns = (Column("hit", "Hit", "more", 1, perfect=100.0),)
+    details = (
+        Column("bias", "Bias", "one", 2, perfect=1.0),
+        Column("size", "Size", "more", 2, perfect=None),
+    )
+
+    def read(self, sums: Sums) -> Scores:
+        # The reference is 10 % right and half the size.
+        share = float(sums["error"][0] / sums["samples"][0]) / self.scale
+        values = {"hit": 100 - 90 * share, "bias": 1 + 0.5 * share**2, "size": 1e9 * share}
+        return Scores(values, {}, "place", ())
+
+    @property
+    def scale(self) -> float:
+        return float(self.x.double().square().mean())
+
+
+def test_skill_of_percentages_and_of_what_is_best_at_one_is_on_the_page(
+    task: ToyTask, tmp_path: Path
+):
+    board = scored(Percent(task.settings), near=Times(1.5), perfect=Times(2), worse=Times(0))
+    assert board.scores["identity"].values["hit"] == pytest.approx(10)
+    assert board.skill("near") == pytest.approx({"hit": 0.75, "bias": 1 - 1 / 16}, rel=1e-5)
+    assert board.skill("perfect") == pytest.approx({"hit": 1, "bias": 1})
+    assert board.skill("worse")["hit"] == pytest.approx(-3, rel=1e-5)
+    board.write(tmp_path, {})
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "## Skill against identity" in text and "| near | 0.75 | 0.94 |" in text
+    for name in ("leaderboard.md", "leaderboard.html"):
+        said = (tmp_path / name).read_text()
+        assert "Skill score: 0 at the reference, 1 for a perfect forecast" in said
+    rows = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert (
+        rows[1]["skill"]["hit"] == pytest.approx(0.75, rel=1e-5) and "size" not in rows[1]["skill"]
+    )
+
+
 def test_what_is_written(task: ToyTask, tmp_path: Path):
     board = scored(task, near=Times(1.9, 0.01), alike=Times(1.9, -0.01))
     picture = tmp_path / "pictures" / "one.gif"
@@ -93,6 +140,57 @@ def test_what_is_written(task: ToyTask, tmp_path: Path):
     assert f"| Error ↓ | {best} | {other} |" in text
     page = (tmp_path / "leaderboard.html").read_text()
     assert "Against identity" in page and "data:image/gif" in page
+
+
+def made(task: ToyTask, errors: Mapping[str, Sequence[float]]) -> Board:
+    """Of forecasters with these errors in their blocks."""
+    parts = {
+        name: {
+            f"block {place}": Sums({"error": np.array([error]), "samples": np.array([1])})
+            for place, error in enumerate(own)
+        }
+        for name, own in errors.items()
+    }
+    return Board(task, parts, {"data": "toys"})
+
+
+def test_a_leaderboard_and_a_comparison_of_the_same_samples_have_the_same_verdicts(
+    task: ToyTask, tmp_path: Path
+):
+    """Flow is worse by its interval alone, and after Holm over all pairs not distinguishable."""
+    still = np.array([4.0, 5.0, 6.0, 4.5, 5.5, 6.5, 5.0, 4.0])
+    flow = still + np.array([0.9, 0.1, 0.8, -0.2, 0.7, 0.3, -0.1, 0.9])
+    rng = np.random.default_rng(1)
+    others = {name: still + rng.normal(size=8) for name in ("a", "b", "c")}
+    board = made(task, {"identity": still, "flow": flow, **others})
+    found = board.difference("flow", "identity", "error")
+    assert 0 < found.low < found.high and found.p < 0.05 < found.p_holm and found.family == 10
+    assert found.verdict == "not distinguishable"
+    compared = contrasts(board.table, board.differences)
+    assert len(compared) == 10
+    for each in compared:
+        same = board.difference(each.one, each.other, "error")
+        assert each.over_blocks == same.verdict
+    board.write(tmp_path, {})
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert f"<br>not distinguishable<br>p = {found.p_holm:.2g}, {found.p:.2g} before |" in text
+    (note,) = as_sections(compared, {"flow": "identity"})
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert RULE in text and html.escape(RULE) in page.replace("&#39;", "&#x27;")
+    assert RULE in note.note and "not distinguishable over blocks" in note.sentences[0]
+    rows = csv.DictReader((tmp_path / "differences.csv").read_text().splitlines())
+    assert {r["verdict"] for r in rows if "flow" in (r["one"], r["other"])} >= {
+        "not distinguishable"
+    }
+    alone = made(task, {"identity": still, "flow": flow}).difference("flow", "identity", "error")
+    assert (alone.p, alone.family, alone.verdict) == (found.p, 1, "worse")  # as the rule says
+
+
+def test_forecasters_that_are_the_same_are_not_distinguishable(task: ToyTask):
+    same = made(task, {name: [1.0, 2.0, 3.0, 4.0, 5.0] for name in ("identity", "flow")})
+    assert same.difference("flow", "identity", "error").verdict == "not distinguishable"
+    (found,) = contrasts(same.table, same.differences)
+    assert found.over_blocks == "not distinguishable"
 
 
 def test_one_alone_has_no_differences(task: ToyTask, tmp_path: Path):

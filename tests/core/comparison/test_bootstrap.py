@@ -11,7 +11,10 @@ from nowcast.core.comparison.bootstrap import LEAST_BLOCKS, Blocks, Difference, 
 from nowcast.core.sums import Sums
 from nowcast.core.table import Column
 
-COLUMNS = (Column("error", "Error", "less", 2), Column("hit", "Hit", "more", 2))
+COLUMNS = (
+    Column("error", "Error", "less", 2, perfect=0.0),
+    Column("hit", "Hit", "more", 2, perfect=1.0),
+)
 RNG = np.random.default_rng(0)
 HARD = RNG.gamma(2.0, 1.0, 40)  # how hard each block is, for any forecaster
 

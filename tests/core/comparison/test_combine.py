@@ -4,7 +4,7 @@ import csv
 import json
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.sums import Scores
 from nowcast.core.table import Column
 
-ACCURACY = Column("accuracy", "Accuracy", "more", 1)
-F1 = Column("f1", "F1", "more", 1)
-BESIDE = Column("accuracy", "Accuracy", "more", 1, main=False)
-ERROR = Column("error", "Error", "less", 1)
+ACCURACY = Column("accuracy", "Accuracy", "more", 1, perfect=100.0)
+F1 = Column("f1", "F1", "more", 1, perfect=100.0)
+BESIDE = Column("accuracy", "Accuracy", "more", 1, main=False, perfect=100.0)
+ERROR = Column("error", "Error", "less", 1, perfect=0.0)
 Values = dict[int | None, list[float | None]]
 
 RTE: dict[str, Values] = {"A": {0: [60], 1: [62], 2: [64]}, "B": {0: [63], 1: [66], 2: [66]}}
@@ -147,6 +147,22 @@ def test_independent_data_sets_give_the_average_its_blocks(folders: list[Path], 
     assert average["blocks"] == "32"
 
 
+def test_blocks_are_corrected_over_the_pairs_of_the_table_as_on_every_page(
+    folders: list[Path], tmp_path: Path
+):
+    rows = {**RTE, "C": RTE["A"]}
+    own = (
+        replace(between("accuracy", 3.0, 1.2, 21), p_holm=0.06, family=3),
+        replace(between("accuracy", 3.0, 1.2, 21), one="C", p_holm=0.06, family=3),
+        replace(between("accuracy", 0.1, 1.2, 21), one="C", other="B", p_holm=0.9, family=3),
+    )
+    cola = write(tmp_path / "cola", (ACCURACY,), rows, own)
+    combine([cola, folders[1]], tmp_path / "all")  # without C
+    found = lines(tmp_path / "all")["cola/accuracy"]
+    assert found["blocks_p_holm"] == found["blocks_p"]
+    assert found["blocks_verdict"] == "better"
+
+
 def test_errors_of_columns_of_one_data_set_add_up(folders: list[Path], tmp_path: Path):
     both = (between("accuracy", 3.0, 0.5, 21), between("f1", 1.0, 0.3, 21))
     rows = {name: {seed: [*v, *v] for seed, v in values.items()} for name, values in RTE.items()}
@@ -185,11 +201,11 @@ def test_scores_of_different_directions_have_no_average(folders: list[Path], tmp
     rain = write(tmp_path / "rain", (ERROR,), RTE)
     table = combine([folders[0], rain], tmp_path / "all")
     assert [column.score for column in table.columns] == ["rte/accuracy", "rain/error"]
-    bias = Column("bias", "Bias", "one", 2)
+    bias = Column("bias", "Bias", "one", 2, perfect=1.0)
     one, other = (write(tmp_path / name, (bias,), RTE) for name in ("x", "y"))
     assert len(combine([one, other], tmp_path / "biases").columns) == 2
     less = combine([rain, write(tmp_path / "snow", (ERROR,), RTE)], tmp_path / "less")
-    assert less.columns[-1] == Column("average", "average", "less", 1)
+    assert less.columns[-1] == Column("average", "average", "less", 1, perfect=0.0)
 
 
 def test_the_average_is_undefined_where_a_column_is(folders: list[Path], tmp_path: Path):

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from nowcast.core.comparison.bootstrap import Difference
-from nowcast.core.comparison.findings import as_csv, as_sections, references, sentence
+from nowcast.core.comparison.findings import as_csv, as_sections, sentence
+from nowcast.core.comparison.references import Reference
 from nowcast.core.comparison.significance import Contrast, SeedTest
 from nowcast.core.table import Column
 
-COLUMN = Column("b_mse", "B-MSE", "less", 0)
+COLUMN = Column("b_mse", "B-MSE", "less", 0, perfect=0.0)
 SEEDS = SeedTest(-40.4, 24.2, -0.5, 0.2, 0.41, 6)
 BLOCKS = Difference("b_mse", "T-MEmeL", "T-Original", -8.1, -31.3, 12.4, 0.3, 0.6, 10, 8, "less")
 FOUND = Contrast(COLUMN, "T-MEmeL", "T-Original", 571.4, 579.5, 3, SEEDS, BLOCKS)
@@ -39,17 +40,24 @@ def test_a_single_pair_needs_no_correction_and_small_p_no_digits():
     ("seeds", "blocks", "expected"),
     [
         (SURE, SURE_BLOCKS, "better, over seeds and over blocks."),
-        (SURE, BLOCKS, "better over seeds; but blocks do not tell these two apart."),
+        (SURE, BLOCKS, "better over seeds, not distinguishable over blocks."),
         (SURE, None, "better over seeds, not tested over blocks."),
-        (SEEDS, SURE_BLOCKS, "not distinguishable over seeds; but blocks tell these two apart."),
+        (SEEDS, SURE_BLOCKS, "not distinguishable over seeds, better over blocks."),
         (SEEDS, None, "not distinguishable over seeds, not tested over blocks."),
-        (None, SURE_BLOCKS, "not tested over seeds; blocks tell these two apart."),
-        (None, BLOCKS, "not tested over seeds; blocks do not tell these two apart."),
+        (None, SURE_BLOCKS, "not tested over seeds, better over blocks."),
+        (None, BLOCKS, "not tested over seeds, not distinguishable over blocks."),
         (None, None, "not tested."),
     ],
 )
 def test_a_verdict_is_of_the_seeds_and_says_where_blocks_disagree(seeds, blocks, expected):
     assert verdict(replace(FOUND, seeds=seeds, blocks=blocks)) == expected
+
+
+def test_where_the_correction_alone_makes_the_verdict_the_sentence_has_both_p():
+    near = replace(SURE_BLOCKS, p=0.02, p_holm=0.2)  # its interval excludes zero
+    text = sentence(replace(FOUND, seeds=None, blocks=near))
+    assert "p = 0.2 after Holm over 10 pairs, 0.02 before)" in text
+    assert text.endswith("not tested over seeds, not distinguishable over blocks.")
 
 
 def test_fewer_than_three_seeds_print_no_p():
@@ -74,9 +82,9 @@ def test_no_difference_and_one_below_the_digits():
     equal = replace(FOUND, one_value=0.0, other_value=0.0, seeds=same, blocks=still)
     assert sentence(equal) == (
         "B-MSE: T-MEmeL equals T-Original (the same difference in each of 3 seeds; the same "
-        "difference in each of 8 blocks): not tested."
+        "difference in each of 8 blocks): not distinguishable."
     )
-    near = replace(FOUND, column=Column("csi/10", "CSI", "more", 3), one_value=0.2003)
+    near = replace(FOUND, column=Column("csi/10", "CSI", "more", 3, perfect=1.0), one_value=0.2003)
     assert "CSI: T-MEmeL is less than 0.001 higher than T-Original (0.1 %" in sentence(
         replace(near, other_value=0.2)
     )
@@ -85,27 +93,12 @@ def test_no_difference_and_one_below_the_digits():
     )
 
 
-def test_fine_tuned_variants_are_set_against_a_fine_tuned_one():
-    parents = {
-        "P-Original": None,
-        "P-MEmeL": None,
-        "T-Original": "P-Original",
-        "T-MEmeL": "P-MEmeL",
-    }
-    assert references(parents, ["persistence", "flow", *parents]) == {
-        "P-Original": "persistence",
-        "P-MEmeL": "P-Original",
-        "T-Original": "P-Original",
-        "T-MEmeL": "T-Original",
-    }
-    assert references({"Original": None, "MEmeL": None}, ["Original", "MEmeL"]) == {
-        "MEmeL": "Original"
-    }
-
-
 def test_a_section_for_each_pair_of_interest_alone():
     other = replace(FOUND, other="P-Original", seeds=None, blocks=None)
-    against = {"T-Original": "P-Original", "T-MEmeL": "T-Original"}
+    against = {
+        "T-Original": Reference("P-Original", "what it starts from"),
+        "T-MEmeL": Reference("T-Original", "they differ in memel alone"),
+    }
     first, section = as_sections([other, FOUND, replace(other, one="T-Original")], against)
     assert section.title == "T-MEmeL against T-Original"
     assert section.sentences == [sentence(FOUND)]
@@ -117,7 +110,17 @@ def test_a_section_for_each_pair_of_interest_alone():
     for words in ("trained with other seeds", "on other samples", "significance.csv"):
         assert words in first.note and words not in section.note
     assert f"- {sentence(FOUND)}\n\n| Score |" in section.markdown()
+    assert section.note.endswith("Why T-Original: they differ in memel alone.")
+    assert "reference:" in first.note and "differs least" in first.note
     assert as_sections([other], {}) == []
+
+
+def test_a_pair_is_shown_whichever_of_the_two_is_listed_first():
+    (section,) = as_sections([FOUND], {"T-Original": Reference("T-MEmeL", "as the config says")})
+    assert section.rows == [
+        [*("B-MSE ↓", "+8", "3", "-24 to +40", "+0.50", "0.41"), *("8", "-12 to +31", "0.6")]
+    ]
+    assert FOUND.turned().turned() == FOUND
 
 
 def test_the_csv_keeps_seeds_and_blocks_apart():

@@ -9,7 +9,10 @@ from nowcast.core.comparison.significance import contrasts
 from nowcast.core.sums import Scores
 from nowcast.core.table import Column, Row, Table
 
-COLUMNS = (Column("error", "Error", "less", 1), Column("hit", "Hit", "more", 2))
+COLUMNS = (
+    Column("error", "Error", "less", 1, perfect=0.0),
+    Column("hit", "Hit", "more", 2, perfect=1.0),
+)
 
 
 def row(name: str, errors: list[float | None], hits: list[float] | None = None) -> Row:
@@ -39,7 +42,8 @@ def test_a_pair_is_the_later_less_the_earlier_as_scipy_has_it_and_by_hand():
     interval = stats.ttest_rel(B, A).confidence_interval()
     assert (error.seeds.low, error.seeds.high) == pytest.approx((interval.low, interval.high))
     assert error.over_seeds == "better" and error.over_blocks is None
-    assert (hit.seeds.p, hit.seeds.effect, hit.over_seeds) == (None, None, None)
+    assert (hit.seeds.p, hit.seeds.effect) == (None, None)
+    assert hit.over_seeds == "not distinguishable"  # the same score in every seed
 
 
 def test_seeds_pair_so_what_they_share_does_not_count():
@@ -97,6 +101,6 @@ def test_seeds_and_blocks_may_disagree():
 
 
 def test_where_one_is_best_a_sign_says_no_more_than_different():
-    columns = (Column("error", "Bias", "one", 1),)
+    columns = (Column("error", "Bias", "one", 1, perfect=1.0),)
     (bias,) = contrasts(Table(columns, (row("a", A), row("b", B))))
     assert bias.over_seeds == "different"

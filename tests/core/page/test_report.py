@@ -17,7 +17,10 @@ from nowcast.core.page.report import Report, Section, write_report
 from nowcast.core.sums import Scores
 from nowcast.core.table import DASH, Column, Row, Table
 
-COLUMNS = (Column("error", "Error", "less", 0), Column("hit/2", "Hit 2", "more", 3))
+COLUMNS = (
+    Column("error", "Error", "less", 0, perfect=0.0),
+    Column("hit/2", "Hit 2", "more", 3, perfect=1.0),
+)
 PICTURE = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (5, 7, 3)))[1].tobytes()
 GIF = b"GIF89a and so on"
 
@@ -135,7 +138,9 @@ def test_markup_in_words_is_escaped(tmp_path: Path) -> None:
     report = Report(
         title=evil,
         facts={evil: evil},
-        table=Table((Column("error", evil, "less", 0),), (Row(evil, {0: scores(3.0, 0.5)}),)),
+        table=Table(
+            (Column("error", evil, "less", 0, perfect=0.0),), (Row(evil, {0: scores(3.0, 0.5)}),)
+        ),
         parents={evil: None},
         histories={f"{evil}/seed 0": history(1)},
         pictures={evil: PICTURE},
