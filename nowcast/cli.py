@@ -1,5 +1,6 @@
 """The command line: parse, build, call. What a command does is imported when it is called."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,7 +10,9 @@ import typer
 from nowcast.arguments import Config, Overrides, parsed, settings_of
 from nowcast.audit_cli import audit
 from nowcast.compare_cli import comparisons
+from nowcast.core.displays import display_on
 from nowcast.core.errors import NowcastError
+from nowcast.core.progress import shown
 from nowcast.core.terminal import print_scores
 from nowcast.data_cli import data
 from nowcast.export_cli import exports
@@ -43,7 +46,8 @@ app.add_typer(audit, name="audit")
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit status 1 or 2."""
     try:
-        app()
+        with display_on(rank=os.environ.get("RANK", "0")) as display, shown(display):
+            app()
     except NowcastError as error:
         sys.stderr.write(f"nowcast: {error}\n")
         sys.exit(error.exit_status)
@@ -129,6 +133,7 @@ def evaluate(
     from nowcast.core.evaluate import evaluate as score
     from nowcast.core.evaluate import pick_device
     from nowcast.core.files import write_json
+    from nowcast.core.progress import line
     from nowcast.core.table import Row, Table
 
     names = [text for text in forecasters if "=" not in text or Path(text).is_dir()]
@@ -142,14 +147,14 @@ def evaluate(
     if online and out is not None:
         raise ConfigError("--online: expected one forecaster by itself, found --out; leave one out")
     with joined() as ranks:
-        entries = _entries(names, changes | {"data.root": str(root)}, online)
-        settings, task, _ = next(iter(entries.values()))
+        with line(f"opening {root} and {', '.join(names)}"):
+            entries = _entries(names, changes | {"data.root": str(root)}, online)
+            settings, task, _ = next(iter(entries.values()))
+            task.samples(split)
         device = pick_device(settings.train.device, ranks)
         if out is not None:
             models = {name: (task, model.to(device)) for name, (_, task, model) in entries.items()}
-            board = contest(
-                models, split, ranks, device, out, lambda text: typer.echo(text, err=True)
-            )
+            board = contest(models, split, ranks, device, out)
             table, facts = board.table, board.facts
         else:
             model = entries[names[0]][2].to(device)
@@ -158,7 +163,7 @@ def evaluate(
 
                 scores = evaluate_online(task, model, split, device, settings)
             else:
-                scores = score(task, model, split, ranks, device)
+                scores = score(task, model, split, ranks, device, f"scoring {names[0]} on {split}")
             table, facts = Table(task.columns, (Row(names[0], {None: scores}),)), task.facts(split)
             if json_file is not None and ranks.is_main:
                 write_json(

@@ -48,6 +48,7 @@ def compare(
     from nowcast.core.comparison.results import board_command
     from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
+    from nowcast.core.progress import line
 
     content = configs.overridden(configs.read(config), parsed(overrides))
     comparison = comparison_of(content, config)
@@ -57,7 +58,9 @@ def compare(
     resolve = Resolve(content, config)
     folder = (runs or out / RUNS).resolve()
     if plan:
-        _print_plan(planned(comparison, resolve, registry.build, out.resolve(), folder), jobs)
+        with line("timing a few steps of each variant"):
+            variants = planned(comparison, resolve, registry.build, out.resolve(), folder)
+        _print_plan(variants, jobs)
         return
     with joined() as ranks:
         table = compare_variants(
@@ -71,6 +74,7 @@ def compare(
 
 
 def _print_plan(variants: "list[Planned]", jobs: int) -> None:
+    from nowcast.core.progress import duration
     from nowcast.core.training.guards import size
 
     print_table(
@@ -82,7 +86,7 @@ def _print_plan(variants: "list[Planned]", jobs: int) -> None:
                 str(line.runs),
                 str(line.complete),
                 str(line.steps or ""),
-                _duration(line.seconds),
+                duration(line.seconds),
                 size(line.disk),
             ]
             for line in variants
@@ -91,17 +95,11 @@ def _print_plan(variants: "list[Planned]", jobs: int) -> None:
     )
     seconds = sum(line.seconds for line in variants)
     typer.echo(
-        f"still to do: about {_duration(seconds)} in one process, not less than "
-        f"{_duration(seconds / jobs)} with --jobs {jobs}; at most "
+        f"still to do: about {duration(seconds)} in one process, not less than "
+        f"{duration(seconds / jobs)} with --jobs {jobs}; at most "
         f"{size(sum(line.disk for line in variants))} of disk. Timed here and now on a few steps; "
         "baselines, pictures and event files are not counted."
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 @comparisons.command()
@@ -196,8 +194,11 @@ def combine(
     """
     from nowcast.core.comparison.combine import combine as combine_comparisons
     from nowcast.core.comparison.results import board_command
+    from nowcast.core.progress import line
 
-    print_scores(combine_comparisons(folders, out))
+    with line(f"table and report of {out}"):
+        table = combine_comparisons(folders, out)
+    print_scores(table)
     typer.echo(f"report       {out / 'report.html'}")
     typer.echo(f"tensorboard  {board_command(out)}")
 
@@ -212,8 +213,11 @@ def report(
     """
     from nowcast.core.comparison.results import board_command
     from nowcast.core.comparison.results import report as write_report
+    from nowcast.core.progress import line
 
-    print_scores(write_report(folder))
+    with line(f"table and report of {folder}"):
+        table = write_report(folder)
+    print_scores(table)
     typer.echo(f"report       {folder / 'report.html'}")
     typer.echo(f"tensorboard  {board_command(folder)}")
 
@@ -237,8 +241,10 @@ def board(
     from threading import Event
 
     from nowcast.core.monitoring.tensorboard import launch, prepare
+    from nowcast.core.progress import line
 
-    prepare(folder)
+    with line(f"looking through the runs of {folder}"):
+        prepare(folder)
     typer.echo(f"TensorBoard on {folder}: {launch(folder, host, port)} (Ctrl-C ends it)")
     with suppress(KeyboardInterrupt):
         Event().wait()

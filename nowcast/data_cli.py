@@ -19,7 +19,7 @@ def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) ->
 
     Example: `nowcast data sample data/dwd`
     """
-    from nowcast.core.monitoring.log import counted
+    from nowcast.core.progress import counted
     from nowcast.precipitation.sample import write_sample
 
     with counted("DWD sample") as progress:
@@ -42,7 +42,7 @@ def data_synth(
 
     Example: `nowcast data synth data/synthetic --days 6 --seed 0`
     """
-    from nowcast.core.monitoring.log import counted
+    from nowcast.core.progress import counted
     from nowcast.precipitation.synthetic import write_synthetic
 
     with counted("synthetic rain") as progress:
@@ -67,10 +67,14 @@ def data_info(
 
     Example: `nowcast data info data/dwd data/synthetic`
     """
+    from nowcast.core.progress import line
     from nowcast.precipitation.info import archive_info
     from nowcast.precipitation.store import open_archive
 
-    infos = [archive_info(open_archive(root)) for root in roots]
+    infos = []
+    for root in roots:
+        with line(f"looking through {root}"):
+            infos.append(archive_info(open_archive(root)))
     columns = [info.rows() for info in infos]
     rows = [
         [label, *(column[position][1] for column in columns)]
@@ -109,7 +113,7 @@ def data_pack(
     """
     import os
 
-    from nowcast.core.monitoring.log import counted
+    from nowcast.core.progress import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.importers.options import window
     from nowcast.precipitation.packing.pack import pack
@@ -151,7 +155,7 @@ def data_check(
     from rich.markup import escape
 
     from nowcast.core.files import write_json
-    from nowcast.core.monitoring.log import counted
+    from nowcast.core.progress import counted
     from nowcast.precipitation.doctor.check import check_archive
     from nowcast.precipitation.quarantine import write_quarantine
 
@@ -196,7 +200,7 @@ def data_masks(
 
     Example: `nowcast data masks data/mine`, or `nowcast data masks data/synthetic --check`
     """
-    from nowcast.core.monitoring.log import counted
+    from nowcast.core.progress import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.masking import estimates
     from nowcast.precipitation.masking.static_mask import estimate_usable
@@ -291,7 +295,7 @@ def data_convert(
     Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --unit mm --crop
     188,668,129,609`
     """
-    from nowcast.core.monitoring.log import counted
+    from nowcast.core.progress import counted
     from nowcast.precipitation.conversion.convert import convert
     from nowcast.precipitation.conversion.target import Target
     from nowcast.precipitation.importers.field import Request
@@ -352,7 +356,7 @@ def data_days(
 
     Example: `nowcast data days data/mrms --out data/mrms/hko_data`
     """
-    from nowcast.core.monitoring.log import counted
+    from nowcast.core.progress import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.quarantine import read_quarantine
     from nowcast.precipitation.rainy_days import find_rainy_days, refuse_existing, write_lists

@@ -28,10 +28,12 @@ def export(
 
     Example: `nowcast export runs/first first.pt2 --lead-frames 24`
     """
+    from nowcast.core.progress import line
     from nowcast.precipitation.export import export as write
     from nowcast.precipitation.weights import located
 
-    made = write(located(run), out, lead_frames)
+    with line(f"exporting {run} and running what was written"):
+        made = write(located(run), out, lead_frames)
     facts = made.metadata
     for name, told in facts["inputs"].items():
         typer.echo(f"{name:9} {told['axes']}: {told['meaning']}")

@@ -119,23 +119,28 @@ def _once(
 ) -> None:
     from time import perf_counter
 
+    from nowcast.core.progress import line
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource, newest
     from nowcast.precipitation.forecasting.places import opened
     from nowcast.precipitation.forecasting.products import write
 
-    began = perf_counter()
-    archive, moments = opened(places)
-    source = FrameSource(archive, choice.masks)
-    opening = perf_counter() - began
-    forecaster = Forecaster(choice, source.description, minutes)
-    began = perf_counter()
-    inputs = newest(source, choice.in_len, at, moments)
-    made = forecaster.forecast(inputs, opening + perf_counter() - began)
+    with line(f"reading {places[0]}"):
+        began = perf_counter()
+        archive, moments = opened(places)
+        source = FrameSource(archive, choice.masks)
+        opening = perf_counter() - began
+        forecaster = Forecaster(choice, source.description, minutes)
+        began = perf_counter()
+        inputs = newest(source, choice.in_len, at, moments)
+        reading = opening + perf_counter() - began
+    with line(f"forecasting with {choice.name} from {inputs.init}"):
+        made = forecaster.forecast(inputs, reading)
     for note in made.facts["notes"]:
         _say(note)
     began = perf_counter()
-    files = write(made, out, formats)
+    with line(f"writing {out}"):
+        files = write(made, out, formats)
     _show(made, out, files, perf_counter() - began)
 
 

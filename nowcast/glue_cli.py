@@ -80,9 +80,11 @@ def data_glue(
     from dataclasses import asdict
 
     from nowcast.core.files import write_json
+    from nowcast.core.progress import line
     from nowcast.glue.info import HEADER, glue_info
 
-    infos = glue_info(root)
+    with line(f"reading {root}"):
+        infos = glue_info(root)
     print_table(HEADER, [info.row() for info in infos], text=(0, 1, 4))
     for info in infos:
         for note in info.notes():
@@ -104,9 +106,12 @@ def data_glue_sample(
 
     Example: `nowcast data glue-sample data/glue_sample --sets sst-2,qnli`
     """
+    from nowcast.core.progress import line
     from nowcast.glue.sample import write_sample
 
-    for name, parts in write_sample(out, sets.split(",")).items():
+    with line(f"writing {out}"):
+        written = write_sample(out, sets.split(","))
+    for name, parts in written.items():
         counts = ", ".join(f"{count} {part}" for part, count in parts.items())
         typer.echo(f"{name}: {counts}")
     typer.echo(f"{out}: written; look at it with `nowcast data glue {out}`")

@@ -32,7 +32,7 @@ def data_images(
     import time
 
     from nowcast.core.files import write_json
-    from nowcast.core.monitoring.log import counted
+    from nowcast.core.progress import counted
     from nowcast.imagenet.check import HEADER, check_images
     from nowcast.imagenet.unreadable import write_unreadable
 
@@ -67,7 +67,7 @@ def data_images_sample(
 
     Example: `nowcast data images-sample data/digits`
     """
-    from nowcast.core.monitoring.log import counted
+    from nowcast.core.progress import counted
     from nowcast.imagenet.sample import write_sample
 
     with counted("digits") as progress:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.progress import line
 from nowcast.core.settings import RunSettings
 from nowcast.core.task import Task
 
@@ -44,7 +45,8 @@ def settings_class(name: object) -> type[RunSettings]:
 def build(settings: RunSettings, reuse: Task | None = None) -> Task:
     """The task of a resolved config; data that `reuse` has open is shared where it is the same."""
     make: Callable[[RunSettings, Task | None], Task] = _load(_entry(settings.task).task)
-    return make(settings, reuse)
+    with line(f"opening the data of {settings.task}"):
+        return make(settings, reuse)
 
 
 def _entry(name: object) -> Entry:

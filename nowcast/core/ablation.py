@@ -24,6 +24,7 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_whole
 from nowcast.core.interval import t_interval
 from nowcast.core.memel import MEmeL
+from nowcast.core.progress import line
 
 Unit = Literal["channel", "position"]
 LEAST_SAMPLES = 3  # of a group: fewer give no spread to measure a difference in
@@ -136,7 +137,7 @@ def audit_neurons(
     losses: list[float] = []
     # Count, mean and squared deviations from it, updated as Welford 1962 does: no cancellation.
     moments: dict[str, tuple[int, NDArray[np.float64], NDArray[np.float64]]] = {}
-    with torch.no_grad():
+    with torch.no_grad(), line("responses of neurons", unit="samples") as answering:
         for sample in samples():
             with _responses(model, sites, unit) as seen:
                 losses.append(float(loss(model, sample)))
@@ -148,6 +149,7 @@ def audit_neurons(
             shift = response - mean
             mean = mean + shift / (count + 1)
             moments[names[-1]] = (count + 1, mean, squares + shift * (response - mean))
+            answering.advance()
     counts = {name: moments[name][0] for name in sorted(moments, key=_by_size)}
     groups = [name for name, count in counts.items() if count >= LEAST_SAMPLES]
     if len(groups) < 2:
@@ -173,8 +175,14 @@ def audit_neurons(
         which = int(np.searchsorted(starts, place, side="right")) - 1
         neuron = int(place - starts[which])
         level = float(np.average(means[:, place], weights=[counts[name] for name in groups]))
-        with _silenced(model, sites[which], neuron, level, unit), torch.no_grad():
-            rise = np.array([float(loss(model, sample)) for sample in samples()]) - plain
+        title = f"without neuron {neuron} of {sites[which]}"
+        silenced = _silenced(model, sites[which], neuron, level, unit)
+        with silenced, torch.no_grad(), line(title, len(names), unit="samples") as answering:
+            losses = []
+            for sample in samples():
+                losses.append(float(loss(model, sample)))
+                answering.advance()
+        rise = np.array(losses) - plain
         for position, name in enumerate(groups):
             mine = labels == name
             increase, low, high = t_interval(rise[mine])

@@ -21,6 +21,7 @@ from nowcast.core.interval import t_interval
 from nowcast.core.masks import CallMask, FindMask, disconnect
 from nowcast.core.memel import MEmeL, inhibit, most_monosemantic
 from nowcast.core.plug import plugged, through, unplug
+from nowcast.core.progress import line
 from nowcast.core.runs import Run
 from nowcast.core.scale import INELIGIBLE, monosemantic_scale
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
@@ -152,20 +153,22 @@ def audit_inhibition(
     start = copy.deepcopy(model.state_dict())
     ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
     picked = 0
-    for batch in batches:
-        for method, delta in METHODS.items():
-            with _hooked(model, layers, delta, None, mask) as first:
-                model.zero_grad()
-                loss(model, batch).backward()  # type: ignore[no-untyped-call]
-            update(model)
-            again = _hooked(model, layers, delta, first.chosen, mask)
-            with again as second, torch.no_grad():
-                loss(model, batch)
-            model.load_state_dict(start)
-            ratios[method].append(_ratios(first, second))
-        picked += sum(chosen.numel() for chosen in first.chosen)
-        if picked >= neurons:
-            break
+    with line("inhibiting and updating", neurons, unit="values") as picking:
+        for batch in batches:
+            for method, delta in METHODS.items():
+                with _hooked(model, layers, delta, None, mask) as first:
+                    model.zero_grad()
+                    loss(model, batch).backward()  # type: ignore[no-untyped-call]
+                update(model)
+                again = _hooked(model, layers, delta, first.chosen, mask)
+                with again as second, torch.no_grad():
+                    loss(model, batch)
+                model.load_state_dict(start)
+                ratios[method].append(_ratios(first, second))
+            picked += sum(chosen.numel() for chosen in first.chosen)
+            picking.set(min(picked, neurons), neurons)
+            if picked >= neurons:
+                break
     if len(ratios["Original"]) < 2:
         raise TooFewBatches(
             f"expected at least 2 batches to take an interval over, found "

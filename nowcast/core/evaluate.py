@@ -10,8 +10,9 @@ from torch import nn
 from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import Ranks, any_rank
 from nowcast.core.errors import ConfigError
+from nowcast.core.progress import Line, line
 from nowcast.core.sums import Scores, Sums
-from nowcast.core.task import Task
+from nowcast.core.task import Batch, Task
 
 
 def pick_device(name: str, ranks: Ranks) -> torch.device:
@@ -31,18 +32,32 @@ def pick_device(name: str, ranks: Ranks) -> torch.device:
 
 
 def evaluate(
-    task: Task, model: nn.Module, split: str, ranks: Ranks, device: torch.device
+    task: Task,
+    model: nn.Module,
+    split: str,
+    ranks: Ranks,
+    device: torch.device,
+    title: str = "scoring",
 ) -> Scores:
     """Scores of a model in evaluation mode on a whole split; the same on every rank.
+
+    Args:
+        task: gives batches and scores.
+        model: in evaluation mode while this lasts.
+        split: of the task.
+        ranks: of this process.
+        device: where the model is.
+        title: of its progress.
 
     Raises:
         ConfigError: on every rank, where the split has fewer samples than there are ranks.
     """
     total: Sums | None = None
-    with _scoring(model):
+    with _scoring(model), line(title, task.samples(split), unit="samples") as scoring:
         for batch in task.evaluation_batches(split, ranks):
             sums = task.score(model, batch.to(device))
             total = sums if total is None else total + sums
+            _count(scoring, batch, ranks)
     _check_all_had_some(total is not None, split, ranks, device)
     assert total is not None
     return task.read(total.over_ranks(device))
@@ -55,6 +70,7 @@ def evaluate_blocks(
     ranks: Ranks,
     device: torch.device,
     full: bool = True,
+    title: str = "scoring",
 ) -> dict[str, Sums]:
     """The sums of a model apart for each block of the split; the same on every rank.
 
@@ -65,22 +81,31 @@ def evaluate_blocks(
         ranks: of this process.
         device: where the model is.
         full: as `task.verify` measures, or, less and sooner, `task.score`.
+        title: of its progress.
 
     Raises:
         ConfigError: as `evaluate`.
     """
     measure = task.verify if full else task.score
     found: dict[str, Sums] = {}
-    with _scoring(model):
+    with _scoring(model), line(title, task.samples(split), unit="samples") as scoring:
         for batch in task.evaluation_batches(split, ranks):
             names = np.array(task.blocks(split, batch))
             for name in dict.fromkeys(names.tolist()):
                 part = batch.take(np.flatnonzero(names == name))
                 sums = measure(model, part.to(device))
                 found[name] = found[name] + sums if name in found else sums
+            _count(scoring, batch, ranks)
     _check_all_had_some(bool(found), split, ranks, device)
     nothing = next(iter(found.values())).zero()
     return {name: found.get(name, nothing).over_ranks(device) for name in task.block_names(split)}
+
+
+def _count(scoring: Line, batch: Batch, ranks: Ranks) -> None:
+    """Show what this rank has scored, as if the others had come as far."""
+    assert scoring.total is not None
+    done = scoring.done + len(batch.names()) * ranks.size
+    scoring.set(min(done, scoring.total), scoring.total)
 
 
 @contextmanager

@@ -77,6 +77,10 @@ class Task(Protocol):
         """How many training samples one pass over them has."""
         ...
 
+    def samples(self, split: str) -> int:
+        """How many samples a split has when it is scored."""
+        ...
+
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[Any]:
         """This rank's share of the training batches, without end, from step `start` on."""
         ...

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.progress import line
 from nowcast.glue.benchmark import DATA_SETS, DataSet
 from nowcast.glue.folders import Absent, file_of
 from nowcast.glue.scores import predicted
@@ -84,10 +85,12 @@ def _predictions(
     model = model.to(device).eval()
     values: list[torch.Tensor] = []
     size = task.settings.train.batch_size
-    with torch.inference_mode():
+    title = f"predicting the test files of {data_set.name}"
+    with torch.inference_mode(), line(title, len(split), unit="examples") as predicting:
         for places in np.array_split(np.arange(len(split)), -(-len(split) // size)):
             batch = split.batch(places, task.length).to(device)
             values.append(predicted(task.logits(model, batch)).cpu())
+            predicting.advance(by=len(places))
     everything = torch.cat(values)
     parts = torch.split(everything, [len(file) for file in split.files])
     return {

@@ -131,6 +131,10 @@ class GlueTask(WithoutPictures):
         """Examples of the training split."""
         return len(self.split("train"))
 
+    def samples(self, split: str) -> int:
+        """Examples of a split."""
+        return len(self.split(split))
+
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[TextBatch]:
         """Batches of the training split, shuffled anew each time it is passed through."""
         split, train = self.split("train"), self.settings.train

@@ -102,6 +102,10 @@ class ImagenetTask(WithoutPictures):
         """Images of the training split."""
         return len(self.split("train"))
 
+    def samples(self, split: str) -> int:
+        """Images of a split."""
+        return len(self.split(split))
+
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[ImageBatch]:
         """Batches of the training split, shuffled anew each time it is passed through."""
         train, files = self.settings.train, self.split("train")

@@ -145,6 +145,10 @@ class PrecipitationTask:
         """Clips of the training days, one from every frame that one can begin at."""
         return len(self.mixture or self.training_clips())
 
+    def samples(self, split: str) -> int:
+        """Clips of a split as they are scored."""
+        return len(self.clips(split))
+
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[RadarBatch]:
         """Batches of random clips of the training days; see `Task`."""
         self._training_size()

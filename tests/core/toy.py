@@ -73,6 +73,9 @@ class ToyTask:
     def epoch(self) -> int:
         return SAMPLES
 
+    def samples(self, split: str) -> int:
+        return SAMPLES
+
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[ToyBatch]:
         step = start
         while True:

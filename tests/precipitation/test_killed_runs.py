@@ -53,7 +53,7 @@ def run_job(archive: Path, folder: Path, life: int | None = None) -> None:
     if life is not None:
         task = Mortal(settings)
         task.rng = random.Random(life)
-    complete(Job("smoke", 0, settings, Run(folder)), task, "test", Ranks(), shown=False)
+    complete(Job("smoke", 0, settings, Run(folder)), task, "test", Ranks())
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """A leaderboard: forecasters on exactly the same samples, and which of them can be told apart."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from nowcast.core.files import write_json, write_text
 from nowcast.core.machine import when_and_where
 from nowcast.core.page.report import Report, Section, write_report
 from nowcast.core.pooling import block_mean, pooled
+from nowcast.core.progress import line
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import DASH, Column, Row, Table, csv_text
 from nowcast.core.task import Task
@@ -238,7 +238,6 @@ def contest(
     ranks: Ranks,
     device: torch.device,
     out: Path,
-    say: Callable[[str], object],
 ) -> Board:
     """Score forecasters and the reference on the same samples, and write the leaderboard.
 
@@ -248,7 +247,6 @@ def contest(
         ranks: of this process; the main one writes.
         device: to forecast on.
         out: folder of the leaderboard.
-        say: takes a line about what has been done.
 
     Raises:
         ConfigError: the tasks do not have the same samples.
@@ -267,14 +265,13 @@ def contest(
         models = {task.reference: task.baseline(task.reference).to(device), **models}
     parts: dict[str, dict[str, Sums]] = {}
     for name, model in models.items():
-        began = time.perf_counter()
         own = entries[name][0] if name in entries else task
-        parts[name] = evaluate_blocks(own, model, split, ranks, device)
-        if ranks.is_main:
-            say(f"scored {name} in {time.perf_counter() - began:.1f} s")
+        title = f"scoring {name} on {split}"
+        parts[name] = evaluate_blocks(own, model, split, ranks, device, title=title)
     board = Board(task, parts, facts | when_and_where())
     if ranks.is_main:
-        board.write(out, task.gallery(board, models, split, out))
+        with line(f"intervals, pictures and page of {out.name}"):
+            board.write(out, task.gallery(board, models, split, out))
     wait()
     return board
 

@@ -7,7 +7,7 @@ from nowcast.core.comparison.results import is_made, report, write_results
 from nowcast.core.comparison.workers import complete_side_by_side
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
-from nowcast.core.monitoring.log import console
+from nowcast.core.progress import line, say
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
 from nowcast.core.sums import Scores
@@ -64,7 +64,7 @@ def compare(
     todo = [job for job in jobs if not job.is_complete(settings.split)]
     if ranks.is_main:
         done = len(jobs) - len(todo)
-        console.print(f"{len(jobs)} runs and baselines, {done} of them finished; folder {runs}")
+        say(f"{len(jobs)} runs and baselines, {done} of them finished; folder {runs}")
     if parallel > 1:
         complete_side_by_side(todo, build, settings.split, parallel)
     scores: dict[str, dict[int | None, Scores]] = {}
@@ -77,6 +77,7 @@ def compare(
     if ranks.is_main and is_made(out, jobs, settings):
         report(out)
     elif ranks.is_main:
-        write_results(settings, jobs, build, task, rows, searches, out)
+        with line(f"table, report and pictures of {out.name}"):
+            write_results(settings, jobs, build, task, rows, searches, out)
     wait()
     return Table(task.columns, rows) if ranks.is_main else None

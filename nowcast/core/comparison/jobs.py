@@ -51,7 +51,7 @@ class Job:
 
     @property
     def title(self) -> str:
-        """As shown beside the progress bar."""
+        """As its progress is titled."""
         return self.variant if self.seed is None else f"{self.variant} seed {self.seed}"
 
     @property
@@ -173,7 +173,7 @@ def check_claims(jobs: list[Job], build: Build) -> Task | None:
     return task
 
 
-def complete(job: Job, task: Task, split: str, ranks: Ranks, shown: bool = True) -> Scores | None:
+def complete(job: Job, task: Task, split: str, ranks: Ranks) -> Scores | None:
     """Train a job's run and score its best weights on a split; what is done already is kept.
 
     Returns:
@@ -183,13 +183,14 @@ def complete(job: Job, task: Task, split: str, ranks: Ranks, shown: bool = True)
         NowcastError: as `trainer.train` does.
     """
     if job.trains:
-        train(task, job.settings, job.run, ranks, job.title, shown)
+        train(task, job.settings, job.run, ranks, job.title)
     else:
         from_main(lambda: job.claim(task.data_hash()))
     device = pick_device(job.settings.train.device, ranks)
     if job.scored and not from_main(lambda: b"scored" if job.is_scored(split) else None):
         model = forecaster(job, task).to(device)
-        blocks = evaluate_blocks(task, model, split, ranks, device, full=False)
+        title = f"scoring {job.title} on {split}"
+        blocks = evaluate_blocks(task, model, split, ranks, device, full=False, title=title)
         if ranks.is_main:
             save_blocks(job.sums_file(split), blocks)
             scores = task.read(pooled(list(blocks.values())))

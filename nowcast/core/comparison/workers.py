@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 
@@ -16,9 +16,9 @@ from nowcast.core.comparison.jobs import Build, Job, complete
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.evaluate import pick_device
-from nowcast.core.monitoring.log import Bar, Bars, bars
+from nowcast.core.progress import shown
+from nowcast.core.relay import Mirror, Relay, Report, Said
 from nowcast.core.task import Task
-from nowcast.core.training.length import length
 from nowcast.core.training.precision import warn_if_emulated
 from nowcast.core.training.processes import begin, failures_told
 from nowcast.core.training.signals import Interrupted, stop_signals
@@ -30,25 +30,13 @@ POLL_SECONDS = 0.5
 class _Worker:
     process: BaseProcess
     orders: "SimpleQueue[Job | None]"
-    answers: "SimpleQueue[NowcastError | str | None]"
+    answers: "SimpleQueue[Report | Said | NowcastError | str | None]"
     job: Job | None = None
-    line: Bar | None = None
-    total: int = 1
-    """Steps of its job; what trains nothing counts as one."""
+    mirror: Mirror = field(default_factory=Mirror)
 
-    def start(self, job: Job, total: int, lines: Bars) -> None:
-        self.job, self.total = job, total
-        self.line = lines.add(job.title, total)
+    def start(self, job: Job) -> None:
+        self.job = job
         self.orders.put(job)
-
-    def watch(self) -> None:
-        """Move the bar to the last step that the run's history tells of."""
-        assert self.job is not None and self.line is not None
-        history = self.job.run.history()
-        step = history[-1]["step"] if history else 0
-        loss = next((entry["loss"] for entry in reversed(history) if "loss" in entry), None)
-        self.line.advance(None if loss is None else f"loss {loss:.4g}", by=0)
-        self.line.set(step, self.total)
 
 
 def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: int) -> None:
@@ -72,7 +60,7 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // count)
     workers: list[_Worker] = []
-    with ExitStack() as stack, bars() as lines, stop_signals() as stopping:
+    with ExitStack() as stack, stop_signals() as stopping:
         stack.callback(_stop, workers)
         for _ in range(min(count, len(jobs))):
             orders, answers = context.SimpleQueue(), context.SimpleQueue()
@@ -80,7 +68,6 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
             process.start()
             workers.append(_Worker(process, orders, answers))
         waiting = list(jobs)
-        task: Task | None = None
         while waiting or any(worker.job for worker in workers):
             if stopping.is_set():
                 raise Interrupted("stopped, all runs saved; the same command goes on from there")
@@ -89,9 +76,7 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
                 ready = next((job for job in waiting if _is_ready(job)), None)
                 if worker.job is None and ready is not None:
                     waiting.remove(ready)
-                    task = build(ready.settings, task)
-                    total = length(ready.settings.train, task).steps if ready.trains else 1
-                    worker.start(ready, total, lines)
+                    worker.start(ready)
             time.sleep(POLL_SECONDS)
 
 
@@ -100,20 +85,21 @@ def _is_ready(job: Job) -> bool:
 
 
 def _tend(worker: _Worker) -> None:
-    """Take a worker's answer if it has one, show how far it is, notice if it died."""
+    """Take a worker's answers, show how far it is, notice if it died."""
     if worker.job is None:
         return
-    worker.watch()
-    if not worker.answers.empty():
+    alive = worker.process.is_alive()  # before its last answers are taken
+    while worker.job is not None and not worker.answers.empty():
         answer = worker.answers.get()
-        if isinstance(answer, NowcastError):
+        if isinstance(answer, Report | Said):
+            worker.mirror.take(answer)
+        elif isinstance(answer, NowcastError):
             raise answer
-        if answer is not None:
+        elif answer is not None:
             raise RunError(f"{worker.job.title} failed:\n{answer}")
-        assert worker.line is not None
-        worker.line.set(worker.total, worker.total)
-        worker.job = None
-    elif not worker.process.is_alive():
+        else:
+            worker.job = None
+    if worker.job is not None and not alive:
         raise RunError(
             f"{worker.job.title}: its process ended with status {worker.process.exitcode}; if the "
             "machine ran out of memory, use fewer --jobs. The same command goes on"
@@ -128,11 +114,12 @@ def _stop(workers: list[_Worker]) -> None:
             worker.process.terminate()  # SIGTERM, which the loop answers by saving
     for worker in workers:
         worker.process.join()
+        worker.mirror.close()
 
 
 def _work(
     orders: "SimpleQueue[Job | None]",
-    answers: "SimpleQueue[NowcastError | str | None]",
+    answers: "SimpleQueue[Report | Said | NowcastError | str | None]",
     build: Build,
     split: str,
     threads: int,
@@ -142,7 +129,7 @@ def _work(
     task: Task | None = None
     with suppress(Interrupted):
         while (job := orders.get()) is not None:
-            with failures_told(answers):
+            with failures_told(answers), shown(Relay(answers.put)):
                 task = build(job.settings, task)
-                complete(job, task, split, Ranks(), shown=False)
+                complete(job, task, split, Ranks())
                 answers.put(None)

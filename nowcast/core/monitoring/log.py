@@ -1,84 +1,19 @@
-"""What a run says while it goes on: a progress bar, a history file and tensorboard."""
+"""What a run leaves while it goes on: a history file and tensorboard's events."""
 
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from nowcast.core.files import write_text
 from nowcast.core.monitoring.events import EventLog
 from nowcast.core.monitoring.monitor import LOG10_PHI_EDGES, Reading
 from nowcast.core.runs import Run
 from nowcast.core.sums import Scores
-
-console = Console(stderr=True)
-
-
-class Bar:
-    """One line of progress."""
-
-    def __init__(self, progress: Progress, line: TaskID) -> None:
-        self._progress = progress
-        self._line = line
-
-    def advance(self, note: str | None = None, by: int = 1) -> None:
-        """Count, and say something short beside the bar."""
-        fields = {} if note is None else {"note": note}
-        self._progress.update(self._line, advance=by, **fields)  # type: ignore[arg-type]
-
-    def set(self, done: int, total: int) -> None:
-        """Say how much is done of how much."""
-        self._progress.update(self._line, completed=done, total=total)
-
-
-class Bars:
-    """Lines of progress under each other."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def add(self, title: str, total: int, done: int = 0) -> Bar:
-        """One more line."""
-        return Bar(
-            self._progress, self._progress.add_task(title, total=total, completed=done, note="")
-        )
-
-
-@contextmanager
-def bars(shown: bool = True) -> Iterator[Bars]:
-    """Progress on stderr for as long as the block runs."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console, disable=not shown) as progress:
-        yield Bars(progress)
-
-
-@contextmanager
-def counted(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for work that reports (done, total)."""
-    with bars() as lines:
-        yield lines.add(title, total=1).set
 
 
 class RunLog:

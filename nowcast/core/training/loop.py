@@ -12,12 +12,14 @@ from torch import nn
 from nowcast.core.distributed import Ranks, any_rank, losses_told, wrapped
 from nowcast.core.errors import TrainingFailed
 from nowcast.core.evaluate import evaluate
-from nowcast.core.monitoring.log import Bar, RunLog
+from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor
 from nowcast.core.monitoring.throughput import Throughput
+from nowcast.core.progress import Line, say
 from nowcast.core.runs import Run
 from nowcast.core.sampling import step_seed
 from nowcast.core.settings import RunSettings
+from nowcast.core.sums import Scores
 from nowcast.core.task import Task
 from nowcast.core.training import optim
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights
@@ -57,7 +59,7 @@ class Loop:
     optimiser: torch.optim.Optimizer
     monitor: Monitor
     log: RunLog
-    line: Bar
+    line: Line
     progress: Progress
     after_validation: AfterValidation | None = None
     device: torch.device = field(init=False)
@@ -67,6 +69,7 @@ class Loop:
         self._length = length(self.settings.train, self.task)
         self._throughput = Throughput(self.device, self.ranks.size)
         self._guard = LossGuard(self.ranks, self.device, self.settings.train.explosion_factor)
+        self._validated = ""  # the newest validation in a few words
 
     def go(self) -> Progress:
         """All steps from where the run stands to its last.
@@ -101,6 +104,8 @@ class Loop:
                 self.progress = replace(self.progress, step=step + 1)
                 if logged:
                     self._log(rate)
+                elif self.line.wants_note:  # steps may be slow and logged seldom
+                    self._note(float(loss.detach()), rate)
                 self.line.advance()
                 if self._length.is_validated(step + 1):
                     with self._throughput.paused():
@@ -120,14 +125,18 @@ class Loop:
             logged=self.progress.logged + 1,
             highest_loss=max(self.progress.highest_loss, loss),
         )
-        self.line.advance(f"loss {loss:.4g}", by=0)
+        self._note(loss, rate)
         self.log.step(self.progress.step, {"loss": loss, "lr": rate}, self._throughput.read())
         self.log.memel(self.progress.step, self.monitor.read())
+
+    def _note(self, loss: float, rate: float) -> None:
+        self.line.advance(f"loss {loss:.4g}, lr {rate:.3g}{self._validated}", by=0)
 
     def _validate(self) -> None:
         """Score the validation split, keep the weights if they are the best so far, and save."""
         self._checked_loss()
-        scores = evaluate(self.task, self.model, "valid", self.ranks, self.device)
+        title = f"{self.line.title}: validation"
+        scores = evaluate(self.task, self.model, "valid", self.ranks, self.device, title)
         parts = [scores.values[name] for name in self.task.objective]
         objective = inf if None in parts else sum(part for part in parts if part is not None)
         step, best = self.progress.step, self.progress.best_objective
@@ -136,7 +145,9 @@ class Loop:
             scale = self.task.loss_scale
             loss = None if scale is None else scale * objective
             self.log.validation(step, scores, pictures, {"objective": objective, "loss": loss})
-        if objective < (inf if best is None else best):
+        is_best = objective < (inf if best is None else best)
+        self._show(scores, is_best)
+        if is_best:
             self.progress = replace(self.progress, best_step=step, best_objective=objective)
             if self.ranks.is_main:
                 config = self.settings.model_dump(mode="json")
@@ -144,6 +155,19 @@ class Loop:
         self._save()
         if self.after_validation is not None:
             self.after_validation(step, objective)
+
+    def _show(self, scores: Scores, is_best: bool) -> None:
+        """Let people see a validation's scores: the first two beside the loss, all in a line."""
+        shown = [
+            f"{column.header} {value:.{column.digits}f}"
+            for column in self.task.columns
+            if (value := scores.values.get(column.score)) is not None
+        ]
+        self._validated = f", valid {', '.join(shown[:2])}" if shown else ""
+        loss = self.line.note.partition(", valid")[0]
+        self.line.advance(f"{loss}{self._validated}", by=0)
+        step = f"{self.line.title}: validated at step {self.progress.step}"
+        say(f"{step}: {', '.join(shown) or 'no score'}{', the best so far' * is_best}")
 
     def _save(self) -> None:
         """Put the run on disk as it stands: what was logged first, the state that goes on last."""

@@ -7,13 +7,14 @@ on another machine the run goes on with that.
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from typing import Literal
 
 import torch
 
 from nowcast.core.distributed import current, from_main
 from nowcast.core.evaluate import pick_device
-from nowcast.core.monitoring.log import console
+from nowcast.core.progress import say
 from nowcast.core.runs import Run
 from nowcast.core.settings import RunSettings
 
@@ -104,8 +105,16 @@ class Settled:
 
 
 def warn_if_emulated(settings: RunSettings, device: torch.device) -> None:
-    """Say, once in a process, that bf16 takes far longer than fp32 on a device without it."""
-    if settings.train.precision != "bf16" or computes_bf16(device) or device.type in _warned:
+    """Say, once in a process, that bf16 takes far longer than fp32 on a device without it.
+
+    A worker process leaves that to the one that started it.
+    """
+    if (
+        parent_process() is not None
+        or settings.train.precision != "bf16"
+        or computes_bf16(device)
+        or device.type in _warned
+    ):
         return
     _warned.add(device.type)
     what = "this GPU" if device.type == "cuda" else "this processor, as torch may use it,"
@@ -115,10 +124,7 @@ def warn_if_emulated(settings: RunSettings, device: torch.device) -> None:
         else f": expect a step to take up to {FACTOR_EMULATED} times as long as with fp32 "
         "(61.7 s instead of 5.3 was measured on a processor with AVX2)"
     )
-    console.print(
+    say(
         f"train.precision: {what} has no instructions for bf16 and emulates them{measured}. Set "
-        "train.precision=fp32, or auto, in another folder; a run that has begun keeps its own",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        "train.precision=fp32, or auto, in another folder; a run that has begun keeps its own"
     )

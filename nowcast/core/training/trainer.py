@@ -10,9 +10,10 @@ from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import Ranks, file_from_main, from_main, wait
 from nowcast.core.errors import ConfigError, TrainingFailed
 from nowcast.core.evaluate import pick_device
-from nowcast.core.monitoring.log import RunLog, bars, console
+from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor, unstarted
 from nowcast.core.plug import plug_in, plugged
+from nowcast.core.progress import line, say
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, RunSettings
 from nowcast.core.task import Task
@@ -58,7 +59,6 @@ def train(
     run: Run,
     ranks: Ranks,
     title: str = "",
-    shown: bool = True,
     after_validation: AfterValidation | None = None,
 ) -> None:
     """Train until all steps are done, from wherever the run's folder says it stands.
@@ -71,8 +71,7 @@ def train(
         settings: the resolved config.
         run: the folder.
         ranks: of this process; the first one writes.
-        title: of the progress bar; the folder's name if empty.
-        shown: whether there is a progress bar.
+        title: of its progress; the folder's name if empty.
         after_validation: told of each validation, once the run is saved; what it raises ends the
             run, which the same call goes on with.
 
@@ -90,14 +89,16 @@ def train(
         run.claim(config, task.data_hash(), settings.train.accept_code)
         return b"finished" if run.is_finished else None
 
-    if from_main(claimed):
-        return
+    title = title or run.folder.name
+    with line(f"{title}: looking through the data"):
+        if from_main(claimed):
+            return
     device = pick_device(settings.train.device, ranks)
-    if shown and ranks.is_main:
+    if ranks.is_main:
         warn_if_emulated(settings, device)
     share(settings.train, ranks)
     with run.alone() if ranks.is_main else nullcontext():
-        _train(task, settings, run, ranks, device, title, shown, after_validation)
+        _train(task, settings, run, ranks, device, title, after_validation)
     wait()
 
 
@@ -108,7 +109,6 @@ def _train(
     ranks: Ranks,
     device: torch.device,
     title: str,
-    shown: bool,
     after_validation: AfterValidation | None,
 ) -> None:
     began = time.monotonic()
@@ -130,10 +130,12 @@ def _train(
         from_main(lambda: load_weights(Run(parent).best_weights, model))
     if ranks.is_main:
         check_disk(run.folder, bytes_needed(model), "checkpoints")
-    with full_disk_told(run.folder, run.last_state), bars(shown and ranks.is_main) as lines:
+    steps = length(settings.train, task).steps
+    with (
+        full_disk_told(run.folder, run.last_state),
+        line(title, steps, progress.step, "steps") as training,
+    ):
         log = RunLog(run, progress.step, shown=ranks.is_main)
-        steps = length(settings.train, task).steps
-        line = lines.add(title or run.folder.name, steps, progress.step)
         try:
             progress = Loop(
                 task=task,
@@ -144,7 +146,7 @@ def _train(
                 optimiser=optimiser,
                 monitor=monitor,
                 log=log,
-                line=line,
+                line=training,
                 progress=progress,
                 after_validation=after_validation,
             ).go()
@@ -153,7 +155,7 @@ def _train(
             monitor.close()
     waiting = unstarted(plugged(model)) if ranks.is_main else []
     if waiting:
-        console.print(
+        say(
             f"{run.folder}: MEmeL has never started to inhibit at {', '.join(waiting)}; train "
             "longer, or lower memel.late_start"
         )

@@ -19,7 +19,7 @@ import filelock
 from nowcast.core.comparison.jobs import Build, Resolve
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import TrainingFailed
-from nowcast.core.monitoring.log import console
+from nowcast.core.progress import line
 from nowcast.core.runs import Run
 from nowcast.core.settings import RangeSettings, RunSettings, TuneSettings
 from nowcast.core.task import Task
@@ -90,13 +90,11 @@ class Searcher:
         search: what it does.
         trials: the study.
         place: a word that all processes share that see the same folder, and no others.
-        shown: whether there are progress bars.
     """
 
     search: Search
     trials: Trials
     place: str
-    shown: bool = True
     _task: Task | None = None
     _heard: dict[int, tuple[object, float]] = field(default_factory=dict)
 
@@ -107,7 +105,6 @@ class Searcher:
             Interrupted: a signal came; the same search goes on.
             NowcastError: as `trainer.train` does, but for TrainingFailed, which ends one trial.
         """
-        waited = False
         while True:
             with self._claimed(self._running()) as trial:
                 if trial is not None:
@@ -118,10 +115,19 @@ class Searcher:
             running = self._running()
             if not running:
                 return
-            if not waited and self.shown:
-                console.print(f"{len(running)} settings are being tried by others; waiting")
-            waited = True
+            with line(f"waiting for others, which try {len(running)} settings"):
+                self._wait(len(running))
+
+    def _wait(self, count: int) -> None:
+        """Until one of the trials that others run is finished, or may be taken over."""
+        while True:
             time.sleep(POLL_SECONDS)
+            running = self._running()
+            if len(running) != count:
+                return
+            with self._claimed(running) as trial:
+                if trial is not None:
+                    return
 
     def _running(self) -> list["FrozenTrial"]:
         return [trial for trial in self.trials.all() if not trial.state.is_finished()]
@@ -199,7 +205,7 @@ class Searcher:
                     self._report(number, *earlier)
                 for last in validations[-1:]:
                     follow(*last)
-                train(self._task, settings, run, Ranks(), title, self.shown, follow)
+                train(self._task, settings, run, Ranks(), title, follow)
             state, objective = TrialState.COMPLETE, float(run.result()["best_objective"])
             self.trials.note(number, best_step=run.result()["best_step"])
         except _GivenUp:

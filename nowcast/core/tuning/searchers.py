@@ -4,17 +4,22 @@ import multiprocessing
 import os
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
+from typing import TypeAlias
 
 from nowcast.core.errors import NowcastError, RunError
-from nowcast.core.monitoring.log import bars
+from nowcast.core.progress import line, shown
+from nowcast.core.relay import Mirror, Relay, Report, Said
 from nowcast.core.training.processes import begin, failures_told
 from nowcast.core.training.signals import Interrupted, stop_signals
 from nowcast.core.tuning.search import Search, Searcher
 from nowcast.core.tuning.trials import Trials
 
 POLL_SECONDS = 0.2
+
+Answers: TypeAlias = "SimpleQueue[Report | Said | NowcastError | str]"
 
 
 def search_side_by_side(search: Search, name: str, place: str, count: int, trials: Trials) -> None:
@@ -38,45 +43,59 @@ def search_side_by_side(search: Search, name: str, place: str, count: int, trial
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // count)
     total = search.tune.trials or search.tune.size or 0
-    workers: list[tuple[BaseProcess, SimpleQueue[NowcastError | str]]] = []
-    with ExitStack() as stack, bars() as lines, stop_signals() as stopping:
+    workers: list[_Worker] = []
+    with ExitStack() as stack, stop_signals() as stopping:
+        settings = stack.enter_context(line(search.variant, total, unit="settings tried"))
         stack.callback(_stop, workers)
         for _ in range(count):
-            answers: SimpleQueue[NowcastError | str] = context.SimpleQueue()
+            answers: Answers = context.SimpleQueue()
             what = (search, name, place, threads, answers)
-            workers.append((context.Process(target=_work, args=what), answers))
-            workers[-1][0].start()
-        line = lines.add(f"{search.variant} settings", total)
+            workers.append(_Worker(context.Process(target=_work, args=what), answers))
+            workers[-1].process.start()
         working = True
         while working:
-            working = any(process.is_alive() for process, _ in workers)
+            working = any(worker.process.is_alive() for worker in workers)
             if stopping.is_set():
                 raise Interrupted("stopped, all trials saved; the same command goes on from there")
-            line.set(sum(trial.state.is_finished() for trial in trials.all()), total)
-            for process, answers in workers:
-                _look_after(process, answers)
+            done = sum(trial.state.is_finished() for trial in trials.all())
+            if done != settings.done:
+                settings.set(done, total)
+            for worker in workers:
+                _look_after(worker)
             time.sleep(POLL_SECONDS)
 
 
-def _look_after(process: BaseProcess, answers: "SimpleQueue[NowcastError | str]") -> None:
-    if not answers.empty():
-        answer = answers.get()
-        if isinstance(answer, NowcastError):
+@dataclass
+class _Worker:
+    process: BaseProcess
+    answers: Answers
+    mirror: Mirror = field(default_factory=Mirror)
+
+
+def _look_after(worker: _Worker) -> None:
+    status = worker.process.exitcode  # before its last answers are taken
+    while not worker.answers.empty():
+        answer = worker.answers.get()
+        if isinstance(answer, Report | Said):
+            worker.mirror.take(answer)
+        elif isinstance(answer, NowcastError):
             raise answer
-        raise RunError(f"a process of the search failed:\n{answer}")
-    if process.exitcode:
+        else:
+            raise RunError(f"a process of the search failed:\n{answer}")
+    if status:
         raise RunError(
-            f"a process of the search ended with status {process.exitcode}; if the machine ran out "
-            "of memory, use fewer --jobs. The same command goes on"
+            f"a process of the search ended with status {status}; if the machine ran out of "
+            "memory, use fewer --jobs. The same command goes on"
         )
 
 
-def _stop(workers: "list[tuple[BaseProcess, SimpleQueue[NowcastError | str]]]") -> None:
+def _stop(workers: list[_Worker]) -> None:
     """End all processes; one that is training saves first."""
-    for process, _ in workers:
-        process.terminate()  # SIGTERM, which the loop answers by saving
-    for process, _ in workers:
-        process.join()
+    for worker in workers:
+        worker.process.terminate()  # SIGTERM, which the loop answers by saving
+    for worker in workers:
+        worker.process.join()
+        worker.mirror.close()
 
 
 def _work(
@@ -84,9 +103,9 @@ def _work(
     name: str,
     place: str,
     threads: int,
-    answers: "SimpleQueue[NowcastError | str]",
+    answers: Answers,
 ) -> None:
     begin(threads)
-    with suppress(Interrupted), failures_told(answers):
+    with suppress(Interrupted), failures_told(answers), shown(Relay(answers.put)):
         trials = Trials(name, search.tune, search.folder, search.url)
-        Searcher(search, trials, place, shown=False).work()
+        Searcher(search, trials, place).work()

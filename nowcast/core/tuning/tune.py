@@ -16,7 +16,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import pick_device
 from nowcast.core.files import write_text
-from nowcast.core.monitoring.log import console
+from nowcast.core.progress import say
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RangeSettings, VariantSettings
 from nowcast.core.task import Task
@@ -162,9 +162,7 @@ def run_search(
     with search.lock:
         trials = Trials(name, search.tune, search.folder, search.url)
     total = search.tune.trials or search.tune.size
-    console.print(
-        f"{search.variant}: {total} settings to try, {len(trials.all())} begun; study {name}"
-    )
+    say(f"{search.variant}: {total} settings to try, {len(trials.all())} begun; study {name}")
     if processes > 1:
         search_side_by_side(search, name, place.read_text(), processes, trials)
     else:
@@ -195,7 +193,7 @@ def _train_parents(search: Search, parents: Sequence[Job], ranks: Ranks) -> None
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        console.print(f"another process trains what {search.variant} starts from; waiting for it")
+        say(f"another process trains what {search.variant} starts from; waiting for it")
         lock.acquire()
     try:
         for job in parents:

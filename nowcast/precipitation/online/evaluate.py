@@ -5,6 +5,7 @@ from torch import nn
 
 from nowcast.core.distributed import current
 from nowcast.core.errors import ConfigError
+from nowcast.core.progress import line
 from nowcast.core.settings import RunSettings
 from nowcast.core.sums import Scores
 from nowcast.core.task import Task
@@ -51,12 +52,14 @@ def evaluate_online(
         forecaster = OnlineLearner(model, task, settings.online, settings.train.seed)
     was_training = model.training
     forecaster.eval()
-    for _ in range(len(stream)):
-        request = stream.next()
-        if isinstance(forecaster, Observer):
-            forecaster.observe(request.arrived)
-        with torch.inference_mode():
-            prediction = forecaster(request.frames.to(device), request.mask.to(device))
-        stream.submit(request.init_time, prediction)
+    with line(f"scoring online on {split}", len(stream), unit="forecasts") as scoring:
+        for _ in range(len(stream)):
+            request = stream.next()
+            if isinstance(forecaster, Observer):
+                forecaster.observe(request.arrived)
+            with torch.inference_mode():
+                prediction = forecaster(request.frames.to(device), request.mask.to(device))
+            stream.submit(request.init_time, prediction)
+            scoring.advance()
     model.train(was_training)
     return task.read(stream.finish())

@@ -250,12 +250,12 @@ def main(folder: str, killed_at: int) -> None:
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield batch
 
-    train(Killed(SETTINGS), SETTINGS, Run(Path(folder)), Ranks(), shown=False)
+    train(Killed(SETTINGS), SETTINGS, Run(Path(folder)), Ranks())
 
 
 def test_a_killed_training_run_leaves_the_events_of_an_unbroken_one(tmp_path: Path):
     whole, killed = Run(tmp_path / "whole"), Run(tmp_path / "killed")
-    train(ToyTask(SETTINGS), SETTINGS, whole, Ranks(), shown=False)
+    train(ToyTask(SETTINGS), SETTINGS, whole, Ranks())
     here = Path(__file__).parent
     call = f"import test_events; test_events.main({str(killed.folder)!r}, 13)"
     paths = os.pathsep.join([*sys.path, str(here)])
@@ -263,7 +263,7 @@ def test_a_killed_training_run_leaves_the_events_of_an_unbroken_one(tmp_path: Pa
     assert done.returncode == -signal.SIGKILL
     path = file_of(killed.folder)
     assert {event.step for event in read_events(path)} == set(range(14))
-    train(ToyTask(SETTINGS), SETTINGS, killed, Ranks(), shown=False)
+    train(ToyTask(SETTINGS), SETTINGS, killed, Ranks())
     assert without_timings(killed) == without_timings(whole)
     assert killed.history() == whole.history()
 

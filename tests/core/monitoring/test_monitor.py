@@ -198,7 +198,7 @@ def settings(monitor: bool, steps: int = 8) -> RunSettings:
 def test_it_changes_nothing_and_writes_its_tags(tmp_path: Path):
     for monitor in (True, False):
         chosen = settings(monitor)
-        train(ToyTask(chosen), chosen, Run(tmp_path / str(monitor)), Ranks(), shown=False)
+        train(ToyTask(chosen), chosen, Run(tmp_path / str(monitor)), Ranks())
     states = [
         torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("True", "False")
     ]
@@ -219,7 +219,7 @@ def test_it_changes_nothing_and_writes_its_tags(tmp_path: Path):
 
 def test_a_site_that_never_began_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     chosen = settings(True, steps=2)
-    train(ToyTask(chosen), chosen, Run(tmp_path / "run"), Ranks(), shown=False)
+    train(ToyTask(chosen), chosen, Run(tmp_path / "run"), Ranks())
     assert "hidden (2 batches seen" in " ".join(capsys.readouterr().err.split())
 
 
@@ -235,7 +235,7 @@ def test_on_only_logged_steps_measure_and_off_there_is_no_observer(tmp_path: Pat
         chosen = settings(monitor, steps=5)
         task = Looks(chosen)
         task.observers, task.armed = [], []
-        train(task, chosen, Run(tmp_path / str(monitor)), Ranks(), shown=False)
+        train(task, chosen, Run(tmp_path / str(monitor)), Ranks())
         assert [observer is not None for observer in task.observers] == [monitor] * 5
         # Every second step is logged, and the last.
         assert task.armed == ([False, True, False, True, True] if monitor else [False] * 5)
@@ -257,11 +257,11 @@ def test_a_resumed_run_reports_what_an_uninterrupted_one_does(tmp_path: Path):
                 yield batch
 
     chosen = settings(True, steps=12)
-    train(ToyTask(chosen), chosen, Run(tmp_path / "whole"), Ranks(), shown=False)
+    train(ToyTask(chosen), chosen, Run(tmp_path / "whole"), Ranks())
     died = Run(tmp_path / "died")
     with pytest.raises(KeyError):
-        train(Dies(chosen), chosen, died, Ranks(), shown=False)
-    train(ToyTask(chosen), chosen, died, Ranks(), shown=False)
+        train(Dies(chosen), chosen, died, Ranks())
+    train(ToyTask(chosen), chosen, died, Ranks())
     whole = scalars(tmp_path / "whole")
     assert [step for step, _ in whole["memel/hidden/fraction_inhibited"]] == [2, 4, 6, 8, 10, 12]
     assert scalars(died.folder) == whole
@@ -270,11 +270,11 @@ def test_a_resumed_run_reports_what_an_uninterrupted_one_does(tmp_path: Path):
 def test_a_state_from_before_there_was_a_monitor_still_loads(tmp_path: Path):
     run = Run(tmp_path / "run")
     chosen = settings(True)
-    train(ToyTask(chosen), chosen, run, Ranks(), shown=False)
+    train(ToyTask(chosen), chosen, run, Ranks())
     run.result_file.unlink()
     state = torch.load(run.last_state, weights_only=True)
     del state["monitor"]
     state["progress"]["step"] = 4
     torch.save(state, run.last_state)
-    train(ToyTask(chosen), chosen, run, Ranks(), shown=False)
+    train(ToyTask(chosen), chosen, run, Ranks())
     assert torch.load(run.last_state, weights_only=True)["monitor"]["hidden"].sum() == 4 * 8

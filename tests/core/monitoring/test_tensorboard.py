@@ -42,7 +42,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, seed, memel in (("plain", 0, None), ("plain", 1, None), ("memel", 0, inhibits)):
         chosen = settings(seed, memel)
         run = Run(out / "runs" / name / f"seed{seed}")
-        train(ToyTask(chosen), chosen, run, Ranks(), shown=False)
+        train(ToyTask(chosen), chosen, run, Ranks())
     begun = Run(out / "runs" / "memel" / "seed1")
     begun.folder.mkdir()
     begun.config_file.write_text(dumps(settings(1, inhibits).model_dump(mode="json")))

@@ -52,7 +52,7 @@ def run_job(folder: Path, life: int | None = None) -> None:
         task.rng = random.Random(life)
         task.number = signal.SIGTERM if life % 5 == 0 else signal.SIGKILL
     try:
-        complete(Job("toy", 0, SETTINGS, Run(folder)), task, "test", Ranks(), shown=False)
+        complete(Job("toy", 0, SETTINGS, Run(folder)), task, "test", Ranks())
     except Interrupted:
         os._exit(3)
 

@@ -4,7 +4,7 @@ silence."""
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.estimate import planned
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
+from nowcast.core.progress import Silent, shown
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RunSettings, TrainSettings, TuneSettings
 from nowcast.core.training import precision
@@ -42,6 +43,19 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return play
 
 
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What a command would show meanwhile."""
+
+    class Kept(Silent):
+        def say(self, text: str) -> None:
+            kept.append(text)
+
+    kept: list[str] = []
+    with shown(Kept()):
+        yield kept
+
+
 def settings(found: str = "auto") -> RunSettings:
     train = TrainSettings(steps=20, batch_size=8, validate_every=10, log_every=5, precision=found)
     return RunSettings(task="toy", train=train)
@@ -58,8 +72,8 @@ def test_auto_is_what_the_device_has_and_so_is_the_runs_identity(
     machine(has_bf16)
     auto, explicit = Run(tmp_path / "auto"), Run(tmp_path / "explicit")
     named = "bf16" if has_bf16 else "fp32"
-    train(ToyTask(settings()), settings(), auto, Ranks(), shown=False)
-    train(ToyTask(settings()), settings(named), explicit, Ranks(), shown=False)
+    train(ToyTask(settings()), settings(), auto, Ranks())
+    train(ToyTask(settings()), settings(named), explicit, Ranks())
     assert stored(auto) == named
     assert auto.origin()["key"] == explicit.origin()["key"]
     assert auto.best_weights.read_bytes() == explicit.best_weights.read_bytes()
@@ -70,43 +84,42 @@ def test_a_run_goes_on_elsewhere_as_it_began(
     tmp_path: Path,
     machine: Machine,
     has_bf16: bool,
-    capfd: pytest.CaptureFixture[str],
+    said: list[str],
 ):
     whole, moved = Run(tmp_path / "whole"), Run(tmp_path / "moved")
     machine(has_bf16)
     train(ToyTask(settings()), settings(), whole, Ranks())
     with pytest.raises(Interrupted):
         train(StopsAt(settings()), settings(), moved, Ranks())
-    assert WARNING not in capfd.readouterr().err
+    assert not any(WARNING in text for text in said)
     machine(not has_bf16)
     train(ToyTask(settings()), settings(), moved, Ranks())
     assert stored(moved) == ("bf16" if has_bf16 else "fp32")
     assert whole.best_weights.read_bytes() == moved.best_weights.read_bytes()
-    assert (WARNING in capfd.readouterr().err) == has_bf16
+    assert any(WARNING in text for text in said) == has_bf16
 
 
 def test_another_precision_than_that_of_the_run_is_refused(tmp_path: Path, machine: Machine):
     machine(False)
     run = Run(tmp_path / "run")
-    train(ToyTask(settings()), settings(), run, Ranks(), shown=False)
+    train(ToyTask(settings()), settings(), run, Ranks())
     with pytest.raises(ConfigError, match=r"train\.precision 'fp32' there, 'bf16' now"):
-        train(ToyTask(settings()), settings("bf16"), run, Ranks(), shown=False)
+        train(ToyTask(settings()), settings("bf16"), run, Ranks())
 
 
 def test_bf16_in_emulation_is_told_once_with_its_price(
-    tmp_path: Path, machine: Machine, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, machine: Machine, said: list[str]
 ):
     machine(False)
     for name in ("one", "two"):
         train(ToyTask(settings()), settings("bf16"), Run(tmp_path / name), Ranks())
-    said = capfd.readouterr().err
-    assert said.count(WARNING) == 1
-    assert "up to 12 times as long as with fp32" in said and "train.precision=fp32" in said
+    (warning,) = [text for text in said if WARNING in text]
+    assert "up to 12 times as long as with fp32" in warning and "train.precision=fp32" in warning
     machine(True)
     train(ToyTask(settings()), settings("bf16"), Run(tmp_path / "three"), Ranks())
     machine(False)
     train(ToyTask(settings()), settings("auto"), Run(tmp_path / "four"), Ranks())
-    assert WARNING not in capfd.readouterr().err
+    assert sum(WARNING in text for text in said) == 1
 
 
 def resolve(changes) -> RunSettings:
