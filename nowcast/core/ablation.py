@@ -24,6 +24,7 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_whole
 from nowcast.core.interval import t_interval
 from nowcast.core.memel import MEmeL
+from nowcast.core.modes import in_mode
 
 Unit = Literal["channel", "position"]
 LEAST_SAMPLES = 3  # of a group: fewer give no spread to measure a difference in
@@ -117,7 +118,7 @@ def audit_neurons(
     `FEW_SAMPLES`; with three groups 4 %, 0.4 % and 0.001 %.
 
     Args:
-        model: put into evaluation mode.
+        model: in evaluation mode while this lasts.
         sites: modules whose outputs ``batch first *rest`` are looked at.
         samples: gives the same batches of one sample at every call.
         loss: of one of them.
@@ -131,12 +132,11 @@ def audit_neurons(
     Raises:
         ConfigError: fewer than two groups have at least `LEAST_SAMPLES` samples.
     """
-    model.eval()
     names: list[str] = []
     losses: list[float] = []
     # Count, mean and squared deviations from it, updated as Welford 1962 does: no cancellation.
     moments: dict[str, tuple[int, NDArray[np.float64], NDArray[np.float64]]] = {}
-    with torch.no_grad():
+    with in_mode(model, training=False), torch.no_grad():
         for sample in samples():
             with _responses(model, sites, unit) as seen:
                 losses.append(float(loss(model, sample)))
@@ -173,7 +173,8 @@ def audit_neurons(
         which = int(np.searchsorted(starts, place, side="right")) - 1
         neuron = int(place - starts[which])
         level = float(np.average(means[:, place], weights=[counts[name] for name in groups]))
-        with _silenced(model, sites[which], neuron, level, unit), torch.no_grad():
+        silenced = _silenced(model, sites[which], neuron, level, unit)
+        with in_mode(model, training=False), silenced, torch.no_grad():
             rise = np.array([float(loss(model, sample)) for sample in samples()]) - plain
         for position, name in enumerate(groups):
             mine = labels == name

@@ -1,15 +1,12 @@
 """Score a model on a split: every sample once, whatever the batch size and the number of ranks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from torch import nn
 
-from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import Ranks, any_rank
 from nowcast.core.errors import ConfigError
+from nowcast.core.modes import evaluating
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.task import Task
 
@@ -39,7 +36,7 @@ def evaluate(
         ConfigError: on every rank, where the split has fewer samples than there are ranks.
     """
     total: Sums | None = None
-    with _scoring(model):
+    with evaluating(model):
         for batch in task.evaluation_batches(split, ranks):
             sums = task.score(model, batch.to(device))
             total = sums if total is None else total + sums
@@ -71,7 +68,7 @@ def evaluate_blocks(
     """
     measure = task.verify if full else task.score
     found: dict[str, Sums] = {}
-    with _scoring(model):
+    with evaluating(model):
         for batch in task.evaluation_batches(split, ranks):
             names = np.array(task.blocks(split, batch))
             for name in dict.fromkeys(names.tolist()):
@@ -81,16 +78,6 @@ def evaluate_blocks(
     _check_all_had_some(bool(found), split, ranks, device)
     nothing = next(iter(found.values())).zero()
     return {name: found.get(name, nothing).over_ranks(device) for name in task.block_names(split)}
-
-
-@contextmanager
-def _scoring(model: nn.Module) -> Iterator[None]:
-    keep_freed_memory()
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        yield
-    model.train(was_training)
 
 
 def _check_all_had_some(some: bool, split: str, ranks: Ranks, device: torch.device) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.modes import evaluating
 from nowcast.glue.benchmark import DATA_SETS, DataSet
 from nowcast.glue.folders import Absent, file_of
 from nowcast.glue.scores import predicted
@@ -81,10 +82,10 @@ def _predictions(
     data_set: DataSet, split: Split, task: GlueTask, model: nn.Module, device: torch.device
 ) -> dict[PartOf, Predictions]:
     """Of every file of a split without labels."""
-    model = model.to(device).eval()
+    model = model.to(device)
     values: list[torch.Tensor] = []
     size = task.settings.train.batch_size
-    with torch.inference_mode():
+    with evaluating(model):
         for places in np.array_split(np.arange(len(split)), -(-len(split) // size)):
             batch = split.batch(places, task.length).to(device)
             values.append(predicted(task.logits(model, batch)).cpu())

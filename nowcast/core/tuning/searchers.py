@@ -12,7 +12,7 @@ from nowcast.core.monitoring.log import bars
 from nowcast.core.training.processes import begin, failures_told
 from nowcast.core.training.signals import Interrupted, stop_signals
 from nowcast.core.tuning.search import Search, Searcher
-from nowcast.core.tuning.trials import Trials
+from nowcast.core.tuning.trials import Trials, quiet
 
 POLL_SECONDS = 0.2
 
@@ -87,6 +87,6 @@ def _work(
     answers: "SimpleQueue[NowcastError | str]",
 ) -> None:
     begin(threads)
-    with suppress(Interrupted), failures_told(answers):
+    with suppress(Interrupted), failures_told(answers), quiet():
         trials = Trials(name, search.tune, search.folder, search.url)
         Searcher(search, trials, place, shown=False).work()

@@ -5,6 +5,7 @@ from torch import nn
 
 from nowcast.core.distributed import current
 from nowcast.core.errors import ConfigError
+from nowcast.core.modes import in_mode
 from nowcast.core.settings import RunSettings
 from nowcast.core.sums import Scores
 from nowcast.core.task import Task
@@ -43,20 +44,19 @@ def evaluate_online(
             f"--online: expected one process, found {current().size}: a stream has one order and "
             "cannot be split; run without torchrun"
         )
-    torch.manual_seed(settings.train.seed)
     stream = Stream(task, split)
     forecaster = model
     trainable = any(parameter.requires_grad for parameter in model.parameters())
     if not isinstance(model, Observer) and trainable and settings.online.updates:
         forecaster = OnlineLearner(model, task, settings.online, settings.train.seed)
-    was_training = model.training
-    forecaster.eval()
-    for _ in range(len(stream)):
-        request = stream.next()
-        if isinstance(forecaster, Observer):
-            forecaster.observe(request.arrived)
-        with torch.inference_mode():
-            prediction = forecaster(request.frames.to(device), request.mask.to(device))
-        stream.submit(request.init_time, prediction)
-    model.train(was_training)
+    seeded = torch.random.fork_rng([device] if device.type == "cuda" else [])
+    with seeded, in_mode(model, training=False), in_mode(forecaster, training=False):
+        torch.manual_seed(settings.train.seed)
+        for _ in range(len(stream)):
+            request = stream.next()
+            if isinstance(forecaster, Observer):
+                forecaster.observe(request.arrived)
+            with torch.inference_mode():
+                prediction = forecaster(request.frames.to(device), request.mask.to(device))
+            stream.submit(request.init_time, prediction)
     return task.read(stream.finish())
