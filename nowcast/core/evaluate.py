@@ -27,13 +27,30 @@ def pick_device(name: str, ranks: Ranks) -> torch.device:
     return torch.device("cuda", ranks.local)
 
 
+FORECASTER = "the forecaster"  # where a message has no better name for it
+
+
 def evaluate(
-    task: Task, model: nn.Module, split: str, ranks: Ranks, device: torch.device
+    task: Task,
+    model: nn.Module,
+    split: str,
+    ranks: Ranks,
+    device: torch.device,
+    finite: bool = True,
 ) -> Scores:
     """Scores of a model in evaluation mode on a whole split; the same on every rank.
 
+    Args:
+        task: with the split.
+        model: in evaluation mode while this lasts.
+        split: of the task.
+        ranks: of this process.
+        device: where the model is.
+        finite: refuse forecasts that are no numbers; without it their scores are undefined.
+
     Raises:
         ConfigError: on every rank, where the split has fewer samples than there are ranks.
+        RunError: on every rank, where forecasts are no numbers.
     """
     total: Sums | None = None
     with evaluating(model):
@@ -42,7 +59,10 @@ def evaluate(
             total = sums if total is None else total + sums
     _check_all_had_some(total is not None, split, ranks, device)
     assert total is not None
-    return task.read(total.over_ranks(device))
+    total = total.over_ranks(device)
+    if finite:
+        total.check_finite(FORECASTER)
+    return task.read(total)
 
 
 def evaluate_blocks(
@@ -52,6 +72,7 @@ def evaluate_blocks(
     ranks: Ranks,
     device: torch.device,
     full: bool = True,
+    name: str = FORECASTER,
 ) -> dict[str, Sums]:
     """The sums of a model apart for each block of the split; the same on every rank.
 
@@ -62,22 +83,28 @@ def evaluate_blocks(
         ranks: of this process.
         device: where the model is.
         full: as `task.verify` measures, or, less and sooner, `task.score`.
+        name: of the model, for messages.
 
     Raises:
-        ConfigError: as `evaluate`.
+        ConfigError, RunError: as `evaluate`.
     """
     measure = task.verify if full else task.score
     found: dict[str, Sums] = {}
     with evaluating(model):
         for batch in task.evaluation_batches(split, ranks):
-            names = np.array(task.blocks(split, batch))
-            for name in dict.fromkeys(names.tolist()):
-                part = batch.take(np.flatnonzero(names == name))
+            blocks_of = np.array(task.blocks(split, batch))
+            for block in dict.fromkeys(blocks_of.tolist()):
+                part = batch.take(np.flatnonzero(blocks_of == block))
                 sums = measure(model, part.to(device))
-                found[name] = found[name] + sums if name in found else sums
+                found[block] = found[block] + sums if block in found else sums
     _check_all_had_some(bool(found), split, ranks, device)
     nothing = next(iter(found.values())).zero()
-    return {name: found.get(name, nothing).over_ranks(device) for name in task.block_names(split)}
+    blocks = {
+        block: found.get(block, nothing).over_ranks(device) for block in task.block_names(split)
+    }
+    for sums in blocks.values():
+        sums.check_finite(name)
+    return blocks
 
 
 def _check_all_had_some(some: bool, split: str, ranks: Ranks, device: torch.device) -> None:

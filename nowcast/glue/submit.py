@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.finite import check_answers
 from nowcast.core.modes import evaluating
 from nowcast.glue.benchmark import DATA_SETS, DataSet
 from nowcast.glue.folders import Absent, file_of
@@ -88,7 +89,9 @@ def _predictions(
     with evaluating(model):
         for places in np.array_split(np.arange(len(split)), -(-len(split) // size)):
             batch = split.batch(places, task.length).to(device)
-            values.append(predicted(task.logits(model, batch)).cpu())
+            logits = task.logits(model, batch)
+            check_answers(logits, batch.rows)
+            values.append(predicted(logits).cpu())
     everything = torch.cat(values)
     parts = torch.split(everything, [len(file) for file in split.files])
     return {

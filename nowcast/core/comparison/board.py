@@ -242,7 +242,7 @@ def contest(
     for name, model in models.items():
         began = time.perf_counter()
         own = entries[name][0] if name in entries else task
-        parts[name] = evaluate_blocks(own, model, split, ranks, device)
+        parts[name] = evaluate_blocks(own, model, split, ranks, device, name=name)
         if ranks.is_main:
             say(f"scored {name} in {time.perf_counter() - began:.1f} s")
     board = Board(task, parts, facts | when_and_where())

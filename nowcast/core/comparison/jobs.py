@@ -189,7 +189,7 @@ def complete(job: Job, task: Task, split: str, ranks: Ranks, shown: bool = True)
     device = pick_device(job.settings.train.device, ranks)
     if job.scored and not from_main(lambda: b"scored" if job.is_scored(split) else None):
         model = forecaster(job, task).to(device)
-        blocks = evaluate_blocks(task, model, split, ranks, device, full=False)
+        blocks = evaluate_blocks(task, model, split, ranks, device, full=False, name=job.title)
         if ranks.is_main:
             save_blocks(job.sums_file(split), blocks)
             scores = task.read(pooled(list(blocks.values())))

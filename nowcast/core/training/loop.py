@@ -127,7 +127,7 @@ class Loop:
     def _validate(self) -> None:
         """Score the validation split, keep the weights if they are the best so far, and save."""
         self._checked_loss()
-        scores = evaluate(self.task, self.model, "valid", self.ranks, self.device)
+        scores = evaluate(self.task, self.model, "valid", self.ranks, self.device, finite=False)
         parts = [scores.values[name] for name in self.task.objective]
         objective = inf if None in parts else sum(part for part in parts if part is not None)
         step, best = self.progress.step, self.progress.best_objective

@@ -5,6 +5,7 @@ from torch import nn
 
 from nowcast.core.distributed import current
 from nowcast.core.errors import ConfigError
+from nowcast.core.evaluate import FORECASTER
 from nowcast.core.modes import in_mode
 from nowcast.core.settings import RunSettings
 from nowcast.core.sums import Scores
@@ -33,7 +34,7 @@ def evaluate_online(
 
     Raises:
         ConfigError: another task; more than one process.
-        RunError: a forecast of the wrong shape; learning went astray.
+        RunError: a forecast of the wrong shape or without numbers; learning went astray.
     """
     if not isinstance(task, PrecipitationTask) or not isinstance(settings, PrecipitationSettings):
         raise ConfigError(
@@ -59,4 +60,6 @@ def evaluate_online(
             with torch.inference_mode():
                 prediction = forecaster(request.frames.to(device), request.mask.to(device))
             stream.submit(request.init_time, prediction)
-    return task.read(stream.finish())
+    sums = stream.finish()
+    sums.check_finite(FORECASTER)
+    return task.read(sums)
