@@ -1,6 +1,5 @@
 """Precipitation nowcasting from radar, with monosemantic neurons proactively inhibited (MEmeL)."""
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MEmeL", "plug_in", "unplug"]
 __version__ = "0.1.0"
-
-# Batches and activations are fresh memory at every step, and touching it in pages of 4 KiB takes
-# longer than reading the clips. torch asks Linux for huge pages where this is set before it first
-# allocates; a user's own value stands.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {
     "MEmeL": "nowcast.core.memel",

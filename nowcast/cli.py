@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from nowcast import __version__
 from nowcast.arguments import Config, Overrides, parsed, settings_of
 from nowcast.audit_cli import audit
 from nowcast.compare_cli import comparisons
+from nowcast.core.allocator import tune_process
 from nowcast.core.displays import display_on
 from nowcast.core.errors import NowcastError
 from nowcast.core.progress import shown
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from nowcast.core.task import Task
 
 app = typer.Typer(
-    help="Precipitation nowcasting from radar: train, evaluate and compare forecasters.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -45,6 +46,7 @@ app.add_typer(audit, name="audit")
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit status 1 or 2."""
+    tune_process()  # before torch is imported
     try:
         with display_on(rank=os.environ.get("RANK", "0")) as display, shown(display):
             app()
@@ -54,6 +56,25 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("nowcast: stopped\n")
         sys.exit(1)
+
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"nowcast {__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it and exit."
+        ),
+    ] = False,
+) -> None:
+    """Precipitation nowcasting from radar: train, evaluate and compare forecasters."""
 
 
 @app.command()

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from nowcast.core.allocator import tune_process
+
 app = typer.Typer(help="Timings, side by side in one process.", no_args_is_help=True)
 
 
@@ -26,6 +28,7 @@ class Clock(StrEnum):
 @app.callback()
 def main() -> None:
     """Timings, side by side in one process; absolute times mean nothing, ratios do."""
+    tune_process()
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import re
-import resource
 import tempfile
 import time
 import zlib
@@ -99,6 +98,8 @@ def _feed(root: Path, settings: DataSettings, clips: int) -> tuple[float, float]
     for _ in load(source, iter(plan), workers=1):
         pass
     seconds = time.perf_counter() - began
+    import resource  # not on Windows, nor is /proc
+
     # Its own peak as Linux has it: getrusage counts what this process was before it was spawned.
     # The worker's is on record once it has ended, which the end of the loop waits for.
     (own,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())

@@ -24,6 +24,7 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.files import write_whole
 from nowcast.core.interval import t_interval
 from nowcast.core.memel import MEmeL
+from nowcast.core.modes import in_mode
 from nowcast.core.progress import line
 
 Unit = Literal["channel", "position"]
@@ -118,7 +119,7 @@ def audit_neurons(
     `FEW_SAMPLES`; with three groups 4 %, 0.4 % and 0.001 %.
 
     Args:
-        model: put into evaluation mode.
+        model: in evaluation mode while this lasts.
         sites: modules whose outputs ``batch first *rest`` are looked at.
         samples: gives the same batches of one sample at every call.
         loss: of one of them.
@@ -132,12 +133,12 @@ def audit_neurons(
     Raises:
         ConfigError: fewer than two groups have at least `LEAST_SAMPLES` samples.
     """
-    model.eval()
     names: list[str] = []
     losses: list[float] = []
     # Count, mean and squared deviations from it, updated as Welford 1962 does: no cancellation.
     moments: dict[str, tuple[int, NDArray[np.float64], NDArray[np.float64]]] = {}
-    with torch.no_grad(), line("responses of neurons", unit="samples") as answering:
+    eval_mode = in_mode(model, training=False)
+    with eval_mode, torch.no_grad(), line("responses of neurons", unit="samples") as answering:
         for sample in samples():
             with _responses(model, sites, unit) as seen:
                 losses.append(float(loss(model, sample)))
@@ -176,8 +177,12 @@ def audit_neurons(
         neuron = int(place - starts[which])
         level = float(np.average(means[:, place], weights=[counts[name] for name in groups]))
         title = f"without neuron {neuron} of {sites[which]}"
-        silenced = _silenced(model, sites[which], neuron, level, unit)
-        with silenced, torch.no_grad(), line(title, len(names), unit="samples") as answering:
+        with (
+            in_mode(model, training=False),
+            _silenced(model, sites[which], neuron, level, unit),
+            torch.no_grad(),
+            line(title, len(names), unit="samples") as answering,
+        ):
             losses = []
             for sample in samples():
                 losses.append(float(loss(model, sample)))

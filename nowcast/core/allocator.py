@@ -1,7 +1,10 @@
-"""Freed memory that is kept for the next step, instead of going back to the system each time.
+"""How a process that is ours has its memory: in huge pages, and kept for the next step.
 
 Activations are large and their sizes repeat from step to step. glibc gives such memory back when
 it is freed, and the kernel then clears it anew, page by page, a fifth of a step's time and more.
+
+Both are settings of the whole process, so only its owner makes them: the command line and the
+processes that it starts. A program that uses nowcast as a library may call `tune_process` itself.
 """
 
 import ctypes
@@ -14,7 +17,19 @@ NEVER = -1  # as a threshold for trimming; see mallopt(3)
 LARGEST = 2**31 - 1  # bytes; what mallopt takes
 
 
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 OWN = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}  # what a user may have told glibc
+
+
+def tune_process() -> None:
+    """Ask for huge pages and keep freed memory, for the rest of this process and those it starts.
+
+    Batches and activations are fresh memory at every step, and touching it in pages of 4 KiB takes
+    longer than reading the clips. torch asks Linux for huge pages where the environment says so
+    before it first allocates. A user's own settings stand.
+    """
+    os.environ.setdefault(HUGE_PAGES, "1")
+    keep_freed_memory()
 
 
 def keep_freed_memory() -> bool:

@@ -20,6 +20,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.interval import t_interval
 from nowcast.core.masks import CallMask, FindMask, disconnect
 from nowcast.core.memel import MEmeL, inhibit, most_monosemantic
+from nowcast.core.modes import in_mode
 from nowcast.core.plug import plugged, through, unplug
 from nowcast.core.progress import line
 from nowcast.core.runs import Run
@@ -88,14 +89,17 @@ def audited_model(task: Task, settings: RunSettings, run: Run | None) -> nn.Modu
         settings: their `memel` section says where the layers sit; without one the task does.
         run: whose best weights are taken; None takes fresh ones.
     """
-    torch.manual_seed(settings.train.seed)
     memel = settings.memel or MEmeLSettings()
-    model = build_model(task, memel.model_copy(update={"late_start": 10**9}))
-    if run is not None:
-        load_weights(run.best_weights, model)
-    with torch.no_grad():
-        for batch in islice(task.training_batches(STATISTICS_STEP, Ranks()), STATISTICS_BATCHES):
-            task.loss(model.train(), batch)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(settings.train.seed)
+        model = build_model(task, memel.model_copy(update={"late_start": 10**9}))
+        if run is not None:
+            load_weights(run.best_weights, model)
+        model.train()
+        with torch.no_grad():
+            batches = task.training_batches(STATISTICS_STEP, Ranks())
+            for batch in islice(batches, STATISTICS_BATCHES):
+                task.loss(model, batch)
     return model
 
 
@@ -134,7 +138,8 @@ def audit_inhibition(
     that nothing but the update moves a value.
 
     Args:
-        model: with MEmeL layers whose statistics are settled; it is left without them.
+        model: with MEmeL layers whose statistics are settled; it is left without them, and in
+            the mode it was in.
         batches: one update each, until there are `neurons` picked values.
         loss: of a model on a batch.
         update: one optimiser step on the gradients in the model; called afresh for every update.
@@ -149,11 +154,11 @@ def audit_inhibition(
     if not layers:
         raise ValueError("the audit needs a model with MEmeL layers; plug_in(model, sites) first")
     unplug(model)
-    model.eval()
     start = copy.deepcopy(model.state_dict())
     ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
     picked = 0
-    with line("inhibiting and updating", neurons, unit="values") as picking:
+    eval_mode = in_mode(model, training=False)
+    with eval_mode, line("inhibiting and updating", neurons, unit="values") as picking:
         for batch in batches:
             for method, delta in METHODS.items():
                 with _hooked(model, layers, delta, None, mask) as first:

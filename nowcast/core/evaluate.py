@@ -1,15 +1,12 @@
 """Score a model on a split: every sample once, whatever the batch size and the number of ranks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from torch import nn
 
-from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import Ranks, any_rank
 from nowcast.core.errors import ConfigError
+from nowcast.core.modes import evaluating
 from nowcast.core.progress import Line, line
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.task import Batch, Task
@@ -31,6 +28,9 @@ def pick_device(name: str, ranks: Ranks) -> torch.device:
     return torch.device("cuda", ranks.local)
 
 
+FORECASTER = "the forecaster"  # where a message has no better name for it
+
+
 def evaluate(
     task: Task,
     model: nn.Module,
@@ -38,29 +38,35 @@ def evaluate(
     ranks: Ranks,
     device: torch.device,
     title: str = "scoring",
+    finite: bool = True,
 ) -> Scores:
     """Scores of a model in evaluation mode on a whole split; the same on every rank.
 
     Args:
-        task: gives batches and scores.
+        task: with the split.
         model: in evaluation mode while this lasts.
         split: of the task.
         ranks: of this process.
         device: where the model is.
         title: of its progress.
+        finite: refuse forecasts that are no numbers; without it their scores are undefined.
 
     Raises:
         ConfigError: on every rank, where the split has fewer samples than there are ranks.
+        RunError: on every rank, where forecasts are no numbers.
     """
     total: Sums | None = None
-    with _scoring(model), line(title, task.samples(split), unit="samples") as scoring:
+    with evaluating(model), line(title, task.samples(split), unit="samples") as scoring:
         for batch in task.evaluation_batches(split, ranks):
             sums = task.score(model, batch.to(device))
             total = sums if total is None else total + sums
             _count(scoring, batch, ranks)
     _check_all_had_some(total is not None, split, ranks, device)
     assert total is not None
-    return task.read(total.over_ranks(device))
+    total = total.over_ranks(device)
+    if finite:
+        total.check_finite(FORECASTER)
+    return task.read(total)
 
 
 def evaluate_blocks(
@@ -70,7 +76,7 @@ def evaluate_blocks(
     ranks: Ranks,
     device: torch.device,
     full: bool = True,
-    title: str = "scoring",
+    name: str = FORECASTER,
 ) -> dict[str, Sums]:
     """The sums of a model apart for each block of the split; the same on every rank.
 
@@ -81,24 +87,30 @@ def evaluate_blocks(
         ranks: of this process.
         device: where the model is.
         full: as `task.verify` measures, or, less and sooner, `task.score`.
-        title: of its progress.
+        name: of the model, for its progress and messages.
 
     Raises:
-        ConfigError: as `evaluate`.
+        ConfigError, RunError: as `evaluate`.
     """
     measure = task.verify if full else task.score
     found: dict[str, Sums] = {}
-    with _scoring(model), line(title, task.samples(split), unit="samples") as scoring:
+    title = f"scoring {name} on {split}"
+    with evaluating(model), line(title, task.samples(split), unit="samples") as scoring:
         for batch in task.evaluation_batches(split, ranks):
-            names = np.array(task.blocks(split, batch))
-            for name in dict.fromkeys(names.tolist()):
-                part = batch.take(np.flatnonzero(names == name))
+            blocks_of = np.array(task.blocks(split, batch))
+            for block in dict.fromkeys(blocks_of.tolist()):
+                part = batch.take(np.flatnonzero(blocks_of == block))
                 sums = measure(model, part.to(device))
-                found[name] = found[name] + sums if name in found else sums
+                found[block] = found[block] + sums if block in found else sums
             _count(scoring, batch, ranks)
     _check_all_had_some(bool(found), split, ranks, device)
     nothing = next(iter(found.values())).zero()
-    return {name: found.get(name, nothing).over_ranks(device) for name in task.block_names(split)}
+    blocks = {
+        block: found.get(block, nothing).over_ranks(device) for block in task.block_names(split)
+    }
+    for sums in blocks.values():
+        sums.check_finite(name)
+    return blocks
 
 
 def _count(scoring: Line, batch: Batch, ranks: Ranks) -> None:
@@ -106,16 +118,6 @@ def _count(scoring: Line, batch: Batch, ranks: Ranks) -> None:
     assert scoring.total is not None
     done = scoring.done + len(batch.names()) * ranks.size
     scoring.set(min(done, scoring.total), scoring.total)
-
-
-@contextmanager
-def _scoring(model: nn.Module) -> Iterator[None]:
-    keep_freed_memory()
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        yield
-    model.train(was_training)
 
 
 def _check_all_had_some(some: bool, split: str, ranks: Ranks, device: torch.device) -> None:

@@ -149,7 +149,8 @@ class _See(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         chosen, inhibited = ctx.saved_tensors
-        plain = type(gradient) is Tensor and gradient.dtype in DTYPES and inhibited is None
+        plain = type(gradient) is Tensor and gradient.is_cpu and gradient.dtype in DTYPES
+        plain = plain and inhibited is None
         if not plain or gradient.stride() != ctx.order or torch.is_grad_enabled():
             back = turned(gradient, chosen, inhibited, ctx.delta, ctx.channels_last)
             return back, None, None, None, None

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.fingerprint import READERS, significant
 
 FORMAT = 1  # of run folders; one more where an older nowcast would misread what a newer one writes
-SOURCES = ("*.py", "*.c", "*.pyi")
+CODE_OF = "syntax"  # what the code's hash is of; before 2026-11-30 it was of every byte
 DIGITS = 12  # of a hash: 48 bits, and short enough for a table
 
 
@@ -25,13 +26,14 @@ class Origin:
 
     Args:
         version: of nowcast.
-        code: hash of its source files.
+        code: hash of what of its source files can change a result.
         data: hash of the samples, `Task.data_hash`.
         config: hash of the resolved config, as far as it says what comes out.
         parent: key of the run that it starts from; None from scratch.
         torch: its version.
         python: its version.
         format: of the run folder.
+        code_of: by which rule the code was hashed.
     """
 
     version: str
@@ -42,6 +44,7 @@ class Origin:
     torch: str = torch.__version__
     python: str = platform.python_version()
     format: int = FORMAT
+    code_of: str = CODE_OF
 
     @property
     def key(self) -> str:
@@ -72,11 +75,16 @@ def digest(content: object) -> str:
 
 @cache
 def code_hash() -> str:
-    """A hash of the package's source files."""
-    root = Path(__file__).parents[1]
+    """A hash of what of the package's source files can change a result; see `fingerprint`."""
+    return hash_of_sources(Path(__file__).parents[1])
+
+
+def hash_of_sources(root: Path) -> str:
+    """As `code_hash`, of any folder of sources."""
     found = hashlib.sha256()
-    for path in sorted(path for pattern in SOURCES for path in root.rglob(pattern)):
-        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(path for suffix in READERS for path in root.rglob(f"*{suffix}")):
+        name = path.relative_to(root).as_posix()
+        found.update(f"{name}\0{significant(path)}\0".encode())
     return found.hexdigest()[:DIGITS]
 
 

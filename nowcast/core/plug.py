@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nowcast.core.masks import CallMask, FindMask, disconnect
 from nowcast.core.memel import MEmeL
+from nowcast.core.modes import in_mode
 
 CHILD = "memel"  # what the layer is called within a module that is hooked
 
@@ -229,13 +230,10 @@ def _prepare(
         layer.register_forward_pre_hook(lambda layer, inputs: layer.prepare(*inputs))
         for layer in layers.values()
     ]
-    modes = {module: module.training for module in model.modules()}
     try:
-        with torch.no_grad():
-            dry_run(model.eval())
+        with in_mode(model, training=False), torch.no_grad():
+            dry_run(model)
     finally:
-        for module, training in modes.items():
-            module.training = training
         for hook in hooks:
             hook.remove()
     missed = [name for name, layer in layers.items() if layer.neuron_shape is None]

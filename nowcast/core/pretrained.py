@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 from torch import nn
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.finite import check_weights
 from nowcast.core.origin import DIGITS
 
 WANTED = ("*.json", "*.txt", "*.safetensors")
@@ -106,6 +107,7 @@ def load(name: str, folder: Path, config: Any, fresh: tuple[str, ...]) -> nn.Mod
 
     Raises:
         DataError: the file is damaged, or lacks other weights.
+        RunError: weights are NaN or infinite.
     """
     from safetensors import SafetensorError
 
@@ -133,6 +135,7 @@ def load(name: str, folder: Path, config: Any, fresh: tuple[str, ...]) -> nn.Mod
             "random; fetch the folder anew"
         )
     found: nn.Module = model
+    check_weights(folder, found.state_dict())
     return found
 
 

@@ -14,6 +14,8 @@ from nowcast.core.files import write_json, write_text
 from nowcast.core.origin import Origin, check_format, origin
 from nowcast.core.yaml_files import YamlError, dumps, loads
 
+BY_BYTES = "bytes"  # the code's hash of runs that do not say what it is of
+
 # Keys that say how a run is computed, watched and later evaluated, not what comes out of it; and
 # where things lie, since what lies there has a hash of its own.
 INCIDENTAL = {
@@ -176,13 +178,24 @@ class Run:
         joined = found.get("joined_by", [])
         if own.code in (found["code"], *joined):
             return
+        by_rule = found.get("code_of", BY_BYTES)
+        if not accept_code and by_rule != own.code_of:
+            raise ConfigError(
+                f"{self.folder}: holds a run of nowcast {found['version']} whose code was hashed "
+                f"by another rule ({by_rule}, now {own.code_of}), so that it cannot be said "
+                f"whether it was this code, {own.version}. If it was, but for comments and texts, "
+                "add train.accept_code=true, which notes it in the run; otherwise choose another "
+                "folder"
+            )
         if not accept_code:
             raise ConfigError(
                 f"{self.folder}: holds a run by other code: nowcast {found['version']} "
-                f"({found['code']}), this is {own.version} ({own.code}). Choose another folder, or "
-                "add train.accept_code=true to go on with it as if they were the same"
+                f"({found['code']}), this is {own.version} ({own.code}); comments, docstrings and "
+                "layout do not count. Choose another folder, or add train.accept_code=true to go "
+                "on with it as if they were the same"
             )
-        write_json(self.origin_file, own.document() | found | {"joined_by": [*joined, own.code]})
+        kept = own.document() | {"code_of": by_rule} | found
+        write_json(self.origin_file, kept | {"joined_by": [*joined, own.code]})
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -46,6 +46,23 @@ class Sums:
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.values[name]
 
+    def check_finite(self, whose: str) -> None:
+        """Refuse sums of which no score can be made.
+
+        Args:
+            whose: they are, for the message.
+
+        Raises:
+            RunError: some are NaN or infinite.
+        """
+        wrong = [name for name, value in self.values.items() if not np.isfinite(value).all()]
+        if wrong:
+            raise RunError(
+                f"{whose}: expected forecasts that are numbers, found NaN or infinity in the sums "
+                f"{', '.join(wrong[:5])}{', ...' * (len(wrong) > 5)}; look at its weights and at "
+                "what it makes of the data. Nothing is scored"
+            )
+
     def over_ranks(self, device: torch.device) -> "Sums":
         """The sums over all ranks."""
         reduced = {

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.finite import check_answers
+from nowcast.core.modes import evaluating
 from nowcast.core.progress import line
 from nowcast.glue.benchmark import DATA_SETS, DataSet
 from nowcast.glue.folders import Absent, file_of
@@ -82,14 +84,16 @@ def _predictions(
     data_set: DataSet, split: Split, task: GlueTask, model: nn.Module, device: torch.device
 ) -> dict[PartOf, Predictions]:
     """Of every file of a split without labels."""
-    model = model.to(device).eval()
+    model = model.to(device)
     values: list[torch.Tensor] = []
     size = task.settings.train.batch_size
     title = f"predicting the test files of {data_set.name}"
-    with torch.inference_mode(), line(title, len(split), unit="examples") as predicting:
+    with evaluating(model), line(title, len(split), unit="examples") as predicting:
         for places in np.array_split(np.arange(len(split)), -(-len(split) // size)):
             batch = split.batch(places, task.length).to(device)
-            values.append(predicted(task.logits(model, batch)).cpu())
+            logits = task.logits(model, batch)
+            check_answers(logits, batch.rows)
+            values.append(predicted(logits).cpu())
             predicting.advance(by=len(places))
     everything = torch.cat(values)
     parts = torch.split(everything, [len(file) for file in split.files])

@@ -10,6 +10,7 @@ from torch.nn import functional
 from nowcast.core.blocks import block_names, block_of
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
+from nowcast.core.finite import check_answers
 from nowcast.core.origin import digest
 from nowcast.core.plug import middle_blocks
 from nowcast.core.pretrained import weights_hash
@@ -161,6 +162,7 @@ class GlueTask(WithoutPictures):
     def score(self, model: nn.Module, batch: TextBatch) -> Sums:
         """Confusion matrix, or predictions of a regression, of the batch."""
         logits, labels = self.logits(model, batch), self._labels(batch)
+        check_answers(logits, batch.rows)
         if self.data_set.words is None:
             return sums_of_scores(logits[:, 0], labels, batch.places, batch.of)
         return sums_of_classes(logits, labels, batch.groups, len(self.data_set.parts_of("dev")))

@@ -10,6 +10,7 @@ from torch.nn import functional
 from nowcast.core.blocks import block_names, block_of
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
+from nowcast.core.finite import check_answers
 from nowcast.core.origin import digest
 from nowcast.core.plug import middle_blocks
 from nowcast.core.sampling import evaluation_plan
@@ -126,7 +127,9 @@ class ImagenetTask(WithoutPictures):
 
     def score(self, model: nn.Module, batch: ImageBatch) -> Sums:
         """Counts of hits."""
-        return scores.sums_of(_logits(model, batch), batch.labels)
+        logits = _logits(model, batch)
+        check_answers(logits, batch.files)
+        return scores.sums_of(logits, batch.labels)
 
     verify = score
 

@@ -32,6 +32,7 @@ from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation.forecasters.comoving import MULTIPLE, Comoving
 from nowcast.precipitation.forecasters.comoving_graph import ComovingGraph, cut, short
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
+from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import ModelSettings, PrecipitationSettings
 from nowcast.precipitation.units import (
@@ -181,6 +182,12 @@ def graph_of(model: nn.Module, settings: ModelSettings, in_len: int) -> Graph:
                 "frames": "the last frames, oldest first, as they stand where there is no data"
             },
             multiple=model.multiple,
+        )
+    if not isinstance(model, Lagrangian):
+        raise ConfigError(
+            "expected one of nowcast's own networks (EncoderForecaster, Comoving), found "
+            f"{type(model).__name__}, of which it is not known what its graph takes; export it "
+            "with torch.export yourself"
         )
     raise ConfigError(
         "model.lagrangian: expected a forecaster in torch operations alone, found one that "

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import nn
 
+from nowcast.core.modes import evaluating
 from nowcast.core.page.player import Reel, Scale
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.clips import Clips
@@ -40,11 +41,9 @@ def forecast(
 ) -> Float[np.ndarray, "batch out_len height width"]:
     """A model's forecast of a batch, pixels in [0, 1]; the model is left in the mode it was in."""
     device = next(iter(model.parameters()), torch.zeros(())).device
-    was_training = model.training
-    with torch.inference_mode():
+    with evaluating(model):
         moved = batch.to(device)
-        prediction = model.eval()(moved.inputs, moved.input_mask).clamp(0, 1).cpu()
-    model.train(was_training)
+        prediction = model(moved.inputs, moved.input_mask).clamp(0, 1).cpu()
     return np.asarray(prediction[:, :, 0].numpy())
 
 

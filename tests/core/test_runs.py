@@ -51,6 +51,20 @@ def test_other_code_is_refused_unless_accepted_and_then_written_down(
     assert run.origin()["key"] == key
 
 
+def test_a_run_whose_code_was_hashed_by_the_old_rule_says_so(tmp_path: Path):
+    """Runs of 2026-11-29 and before: their hash was of every byte, comments and all."""
+    run = Run(tmp_path / "run")
+    run.claim(CONFIG, "data")
+    old = {key: value for key, value in run.origin().items() if key != "code_of"}
+    run.origin_file.write_text(json.dumps(old | {"code": "0123456789ab"}))
+    with pytest.raises(ConfigError, match=r"by another rule \(bytes, now syntax\).*accept_code"):
+        run.claim(CONFIG, "data")
+    run.claim(CONFIG, "data", accept_code=True)
+    run.claim(CONFIG, "data")
+    assert run.origin()["code_of"] == "bytes"
+    assert run.origin()["joined_by"] == [origin.code_hash()]
+
+
 def test_the_key_tells_config_code_data_and_parent_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -218,3 +218,13 @@ def test_onnx_says_which_package_it_lacks(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("importlib.util.find_spec", found)
     with pytest.raises(ConfigError, match=r'found no onnxscript; .*"nowcast\[export\]"'):
         export(Run(tmp_path), tmp_path / "out.onnx")
+
+
+def test_a_forecaster_that_is_none_of_ours_is_not_said_to_use_opencv():
+    class Theirs(torch.nn.Module):
+        pass
+
+    settings = PrecipitationSettings.model_validate({"task": "precipitation"})
+    with pytest.raises(ConfigError, match="found Theirs") as error:
+        exporting.graph_of(Theirs(), settings.model, IN_LEN)
+    assert "OpenCV" not in str(error.value)

@@ -266,8 +266,7 @@ def contest(
     parts: dict[str, dict[str, Sums]] = {}
     for name, model in models.items():
         own = entries[name][0] if name in entries else task
-        title = f"scoring {name} on {split}"
-        parts[name] = evaluate_blocks(own, model, split, ranks, device, title=title)
+        parts[name] = evaluate_blocks(own, model, split, ranks, device, name=name)
     board = Board(task, parts, facts | when_and_where())
     if ranks.is_main:
         with line(f"intervals, pictures and page of {out.name}"):

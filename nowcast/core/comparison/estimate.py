@@ -13,6 +13,7 @@ from torch import nn
 from nowcast.core.comparison.jobs import Build, Job, Resolve, check_claims, plan, settle
 from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import pick_device
+from nowcast.core.modes import evaluating
 from nowcast.core.origin import digest
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RunSettings, VariantSettings
@@ -235,8 +236,7 @@ def _timed(task: Task, settings: RunSettings) -> tuple[float, float, int]:
 
 def _evaluation_seconds(task: Task, model: nn.Module, device: torch.device) -> float:
     batch = next(iter(task.evaluation_batches("valid", Ranks()))).to(device)
-    model.eval()
-    with torch.inference_mode():
+    with evaluating(model):
         task.score(model, batch)
         _finish(device)
         began = time.perf_counter()

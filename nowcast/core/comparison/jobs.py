@@ -189,8 +189,8 @@ def complete(job: Job, task: Task, split: str, ranks: Ranks) -> Scores | None:
     device = pick_device(job.settings.train.device, ranks)
     if job.scored and not from_main(lambda: b"scored" if job.is_scored(split) else None):
         model = forecaster(job, task).to(device)
-        title = f"scoring {job.title} on {split}"
-        blocks = evaluate_blocks(task, model, split, ranks, device, full=False, title=title)
+        name = job.title
+        blocks = evaluate_blocks(task, model, split, ranks, device, full=False, name=name)
         if ranks.is_main:
             save_blocks(job.sums_file(split), blocks)
             scores = task.read(pooled(list(blocks.values())))

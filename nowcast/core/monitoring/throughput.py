@@ -1,12 +1,16 @@
 """How fast a run goes, and whether it is the data that it waits for."""
 
-import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 
 class Throughput:
@@ -50,19 +54,24 @@ class Throughput:
 
         ``clips_per_second`` is over all ranks; ``data_wait_share`` is the share of the time spent
         in `waiting`, 0 to 1; ``memory_mb`` (MiB) is the most that tensors have taken on a GPU, or
-        else this process as a whole, since its start.
+        else this process as a whole, since its start; it is not there where the system does not
+        say it (Windows).
         """
         seconds = time.perf_counter() - self._began
         numbers = {
             "clips_per_second": self._ranks * self._clips / seconds,
             "data_wait_share": self._waited / seconds,
-            "memory_mb": self._peak_bytes() / 2**20,
         }
+        peak = self._peak_bytes()
+        if peak is not None:
+            numbers["memory_mb"] = peak / 2**20
         self._restart()
         return numbers
 
-    def _peak_bytes(self) -> int:
+    def _peak_bytes(self) -> int | None:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
+        if resource is None:
+            return None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak  # bytes there, KiB elsewhere

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nowcast.core.errors import RunError
 from nowcast.core.files import write_whole
+from nowcast.core.finite import check_weights
 from nowcast.core.plug import matching_state, plugged
 
 HEADER = "nowcast"  # the entry of a weights file that holds its config and MEmeL sites
@@ -58,7 +59,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
     has one, and left fresh where only the model has one. Everything else must match.
 
     Raises:
-        RunError: unreadable, or the weights of another model (the differences are named).
+        RunError: unreadable, the weights of another model (the differences are named), or with
+            values that are not finite.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -83,6 +85,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
             f"{path}: weights of another model, {len(wrong)} entries differ:\n  {shown}\n"
             "use the config the weights were trained with"
         )
+    check_weights(path, {name: weights[name] for name in weights.keys() & tensors.keys()})
     model.load_state_dict(weights)
 
 
@@ -115,11 +118,12 @@ def load_state(
         content: of the file, where it has been read: several ranks need only one that sees it.
 
     Raises:
-        RunError: unreadable, or of another model.
+        RunError: unreadable, of another model, or with weights that are not finite.
     """
     try:
         file = path if content is None else io.BytesIO(content)
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        check_weights(path, state["model"])
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         return Progress(**state["progress"]), state.get("monitor", {})

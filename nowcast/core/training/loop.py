@@ -135,8 +135,15 @@ class Loop:
     def _validate(self) -> None:
         """Score the validation split, keep the weights if they are the best so far, and save."""
         self._checked_loss()
-        title = f"{self.line.title}: validation"
-        scores = evaluate(self.task, self.model, "valid", self.ranks, self.device, title)
+        scores = evaluate(
+            self.task,
+            self.model,
+            "valid",
+            self.ranks,
+            self.device,
+            title=f"{self.line.title}: validation",
+            finite=False,
+        )
         parts = [scores.values[name] for name in self.task.objective]
         objective = inf if None in parts else sum(part for part in parts if part is not None)
         step, best = self.progress.step, self.progress.best_objective

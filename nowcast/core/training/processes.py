@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
+from nowcast.core.allocator import tune_process
 from nowcast.core.errors import NowcastError
 from nowcast.core.training.signals import Interrupted
 
 
 def begin(threads: int) -> None:
     """Get ready: so many threads, Ctrl-C is the parent's to answer, and none outlives it."""
+    tune_process()
     torch.set_num_threads(threads)
     # Ctrl-C reaches every process of a terminal; the loop answers it for as long as it trains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

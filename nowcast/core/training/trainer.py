@@ -6,7 +6,6 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import Ranks, file_from_main, from_main, wait
 from nowcast.core.errors import ConfigError, TrainingFailed
 from nowcast.core.evaluate import pick_device
@@ -97,7 +96,9 @@ def train(
     if ranks.is_main:
         warn_if_emulated(settings, device)
     share(settings.train, ranks)
-    with run.alone() if ranks.is_main else nullcontext():
+    # Seeds are set at every step; a caller's own random numbers go on as if nothing had happened.
+    seeded = torch.random.fork_rng([device] if device.type == "cuda" else [])
+    with seeded, run.alone() if ranks.is_main else nullcontext():
         _train(task, settings, run, ranks, device, title, after_validation)
     wait()
 
@@ -112,7 +113,6 @@ def _train(
     after_validation: AfterValidation | None,
 ) -> None:
     began = time.monotonic()
-    keep_freed_memory()
     torch.manual_seed(settings.train.seed)
     model = build_model(task, settings.memel).to(device)
     if settings.train.checkpoint:

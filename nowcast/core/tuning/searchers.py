@@ -15,7 +15,7 @@ from nowcast.core.relay import Mirror, Relay, Report, Said
 from nowcast.core.training.processes import begin, failures_told
 from nowcast.core.training.signals import Interrupted, stop_signals
 from nowcast.core.tuning.search import Search, Searcher
-from nowcast.core.tuning.trials import Trials
+from nowcast.core.tuning.trials import Trials, quiet
 
 POLL_SECONDS = 0.2
 
@@ -106,6 +106,11 @@ def _work(
     answers: Answers,
 ) -> None:
     begin(threads)
-    with suppress(Interrupted), failures_told(answers), shown(Relay(answers.put)):
+    with (
+        suppress(Interrupted),
+        failures_told(answers),
+        shown(Relay(answers.put)),
+        quiet(),
+    ):
         trials = Trials(name, search.tune, search.folder, search.url)
         Searcher(search, trials, place).work()

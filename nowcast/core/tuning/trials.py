@@ -4,7 +4,8 @@ Trials are only ever added in the state RUNNING with all that they need to be ru
 a kill leaves either no trial or one that can be gone on with.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 Point = Mapping[str, Choice]
 
 PRUNING_NEEDS = 5  # trials that have run to their end
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block Optuna does not tell of each trial; afterwards as its user had it."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def label(point: Point) -> str:
@@ -47,7 +61,6 @@ class Trials:
         # Here and below: optuna is imported by those who search, not by all who read a result.
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.tune = tune
         self._storage = _journal(folder / "journal.log") if url is None else _database(url)
         self._study = optuna.create_study(

@@ -31,7 +31,7 @@ from nowcast.core.tuning.selection import (
     search_folder,
     write_selection,
 )
-from nowcast.core.tuning.trials import Trials
+from nowcast.core.tuning.trials import Trials, quiet
 
 
 def tuned(
@@ -158,16 +158,23 @@ def run_search(
             write_text(place, uuid.uuid4().hex)
     # The key holds no paths, so machines that share a database have one study.
     name = f"{search.variant}-{own.origin()['key']}"
+    with quiet():
+        return _searched(search, name, place.read_text(), processes, task.objective)
+
+
+def _searched(
+    search: Search, name: str, place: str, processes: int, objective: tuple[str, ...]
+) -> Selection:
     # Processes that make the tables of a database at once would disturb each other.
     with search.lock:
         trials = Trials(name, search.tune, search.folder, search.url)
     total = search.tune.trials or search.tune.size
     say(f"{search.variant}: {total} settings to try, {len(trials.all())} begun; study {name}")
     if processes > 1:
-        search_side_by_side(search, name, place.read_text(), processes, trials)
+        search_side_by_side(search, name, place, processes, trials)
     else:
-        Searcher(search, trials, place.read_text()).work()
-    return write_selection(search.folder, search.variant, trials, task.objective)
+        Searcher(search, trials, place).work()
+    return write_selection(search.folder, search.variant, trials, objective)
 
 
 def _settled(search: Search, own: Run) -> Search:

@@ -41,10 +41,11 @@ class ConvGRU(GRUCell):
         self, inputs: Tensor | None, state: State | None, length: int
     ) -> tuple[Tensor, State]:
         """See `Cell.forward`."""
-        if recurrence.serves(self, self.input_conv, self.state_conv):
+        before = None if state is None else state[0]
+        if recurrence.serves(self, self.input_conv, self.state_conv, inputs, before):
             slope = LEAK if self.activate_convolutions else 1.0
             fast = Recurrence(self, self.input_conv, self.state_conv, slope, self.recompute)
-            states = fast.run(inputs, None if state is None else state[0], length)
+            states = fast.run(inputs, before, length)
             return states, (states[-1],)
         (hidden,) = self._begun(inputs, state)
         outputs: list[Tensor] = []

@@ -33,15 +33,19 @@ STATE = torch.float32  # of hidden states, gates and candidates: each rounding a
 PARTS = 3  # of the convolutions' channels: update, reset, candidate
 
 
-def serves(cell: GRUCell, input_conv: nn.Conv2d, state_conv: nn.Conv2d) -> bool:
-    """Whether a cell's steps can be done here. A layer in the socket `reset` is within the pass
-    over the gates, and one hooked to a convolution between the two: those cannot."""
+def serves(
+    cell: GRUCell, input_conv: nn.Conv2d, state_conv: nn.Conv2d, *frames: Tensor | None
+) -> bool:
+    """Whether a cell's steps on these frames (inputs and state) can be done here, where C reads
+    them. A layer in the socket `reset` is within the pass over the gates, and one hooked to a
+    convolution between the two: those cannot."""
     weight = state_conv.weight
+    parameters = [*input_conv.parameters(), *state_conv.parameters()]
     return (
         available
         and not is_compiling()
-        and weight.is_cpu
-        and weight.dtype is torch.float32
+        and all(frame is None or (type(frame) is Tensor and frame.is_cpu) for frame in frames)
+        and all(found.is_cpu and found.dtype is torch.float32 for found in parameters)
         and _dtype(weight) in DTYPES
         and _passes_all(cell.reset)
         and not any(map(_is_hooked, (input_conv, state_conv, cell.reset)))

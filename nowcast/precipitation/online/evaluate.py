@@ -5,6 +5,8 @@ from torch import nn
 
 from nowcast.core.distributed import current
 from nowcast.core.errors import ConfigError
+from nowcast.core.evaluate import FORECASTER
+from nowcast.core.modes import in_mode
 from nowcast.core.progress import line
 from nowcast.core.settings import RunSettings
 from nowcast.core.sums import Scores
@@ -33,7 +35,7 @@ def evaluate_online(
 
     Raises:
         ConfigError: another task; more than one process.
-        RunError: a forecast of the wrong shape; learning went astray.
+        RunError: a forecast of the wrong shape or without numbers; learning went astray.
     """
     if not isinstance(task, PrecipitationTask) or not isinstance(settings, PrecipitationSettings):
         raise ConfigError(
@@ -44,15 +46,20 @@ def evaluate_online(
             f"--online: expected one process, found {current().size}: a stream has one order and "
             "cannot be split; run without torchrun"
         )
-    torch.manual_seed(settings.train.seed)
     stream = Stream(task, split)
     forecaster = model
     trainable = any(parameter.requires_grad for parameter in model.parameters())
     if not isinstance(model, Observer) and trainable and settings.online.updates:
         forecaster = OnlineLearner(model, task, settings.online, settings.train.seed)
-    was_training = model.training
-    forecaster.eval()
-    with line(f"scoring online on {split}", len(stream), unit="forecasts") as scoring:
+    seeded = torch.random.fork_rng([device] if device.type == "cuda" else [])
+    title = f"scoring online on {split}"
+    with (
+        seeded,
+        in_mode(model, training=False),
+        in_mode(forecaster, training=False),
+        line(title, len(stream), unit="forecasts") as scoring,
+    ):
+        torch.manual_seed(settings.train.seed)
         for _ in range(len(stream)):
             request = stream.next()
             if isinstance(forecaster, Observer):
@@ -61,5 +68,6 @@ def evaluate_online(
                 prediction = forecaster(request.frames.to(device), request.mask.to(device))
             stream.submit(request.init_time, prediction)
             scoring.advance()
-    model.train(was_training)
-    return task.read(stream.finish())
+    sums = stream.finish()
+    sums.check_finite(FORECASTER)
+    return task.read(sums)

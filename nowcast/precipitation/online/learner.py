@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.modes import in_mode
 from nowcast.core.sampling import draws
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.online.arrival import Arrival
@@ -98,7 +99,11 @@ class OnlineLearner(nn.Module):
     def _step(self, batch: RadarBatch) -> None:
         """One AdaGrad step on one clip."""
         clip = self._window(batch).to(next(self.network.parameters()).device)
-        self.network.train()
+        with in_mode(self.network, training=True):
+            self._update(batch, clip)
+        self.steps += 1
+
+    def _update(self, batch: RadarBatch, clip: RadarBatch) -> None:
         try:
             loss = self.task.loss(self.network, clip)
         except ValueError as error:
@@ -116,8 +121,6 @@ class OnlineLearner(nn.Module):
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         self.optimiser.step()
-        self.network.eval()
-        self.steps += 1
 
     def _window(self, batch: RadarBatch) -> RadarBatch:
         """What a step learns on of a clip of whole frames."""

@@ -60,15 +60,24 @@ def tally(
     A prediction that is not a number is an event at no threshold, and makes the errors NaN.
 
     Raises:
-        ValueError: the three are not of one shape.
+        ValueError: the three are not of one shape or not on one device, or the mask is no booleans.
     """
+    devices = [str(frames.device) for frames in (prediction, truth, mask)]
+    if len(set(devices)) > 1:
+        raise ValueError(
+            f"expected prediction, truth and mask on one device, found them on {devices[0]}, "
+            f"{devices[1]} and {devices[2]}; a forecaster leaves its forecast where its input was"
+        )
+    if mask.dtype is not torch.bool:
+        raise ValueError(f"expected a mask of booleans, found one of {mask.dtype}")
     if not prediction.shape == truth.shape == mask.shape:  # C would read beyond the shorter one
         raise ValueError(
             f"expected a prediction and a mask of {tuple(truth.shape)}, as the truth is, found "
             f"{tuple(prediction.shape)} and {tuple(mask.shape)}"
         )
     prediction, truth = prediction.detach().float(), truth.float()
-    in_c = available and prediction.is_cpu and CLASSES == IN_C
+    plain = all(type(frames) is Tensor and frames.is_cpu for frames in (prediction, truth, mask))
+    in_c = available and plain and CLASSES == IN_C
     return (_in_c if in_c else _in_torch)(prediction, truth, mask, calibration)
 
 

@@ -249,3 +249,17 @@ def test_what_is_no_number_stays_so_and_large_values_saturate(dtype: torch.dtype
     assert hidden[0, :, 0, 0].isnan().all()
     assert hidden[0, :, 3:, :4].isfinite().all()
     assert not hidden[0, :, 5, 6].isnan().any()
+
+
+@pytest.mark.parametrize("what", ["inputs", "state"])
+def test_frames_that_are_not_here_are_left_to_torch(what: str):
+    """`meta` stands for any other device: there C would read address 0, and torch says what is
+    wrong."""
+    inputs, state = random(1, BATCH, CHANNELS, *SIZE), random(BATCH, HIDDEN, *SIZE)
+    made = cell()
+    assert recurrence.serves(made, made.input_conv, made.state_conv, inputs, state)
+    frames = [
+        part.to("meta") if name == what else part
+        for name, part in (("inputs", inputs), ("state", state))
+    ]
+    assert not recurrence.serves(made, made.input_conv, made.state_conv, *frames)

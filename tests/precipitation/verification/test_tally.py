@@ -77,3 +77,26 @@ def test_another_shape_is_refused_where_types_are_not_checked(monkeypatch: pytes
         tally(frames[:, :1], frames, whole, HKO7)
     with pytest.raises(ValueError, match=r"found .* and \(1, 2, 1, 4, 3\)"):
         tally(frames, frames, whole[..., :3], HKO7)
+
+
+@pytest.mark.parametrize("elsewhere", [0, 1, 2])
+def test_frames_on_another_device_never_reach_the_memory_of_this_one(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: int
+):
+    """`meta` is a device that every machine has; its tensors have no memory to point at."""
+
+    def read(*_: object) -> None:
+        raise AssertionError("C was given an address of another device")
+
+    monkeypatch.setattr(module._tally, "tally", read)
+    frames = list(rain(seed=0))
+    frames[elsewhere] = frames[elsewhere].to("meta")
+    with pytest.raises(ValueError, match=r"on one device, found them on .*meta"):
+        tally(*frames, Calibration())
+
+
+def test_a_mask_of_numbers_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    prediction, truth, mask = rain(seed=0)
+    with pytest.raises(ValueError, match="expected a mask of booleans"):
+        tally(prediction, truth, mask.float(), Calibration())
