@@ -168,7 +168,12 @@ def _follow(
             f"following {archive.root}, a look every {every:g} s; {out / LATEST} names the "
             "newest forecast (Ctrl-C ends it)"
         )
+        said: set[str] = set()
         for made in watching.forecasts(every, stopping.wait):
+            for note in made.facts["replaced"]:
+                if note not in said:
+                    _say(note)
+                    said.add(note)
             typer.echo(f"{made.init}  {_rain(made, len(made.pixels) - 1)}")
 
 

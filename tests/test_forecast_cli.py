@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.description import Description
 from nowcast.precipitation.frames import frame_path
+from nowcast.precipitation.writer import ArchiveWriter
 
 SMOKE = Path(__file__).parents[1] / "configs" / "precipitation" / "smoke.yaml"
 QUICK = ["train.steps=2", "train.validate_every=2", "train.log_every=2", "data.random_crop=[32,32]"]
@@ -36,6 +38,20 @@ def root(synthetic: Path, tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(frame_path(synthetic, moment), path)
     return folder
+
+
+@pytest.fixture
+def corner(tmp_path: Path) -> Path:
+    """Frames of 20x30 pixels of which a corner alone is wet."""
+    root = tmp_path / "corner"
+    levels = np.zeros((20, 30), dtype=np.uint8)
+    levels[0, 0] = 153
+    used = np.ones(levels.shape, dtype=bool)
+    with ArchiveWriter(root, Description("corner", "nobody", 5, 20, 30, 58.53, 1.56)) as writer:
+        for step in range(14):
+            writer.write(np.datetime64("2024-05-01T10:00", "m") + 5 * step, levels, used)
+        writer.finish(used, {"train": {}, "valid": {}, "test": {"20240501": 1.0}})
+    return root
 
 
 def newest(root: Path, back: int = 0) -> np.datetime64:
@@ -174,3 +190,34 @@ def test_sigterm_ends_a_watch_cleanly(root: Path, tmp_path: Path):
     latest = json.loads((out / "latest.json").read_text())
     assert latest["init"] == str(newest(root))
     assert (out / latest["folder"] / "forecast.json").is_file()
+
+
+def test_a_fall_back_of_pysteps_is_named_once(run: Run, corner: Path, tmp_path: Path):
+    pytest.importorskip("pysteps")
+    options = ["--format", "nc", "--lead", "10", "--out", tmp_path / "out"]
+    status, said, err = run("forecast", corner, "--weights", "steps", *options)
+    assert status == 0, err
+    assert "largest 8.3 mm/h in row 0, column 0" in said.splitlines()[5]
+    reason = "steps: a clip was forecast by extrapolation, because pysteps' own forecast is dry"
+    assert err.count(reason) == 1 and f"nowcast: {reason}" in err
+    assert err.count("the archive states no grid, so that a pixel is taken for 1 km") == 1
+    facts = json.loads((tmp_path / "out" / "forecast.json").read_text())["facts"]
+    assert facts["replaced"] == [f"{reason} though the last frame is not"]
+    assert facts["replaced"][0] in facts["notes"]
+
+
+def test_scores_of_fall_backs_say_so(corner: Path):
+    pytest.importorskip("pysteps")
+    changes = ["data.in_len=3", "data.out_len=2", "data.stride=4", "data.masks=exclude"]
+    # A process of its own, since pytest makes errors of warnings, which a user sees.
+    done = subprocess.run(
+        [sys.executable, "-m", "nowcast", "evaluate", "steps", "--data", corner, *changes],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    reason = "steps: a clip was forecast by extrapolation, because pysteps' own forecast is dry"
+    assert done.stderr.count(reason) == 1 and f"nowcast: {reason}" in done.stderr
+    assert "UserWarning" not in done.stderr and ".py" not in done.stderr
+    assert "steps: 3 clips were forecast otherwise; the warnings say why" in done.stdout

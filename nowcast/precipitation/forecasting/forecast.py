@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +17,12 @@ from torch import Tensor, nn
 
 from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import current
-from nowcast.core.errors import ConfigError, NowcastError, RunError
+from nowcast.core.errors import ConfigError, NowcastError, ResultWarning, RunError
 from nowcast.core.evaluate import pick_device
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation.description import Description
-from nowcast.precipitation.forecasters.baselines import Setting, baseline
+from nowcast.precipitation.forecasters.baselines import KM_PER_PIXEL, Setting, baseline
 from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
 from nowcast.precipitation.forecasting.result import Forecast
 from nowcast.precipitation.model import forecaster
@@ -121,6 +122,7 @@ class Forecaster:
         seconds = {"read": read_seconds}
         rates = self._rate_of_level[inputs.levels]
         dry = not bool((inputs.mask & (rates >= DRY_MM_H)).any())
+        replaced: list[str] = []
         if dry:
             size = (self.out_len, *inputs.levels.shape[1:])
             pixels = np.zeros(size, dtype=np.float32)
@@ -129,7 +131,7 @@ class Forecaster:
             model = self.model
             seconds["load"] = time.perf_counter() - began
             began = time.perf_counter()
-            pixels = self._pixels(model, inputs)
+            pixels, replaced = self._pixels(model, inputs)
             seconds["forecast"] = time.perf_counter() - began
         facts = {
             **self.facts,
@@ -138,23 +140,32 @@ class Forecaster:
             "passed_over": dict(inputs.passed_over),
             "masks": inputs.masks,
             "dry_input": dry,
-            "notes": [*self.notes, *inputs.notes, *([_DRY] if dry else [])],
+            "replaced": replaced,
+            "notes": [*self.notes, *inputs.notes, *([_DRY] if dry else []), *replaced],
             "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
         }
         return Forecast(
             inputs.init, pixels, inputs.mask[-1], self.description, self.choice.name, facts
         )
 
-    def _pixels(self, model: nn.Module, inputs: Inputs) -> Float32[np.ndarray, "lead height width"]:
+    def _pixels(
+        self, model: nn.Module, inputs: Inputs
+    ) -> tuple[Float32[np.ndarray, "lead height width"], list[str]]:
+        """The forecast, and what of it was made otherwise than asked, a sentence each."""
         frames = (_clip(inputs.levels).float() / PIXEL_LEVELS).to(self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ResultWarning)
             found: Tensor = model(frames, _clip(inputs.mask).to(self.device))[0, :, 0].cpu()
+        replaced = [str(one.message) for one in caught if one.category is ResultWarning]
+        for one in caught:
+            if one.category is not ResultWarning:
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         if not bool(found.isfinite().all()):
             raise RunError(
                 f"{self.choice.name}: expected a forecast in numbers, found NaN or infinity; "
                 "choose other weights"
             )
-        return np.asarray(found.clamp(0, 1).numpy(), dtype=np.float32)
+        return np.asarray(found.clamp(0, 1).numpy(), dtype=np.float32), replaced
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -186,7 +197,7 @@ class Forecaster:
     def notes(self) -> list[str]:
         """What a user must know of every forecast that it makes, a sentence each."""
         if self.choice.run is None:
-            return []
+            return self._baseline_notes
         data, step = self.choice.settings.data, self.description.step_minutes
         height, width = self.description.height, self.description.width
         found = []
@@ -214,6 +225,15 @@ class Forecaster:
         if memel is not None and memel.in_eval:
             found.append("MEmeL takes no part: its statistics are of frames of the training size")
         return found
+
+    @property
+    def _baseline_notes(self) -> list[str]:
+        if self.choice.name.partition(":")[0] != "steps" or self.description.grid is not None:
+            return []
+        return [
+            f"{self.choice.name}: the archive states no grid, so that a pixel is taken for "
+            f"{KM_PER_PIXEL:g} km; state it in archive.json"
+        ]
 
     @cached_property
     def _trained_step(self) -> int | None:
