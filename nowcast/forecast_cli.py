@@ -130,7 +130,7 @@ def _once(
     opening = perf_counter() - began
     forecaster = Forecaster(choice, source.description, minutes)
     began = perf_counter()
-    inputs = newest(source, choice.in_len, at, moments)
+    inputs = newest(source, choice.in_len, at, moments, choice.least_in_len)
     made = forecaster.forecast(inputs, opening + perf_counter() - began)
     for note in made.facts["notes"]:
         _say(note)

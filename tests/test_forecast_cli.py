@@ -77,6 +77,8 @@ def test_a_trained_run_forecasts_from_what_is_newest(
     assert "10 steps ahead is beyond the 5" in err
     facts = json.loads((out / "forecast.json").read_text())["facts"]
     assert facts["trained_step_minutes"] == 6 and facts["beyond_training"]
+    kept = json.loads((trained / "trained_on.json").read_text())
+    assert (kept["step_minutes"], kept["in_lens"]) == (6, [5])
     assert facts["masks"].startswith("none")
     assert not (root / "hko_data").exists()
 
@@ -147,7 +149,7 @@ def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
         ([root, "--weights", "flow:wet", *out], 2, "flow:persist"),
         ([root, *flow, *out, "--at", "noon"], 2, "--at: expected a time such as"),
         ([root, *flow, *out, "--at", "1990-01-01"], 2, "not before the first frame"),
-        ([root, *flow, *out, "--at", str(newest(root, 12))], 1, "expected 10 frames 6 minutes"),
+        ([root, *flow, *out, "--at", str(newest(root, 15))], 1, "expected 10 frames (2 in a"),
         ([root, *flow, *out, "--lead", "soon"], 2, "--lead: expected a time above 0"),
         ([root, *flow, *out, "--lead", "0h"], 2, "--lead: expected a time above 0"),
         ([root, *flow, "--out", full], 2, "holds something else (thesis.tex)"),
@@ -221,3 +223,20 @@ def test_scores_of_fall_backs_say_so(corner: Path):
     assert done.stderr.count(reason) == 1 and f"nowcast: {reason}" in done.stderr
     assert "UserWarning" not in done.stderr and ".py" not in done.stderr
     assert "steps: 3 clips were forecast otherwise; the warnings say why" in done.stdout
+
+
+@pytest.mark.parametrize("weights", ["comoving-memel", "flow", "persistence"])
+def test_five_frames_are_enough_for_those_that_can_do_with_them(
+    run: Run, root: Path, tmp_path: Path, weights: str
+):
+    for back in range(15, 4, -1):
+        frame_path(root, newest(root, back)).unlink()
+    options = ["--weights", weights, "--format", "nc", "--out", tmp_path / "out"]
+    status, out, err = run("forecast", root, *options)
+    assert status == 0, err
+    assert "inputs    5 frames" in out
+    assert "5 input frames, from" in err and "of the 10 that the forecaster takes" in err
+    facts = json.loads((tmp_path / "out" / "forecast.json").read_text())["facts"]
+    assert len(facts["inputs"]) == 5
+    if weights == "comoving-memel":
+        assert "was trained on frames 5 minutes apart (some 2, 4, 6, 10), these are 6" in err
