@@ -13,7 +13,7 @@ from nowcast.audit_cli import audit
 from nowcast.compare_cli import comparisons
 from nowcast.core.allocator import tune_process
 from nowcast.core.displays import display_on
-from nowcast.core.errors import NowcastError
+from nowcast.core.errors import NowcastError, say_result_warnings_plainly
 from nowcast.core.progress import shown
 from nowcast.core.terminal import print_scores
 from nowcast.data_cli import data
@@ -47,6 +47,7 @@ app.add_typer(audit, name="audit")
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit status 1 or 2."""
     tune_process()  # before torch is imported
+    say_result_warnings_plainly()
     try:
         with display_on(rank=os.environ.get("RANK", "0")) as display, shown(display):
             app()
@@ -195,6 +196,9 @@ def evaluate(
             return
     print_scores(table)
     typer.echo(f"{task.describe(split)}{', online' * online}")
+    for name, (_, _, scored) in entries.items():
+        if replaced := getattr(scored, "replaced", 0):
+            typer.echo(f"{name}: {replaced} clips were forecast otherwise; the warnings say why")
     if "note" in facts:
         typer.echo(facts["note"])
     if out is not None:

@@ -132,7 +132,7 @@ def _once(
         opening = perf_counter() - began
         forecaster = Forecaster(choice, source.description, minutes)
         began = perf_counter()
-        inputs = newest(source, choice.in_len, at, moments)
+        inputs = newest(source, choice.in_len, at, moments, choice.least_in_len)
         reading = opening + perf_counter() - began
     with line(f"forecasting with {choice.name} from {inputs.init}"):
         made = forecaster.forecast(inputs, reading)
@@ -173,7 +173,12 @@ def _follow(
             f"following {archive.root}, a look every {every:g} s; {out / LATEST} names the "
             "newest forecast (Ctrl-C ends it)"
         )
+        said: set[str] = set()
         for made in watching.forecasts(every, stopping.wait):
+            for note in made.facts["replaced"]:
+                if note not in said:
+                    _say(note)
+                    said.add(note)
             typer.echo(f"{made.init}  {_rain(made, len(made.pixels) - 1)}")
 
 

@@ -8,7 +8,8 @@ pysteps has no plug-ins for nowcasts, so `register` puts `forecast` among its ow
     nowcast = pysteps.nowcasts.get_method("nowcast")
     forecast = nowcast(rate, velocity, 12, weights="runs/first")
 
-pysteps itself is needed for `register` alone.
+pysteps itself is needed for `register` alone. A `ResultWarning` says where a call differs from what
+the weights were trained for (another step, more lead times, fewer input frames), or has no data.
 """
 
 import importlib
@@ -25,15 +26,22 @@ from torch import Tensor, nn
 
 from nowcast.arguments import settings_of
 from nowcast.core.distributed import current
-from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.errors import ConfigError, ResultWarning, RunError
 from nowcast.core.evaluate import pick_device
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation import weights as released
 from nowcast.precipitation.forecasters.comoving import Comoving, without_gaps
 from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
+from nowcast.precipitation.forecasting.call_of_pysteps import (
+    check_keywords,
+    notes_of_gaps,
+    notes_of_keywords,
+)
 from nowcast.precipitation.forecasting.forecast import DRY_MM_H
+from nowcast.precipitation.forecasting.frames_needed import least_of_run, takers
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
 
 METHOD = "nowcast"  # what pysteps calls it
@@ -69,42 +77,56 @@ def forecast(
     weights: str | None = None,
     zr_a: float = HKO7_ZR_A,
     zr_b: float = HKO7_ZR_B,
+    timestep: int | float | None = None,
+    kmperpixel: int | float | None = None,
+    **others: object,
 ) -> Float[np.ndarray, "leads height width"]:
     """A deterministic nowcast, with the arguments of those of pysteps.
 
     Unlike most of them it takes rain rates as they are, without ``utils.transformation``. Unlike
     its extrapolation it leaves no gap where rain flows in from outside: weights with a motion of
     their own put persistence there, others what they learned. NaN stands only where none of the
-    frames has data.
+    frames has data; where there are no data at all, the forecast is NaN and a warning says so.
 
     Args:
         precip: rain rates in mm/h, ``time height width``, evenly spaced in time and oldest first;
-            NaN or masked is no data. The last `data.in_len` of the run are used.
+            NaN or masked is no data. The last `data.in_len` of the run are used. With fewer, from
+            the shortest clips that it was trained on, a warning says so (5 to 10 frames for the
+            weights that come with nowcast).
         velocity: motion in pixels a step, ``2 height width``, x (columns) and y (rows), as
             ``pysteps.motion`` gives it; None: OpenCV's optical flow, with which the weights were
             trained. Weights of a comoving forecaster use it; others learned motion themselves and
             warn that they do not.
-        timesteps: how many, or which whole ones, ascending.
+        timesteps: how many, or which whole ones, ascending. Beyond those that the weights were
+            trained for there is a warning.
         weights: name of weights that come with nowcast, or the folder of a run; None: the
             default ones.
         zr_a: of the Z-R relation by which rates become the network's pixels, that of the archive
             it was trained on: HKO-7's by default. A comoving forecaster was trained on many, and
             does not depend on it.
         zr_b: the same relation's exponent.
+        timestep: minutes between the frames; where the weights were trained on another one, a
+            warning says so.
+        kmperpixel: side of a pixel in km, likewise.
+        others: further keywords of pysteps' methods (`call_of_pysteps.KEYWORDS`), so that a call
+            written for one of them works; a network has no such settings, and a warning names
+            them.
 
     Returns:
         Rain rates in mm/h, ``timesteps height width``, from the first step after the last frame.
 
     Raises:
         ValueError: shapes, values or time steps that are none of those.
+        TypeError: a keyword that no method of pysteps has.
         ConfigError: there are no such weights.
         RunError: they cannot be loaded, or give no numbers.
     """
     rates = np.asarray(np.ma.filled(np.ma.asarray(precip, dtype=np.float64), np.nan))
     steps = _steps(timesteps)
     motion = None if velocity is None else np.asarray(velocity, dtype=np.float32)
+    check_keywords(others, timestep, kmperpixel)
     loaded = _loaded(weights, steps[-1], Calibration(zr_a, zr_b))
-    _check(rates, motion, loaded.in_len)
+    _check(rates, motion, loaded)
     if motion is not None and not isinstance(loaded.model, Comoving):
         warnings.warn(
             f"velocity: {loaded.name} learned how rain moves and does not use it; pass None",
@@ -112,6 +134,12 @@ def forecast(
         )
     rates = rates[-loaded.in_len :]
     data = np.isfinite(rates)
+    for note in (
+        *loaded.notes(len(rates), steps[-1], timestep, kmperpixel),
+        *notes_of_gaps(data),
+        *notes_of_keywords(others, loaded.name),
+    ):
+        warnings.warn(note, ResultWarning, stacklevel=2)
     if not bool((rates[data] >= DRY_MM_H).any()):
         found = np.zeros((steps[-1], *rates.shape[1:]))
     else:
@@ -127,7 +155,31 @@ class _Loaded:
     name: str
     model: nn.Module
     in_len: int
+    least_in_len: int
+    out_len: int
+    seen: TrainedOn | None
     calibration: Calibration
+
+    def notes(
+        self, frames: int, steps: int, timestep: int | float | None, kmperpixel: int | float | None
+    ) -> list[str]:
+        """Where what is asked differs from what it was trained for, a sentence each."""
+        found: list[str | None] = []
+        if frames < self.in_len:
+            found.append(
+                f"precip: {frames} frames, of the {self.in_len} that {self.name} takes; give as "
+                "many where you have them"
+            )
+        if steps > self.out_len:
+            found.append(
+                f"timesteps: {steps} steps ahead is beyond the {self.out_len} that {self.name} was "
+                "trained for"
+            )
+        if self.seen is not None:
+            if timestep is not None:
+                found.append(self.seen.step_note(self.name, timestep))
+            found.append(self.seen.pixel_note(self.name, kmperpixel))
+        return [note for note in found if note is not None]
 
     def forecast(
         self,
@@ -187,7 +239,15 @@ def _read(name: str, written: int, out_len: int, calibration: Calibration) -> _L
     model = forecaster(settings.model, out_len, calibration)
     load_weights(run.best_weights, model)
     model.eval().to(pick_device(settings.train.device, current()))
-    return _Loaded(name, model, settings.data.in_len, calibration)
+    return _Loaded(
+        name,
+        model,
+        settings.data.in_len,
+        least_of_run(run, settings.data),
+        settings.data.out_len,
+        trained_on(run, settings.data),
+        calibration,
+    )
 
 
 def _steps(timesteps: int | Sequence[int | float]) -> list[int]:
@@ -205,11 +265,20 @@ def _steps(timesteps: int | Sequence[int | float]) -> list[int]:
     return steps
 
 
-def _check(rates: NDArray[np.float64], motion: NDArray[np.float32] | None, in_len: int) -> None:
-    if rates.ndim != 3 or len(rates) < in_len:
+def _check(rates: NDArray[np.float64], motion: NDArray[np.float32] | None, loaded: _Loaded) -> None:
+    if rates.ndim != 3 or len(rates) < loaded.least_in_len:
+        expected = f"precip: expected {loaded.least_in_len} frames or more"
+        if loaded.least_in_len < loaded.in_len:
+            expected += f" (better {loaded.in_len})"
+        if rates.ndim != 3:
+            raise ValueError(
+                f"{expected}, time height width, found an array of shape {rates.shape}; give the "
+                f"last {loaded.in_len} frames"
+            )
         raise ValueError(
-            f"precip: expected {in_len} frames or more, time height width, found an array of "
-            f"shape {rates.shape}; give the last {in_len} frames"
+            f"{expected}, found {len(rates)}, an array of shape {rates.shape}, for "
+            f"{loaded.name}; {takers(len(rates), baselines=False)}. Give more frames, or use a "
+            "method of pysteps (sprog takes 3, extrapolation 1)"
         )
     if bool((rates < 0).any()):
         raise ValueError(

@@ -15,7 +15,9 @@ import pytest
 
 from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.description import Description
 from nowcast.precipitation.frames import frame_path
+from nowcast.precipitation.writer import ArchiveWriter
 
 SMOKE = Path(__file__).parents[1] / "configs" / "precipitation" / "smoke.yaml"
 QUICK = ["train.steps=2", "train.validate_every=2", "train.log_every=2", "data.random_crop=[32,32]"]
@@ -36,6 +38,20 @@ def root(synthetic: Path, tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(frame_path(synthetic, moment), path)
     return folder
+
+
+@pytest.fixture
+def corner(tmp_path: Path) -> Path:
+    """Frames of 20x30 pixels of which a corner alone is wet."""
+    root = tmp_path / "corner"
+    levels = np.zeros((20, 30), dtype=np.uint8)
+    levels[0, 0] = 153
+    used = np.ones(levels.shape, dtype=bool)
+    with ArchiveWriter(root, Description("corner", "nobody", 5, 20, 30, 58.53, 1.56)) as writer:
+        for step in range(14):
+            writer.write(np.datetime64("2024-05-01T10:00", "m") + 5 * step, levels, used)
+        writer.finish(used, {"train": {}, "valid": {}, "test": {"20240501": 1.0}})
+    return root
 
 
 def newest(root: Path, back: int = 0) -> np.datetime64:
@@ -61,6 +77,8 @@ def test_a_trained_run_forecasts_from_what_is_newest(
     assert "10 steps ahead is beyond the 5" in err
     facts = json.loads((out / "forecast.json").read_text())["facts"]
     assert facts["trained_step_minutes"] == 6 and facts["beyond_training"]
+    kept = json.loads((trained / "trained_on.json").read_text())
+    assert (kept["step_minutes"], kept["in_lens"]) == (6, [5])
     assert facts["masks"].startswith("none")
     assert not (root / "hko_data").exists()
 
@@ -131,7 +149,7 @@ def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
         ([root, "--weights", "flow:wet", *out], 2, "flow:persist"),
         ([root, *flow, *out, "--at", "noon"], 2, "--at: expected a time such as"),
         ([root, *flow, *out, "--at", "1990-01-01"], 2, "not before the first frame"),
-        ([root, *flow, *out, "--at", str(newest(root, 12))], 1, "expected 10 frames 6 minutes"),
+        ([root, *flow, *out, "--at", str(newest(root, 15))], 1, "expected 10 frames (2 in a"),
         ([root, *flow, *out, "--lead", "soon"], 2, "--lead: expected a time above 0"),
         ([root, *flow, *out, "--lead", "0h"], 2, "--lead: expected a time above 0"),
         ([root, *flow, "--out", full], 2, "holds something else (thesis.tex)"),
@@ -174,3 +192,51 @@ def test_sigterm_ends_a_watch_cleanly(root: Path, tmp_path: Path):
     latest = json.loads((out / "latest.json").read_text())
     assert latest["init"] == str(newest(root))
     assert (out / latest["folder"] / "forecast.json").is_file()
+
+
+def test_a_fall_back_of_pysteps_is_named_once(run: Run, corner: Path, tmp_path: Path):
+    pytest.importorskip("pysteps")
+    options = ["--format", "nc", "--lead", "10", "--out", tmp_path / "out"]
+    status, said, err = run("forecast", corner, "--weights", "steps", *options)
+    assert status == 0, err
+    assert "largest 8.3 mm/h in row 0, column 0" in said.splitlines()[5]
+    reason = "steps: a clip was forecast by extrapolation, because pysteps' own forecast is dry"
+    assert err.count(reason) == 1 and f"nowcast: {reason}" in err
+    assert err.count("the archive states no grid, so that a pixel is taken for 1 km") == 1
+    facts = json.loads((tmp_path / "out" / "forecast.json").read_text())["facts"]
+    assert facts["replaced"] == [f"{reason} though the last frame is not"]
+    assert facts["replaced"][0] in facts["notes"]
+
+
+def test_scores_of_fall_backs_say_so(corner: Path):
+    pytest.importorskip("pysteps")
+    changes = ["data.in_len=3", "data.out_len=2", "data.stride=4", "data.masks=exclude"]
+    # A process of its own, since pytest makes errors of warnings, which a user sees.
+    done = subprocess.run(
+        [sys.executable, "-m", "nowcast", "evaluate", "steps", "--data", corner, *changes],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    reason = "steps: a clip was forecast by extrapolation, because pysteps' own forecast is dry"
+    assert done.stderr.count(reason) == 1 and f"nowcast: {reason}" in done.stderr
+    assert "UserWarning" not in done.stderr and ".py" not in done.stderr
+    assert "steps: 3 clips were forecast otherwise; the warnings say why" in done.stdout
+
+
+@pytest.mark.parametrize("weights", ["comoving-memel", "flow", "persistence"])
+def test_five_frames_are_enough_for_those_that_can_do_with_them(
+    run: Run, root: Path, tmp_path: Path, weights: str
+):
+    for back in range(15, 4, -1):
+        frame_path(root, newest(root, back)).unlink()
+    options = ["--weights", weights, "--format", "nc", "--out", tmp_path / "out"]
+    status, out, err = run("forecast", root, *options)
+    assert status == 0, err
+    assert "inputs    5 frames" in out
+    assert "5 input frames, from" in err and "of the 10 that the forecaster takes" in err
+    facts = json.loads((tmp_path / "out" / "forecast.json").read_text())["facts"]
+    assert len(facts["inputs"]) == 5
+    if weights == "comoving-memel":
+        assert "was trained on frames 5 minutes apart (some 2, 4, 6, 10), these are 6" in err

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import nowcast.pysteps as module
-from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.errors import ConfigError, ResultWarning, RunError
 from nowcast.core.training.checkpoint import save_weights
 from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.model import forecaster
@@ -205,10 +206,55 @@ def test_what_cannot_be_used_is_named(comoving: str, change: dict[str, object], 
 
 
 def test_unknown_keywords_and_weights_are_errors(comoving: str):
-    with pytest.raises(TypeError, match="n_ens_members"):
-        forecast(moving(), None, 2, weights=comoving, n_ens_members=20)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'members'; it knows weights"):
+        forecast(moving(), None, 2, weights=comoving, members=20)
     with pytest.raises(ConfigError, match="found 'nothing'"):
         forecast(moving(), None, 2, weights="nothing")
+
+
+def test_a_call_written_for_pysteps_works_and_says_what_it_ignores(comoving: str):
+    rain = moving()
+    said = {"n_ens_members": 20, "extrap_method": "semilagrangian"}
+    with pytest.warns(ResultWarning, match="n_ens_members, extrap_method: ignored, since .*"):
+        found = forecast(rain, None, 1, weights=comoving, timestep=6, kmperpixel=1.0, **said)
+    np.testing.assert_array_equal(found, forecast(rain, None, 1, weights=comoving))
+    for name in ("timestep", "kmperpixel"):
+        with pytest.raises(ValueError, match=f"{name}: expected a number above 0, found -5"):
+            forecast(rain, None, 1, weights=comoving, **{name: -5})
+
+
+def test_what_differs_from_training_is_warned_of():
+    rain = moving(10)
+    for change, words in (
+        ({"timestep": 6}, "trained on frames 5 minutes apart (some 2, 4, 6, 10), these are 6"),
+        ({"kmperpixel": 4.0}, "trained on pixels of 1 to 2.2 km, these have 4"),
+        ({"timesteps": 24}, "24 steps ahead is beyond the 10 that comoving-memel was trained for"),
+        ({"precip": rain[-5:]}, "precip: 5 frames, of the 10 that comoving-memel takes"),
+    ):
+        given = {"precip": rain, "velocity": None, "timesteps": 1} | change
+        with pytest.warns(ResultWarning, match=re.escape(words)):
+            found = forecast(**given)
+        assert np.isfinite(found).all() and found.max() > 1
+    found = forecast(rain, None, 10, timestep=5, kmperpixel=1)  # and no warning
+    assert found.shape == (10, 64, 70)
+
+
+def test_too_few_frames_say_which_weights_take_so_many(plain: str):
+    with pytest.raises(ValueError, match=re.escape("expected 5 frames or more (better 10), found")):
+        forecast(moving(10)[-4:], None, 1)
+    with pytest.raises(ValueError, match=r"found 2, .*; weights for 2: none that come"):
+        forecast(moving(2), None, 1, weights=plain)
+
+
+def test_no_data_at_all_is_nan_and_a_warning(comoving: str):
+    nothing = np.full((IN_LEN, 9, 9), np.nan)
+    with pytest.warns(ResultWarning, match=r"no data in any frame .*forecast is NaN everywhere"):
+        found = forecast(nothing, None, 2, weights=comoving)
+    assert found.shape == (2, 9, 9) and np.isnan(found).all()
+    late = moving()
+    late[-1] = np.nan
+    with pytest.warns(ResultWarning, match=f"no data in the newest 1 of {IN_LEN} frames"):
+        assert np.isfinite(forecast(late, None, 2, weights=comoving)).all()
 
 
 def test_no_numbers_are_no_forecast(tmp_path: Path):

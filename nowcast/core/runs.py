@@ -83,6 +83,11 @@ class Run:
         return self.folder / "result.json"
 
     @property
+    def trained_on_file(self) -> Path:
+        """What data the run saw, as its task says it."""
+        return self.folder / "trained_on.json"
+
+    @property
     def is_finished(self) -> bool:
         """True once all steps are done and the result is written."""
         return self.result_file.is_file()

@@ -151,6 +151,15 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class StatesItsData(Protocol):
+    """A task that says what its training data are, for the run's folder to keep."""
+
+    def trained_on(self) -> Mapping[str, Any]:
+        """What a run of it has seen, as JSON holds it."""
+        ...
+
+
 class WithoutPictures:
     """What a task does whose results are told by scores alone."""
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nowcast.core.files import write_text
+from nowcast.core.files import write_json, write_text
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights, save_weights
 from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.trained_on import trained_on, written
 from nowcast.precipitation.weights import FOLDER
 
 # Keys that say where a run's data lay and how they were drawn: of no use to a forecast.
@@ -25,7 +26,7 @@ ABOUT_TRAINING = (
 
 def ship(run: Run, folder: Path) -> Run:
     """Write what a forecast needs of a finished run, without places on its disk and without MEmeL's
-    statistics.
+    statistics; and what radar it was trained on, where that is known.
 
     Args:
         run: finished.
@@ -42,6 +43,9 @@ def ship(run: Run, folder: Path) -> Run:
     shipped = Run(folder)
     save_weights(shipped.best_weights, model, config)
     write_text(shipped.config_file, dumps(config))
+    seen = trained_on(run, PrecipitationSettings.model_validate(run.config()).data)
+    if seen is not None:
+        write_json(shipped.trained_on_file, written(seen))
     return shipped
 
 

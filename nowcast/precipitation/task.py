@@ -34,6 +34,7 @@ from nowcast.precipitation.reel import forecast, reels
 from nowcast.precipitation.render import strip
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
 from nowcast.precipitation.store import open_archive
+from nowcast.precipitation.trained_on import seen_by, written
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
 from nowcast.precipitation.verification.scores import benchmark_curves, read_scores, score_frames
 from nowcast.precipitation.verification.verify import read_verification, verify_frames
@@ -140,6 +141,12 @@ class PrecipitationTask:
         device = next(model.parameters()).device
         size = self._training_size()
         return model(torch.zeros(1, self.settings.data.in_len, 1, *size, device=device))
+
+    def trained_on(self) -> Mapping[str, Any]:
+        """Step, pixel size and clip lengths of what it trains on, for the run's folder."""
+        sources = self.mixture.sources if self.mixture is not None else ()
+        archives = [source.archive.description for source in sources]
+        return written(seen_by(self.settings.data, self.archive.description, archives))
 
     def epoch(self) -> int:
         """Clips of the training days, one from every frame that one can begin at."""

@@ -11,9 +11,11 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation import weights
+from nowcast.precipitation.forecasting.frames_needed import least_of_run
 from nowcast.precipitation.model import forecaster
-from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.shipping import ship
+from nowcast.precipitation.trained_on import trained_on
 from nowcast.precipitation.weights import CARD, located, shipped
 
 LARGEST_BYTES = 6_000_000
@@ -38,6 +40,17 @@ def test_a_run_is_shipped_without_its_places_and_forecasts_the_same(
     assert torch.equal(model(frames), bare(frames))
 
 
+def test_what_a_run_saw_is_shipped_with_it(tmp_path: Path, synthetic: Path):
+    write_run(tmp_path / "run", root=str(synthetic))
+    shipped_run = ship(Run(tmp_path / "run"), tmp_path / "released")
+    seen = trained_on(shipped_run, DataSettings())
+    assert seen is not None
+    assert (seen.step_minutes, seen.in_lens, seen.out_lens) == (6, (4,), (3,))
+    again = ship(shipped_run, tmp_path / "again")  # where no archive is
+    assert trained_on(again, DataSettings()) == seen
+    assert str(tmp_path) not in again.trained_on_file.read_text()
+
+
 def test_neither_a_name_nor_a_run():
     with pytest.raises(ConfigError, match=r"expected one of .* or the folder of a finished run"):
         located("no-such-weights")
@@ -47,6 +60,9 @@ def test_neither_a_name_nor_a_run():
 def test_what_ships_is_small_has_a_card_and_loads(name: str):
     run = located(name)
     assert run.best_weights.stat().st_size <= LARGEST_BYTES
+    seen = trained_on(run, DataSettings())
+    assert seen is not None and (seen.step_minutes, seen.pixel_km) == (5, (1.0, 2.22))
+    assert least_of_run(run, DataSettings()) == 5
     card = (run.folder / CARD).read_text()
     for part in ("Data", "Recipe", "Seeds", "Scores", "Limits", "Licence", "Date", "Command"):
         assert f"## {part}" in card, part

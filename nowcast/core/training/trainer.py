@@ -9,13 +9,14 @@ from torch import nn
 from nowcast.core.distributed import Ranks, file_from_main, from_main, wait
 from nowcast.core.errors import ConfigError, TrainingFailed
 from nowcast.core.evaluate import pick_device
+from nowcast.core.files import write_json
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor, unstarted
 from nowcast.core.plug import plug_in, plugged
 from nowcast.core.progress import line, say
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, RunSettings
-from nowcast.core.task import Task
+from nowcast.core.task import StatesItsData, Task
 from nowcast.core.training import optim
 from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.checkpoint import Progress, load_state, load_weights
@@ -86,6 +87,8 @@ def train(
     def claimed() -> bytes | None:
         config = settings.model_dump(mode="json")
         run.claim(config, task.data_hash(), settings.train.accept_code)
+        if isinstance(task, StatesItsData) and not run.trained_on_file.exists():
+            write_json(run.trained_on_file, task.trained_on())
         return b"finished" if run.is_finished else None
 
     title = title or run.folder.name

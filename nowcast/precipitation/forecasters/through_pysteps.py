@@ -18,9 +18,11 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, ResultWarning
+from nowcast.precipitation.forecasters.advection import advect
 from nowcast.precipitation.forecasters.extrapolation import Inflow, with_data
-from nowcast.precipitation.forecasters.motion import newest_with_data
+from nowcast.precipitation.forecasters.motion import motion_field, newest_with_data
+from nowcast.precipitation.projection import LARGEST_KM, LEAST_KM
 from nowcast.precipitation.units import Calibration
 
 PystepsMethod = Literal["extrapolation", "sprog", "anvil", "steps"]
@@ -36,6 +38,8 @@ SEED = 0
 
 # Frames of rain the method's autoregression of order 2 needs: a series, or one of differences.
 NEEDS = {"extrapolation": 1, "sprog": 3, "anvil": 4, "steps": 3}
+
+MOST_GROWTH = 10  # times the largest rate of its input; above, ANVIL's differences have run away
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,12 @@ class ThroughPysteps(nn.Module):
 
     - A last frame without rain (0.1 mm/h) gives a dry forecast.
     - The autoregression needs rain in 3 frames (S-PROG, STEPS) or 4 (ANVIL), and more than a few
-      pixels of it. A clip where it is undefined, because a frame is dry or the result is not a
-      number, is forecast by extrapolation; a warning says so, and `replaced` counts them.
+      pixels of it. A clip where it is undefined is forecast by extrapolation: a frame is dry,
+      pysteps raises an error, or what it returns is no forecast (no numbers, no rain where the
+      last frame carried on has some, which STEPS does for rain at the frame's edge alone, or
+      more than `MOST_GROWTH` times the largest rate of the input). Where Lucas-Kanade or the
+      extrapolation itself fails, OpenCV's flow or our own advection takes its place. A
+      `ResultWarning` names it with the reason, and `replaced` counts the clips.
 
     Args:
         method: ``extrapolation`` (Germann & Zawadzki 2002), ``sprog`` (Seed 2003), ``anvil``
@@ -77,8 +85,9 @@ class ThroughPysteps(nn.Module):
         members: of the ensemble of STEPS.
 
     Raises:
-        ConfigError: pysteps is not installed, the method or inflow is not one of those, or a clip
-            has fewer input frames than the method needs.
+        ConfigError: pysteps is not installed, the method or inflow is not one of those, a pixel
+            is not of `projection.LEAST_KM` to `LARGEST_KM`, or a clip has fewer input frames than
+            the method needs.
         ValueError: an unmasked pixel is not a number.
     """
 
@@ -99,6 +108,11 @@ class ThroughPysteps(nn.Module):
         ):
             if value not in known:
                 raise ConfigError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
+        if not LEAST_KM <= km_per_pixel <= LARGEST_KM:
+            raise ConfigError(
+                f"{method}: expected pixels of {LEAST_KM:g} to {LARGEST_KM:g} km, found "
+                f"{km_per_pixel:g}; correct the grid in archive.json"
+            )
         self.method: PystepsMethod = method
         self.out_len = out_len
         self.calibration = calibration
@@ -148,21 +162,66 @@ class ThroughPysteps(nn.Module):
     ) -> Float[np.ndarray, "members out_len height width"]:
         """Pixels, NaN where the method has none."""
         dbr = _dbr_from_rate(rate)
-        with _quiet():
-            motion = self._pysteps.motion(dbr[-MOTION_FRAMES:])
-            if self.method != "extrapolation":
-                found = self._autoregressive(rate, dbr, motion, steps)
-                if found is not None:
-                    return found
-            carried = self._pysteps.extrapolation(pixels[-1], motion, steps)
+        replacements: list[str] = []
+        motion = self._motion(pixels, dbr, replacements)
+        found = None
         if self.method != "extrapolation":
+            next_pixels = self._carried(pixels[-1], motion, 1, [])[0]
+            found = self._autoregressive(rate, dbr, motion, steps, next_pixels, replacements)
+        if found is None:
+            found = self._carried(pixels[-1], motion, steps, replacements)[None]
+        if replacements:
             self.replaced += 1
-            warnings.warn(
-                f"{self.method}: a clip was forecast by extrapolation, because too little rain in "
-                f"its last {NEEDS[self.method]} frames leaves the autoregression undefined",
-                stacklevel=2,
-            )
-        return np.asarray(carried)[None]
+            for replacement in replacements:
+                warnings.warn(
+                    f"{self.method}: a clip was forecast by {replacement}",
+                    ResultWarning,
+                    stacklevel=2,
+                )
+        return found
+
+    def _motion(
+        self, pixels: NDArray[np.float32], dbr: NDArray[np.float64], replacements: list[str]
+    ) -> Float[np.ndarray, "2 height width"]:
+        """Lucas-Kanade's motion, or OpenCV's flow where it fails."""
+        shape = (2, *dbr.shape[1:])
+        try:
+            with _quiet():
+                motion = np.asarray(self._pysteps.motion(dbr[-MOTION_FRAMES:]))
+            if motion.shape == shape and bool(np.isfinite(motion).all()):
+                return motion
+            reason = "it gave no motion in numbers"
+        except Exception as error:  # whatever its feature tracking stumbles on
+            reason = _named(error)
+        replacements.append(f"OpenCV's flow, because pysteps' Lucas-Kanade failed: {reason}")
+        seen = np.isfinite(pixels)
+        return motion_field(np.where(seen, pixels, 0), seen).astype(np.float64)
+
+    def _carried(
+        self,
+        last: NDArray[np.float32],
+        motion: NDArray[np.float64],
+        steps: int,
+        replacements: list[str],
+    ) -> Float[np.ndarray, "steps height width"]:
+        """The last frame along the motion, NaN where nothing known arrives."""
+        try:
+            with _quiet():
+                carried = np.asarray(self._pysteps.extrapolation(last, motion, steps))
+            if carried.shape == (steps, *last.shape):
+                return carried
+            reason = f"it gave the shape {carried.shape}"
+        except Exception as error:
+            reason = _named(error)
+        replacements.append(f"our own advection, because pysteps' extrapolation failed: {reason}")
+        frame = torch.from_numpy(last)[None, None].float()
+        rain, known = advect(
+            frame.nan_to_num(),
+            frame.isfinite(),
+            torch.from_numpy(motion)[None].float(),
+            range(1, steps + 1),
+        )
+        return np.where(known[0, :, 0].numpy(), rain[0, :, 0].numpy(), np.nan)
 
     def _autoregressive(
         self,
@@ -170,23 +229,58 @@ class ThroughPysteps(nn.Module):
         dbr: NDArray[np.float64],
         motion: NDArray[np.float64],
         steps: int,
+        next_pixels: NDArray[np.floating[Any]],
+        replacements: list[str],
     ) -> Float[np.ndarray, "members out_len height width"] | None:
-        """None where too little rain leaves the autoregression undefined."""
+        """None where there is no such forecast; the reason is then among the replacements."""
         needed = NEEDS[self.method]
-        if not bool((rate[-needed:] >= WET_MM_H).any(axis=(1, 2)).all()):
-            return None
-        frames = (rate if self.method == "anvil" else dbr)[-needed:]
-        try:
-            found = self._pysteps.nowcast(frames, motion, steps, **self._settings)
-        except (ValueError, RuntimeError, np.linalg.LinAlgError):  # what its methods raise then
-            return None
-        if not bool(np.isfinite(found).any()):
-            return None
-        forecast = found if self.method == "anvil" else _rate_from_dbr(found)
-        # ANVIL's growth may undershoot zero. NaN must stay NaN, which a pixel cannot.
-        pixel = self.calibration.pixel_from_rate(np.fmax(forecast, 0))
-        pixel = np.where(np.isfinite(forecast), pixel, np.nan)
-        return pixel if pixel.ndim == 4 else pixel[None]
+        reason = f"too little rain in its last {needed} frames leaves the autoregression undefined"
+        found = None
+        if bool((rate[-needed:] >= WET_MM_H).any(axis=(1, 2)).all()):
+            frames = (rate if self.method == "anvil" else dbr)[-needed:]
+            try:
+                with _quiet():
+                    found = np.asarray(
+                        self._pysteps.nowcast(frames, motion, steps, **self._settings)
+                    )
+            except Exception as error:  # too little rain for it, a fault of its, too little memory
+                reason = f"pysteps failed: {_named(error)}"
+        if found is not None:
+            forecast = found if self.method == "anvil" else _rate_from_dbr(found)
+            forecast = forecast if forecast.ndim == 4 else forecast[None]
+            fault = self._fault(forecast, (steps, *rate.shape[1:]), rate[-needed:], next_pixels)
+            if fault is None:
+                # ANVIL's growth may undershoot zero. NaN must stay NaN, which a pixel cannot.
+                pixel = self.calibration.pixel_from_rate(np.fmax(forecast, 0))
+                return np.where(np.isfinite(forecast), pixel, np.nan)
+            reason = f"pysteps' own forecast {fault}"
+        replacements.append(f"extrapolation, because {reason}")
+        return None
+
+    def _fault(
+        self,
+        forecast: NDArray[np.float64],
+        shape: tuple[int, ...],
+        rate: NDArray[np.float64],
+        next_pixels: NDArray[np.floating[Any]],
+    ) -> str | None:
+        """What makes rain rates no forecast, in words; None where nothing does."""
+        if forecast.shape[1:] != shape:
+            return f"has the shape {forecast.shape[1:]}, not {shape}"
+        if bool(np.isinf(forecast).any()):
+            return "holds infinity"
+        if not bool(np.isfinite(forecast).any()):
+            return "holds no number"
+        arriving = self.calibration.rate_from_pixel(np.nan_to_num(next_pixels)) >= WET_MM_H
+        if bool(arriving.any()):
+            first = forecast[:, 0][:, arriving]
+            if not bool(np.isfinite(first).any()):
+                return "holds no number where rain arrives"
+            if not bool((np.nan_to_num(forecast[:, 0]) >= WET_MM_H).any()):
+                return "is dry though the last frame is not"
+        if float(np.nanmax(forecast)) > MOST_GROWTH * float(np.nanmax(rate)):
+            return f"is more than {MOST_GROWTH} times the largest rate of its input"
+        return None
 
 
 def _without_gaps(
@@ -199,6 +293,10 @@ def _without_gaps(
     before = np.searchsorted(present, np.arange(len(seen)), side="right") - 1
     source = present[np.maximum(before, 0)]
     return pixels[source], seen[source]
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(": ")
 
 
 def _dbr_from_rate(rate: NDArray[np.float64]) -> NDArray[np.float64]:

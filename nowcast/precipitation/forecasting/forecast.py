@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,17 +16,18 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from nowcast.core.distributed import current
-from nowcast.core.errors import ConfigError, NowcastError, RunError
+from nowcast.core.errors import ConfigError, ResultWarning, RunError
 from nowcast.core.evaluate import pick_device
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation.description import Description
-from nowcast.precipitation.forecasters.baselines import Setting, baseline
+from nowcast.precipitation.forecasters.baselines import KM_PER_PIXEL, Setting, baseline
+from nowcast.precipitation.forecasting.frames_needed import least_of_baseline, least_of_run
 from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
 from nowcast.precipitation.forecasting.result import Forecast
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
-from nowcast.precipitation.store import open_archive
+from nowcast.precipitation.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 
 # Less is no rain: the least rate of most radar products, and what pysteps cuts off at.
@@ -50,6 +52,13 @@ class Choice:
     def in_len(self) -> int:
         """Frames it takes."""
         return self.settings.data.in_len
+
+    @cached_property
+    def least_in_len(self) -> int:
+        """The fewest frames that it can forecast from; raises RunError as `least_of_run`."""
+        if self.run is None:
+            return min(least_of_baseline(self.name), self.in_len)
+        return least_of_run(self.run, self.settings.data)
 
     @property
     def masks(self) -> MaskKind:
@@ -110,7 +119,7 @@ class Forecaster:
         """The forecast from these inputs; dry, without the model, where all of them are.
 
         Args:
-            inputs: as many as `choice.in_len`.
+            inputs: as many as `choice.in_len`, or fewer, from `choice.least_in_len` on.
             read_seconds: how long it took to read them, for the facts.
 
         Raises:
@@ -119,6 +128,7 @@ class Forecaster:
         seconds = {"read": read_seconds}
         rates = self._rate_of_level[inputs.levels]
         dry = not bool((inputs.mask & (rates >= DRY_MM_H)).any())
+        replaced: list[str] = []
         if dry:
             size = (self.out_len, *inputs.levels.shape[1:])
             pixels = np.zeros(size, dtype=np.float32)
@@ -127,7 +137,7 @@ class Forecaster:
             model = self.model
             seconds["load"] = time.perf_counter() - began
             began = time.perf_counter()
-            pixels = self._pixels(model, inputs)
+            pixels, replaced = self._pixels(model, inputs)
             seconds["forecast"] = time.perf_counter() - began
         facts = {
             **self.facts,
@@ -136,44 +146,54 @@ class Forecaster:
             "passed_over": dict(inputs.passed_over),
             "masks": inputs.masks,
             "dry_input": dry,
-            "notes": [*self.notes, *inputs.notes, *([_DRY] if dry else [])],
+            "replaced": replaced,
+            "notes": [*self.notes, *inputs.notes, *([_DRY] if dry else []), *replaced],
             "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
         }
         return Forecast(
             inputs.init, pixels, inputs.mask[-1], self.description, self.choice.name, facts
         )
 
-    def _pixels(self, model: nn.Module, inputs: Inputs) -> Float32[np.ndarray, "lead height width"]:
+    def _pixels(
+        self, model: nn.Module, inputs: Inputs
+    ) -> tuple[Float32[np.ndarray, "lead height width"], list[str]]:
+        """The forecast, and what of it was made otherwise than asked, a sentence each."""
         frames = (_clip(inputs.levels).float() / PIXEL_LEVELS).to(self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ResultWarning)
             found: Tensor = model(frames, _clip(inputs.mask).to(self.device))[0, :, 0].cpu()
+        replaced = [str(one.message) for one in caught if one.category is ResultWarning]
+        for one in caught:
+            if one.category is not ResultWarning:
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         if not bool(found.isfinite().all()):
             raise RunError(
                 f"{self.choice.name}: expected a forecast in numbers, found NaN or infinity; "
                 "choose other weights"
             )
-        return np.asarray(found.clamp(0, 1).numpy(), dtype=np.float32)
+        return np.asarray(found.clamp(0, 1).numpy(), dtype=np.float32), replaced
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
         """What holds for every forecast that it makes."""
         choice, data = self.choice, self.choice.settings.data
-        step = self.description.step_minutes
         about: dict[str, Any] = {"weights": None}
         if choice.run is not None:
-            weights = choice.run.best_weights
+            weights, seen = choice.run.best_weights, self._seen
             about = {
                 "weights": str(weights),
                 "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
                 "trained_in_len": data.in_len,
                 "trained_out_len": data.out_len,
-                "trained_step_minutes": self._trained_step,
+                "trained_step_minutes": seen.step_minutes if seen else None,
+                "trained_steps_minutes": list(seen.steps_minutes) if seen else None,
+                "trained_pixel_km": list(seen.pixel_km) if seen and seen.pixel_km else None,
                 "trained_crop": data.crop_bounds,
                 "padded_to": self._padded_to,
             }
         return {
             **about,
-            "lead_minutes": self.out_len * step,
+            "lead_minutes": self.out_len * self.description.step_minutes,
             "beyond_training": choice.run is not None and self.out_len > data.out_len,
             "device": self.device.type,
             "nowcast": version("nowcast"),
@@ -184,8 +204,8 @@ class Forecaster:
     def notes(self) -> list[str]:
         """What a user must know of every forecast that it makes, a sentence each."""
         if self.choice.run is None:
-            return []
-        data, step = self.choice.settings.data, self.description.step_minutes
+            return self._baseline_notes
+        data = self.choice.settings.data
         height, width = self.description.height, self.description.width
         found = []
         if self.out_len > data.out_len:
@@ -193,11 +213,7 @@ class Forecaster:
                 f"{self.out_len} steps ahead is beyond the {data.out_len} that "
                 f"{self.choice.name} was trained for"
             )
-        if self._trained_step not in (None, step):
-            found.append(
-                f"{self.choice.name} was trained on frames {self._trained_step} minutes apart, "
-                f"these are {step}"
-            )
+        found += self._unlike_training
         if data.crop_bounds is not None:
             found.append(
                 f"{self.choice.name} was trained on a crop, {list(data.crop_bounds)}; the forecast "
@@ -213,16 +229,38 @@ class Forecaster:
             found.append("MEmeL takes no part: its statistics are of frames of the training size")
         return found
 
+    @property
+    def _baseline_notes(self) -> list[str]:
+        if self.choice.name.partition(":")[0] != "steps" or self.description.grid is not None:
+            return []
+        return [
+            f"{self.choice.name}: the archive states no grid, so that a pixel is taken for "
+            f"{KM_PER_PIXEL:g} km; state it in archive.json"
+        ]
+
     @cached_property
-    def _trained_step(self) -> int | None:
-        """Minutes between the frames it was trained on; None where that archive is not here."""
-        root = self.choice.settings.data.root
-        if root is None or not root.exists():
-            return None
-        try:
-            return open_archive(root).description.step_minutes
-        except NowcastError:  # no archive any more
-            return None
+    def _seen(self) -> TrainedOn | None:
+        """What radar it was trained on; None where nothing says so."""
+        assert self.choice.run is not None
+        return trained_on(self.choice.run, self.choice.settings.data)
+
+    @property
+    def _unlike_training(self) -> list[str]:
+        """Where this archive differs from what it was trained on."""
+        name, root = self.choice.name, self.choice.settings.data.root
+        if self._seen is None:
+            if root is None:
+                return []
+            return [
+                f"whether {name} was trained on frames as far apart as these is not known: its "
+                f"archive {root} is not there"
+            ]
+        km = None if self.description.grid_fault else self.description.km_per_pixel
+        notes = (
+            self._seen.step_note(name, self.description.step_minutes),
+            self._seen.pixel_note(name, km),
+        )
+        return [note for note in notes if note is not None]
 
     @property
     def _padded_to(self) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, UInt8
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.description import DESCRIPTION, Description
+from nowcast.precipitation.forecasting.frames_needed import takers
 from nowcast.precipitation.frames import FrameError, Moments
 from nowcast.precipitation.reader import ArchiveReader
 
@@ -159,14 +160,17 @@ def newest(
     in_len: int,
     at: np.datetime64 | None = None,
     moments: Moments | None = None,
+    least: int | None = None,
 ) -> Inputs:
-    """The last `in_len` steps up to the newest frame that can be used.
+    """The last `in_len` steps up to the newest frame that can be used, or fewer where older ones
+    are missing; a note says so.
 
     Args:
         source: of the frames.
         in_len: how many a forecaster takes.
         at: no frame after this moment, UTC; None takes what is newest.
         moments: those that may be used, ascending; None is all of the archive.
+        least: the fewest that the forecaster can do with; None: `in_len`.
 
     Raises:
         ConfigError: there is no frame so early.
@@ -184,19 +188,30 @@ def newest(
     frames, unusable = _newest_usable(source, known[-in_len:])
     init = max(frames)
     passed_over = dict(sorted(unusable.items()))
-    times = init + step * np.arange(1 - in_len, 1)
+    wanted = times = init + step * np.arange(1 - in_len, 1)
     for moment in times[:-1]:
         _read(source, moment, known, frames, unusable)
-    sequence = list(times)
-    if times[0] in unusable:  # it is carried from the one before it
-        sequence.insert(0, times[0] - step)
-        _read(source, sequence[0], known, frames, unusable)
-    missing = [moment for moment in times if moment in unusable]
-    if (
-        len(missing) * MOST_MISSING_OF > in_len
-        or _longest_run(moment in unusable for moment in sequence) > MOST_MISSING_IN_A_ROW
-    ):
-        raise DataError(_too_few(source, times, unusable, known))
+    least = in_len if least is None else min(least, in_len)
+    for count in range(in_len, least - 1, -1):
+        times = wanted[in_len - count :]
+        sequence = list(times)
+        if times[0] in unusable:  # it is carried from the one before it
+            sequence.insert(0, times[0] - step)
+            _read(source, sequence[0], known, frames, unusable)
+        missing = [moment for moment in times if moment in unusable]
+        if (
+            len(missing) * MOST_MISSING_OF <= count
+            and _longest_run(moment in unusable for moment in sequence) <= MOST_MISSING_IN_A_ROW
+        ):
+            break
+    else:
+        raise DataError(_too_few(source, wanted, unusable, known, least))
+    about = source.notes
+    if len(times) < in_len:
+        about += (
+            f"{len(times)} input frames, from {times[0]} on: older ones are missing, of the "
+            f"{in_len} that the forecaster takes",
+        )
     for earlier, moment in pairwise(sequence):
         if moment in unusable:
             frames[moment] = frames[earlier][0], np.zeros(source.archive.shape, dtype=bool)
@@ -209,7 +224,7 @@ def newest(
         source.masks,
         step,
         at,
-        source.notes,
+        about,
     )
 
 
@@ -244,6 +259,8 @@ def _read(
     unusable: dict[np.datetime64, str],
 ) -> None:
     """Put the frame of a moment among `frames`, or why there is none among `unusable`."""
+    if moment in frames or moment in unusable:
+        return
     at = np.searchsorted(known, moment)
     if at == len(known) or known[at] != moment:
         unusable[moment] = "no frame"
@@ -267,23 +284,33 @@ def _too_few(
     times: Moments,
     unusable: Mapping[np.datetime64, str],
     known: Moments,
+    least: int,
 ) -> str:
     found = [moment for moment in times if moment not in unusable]
     damaged = [why for moment, why in unusable.items() if why != "no frame" and moment in times]
     step = source.archive.step
     complete = _last_complete(known, step, len(times))
-    other = (
-        "give weights that take fewer frames"
-        if complete is None
-        else f"give --at {complete}, up to which none is missing"
-    )
+    other = takers(_newest_run(times, unusable))
+    if complete is not None:
+        other = f"give --at {complete}, up to which none is missing, or {other}"
+    enough = "" if least == len(times) else f" ({least} in a row would do)"
     return (
-        f"{source.archive.root}: expected {len(times)} frames {step.astype(int)} minutes apart, "
-        f"from {times[0]} to {times[-1]}, of which {len(times) // MOST_MISSING_OF} may be missing "
-        f"but not {MOST_MISSING_IN_A_ROW + 1} in a row; found {len(found)}, from {found[0]} to "
-        f"{found[-1]}{''.join(f'; {why}' for why in damaged)}. Fetch those that are missing, or "
-        f"{other}"
+        f"{source.archive.root}: expected {len(times)} frames{enough} {step.astype(int)} minutes "
+        f"apart, from {times[0]} to {times[-1]}, of which {len(times) // MOST_MISSING_OF} may be "
+        f"missing but not {MOST_MISSING_IN_A_ROW + 1} in a row; found {len(found)}, from "
+        f"{found[0]} to {found[-1]}{''.join(f'; {why}' for why in damaged)}. Fetch those that are "
+        f"missing, or {other}"
     )
+
+
+def _newest_run(times: Moments, unusable: Mapping[np.datetime64, str]) -> int:
+    """How many of the newest frames are there in a row."""
+    run = 0
+    for moment in times[::-1]:
+        if moment in unusable:
+            break
+        run += 1
+    return run
 
 
 def _last_complete(known: Moments, step: np.timedelta64, in_len: int) -> np.datetime64 | None:

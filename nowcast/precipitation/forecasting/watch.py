@@ -227,7 +227,8 @@ class Watch:
     def _forecast(self, init: np.datetime64, moments: Moments) -> Forecast | None:
         began = time.perf_counter()
         try:
-            inputs = newest(self._source, self._forecaster.choice.in_len, moments=moments)
+            choice = self._forecaster.choice
+            inputs = newest(self._source, choice.in_len, moments=moments, least=choice.least_in_len)
         except DataError as error:
             self._say(f"{init}: no forecast: {'still too few frames' if self._told else error}")
             self._told = True

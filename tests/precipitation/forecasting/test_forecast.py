@@ -12,11 +12,12 @@ from tiny_runs import IN_LEN, OUT_LEN, write_run
 
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Description
+from nowcast.precipitation.description import Description, Grid
 from nowcast.precipitation.forecasters.extrapolation import Extrapolation
 from nowcast.precipitation.forecasting.forecast import Choice, Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource, Inputs, newest
 from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.weights import located
 
 FLOW = Choice("flow", PrecipitationSettings())
 
@@ -92,7 +93,33 @@ def test_another_step_than_the_one_of_training_is_said(synthetic: Path, tmp_path
     assert "6 minutes apart, these are 5" in found.facts["notes"][0]
     assert Forecaster(choice, of(inputs, 6)).notes == []
     elsewhere, _ = write_run(tmp_path / "elsewhere", root=str(tmp_path / "not here"))
-    assert Forecaster(elsewhere, of(inputs)).facts["trained_step_minutes"] is None
+    unknown = Forecaster(elsewhere, of(inputs))
+    assert unknown.facts["trained_step_minutes"] is None
+    assert "its archive" in unknown.notes[0] and "is not there" in unknown.notes[0]
+
+
+@pytest.mark.parametrize(("step", "said"), [(5, False), (6, True), (15, True)])
+def test_released_weights_say_that_the_step_is_not_that_of_training(step: int, said: bool):
+    run = located("comoving-memel")
+    settings = PrecipitationSettings.model_validate(run.config(), context={"evaluating": True})
+    choice = Choice("comoving-memel", settings, run)
+    forecaster = Forecaster(choice, Description("own", "the tests", step, 32, 48, 200.0, 1.6))
+    assert forecaster.facts["trained_step_minutes"] == 5
+    assert forecaster.facts["trained_steps_minutes"] == [2, 4, 5, 6, 10]
+    note = (
+        f"comoving-memel was trained on frames 5 minutes apart (some 2, 4, 6, 10), these are {step}"
+    )
+    assert forecaster.notes == ([note] if said else [])
+
+
+def test_other_pixels_than_those_of_training_are_said():
+    run = located("comoving-memel")
+    settings = PrecipitationSettings.model_validate(run.config(), context={"evaluating": True})
+    grid = Grid("+proj=laea +lat_0=55", 0.0, 0.0, 500.0, 500.0)
+    fine = Description("fine", "the tests", 5, 32, 48, 200.0, 1.6, grid=grid)
+    choice = Choice("comoving-memel", settings, run)
+    (note,) = Forecaster(choice, fine).notes
+    assert note == "comoving-memel was trained on pixels of 1 to 2.2 km, these have 0.5"
 
 
 def test_dry_input_gives_a_dry_forecast_without_the_model(tmp_path: Path):

@@ -83,6 +83,24 @@ def test_too_few_frames_from_the_start(write_archive: Write):
         newest(FrameSource(Archive(root), "frame"), 10)
 
 
+def test_fewer_frames_do_where_the_forecaster_can_do_with_them(write_archive: Write):
+    root = write_archive({"test": TWENTY[:5]})
+    source = FrameSource(Archive(root), "frame")
+    found = newest(source, 10, least=5)
+    assert list(found.times.astype(str)) == TWENTY[:5]
+    assert found.levels[:, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    (note,) = found.notes
+    assert note.startswith("5 input frames, from 2020-01-01T00:00 on: older ones are missing, of")
+    with pytest.raises(DataError, match=r"expected 10 frames \(6 in a row would do\)") as error:
+        newest(source, 10, least=6)
+    assert "weights for 5: comoving-memel, comoving-original, persistence, flow" in str(error.value)
+
+
+def test_as_many_frames_as_can_be_are_taken_after_a_gap(root: Path):
+    found = newest(without(root, 11, 12), 10, least=2)
+    assert found.levels[:, 0, 0].tolist() == [13, 14, 15, 16, 17, 18, 19]
+
+
 def test_a_damaged_frame_is_carried_and_a_damaged_newest_one_passed_over(root: Path):
     for number in (16, 19):
         path = frame_path(root, np.datetime64(TWENTY[number], "m"))
