@@ -243,8 +243,10 @@ def data_convert(
         str, typer.Option(help="knmi, odim, stack, sevir, or pysteps:NAME, e.g. pysteps:mrms_grib.")
     ],
     unit: Annotated[
-        Literal["dBZ", "mm_h", "mm"] | None,
-        typer.Option(help="Of the values: reflectivity, rain rate or rain sum. Not for sevir."),
+        str | None,
+        typer.Option(
+            help="Of the values, where the files do not state it: dBZ, mm/h, mm, kg m-2 s-1, in/hr."
+        ),
     ] = None,
     accumulation_minutes: Annotated[
         float | None, typer.Option(help="Of --unit mm, where the file does not state it.")
@@ -277,6 +279,17 @@ def data_convert(
     south_first: Annotated[
         bool, typer.Option("--south-first", help="stack: row 0 is the southernmost.")
     ] = False,
+    north_first: Annotated[
+        bool, typer.Option("--north-first", help="stack: row 0 is the northernmost.")
+    ] = False,
+    projection: Annotated[
+        str | None,
+        typer.Option(help="stack: what PROJ reads, e.g. EPSG:3035, where the file lacks it."),
+    ] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(metavar="W,S,E,N", help="stack: outer edges in the projection's unit."),
+    ] = None,
     name_pattern: Annotated[
         str | None, typer.Option(help="pysteps: names with their time, e.g. radar_%Y%m%d%H%M.h5.")
     ] = None,
@@ -288,29 +301,31 @@ def data_convert(
 ) -> None:
     """Turn other radar into an archive; nothing is stretched, and what is no rain is an error.
 
-    Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --unit mm --crop
-    188,668,129,609`
+    Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --crop 188,668,129,609`
     """
     from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.conversion.convert import convert
     from nowcast.precipitation.conversion.target import Target
+    from nowcast.precipitation.importers import options
     from nowcast.precipitation.importers.field import Request
-    from nowcast.precipitation.importers.options import calibration, names, settings, window
 
     request = Request(
         unit=unit,
         times=times,
-        datasets=names(datasets),
+        datasets=options.names(datasets),
         south_first=south_first,
+        north_first=north_first,
+        projection=projection,
+        bounds=options.bounds(bounds),
         name_pattern=name_pattern,
-        settings=settings(setting or []),
+        settings=options.settings(setting or []),
         catalog=catalog,
         events=tuple(event or ()),
     )
     target = Target(
-        calibration=calibration(zr),
+        calibration=options.calibration(zr),
         accumulation_minutes=accumulation_minutes,
-        crop=window(crop),
+        crop=options.window(crop),
         block_mean=block_mean,
         step_minutes=step,
         no_data=no_data,
@@ -321,6 +336,9 @@ def data_convert(
         written = convert(source, out, importer, request, target, progress)
     for archive in written:
         typer.echo(f"{archive.root}: {archive.summary()}")
+        for line in archive.description.history:
+            if line.startswith("grid not stated"):
+                typer.echo(line)
     if any(archive.description.quantity == "VIL" for archive in written):
         typer.echo("VIL is no rain rate: thresholds in mm/h are nominal")
     typer.echo(f"next: nowcast data days {written[0].root}, which lists its rainy days")

@@ -417,7 +417,7 @@ def test_vil_is_kept_as_it_is(tmp_path: Path):
         (["--importer", "stack", "--unit", "mm", "--datasets", "x"], 2, "--datasets: expected two"),
         (["--importer", "pysteps:x", "--unit", "mm", "--setting", "x"], 2, "--setting: expected"),
         (["--importer", "knmi", "--unit", "mm"], 2, "expected a file or a folder"),
-        (["--importer", "odim"], 2, "--unit: --importer odim needs to know it"),
+        (["--importer", "odim", "--unit", "furlongs"], 2, "--unit: expected dBZ or mm6 m-3"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_message(

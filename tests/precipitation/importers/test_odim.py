@@ -8,8 +8,7 @@ import pytest
 from radar_files import write_odim
 
 from nowcast.core.errors import DataError
-from nowcast.precipitation.importers import field as field_module
-from nowcast.precipitation.importers.field import NO_GRID, Field, Request
+from nowcast.precipitation.importers.field import Field, Request
 from nowcast.precipitation.importers.odim import read_odim
 
 RAW = np.array([[0, 1, 64], [255, 104, 254]], dtype=np.uint8)
@@ -78,9 +77,17 @@ def test_corrected_reflectivity_is_taken_before_uncorrected(tmp_path: Path):
 @pytest.mark.parametrize(
     ("unit", "changed", "message"),
     [
-        ("mm_h", {}, "expected a quantity in mm_h as --unit says, found DBZH.*give --unit dBZ"),
+        (
+            "mm_h",
+            {},
+            "expected a quantity in mm_h as --unit or .* says, found DBZH.*give --unit dBZ",
+        ),
         ("dBZ", {"quantity": "VRADH"}, "found VRADH, QIND; it holds no rain"),
-        ("dBZ", {"made": "PVOL"}, "expected an ODIM object COMP or IMAGE, found PVOL"),
+        (
+            "dBZ",
+            {"made": "PVOL"},
+            "COMP or IMAGE or CVOL, found PVOL, a polar .*xradar and wradlib",
+        ),
         ("mm", {"quantity": "ACRR", "minutes": -5}, "the sum ends at .*not after it starts"),
         ("dBZ", {"gain": np.nan}, "expected a number in /dataset1/data1/what/gain, found"),
     ],
@@ -108,24 +115,22 @@ def test_another_size_than_the_file_states_is_an_error(tmp_path: Path):
 
 
 def test_the_grid_spans_the_outer_corners(tmp_path: Path):
-    pytest.importorskip("pyproj")
     write_odim(tmp_path / "a.h5", RAW, projection="+proj=longlat +ellps=WGS84")
     grid = read(tmp_path / "a.h5").grid
     assert (grid.x_west, grid.y_north) == pytest.approx((9, 56))
     assert (grid.pixel_x, grid.pixel_y) == pytest.approx((2 / 3, 1))
 
 
-def test_without_pyproj_there_is_no_grid_and_a_note_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("projection", ["+proj=foo +lat_0=1", "nonsense"])
+def test_a_projection_that_proj_does_not_know_is_said_with_its_text(
+    tmp_path: Path, projection: str
 ):
-    def absent(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(field_module.importlib, "import_module", absent)
-    write_odim(tmp_path / "a.h5", RAW)
+    write_odim(tmp_path / "a.h5", RAW, projection=projection)
     (source,) = read_odim(tmp_path / "a.h5", Request(unit="dBZ"))
     assert source.read(0).grid is None
-    assert NO_GRID in source.notes
+    (note,) = [note for note in source.notes if note.startswith("grid not stated")]
+    assert f"PROJ does not know the projection {projection!r}" in note
+    assert "Invalid projection" in note and "pyproj is needed" not in note
 
 
 def test_a_composite_of_meteoswiss(pyart_files: Path):
@@ -135,5 +140,5 @@ def test_a_composite_of_meteoswiss(pyart_files: Path):
     with h5py.File(pyart_files / "RFO_example_h5_grid.h5") as file:
         raw = file["dataset1/data1/data"][...]
     assert np.array_equal(field.values, raw, equal_nan=True)
-    with pytest.raises(DataError, match="found PVOL; make a composite"):
+    with pytest.raises(DataError, match=r"found PVOL, a polar volume; .*make a composite"):
         read(pyart_files / "example_radar.polar.fikor.h5")

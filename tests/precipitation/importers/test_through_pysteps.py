@@ -258,8 +258,18 @@ class MissingOptionalDependency(Exception):
     [
         (KeyError("image1"), {}, DataError, r"could not read it \(KeyError: 'image1'\)"),
         (MissingOptionalDependency("pygrib"), {}, ConfigError, "pysteps lacks a package .* pygrib"),
-        (np.zeros((2, 2)), {"unit": "mm"}, DataError, "expected mm_h .*found mm; give --unit mm"),
-        (np.zeros((2, 2)), {"unit": "K"}, DataError, "found K; no unit that can be converted"),
+        (
+            np.zeros((2, 2)),
+            {"unit": "mm"},
+            DataError,
+            "states the units 'mm', but --unit says mm_h; leave",
+        ),
+        (
+            np.zeros((2, 2)),
+            {"unit": "K"},
+            DataError,
+            "found 'K' as its units; this importer gives no rain",
+        ),
         (np.zeros((2, 2)), {"unit": "mm/h", "transform": "dB"}, DataError, r"transformed \(dB\)"),
         (np.zeros(2), {"unit": "mm/h"}, DataError, r"expected one field .*found \(2,\)"),
     ],
