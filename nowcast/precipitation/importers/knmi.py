@@ -54,6 +54,7 @@ def read_knmi(source: Path, request: Request) -> list[Source]:
     for path in paths:
         with opened(path, EXPECTED) as file:
             unit = unit or _unit(file, path, request)
+            _image_group(file, path, unit)
             start, end = _times(file, path)
             found.append((end, path))
             minutes = float((end - start).astype(np.int64)) if unit == "mm" else None

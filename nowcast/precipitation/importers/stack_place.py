@@ -225,7 +225,7 @@ def _text(crs: CRS) -> str:
     """A projection as PROJ writes it; what that cannot hold as WKT."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that PROJ's own form loses names
-        return crs.to_proj4() or crs.to_wkt()
+        return crs.to_proj4().removesuffix(" +type=crs") or crs.to_wkt()
 
 
 def _said_grid(shape: tuple[int, ...], request: Request, stated: CRS | None = None) -> Grid | None:
