@@ -351,10 +351,17 @@ def data_days(
         Path | None, typer.Option(help="Folder to write the lists to.  [ROOT/hko_data]")
     ] = None,
     threshold_mm: Annotated[
-        float, typer.Option(help="Depth from which on a day is rainy, mm over the radar's area.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Depth from which on a day is rainy, mm over the radar's area.  [1; 0 with --all]"
+        ),
+    ] = None,
     by: Annotated[
         str | None, typer.Option(help="year or episode.  [year if rain fell in 3 or more]")
+    ] = None,
+    all_: Annotated[
+        str | None,
+        typer.Option("--all", metavar="SPLIT", help="Put all days into train, valid or test."),
     ] = None,
     every: Annotated[
         int, typer.Option(help="Read every so many frames of a day; the depth is scaled.")
@@ -368,15 +375,22 @@ def data_days(
 ) -> None:
     """Find the rainy days of an archive and split them into train, valid and test lists.
 
-    Example: `nowcast data days data/mrms --out data/mrms/hko_data`
+    Example: `nowcast data days data/mrms`, or `nowcast data days data/knmi --all test`
     """
     from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.quarantine import read_quarantine
-    from nowcast.precipitation.rainy_days import find_rainy_days, refuse_existing, write_lists
-    from nowcast.precipitation.split_days import known_by
+    from nowcast.precipitation.rainy_days import (
+        WET_DAY_MM,
+        find_rainy_days,
+        refuse_existing,
+        write_lists,
+    )
+    from nowcast.precipitation.split_days import known_by, known_split
 
-    way = known_by(by)
+    way, into = known_by(by), known_split(all_)
+    if threshold_mm is None:
+        threshold_mm = WET_DAY_MM if into is None else 0.0
     archive = Archive(root)
     folder = archive.lists if out is None else out
     refuse_existing(folder)
@@ -386,6 +400,7 @@ def data_days(
             archive,
             threshold_mm=threshold_mm,
             by=way,
+            into=into,
             every=every,
             skip=skip,
             workers=workers,
@@ -395,7 +410,7 @@ def data_days(
     print_table(["", "days", "first", "last", "rain"], found.rows())
     typer.echo(
         f"{folder}: written; {found.rainy} of {len(found.depth_mm)} days have at least "
-        f"{threshold_mm:g} mm, split by {found.split.by}"
+        f"{threshold_mm:g} mm, {f'split by {found.split.by}' if into is None else f'all in {into}'}"
     )
     if every > 1:
         typer.echo(f"depths are scaled: one frame in {every} of each day was read")
