@@ -32,8 +32,12 @@ _DEGREES: dict[str, Axis] = {
     **dict.fromkeys(("degrees_east", "degree_east", "degreee", "degreese", "degree_e"), "x"),
 }
 _NAMES: dict[str, Axis] = {
-    **dict.fromkeys(("y", "yc", "lat", "lats", "latitude", "northing", "rlat", "nlat"), "y"),
-    **dict.fromkeys(("x", "xc", "lon", "lons", "longitude", "easting", "rlon", "nlon"), "x"),
+    **dict.fromkeys(
+        ("y", "yc", "lat", "lats", "latitude", "latitudes", "northing", "rlat", "nlat"), "y"
+    ),
+    **dict.fromkeys(
+        ("x", "xc", "lon", "lons", "longitude", "longitudes", "easting", "rlon", "nlon"), "x"
+    ),
 }
 
 

@@ -98,7 +98,12 @@ def attribute(item: Any, key: str) -> Any:
 
 
 def _decoded(value: Any) -> Any:
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")  # as older software writes a degree sign
 
 
 def text(item: Any, key: str) -> str:

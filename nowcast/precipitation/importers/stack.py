@@ -109,8 +109,10 @@ def read_stack(source: Path, request: Request) -> list[Source]:
         )
 
     notes = stack.place.notes
-    if stack.measure.factor != 1 or stack.measure.linear:
-        notes += (f"stack: converted to {stack.measure.unit} by the units library pint",)
+    if stack.measure.linear:
+        notes += ("stack: reflectivity factor in mm6 m-3 turned to dBZ",)
+    elif stack.measure.factor != 1:
+        notes += (f"stack: multiplied by {stack.measure.factor:g} to be {stack.measure.unit}",)
     if minutes is not None:
         notes += ("stack: moment = end of the interval that the times' bounds state",)
     return [
@@ -123,6 +125,16 @@ def read_stack(source: Path, request: Request) -> list[Source]:
             None if minutes is None else whole(float(minutes[0])),
         )
     ]
+
+
+def _units(frames: Any) -> str | None:
+    """The stated units; ``kg`` of a ``rainfall_amount`` (DWD's) is short for its CF unit."""
+    if "units" not in frames.attrs:
+        return None
+    stated = text(frames, "units")
+    if stated == "kg" and "standard_name" in frames.attrs:
+        return "kg m-2" if text(frames, "standard_name").endswith("_amount") else stated
+    return stated
 
 
 def _load(path: Path) -> NDArray[Any]:
@@ -166,7 +178,7 @@ def _from_hdf5(path: Path, request: Request) -> _Stack:
     with opened(path, EXPECTED) as file:
         frames, times = child(file, name), child(file, times_name)
         check_array(frames, 3, "(time, height, width)")
-        stated = text(frames, "units") if "units" in frames.attrs else None
+        stated = _units(frames)
         found = agreed_measure(stated, request, f"{path}: {frames.name}", "stack")
         moments = stated_times(times, path)
         packed = packing(frames)

@@ -21,6 +21,10 @@ from nowcast.precipitation.importers.measure import metres
 
 LONLAT = "+proj=longlat +datum=WGS84 +no_defs"
 _PROJ_KEYS = ("proj4", "proj4_params", "proj4text", "proj4_string", "projection_proj4_params")
+NOT_SAID = (
+    "grid not stated: the stack has no x and y coordinates; give --projection and --bounds to "
+    "place it on the map"
+)
 UNEVEN = 0.05  # of a pixel: single precision blurs coordinates; more is no grid
 SAME = 0.5  # of a pixel: further apart are two places
 
@@ -48,12 +52,9 @@ def said_place(shape: tuple[int, int], request: Request) -> Place:
     Raises:
         ConfigError: the options contradict each other, one lacks, or the projection is none.
     """
-    return Place(
-        _said_south_first(request),
-        False,
-        _said_grid(shape, request),
-        (_said_rows(request),),
-    )
+    grid = _said_grid(shape, request)
+    notes = (_said_rows(request),) if grid is not None else (_said_rows(request), NOT_SAID)
+    return Place(_said_south_first(request), False, grid, notes)
 
 
 def stated_place(frames: h5py.Dataset, request: Request) -> Place:
@@ -74,7 +75,7 @@ def stated_place(frames: h5py.Dataset, request: Request) -> Place:
         notes += (f"stack: columns turned, {by[1]} descends from column 0 on",)
     grid, why = _stated_grid(frames, y, x, request)
     if grid is None and request.bounds is None and request.projection is None:
-        return Place(south_first, east_first, None, (*notes, *((why,) if why else ())))
+        return Place(south_first, east_first, None, (*notes, why or NOT_SAID))
     if grid is None:
         grid = _said_grid(frames.shape[1:], request, _crs_of(frames)[0])
     elif request.bounds is not None:

@@ -57,7 +57,8 @@ def test_rows_are_turned_if_they_start_in_the_south(tmp_path: Path):
     path, times = npy(tmp_path, FRAMES, TIMES)
     (source,) = read_stack(path, Request(unit="mm_h", times=times, south_first=True))
     assert np.array_equal(source.read(1).values, FRAMES[1, ::-1])
-    assert source.notes == ("stack: row 0 taken as the southernmost, as --south-first says",)
+    assert source.notes[0] == "stack: row 0 taken as the southernmost, as --south-first says"
+    assert source.notes[1].startswith("grid not stated: the stack has no x and y coordinates")
 
 
 def test_an_hdf5_stack_with_names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -104,7 +105,7 @@ def test_a_netcdf_of_dwd_is_read_as_its_attributes_say(tmp_path: Path):
         raw = whole["rainfall_amount"][first : first + count]
         part.create_dataset("rain", data=raw, chunks=(20, 38, 46), compression="gzip")
         part["time"] = whole["time"][first : first + count]
-        for key in ("scale_factor", "_FillValue"):
+        for key in ("scale_factor", "_FillValue", "units", "standard_name"):  # kg, an amount
             part["rain"].attrs[key] = whole["rainfall_amount"].attrs[key]
         part["time"].attrs["units"] = whole["time"].attrs["units"]
     zr = Calibration(DWD_ZR_A, DWD_ZR_B)
@@ -112,7 +113,7 @@ def test_a_netcdf_of_dwd_is_read_as_its_attributes_say(tmp_path: Path):
         tmp_path / "dwd.nc",
         tmp_path / "out",
         "stack",
-        Request(unit="mm", datasets=("rain", "time"), south_first=True),
+        Request(datasets=("rain", "time"), south_first=True),
         Target(zr, accumulation_minutes=5.0),
     )
     archive = Archive(made.root)
@@ -241,6 +242,7 @@ def with_units(path: Path, units: object) -> Path:
         ("mm/5min", "mm_h", 12),
         ("0.1 mm/h", "mm_h", 0.1),
         (np.bytes_("mm h-1"), "mm_h", 1),
+        (np.bytes_("mm·h-1".encode("latin-1")), "mm_h", 1),
         (np.array([b"kg m-2"]), "mm", 1),
         (np.array(list("mm"), dtype="S1"), "mm", 1),
         ("dbz", "dBZ", 1),
@@ -253,7 +255,7 @@ def test_the_units_of_the_file_are_converted(
     field = source.read(2)
     assert field.unit == unit
     np.testing.assert_allclose(field.values, FRAMES[2].astype(np.float64) * factor)
-    assert (factor == 1) != any("units library" in note for note in source.notes)
+    assert (factor == 1) != any("stack: multiplied by" in note for note in source.notes)
 
 
 @pytest.mark.parametrize("units", ["K", "m2 s-2", "dB", "percent"])

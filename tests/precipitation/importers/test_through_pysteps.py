@@ -225,6 +225,13 @@ def test_rows_units_and_place_of_a_field(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("unit", [None, "mm/h", "mm_h"])
+def test_the_unit_is_the_importers(stand_in: Stand, file: Path, unit: str | None):
+    stand_in(np.ones((1, 1)), unit="mm/h")
+    request = Request(unit, name_pattern=REQUEST.name_pattern)
+    assert read_through_pysteps("x", file, request)[0].read(0).unit == "mm_h"
+
+
 def test_settings_reach_the_importer_as_numbers(stand_in: Stand, file: Path):
     seen: dict[str, Any] = {}
     stand_in(np.zeros((1, 1)), unit="mm/h")
