@@ -20,11 +20,21 @@ from nowcast.precipitation.importers.hdf5 import attribute, path_of, text
 from nowcast.precipitation.importers.measure import metres
 
 LONLAT = "+proj=longlat +datum=WGS84 +no_defs"
-_PROJ_KEYS = ("proj4", "proj4_params", "proj4text", "proj4_string", "projection_proj4_params")
+_TEXT_KEYS = (
+    "crs_wkt",
+    "spatial_ref",
+    "proj4",
+    "proj4_params",
+    "proj4text",
+    "proj4_string",
+    "projection_proj4_params",
+    "epsg_code",
+)
 NOT_SAID = (
     "grid not stated: the stack has no x and y coordinates; give --projection and --bounds to "
     "place it on the map"
 )
+KM_RADIUS = 10_000  # KNMI states the earth's radius in km, and +units not at all
 UNEVEN = 0.05  # of a pixel: single precision blurs coordinates; more is no grid
 SAME = 0.5  # of a pixel: further apart are two places
 
@@ -138,8 +148,11 @@ def _stated_grid(
     frames: h5py.Dataset, y: Coordinate | None, x: Coordinate | None, request: Request
 ) -> tuple[Grid | None, str | None]:
     """The grid that coordinates give, or why they give none."""
-    if y is None or x is None or y.is_index or x.is_index:
+    if y is None or x is None:
         return None, None
+    for found in (x, y):
+        if found.is_index:
+            return None, f"grid not stated: {found.name} counts pixels, without units"
     crs, why = _crs_of(frames)
     if crs is None and y.is_lonlat and x.is_lonlat:
         crs = CRS(LONLAT)
@@ -187,27 +200,28 @@ def _crs_of(frames: h5py.Dataset) -> tuple[CRS | None, str | None]:
     if holder is None:
         return None, f"grid not stated: the file lacks the grid mapping {' '.join(name)}"
     stated = {key: attribute(holder, key) for key in holder.attrs}
-    try:
-        for key in ("crs_wkt", "spatial_ref"):
-            if stated.get(key):
-                return CRS(stated[key]), None
-        if "grid_mapping_name" in stated:
-            return CRS.from_cf(stated), None
-        for key in _PROJ_KEYS:
-            if stated.get(key):
-                return CRS(stated[key]), None
-    except (CRSError, KeyError, TypeError, ValueError) as error:
-        return None, f"grid not stated: PROJ does not know the grid mapping {name[0]}: {error}"
-    return None, f"grid not stated: the grid mapping {name[0]} names no projection"
+    said = ""
+    # WKT and PROJ's own text are whole; CF's parameters are at times a few short.
+    for key in (*_TEXT_KEYS, "grid_mapping_name"):
+        if not stated.get(key):
+            continue
+        try:
+            crs = CRS.from_cf(stated) if key == "grid_mapping_name" else CRS(stated[key])
+            return crs, None
+        except (CRSError, KeyError, TypeError, ValueError) as error:
+            said = said or f"PROJ does not know the grid mapping {name[0]}: {error}"
+    return None, f"grid not stated: {said or f'the grid mapping {name[0]} names no projection'}"
 
 
 def _factor(found: Coordinate, crs: CRS) -> float | None:
     """What turns a coordinate's numbers into the projection's unit."""
     if crs.is_geographic:
         return 1.0 if not found.units or found.units.startswith("deg") else None
-    unit = float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
     if not found.units:
         return 1.0
+    unit = float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
+    if crs.ellipsoid is not None and crs.ellipsoid.semi_major_metre < KM_RADIUS:
+        unit = 1000.0
     length = metres(found.units)
     return None if length is None else length / unit
 

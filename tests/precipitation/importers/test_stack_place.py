@@ -233,6 +233,19 @@ def test_the_grid_that_the_user_says(tmp_path: Path):
     assert read(path, bounds=said["bounds"]).read(0).grid == expected
 
 
+def test_a_radius_in_km_makes_kilometres_of_the_projections_unit(tmp_path: Path):
+    """As KNMI's netCDF has it, whose CF parameters are not complete either."""
+    proj = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378.14 +b=6356.75 +x_0=0 +y_0=0"
+    crs = {"grid_mapping_name": "polar_stereographic", "proj4_params": proj}
+    for units, over in (("km", 1), ("m", 1000)):
+        said = {"units": units}
+        y, x = np.array([-3650.5, -3651.5]) * over, np.array([0.5, 1.5, 2.5]) * over
+        path = stack(tmp_path / f"{units}.nc", y, x, y_attributes=said, x_attributes=said, crs=crs)
+        grid = read(path).read(0).grid
+        place = (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y)
+        assert place == pytest.approx((0, -3650, 1, 1))
+
+
 @pytest.mark.parametrize(
     ("said", "kind", "message"),
     [
@@ -268,6 +281,10 @@ def test_half_a_grid_on_the_command_line_is_an_error(tmp_path: Path):
         ({"crs": {"grid_mapping_name": "flat"}}, "PROJ does not know the grid mapping crs"),
         ({"crs": {"note": "none"}}, "the grid mapping crs names no projection"),
         ({"grid_mapping": "elsewhere"}, "the file lacks the grid mapping elsewhere"),
+        (
+            {"crs": {"spatial_ref": "EPSG:3035"}, "x": [0.0, 1.0, 2.0]},
+            "grid not stated: /x counts pixels, without units",
+        ),
         (
             {"crs": {"spatial_ref": "EPSG:3035"}, "x": [0.0, 1.0, 9.0]},
             "grid not stated: /x is not evenly spaced",
