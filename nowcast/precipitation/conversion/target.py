@@ -6,7 +6,7 @@ import numpy as np
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.description import LONGEST_STEP_MINUTES
-from nowcast.precipitation.importers.field import Request
+from nowcast.precipitation.importers.field import Request, said_measure
 from nowcast.precipitation.units import Calibration
 
 
@@ -43,6 +43,7 @@ class Target:
 
 def check_target(request: Request, target: Target) -> None:
     """Raise `ConfigError` for options that are out of range or contradict each other."""
+    said = said_measure(request)
     if target.block_mean < 1:
         raise ConfigError(f"--block-mean: expected at least 1, found {target.block_mean}")
     if target.step_minutes is not None and not 1 <= target.step_minutes <= LONGEST_STEP_MINUTES:
@@ -50,7 +51,7 @@ def check_target(request: Request, target: Target) -> None:
             f"--step: expected 1 to {LONGEST_STEP_MINUTES} minutes, found {target.step_minutes}"
         )
     if target.accumulation_minutes is not None:
-        if request.unit != "mm":
+        if said is not None and said.unit != "mm":
             raise ConfigError(
                 "--accumulation-minutes: belongs to --unit mm, the sum of rain over them"
             )
@@ -58,7 +59,7 @@ def check_target(request: Request, target: Target) -> None:
             raise ConfigError(
                 f"--accumulation-minutes: expected more than 0, found {target.accumulation_minutes}"
             )
-    if request.unit == "dBZ" and target.calibration is None:
+    if said is not None and said.unit == "dBZ" and target.calibration is None:
         raise ConfigError(
             "--zr: --unit dBZ needs the radar's own Z-R relation, which says what rain rate a "
             "reflectivity means; give A,B of Z = A R^B, e.g. 200,1.6 (Marshall and Palmer)"

@@ -321,6 +321,79 @@ def test_times_off_the_step_are_errors(
         stack(np.zeros((4, 1, 1)), minutes=minutes, target=target)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "blamed", "found"),
+    [
+        ([1, 5, 10, 15, 20], 0, "10:01"),
+        ([0, 5, 11, 15, 20], 2, "10:11"),
+        ([0, 5, 10, 15, 19], 4, "10:19"),
+    ],
+)
+def test_the_frame_off_the_clock_of_most_is_blamed_and_not_the_others(
+    stack: Stack, minutes: list[int], blamed: int, found: str
+):
+    message = rf"frame {blamed}: expected .* 5 minutes as .* and 3 others have, found .*{found}"
+    with pytest.raises(DataError, match=message):
+        stack(np.zeros((5, 1, 1)), minutes=minutes, target=Target())
+
+
+def test_a_single_sum_states_the_step(tmp_path: Path):
+    write_sums(tmp_path, 1)
+    (made,) = convert_to(tmp_path, tmp_path / "out", "knmi", Request(), Target())
+    assert made.description.step_minutes == 5 and made.frames == 1
+
+
+@pytest.mark.parametrize("unit", [None, "mm/h", "mm_h", "mm hr-1"])
+def test_the_unit_is_the_files_or_spelled_in_any_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str | None
+):
+    write_odim(tmp_path / "a.h5", np.array([[0, 10, 255]], np.uint8), quantity="RATE", gain=0.1)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["dataset1/data1/what"].attrs["offset"] = 0.0
+    options = [] if unit is None else ["--unit", unit]
+    out = tmp_path / "out"
+    assert not call(
+        monkeypatch, tmp_path / "a.h5", out, "--importer", "odim", "--step", 5, *options
+    )
+    archive = Archive(out)
+    assert archive.frame(archive.moments[0]).tolist() == [[0, 101, 0]]
+
+
+def test_reflectivity_that_the_file_states_needs_a_relation_too(tmp_path: Path):
+    write_odim(tmp_path / "a.h5", np.array([[0, 104]], np.uint8))
+    for target, message in (
+        (Target(step_minutes=5), r"--zr: .*a\.h5 holds reflectivity .*needs the radar's own Z-R"),
+        (Target(MARSHALL_PALMER, 5.0, step_minutes=5), "belongs to --unit mm.* is in dBZ"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            convert_to(tmp_path / "a.h5", tmp_path / "out", "odim", Request(), target)
+        assert not (tmp_path / "out").exists()
+
+
+def test_where_there_is_no_grid_the_command_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    write_odim(
+        tmp_path / "a.h5", np.zeros((2, 2), np.uint8), quantity="RATE", projection="+proj=foo"
+    )
+    options = ["--importer", "odim", "--step", 5]
+    assert not call(monkeypatch, tmp_path / "a.h5", tmp_path / "out", *options)
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "grid not stated: PROJ does not know the projection '+proj=foo'" in said
+
+
+def test_a_grid_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    np.save(tmp_path / "rain.npy", np.zeros((2, 2, 4)))
+    np.save(tmp_path / "times.npy", np.datetime64("2020-05-01T10:00", "m") + np.array([0, 5]))
+    options = ["--importer", "stack", "--unit", "mm/h", "--times", tmp_path / "times.npy"]
+    place = ["--projection", "EPSG:4326", "--bounds", "5,47,15,55"]
+    assert not call(monkeypatch, tmp_path / "rain.npy", tmp_path / "out", *options, *place)
+    grid = Archive(tmp_path / "out").description.grid
+    assert (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y) == (5, 55, 2.5, 4)
+    assert grid.projection.startswith("+proj=longlat")
+    assert call(monkeypatch, tmp_path / "rain.npy", tmp_path / "o2", *options, "--bounds", "5") == 2
+
+
 def test_frames_further_apart_than_an_archive_may_have_are_an_error(stack: Stack):
     with pytest.raises(ConfigError, match="--step: rain has frames 2880 minutes apart"):
         stack(np.zeros((2, 1, 1)), minutes=[0, 2880], target=Target())
@@ -403,6 +476,8 @@ def test_an_option_of_another_importer_is_an_error_and_not_ignored(tmp_path: Pat
     for option, request in (
         ("--times", Request("mm", times=tmp_path)),
         ("--south-first", Request("mm", south_first=True)),
+        ("--projection", Request("mm", projection="EPSG:3035")),
+        ("--bounds", Request("mm", bounds=(0.0, 0.0, 1.0, 1.0))),
         ("--name-pattern", Request("mm", name_pattern="%Y")),
         ("--catalog", Request("mm", catalog=tmp_path)),
     ):
@@ -431,7 +506,7 @@ def test_vil_is_kept_as_it_is(tmp_path: Path):
         (["--importer", "stack", "--unit", "mm", "--datasets", "x"], 2, "--datasets: expected two"),
         (["--importer", "pysteps:x", "--unit", "mm", "--setting", "x"], 2, "--setting: expected"),
         (["--importer", "knmi", "--unit", "mm"], 2, "expected a file or a folder"),
-        (["--importer", "odim"], 2, "--unit: --importer odim needs to know it"),
+        (["--importer", "odim", "--unit", "kelvin"], 2, "--unit: expected dBZ or mm6 m-3"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_message(
