@@ -152,8 +152,6 @@ def data_check(
 
     Example: `nowcast data check data/dwd --quarantine data/dwd/quarantine.csv`
     """
-    from rich.markup import escape
-
     from nowcast.core.files import write_json
     from nowcast.core.progress import counted
     from nowcast.precipitation.doctor.check import check_archive
@@ -162,8 +160,7 @@ def data_check(
     with counted("checking") as progress:
         report = check_archive(root, lists, workers, progress)
     if report.findings:
-        rows = [[*row[:3], escape(row[3])] for row in report.rows()]
-        print_table(["finding", "severity", "count", "first"], rows, text=(0, 1, 3))
+        print_table(["finding", "severity", "count", "first"], report.rows(), text=(0, 1, 3))
     typer.echo(report.summary())
     if json is not None:
         write_json(json, report.content())
