@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from nowcast.core.plain import command
 from nowcast.core.terminal import print_table
 
 data = typer.Typer(
@@ -24,7 +25,7 @@ def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) ->
 
     with counted("DWD sample") as progress:
         write_sample(out, progress)
-    typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
+    typer.echo(f"{out}: written; look at it with `{command('nowcast', 'data', 'info', out)}`")
 
 
 @data.command("synth")
@@ -56,7 +57,7 @@ def data_synth(
             clutter=clutter,
             progress=progress,
         )
-    typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
+    typer.echo(f"{out}: written; look at it with `{command('nowcast', 'data', 'info', out)}`")
 
 
 @data.command("info")
