@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from nowcast import __version__
 from nowcast.arguments import Config, Overrides, parsed, settings_of
@@ -15,7 +16,7 @@ from nowcast.core.allocator import tune_process
 from nowcast.core.displays import display_on
 from nowcast.core.errors import NowcastError, say_result_warnings_plainly
 from nowcast.core.progress import shown
-from nowcast.core.terminal import print_scores
+from nowcast.core.terminal import UNFOLDED, print_scores
 from nowcast.data_cli import data
 from nowcast.export_cli import exports
 from nowcast.forecast_cli import forecasts
@@ -28,7 +29,25 @@ if TYPE_CHECKING:
     from nowcast.core.settings import RunSettings
     from nowcast.core.task import Task
 
+
+class _Commands(TyperGroup):
+    """Says a mistake on the command line in whole lines where stderr is no terminal: a panel, as
+    typer draws it, folds them at 80 columns."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if not sys.stderr.isatty():
+            self.rich_markup_mode = None
+            extra["terminal_width"] = UNFOLDED
+        return super().main(*args, **extra)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        errors, self.rich_markup_mode = self.rich_markup_mode, "markdown"
+        super().format_help(ctx, formatter)
+        self.rich_markup_mode = errors
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",

@@ -176,6 +176,7 @@ def tune(
             folder = search_folder(out, name)
             found = read_selection(folder)
             print_table(*found.shown())
+            typer.echo(f"* selected: the least on {found.split}")
             typer.echo(f"{found.note}\n{folder / 'best.json'}, trials.csv")
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from nowcast.core.plain import command
 from nowcast.core.terminal import print_table
 
 data = typer.Typer(
@@ -24,7 +25,7 @@ def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) ->
 
     with counted("DWD sample") as progress:
         write_sample(out, progress)
-    typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
+    typer.echo(f"{out}: written; look at it with `{command('nowcast', 'data', 'info', out)}`")
 
 
 @data.command("synth")
@@ -56,7 +57,7 @@ def data_synth(
             clutter=clutter,
             progress=progress,
         )
-    typer.echo(f"{out}: written; look at it with `nowcast data info {out}`")
+    typer.echo(f"{out}: written; look at it with `{command('nowcast', 'data', 'info', out)}`")
 
 
 @data.command("info")
@@ -152,8 +153,6 @@ def data_check(
 
     Example: `nowcast data check data/dwd --quarantine data/dwd/quarantine.csv`
     """
-    from rich.markup import escape
-
     from nowcast.core.files import write_json
     from nowcast.core.progress import counted
     from nowcast.precipitation.doctor.check import check_archive
@@ -162,8 +161,7 @@ def data_check(
     with counted("checking") as progress:
         report = check_archive(root, lists, workers, progress)
     if report.findings:
-        rows = [[*row[:3], escape(row[3])] for row in report.rows()]
-        print_table(["finding", "severity", "count", "first"], rows, text=(0, 1, 3))
+        print_table(["finding", "severity", "count", "first"], report.rows(), text=(0, 1, 3))
     typer.echo(report.summary())
     if json is not None:
         write_json(json, report.content())

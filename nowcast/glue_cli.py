@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nowcast.arguments import settings_of
+from nowcast.core.plain import command
 from nowcast.core.terminal import print_table
 
 if TYPE_CHECKING:
@@ -114,4 +115,4 @@ def data_glue_sample(
     for name, parts in written.items():
         counts = ", ".join(f"{count} {part}" for part, count in parts.items())
         typer.echo(f"{name}: {counts}")
-    typer.echo(f"{out}: written; look at it with `nowcast data glue {out}`")
+    typer.echo(f"{out}: written; look at it with `{command('nowcast', 'data', 'glue', out)}`")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from nowcast.core.plain import command
 from nowcast.core.terminal import print_table
 
 image_data = typer.Typer()
@@ -73,4 +74,4 @@ def data_images_sample(
     with counted("digits") as progress:
         counts = write_sample(out, progress)
     parts = ", ".join(f"{count} in {split}" for split, count in counts.items())
-    typer.echo(f"{out}: {parts}; look at it with `nowcast data images {out}`")
+    typer.echo(f"{out}: {parts}; look at it with `{command('nowcast', 'data', 'images', out)}`")

@@ -25,6 +25,7 @@ from nowcast.core.files import write_whole
 from nowcast.core.interval import t_interval
 from nowcast.core.memel import MEmeL
 from nowcast.core.modes import in_mode
+from nowcast.core.plain import add_legend
 from nowcast.core.progress import line
 
 Unit = Literal["channel", "position"]
@@ -291,6 +292,7 @@ def write_csv(path: Path, rows: Sequence[Response]) -> None:
 
 def draw(path: Path, found: Ablation) -> None:
     """d and loss increase of every silenced neuron by group, as PNG; names what was left out."""
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
     rows = found.rows
@@ -298,6 +300,7 @@ def draw(path: Path, found: Ablation) -> None:
     neurons = list(dict.fromkeys((row.site, row.neuron) for row in rows))
     figure = Figure(figsize=(11, 1.6 + 0.45 * len(groups)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    shown: dict[str, Artist] = {}
     for number, (site, neuron) in enumerate(neurons):
         mine = {row.group: row for row in rows if (row.site, row.neuron) == (site, neuron)}
         y = np.arange(len(groups)) + 0.7 * (number / max(len(neurons) - 1, 1) - 0.5)
@@ -305,13 +308,15 @@ def draw(path: Path, found: Ablation) -> None:
         label = f"{site} {neuron}{'' if marked else ' (does not stand out)'}"
         d = np.array([mine[g].d for g in groups])
         out = [mine[g].stands_out for g in groups]
-        left.plot(d, y, "o", ms=5, mfc="none", color=f"C{number % 10}", label=label)
+        (shown[label],) = left.plot(d, y, "o", ms=5, mfc="none", color=f"C{number % 10}")
         left.plot(d[out], y[out], "o", ms=5, color=f"C{number % 10}")
         middle = np.array([mine[g].increase for g in groups])
         spread = [mine[g].increase - mine[g].low for g in groups]
         right.errorbar(middle, y, xerr=spread, fmt="o", ms=5, capsize=2, color=f"C{number % 10}")
     samples = {row.group: row.samples for row in rows}
     left.set_yticks(np.arange(len(groups)), [f"{g} (n={samples[g]})" for g in groups])
+    for text in left.get_yticklabels():
+        text.set_parse_math(False)
     left.set_xlabel("response: d (0: between other groups; filled: stands out)")
     right.locator_params(axis="x", nbins=6)
     right.set_xlabel("loss increase when silenced (95 % interval)")
@@ -319,5 +324,6 @@ def draw(path: Path, found: Ablation) -> None:
         axes.axvline(0, color="0.6", lw=0.8)
         axes.grid(axis="x", alpha=0.3)
     figure.supxlabel(fill(found.left_out_text(), 150), fontsize=8)
-    figure.legend(loc="outside upper center", ncols=min(len(neurons), 3), fontsize=8)
+    where = {"loc": "outside upper center", "ncols": min(len(neurons), 3)}
+    add_legend(figure, shown, **where, fontsize=8)
     write_whole(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))

@@ -1,6 +1,5 @@
-"""Where progress is shown: bars on a terminal, a line of text now and then elsewhere."""
+"""Where a command shows progress: lines of text now and then; on a terminal, bars (`bars`)."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from nowcast.core.progress import Display, Line, Silent, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
 FIRST_SECONDS = 2.0  # of a piece of work before its first line of text: shorter work needs none
 EVERY_SECONDS = 20.0  # between two lines of text; the promise is 30
@@ -36,6 +34,8 @@ def display_on(console: "Console | None" = None, rank: str = "0") -> Iterator[Di
 
         console = Console(stderr=True)
     if console.is_terminal and not console.is_dumb_terminal:
+        from nowcast.core.bars import Bars
+
         yield Bars(console)
         return
     text, done = TextLines(partial(print, file=console.file, flush=True)), threading.Event()
@@ -130,74 +130,3 @@ def described(line: Line, now: float, ended: bool = False) -> str:
     if ended or line.total is None or here <= 0:
         parts.append(f"{'ended after' if ended else 'for'} {duration(spent)}")
     return f"{line.title}: {', '.join(parts)}"
-
-
-class Bars:
-    """Bars under each other, on a terminal; they are there while any work is open.
-
-    Args:
-        console: the terminal's.
-    """
-
-    def __init__(self, console: "Console") -> None:
-        self._console = console
-        self._progress: Progress | None = None
-        self._ids: dict[Line, TaskID] = {}
-        self._open: set[Line] = set()
-
-    clock = staticmethod(time.monotonic)
-
-    def opened(self, line: Line) -> None:
-        """See `Display`."""
-        if self._progress is None:
-            self._progress = _bars(self._console)
-            self._progress.start()
-        self._open.add(line)
-        self._ids[line] = self._progress.add_task(
-            line.title, total=line.total, completed=line.done, note=line.note
-        )
-
-    def changed(self, line: Line) -> None:
-        """See `Display`."""
-        if self._progress is not None and line in self._ids:
-            self._progress.update(
-                self._ids[line], completed=line.done, total=line.total, note=line.note
-            )
-
-    def closed(self, line: Line) -> None:
-        """See `Display`: of work within work nothing stays, and of what has no end."""
-        self._open.discard(line)
-        assert self._progress is not None
-        if line.within is not None or line.total is None:
-            self._progress.remove_task(self._ids.pop(line))
-        if not self._open:
-            self._progress.live.transient = not self._ids  # or an empty line would stay
-            self._progress.stop()
-            self._progress = None
-            self._ids.clear()
-
-    def say(self, text: str) -> None:
-        """See `Display`."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _bars(console: "Console") -> "Progress":
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=console,
-        redirect_stdout=sys.stdout.isatty(),  # else tables would go where the bars are
-    )

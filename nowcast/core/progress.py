@@ -130,6 +130,11 @@ def display() -> Display:
     return _display.get()
 
 
+def surrounding() -> Line | None:
+    """The piece of work that whatever begins now is a part of."""
+    return _within.get()
+
+
 @contextmanager
 def line(title: str, total: int | None = None, done: int = 0, unit: str = "") -> Iterator[Line]:
     """A piece of work, for as long as the block runs.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nowcast.core.progress import Line, display
+from nowcast.core.progress import Line, display, surrounding
 
 RELAY_SECONDS = 1.0  # between two reports
 
@@ -76,10 +76,10 @@ class Relay:
 
 
 class Mirror:
-    """What one worker process works at, shown where this process shows its own."""
+    """What one worker process works at, shown as a part of what this process works at now."""
 
     def __init__(self) -> None:
-        self._display = display()
+        self._display, self._within = display(), surrounding()
         self._lines: dict[int, Line] = {}
 
     def take(self, report: Report | Said) -> None:
@@ -89,7 +89,7 @@ class Mirror:
             return
         line = self._lines.get(report.key)
         if line is None:
-            within = None if report.within is None else self._lines.get(report.within)
+            within = self._within if report.within is None else self._lines.get(report.within)
             line = Line(self._display, report.title, report.total, report.done, report.unit, within)
             self._lines[report.key] = line
             self._display.opened(line)

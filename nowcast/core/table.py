@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any, Literal
 
+from nowcast.core.plain import in_markdown
 from nowcast.core.sums import Scores
 
 DASH = "–"
@@ -122,7 +123,8 @@ class Table:
 
     def markdown(self) -> str:
         """As a Markdown table."""
-        lines = [self.header(), ["---", *("---:" for _ in self.columns)], *self.cells()]
+        rows = [[*map(in_markdown, row)] for row in self.cells()]
+        lines = [self.header(), ["---", *("---:" for _ in self.columns)], *rows]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def csv(self) -> str:

@@ -5,6 +5,7 @@ from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from torch import nn
 
 from nowcast.core.comparison.board import Board
 from nowcast.core.page.charts import LINE_WIDTH, lines
+from nowcast.core.plain import add_legend
 from nowcast.core.pooling import pooled
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.clips import Clips
@@ -46,6 +48,7 @@ def performance_diagram(board: Board) -> Figure:
         end = min(1.0, 1 / bias)
         axes.plot([0, end], [0, end * bias], color="#cccccc", linewidth=0.8, linestyle="--")
         axes.annotate(f"bias {bias:g}", (end, end * bias), fontsize=7, color="#777777")
+    shown: dict[str, Artist] = {}
     for name, line in lines(board.scores).items():
         sums = pooled(list(board.parts[name].values()))
         hits, misses, false_alarms = (
@@ -53,13 +56,13 @@ def performance_diagram(board: Board) -> Figure:
         )
         with np.errstate(invalid="ignore"):
             x, y = hits / (hits + false_alarms), hits / (hits + misses)
-        axes.plot(x, y, color=line.colour, linestyle=line.style, linewidth=0.9, label=name)
+        (shown[name],) = axes.plot(x, y, color=line.colour, linestyle=line.style, linewidth=0.9)
         for place, marker in enumerate(MARKERS):
             axes.plot(x[place], y[place], marker, color=line.colour, markersize=6)
     for marker, threshold in zip(MARKERS, THRESHOLD_NAMES, strict=True):
-        axes.plot([], [], marker, color="#555555", label=f"≥ {threshold} mm/h")
+        (shown[f"≥ {threshold} mm/h"],) = axes.plot([], [], marker, color="#555555")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="success ratio (1 - FAR)", ylabel="POD")
-    figure.legend(loc="outside right upper", fontsize=8)
+    add_legend(figure, shown, loc="outside right upper", fontsize=8)
     return figure
 
 
@@ -72,14 +75,17 @@ def spectra(board: Board) -> Figure:
     styles = lines(board.scores)
     panels: tuple[Axes, Axes] = tuple(figure.subplots(1, 2, sharey=True))
     minutes = next(iter(board.scores.values())).axis
+    shown: dict[str, Artist] = {}
     for axes, lead in zip(panels, (0, -1), strict=True):
         for name, line in styles.items():
             sums = pooled(list(board.parts[name].values()))
             length = wavelengths(len(sums["power_truth"]))
             if name == next(iter(styles)):
                 truth = sums["power_truth"][1:, lead]
-                axes.loglog(length, truth, color="#999999", linewidth=4, label="truth")
-            axes.loglog(
+                (shown["truth"],) = axes.loglog(
+                    length, truth, color="#999999", linewidth=4, label="truth"
+                )
+            (shown[name],) = axes.loglog(
                 length,
                 sums["power_prediction"][1:, lead],
                 color=line.colour,
@@ -92,7 +98,7 @@ def spectra(board: Board) -> Figure:
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.invert_xaxis()
     panels[0].set_ylabel("power of the pixels in [0, 1]")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    add_legend(figure, shown, loc="outside right upper", fontsize=8)
     return figure
 
 

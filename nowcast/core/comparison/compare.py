@@ -68,11 +68,13 @@ def compare(
     if parallel > 1:
         complete_side_by_side(todo, build, settings.split, parallel)
     scores: dict[str, dict[int | None, Scores]] = {}
-    for job in jobs:
-        task = build(job.settings, task)
-        found = complete(job, task, settings.split, ranks)
-        if found is not None:
-            scores.setdefault(job.variant, {})[job.seed] = found
+    with line("runs and baselines", len(jobs), len(jobs) - len(todo), "finished") as finished:
+        for job in jobs:
+            task = build(job.settings, task)
+            found = complete(job, task, settings.split, ranks)
+            if found is not None:
+                scores.setdefault(job.variant, {})[job.seed] = found
+            finished.advance(by=job in todo)
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main and is_made(out, jobs, settings):
         report(out)

@@ -21,6 +21,7 @@ from nowcast.core.origin import code_hash, digest
 from nowcast.core.page.player import write_films
 from nowcast.core.page.provenance import versions
 from nowcast.core.page.report import Report, Section, write_report
+from nowcast.core.plain import command
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings
 from nowcast.core.sums import Sums, load_blocks
@@ -195,5 +196,5 @@ def board_command(out: Path) -> str:
     folders = [(out / run).resolve() for run in runs]
     shared = Path(os.path.commonpath(folders)) if folders else out.resolve()
     if shared.is_relative_to(out.resolve()):
-        return f"nowcast board {out}"
-    return f"nowcast board {shared if out.is_absolute() else os.path.relpath(shared)}"
+        return command("nowcast", "board", out)
+    return command("nowcast", "board", shared if out.is_absolute() else os.path.relpath(shared))

@@ -16,7 +16,7 @@ from nowcast.core.comparison.jobs import Build, Job, complete
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.evaluate import pick_device
-from nowcast.core.progress import shown
+from nowcast.core.progress import line, shown
 from nowcast.core.relay import Mirror, Relay, Report, Said
 from nowcast.core.task import Task
 from nowcast.core.training.precision import warn_if_emulated
@@ -61,6 +61,7 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
     threads = max(1, (os.cpu_count() or 1) // count)
     workers: list[_Worker] = []
     with ExitStack() as stack, stop_signals() as stopping:
+        runs = stack.enter_context(line("runs and baselines", len(jobs), unit="finished"))
         stack.callback(_stop, workers)
         for _ in range(min(count, len(jobs))):
             orders, answers = context.SimpleQueue(), context.SimpleQueue()
@@ -72,7 +73,8 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
             if stopping.is_set():
                 raise Interrupted("stopped, all runs saved; the same command goes on from there")
             for worker in workers:
-                _tend(worker)
+                if _tend(worker):
+                    runs.advance()
                 ready = next((job for job in waiting if _is_ready(job)), None)
                 if worker.job is None and ready is not None:
                     waiting.remove(ready)
@@ -84,10 +86,10 @@ def _is_ready(job: Job) -> bool:
     return job.needs is None or job.needs.is_finished
 
 
-def _tend(worker: _Worker) -> None:
-    """Take a worker's answers, show how far it is, notice if it died."""
+def _tend(worker: _Worker) -> bool:
+    """Take a worker's answers, show how far it is, notice if it died; True once its job is done."""
     if worker.job is None:
-        return
+        return False
     alive = worker.process.is_alive()  # before its last answers are taken
     while worker.job is not None and not worker.answers.empty():
         answer = worker.answers.get()
@@ -99,11 +101,13 @@ def _tend(worker: _Worker) -> None:
             raise RunError(f"{worker.job.title} failed:\n{answer}")
         else:
             worker.job = None
+            return True
     if worker.job is not None and not alive:
         raise RunError(
             f"{worker.job.title}: its process ended with status {worker.process.exitcode}; if the "
             "machine ran out of memory, use fewer --jobs. The same command goes on"
         )
+    return False
 
 
 def _stop(workers: list[_Worker]) -> None:

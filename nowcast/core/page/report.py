@@ -15,6 +15,7 @@ from nowcast.core.page.charts import LINE_WIDTH, Chart, Curve, Line, drawn, lege
 from nowcast.core.page.player import Film
 from nowcast.core.page.provenance import config_differences, origins
 from nowcast.core.page.run_graph import RunGraph, run_graph
+from nowcast.core.plain import in_markdown
 from nowcast.core.table import DASH, Column, Table
 from nowcast.core.yaml_files import dumps
 
@@ -32,8 +33,8 @@ class Section:
     def markdown(self) -> str:
         """As Markdown."""
         rule = ["---"] * len(self.header)
-        texts = (f"| {' | '.join(cells)} |" for cells in (self.header, rule, *self.rows))
-        lines = (text.replace("\n", "<br>") + "\n" for text in texts)
+        rows = ([*map(in_markdown, row)] for row in self.rows)
+        lines = (f"| {' | '.join(line)} |\n" for line in (self.header, rule, *rows))
         points = "".join(f"- {sentence}\n" for sentence in self.sentences)
         above = f"{points}\n" if points else ""
         return f"## {self.title}\n\n{above}{''.join(lines)}\n{self.note}\n"

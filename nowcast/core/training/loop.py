@@ -15,7 +15,7 @@ from nowcast.core.evaluate import evaluate
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor
 from nowcast.core.monitoring.throughput import Throughput
-from nowcast.core.progress import Line, say
+from nowcast.core.progress import Line
 from nowcast.core.runs import Run
 from nowcast.core.sampling import step_seed
 from nowcast.core.settings import RunSettings
@@ -29,6 +29,7 @@ from nowcast.core.training.length import length
 from nowcast.core.training.signals import Interrupted, stop_signals
 
 CPU = torch.device("cpu")
+SHOWN_SCORES = 3  # of a validation, beside the loss
 
 AfterValidation = Callable[[int, float], None]  # takes the step and the objective; least is best
 
@@ -164,17 +165,16 @@ class Loop:
             self.after_validation(step, objective)
 
     def _show(self, scores: Scores, is_best: bool) -> None:
-        """Let people see a validation's scores: the first two beside the loss, all in a line."""
+        """Keep a validation's scores beside the loss until the next one."""
         shown = [
             f"{column.header} {value:.{column.digits}f}"
-            for column in self.task.columns
+            for column in self.task.columns[:SHOWN_SCORES]
             if (value := scores.values.get(column.score)) is not None
         ]
-        self._validated = f", valid {', '.join(shown[:2])}" if shown else ""
-        loss = self.line.note.partition(", valid")[0]
+        loss = self.line.note.removesuffix(self._validated)
+        of = f"step {self.progress.step}{', the best' * is_best}"
+        self._validated = f"; valid {', '.join(shown) or 'without a score'} ({of})"
         self.line.advance(f"{loss}{self._validated}", by=0)
-        step = f"{self.line.title}: validated at step {self.progress.step}"
-        say(f"{step}: {', '.join(shown) or 'no score'}{', the best so far' * is_best}")
 
     def _save(self) -> None:
         """Put the run on disk as it stands: what was logged first, the state that goes on last."""

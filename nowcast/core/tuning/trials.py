@@ -196,8 +196,14 @@ def _database(url: str) -> "BaseStorage":
     from optuna.exceptions import OptunaError
     from optuna.storages import RDBStorage
 
+    scheme, _, place = url.partition("://")
+    if scheme.startswith("sqlite") and "?" in place and "=" not in place.partition("?")[2]:
+        raise ConfigError(
+            f"--storage: expected options, such as ?timeout=60, after the ? of {url!r}, found "
+            "none; choose a file without ? in its name"
+        )
     try:
-        return RDBStorage(url)
+        return RDBStorage(url.replace("{", "{{").replace("}", "}}"))  # Optuna formats it
     except (ImportError, OptunaError, sqlalchemy.exc.SQLAlchemyError) as error:
         raise ConfigError(
             "--storage: expected the URL of a database, e.g. sqlite:///tune.db or "

@@ -2,9 +2,11 @@
 
 import csv
 import html
+import itertools
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -20,8 +22,10 @@ from toy import ToyBatch, ToyTask
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.jobs import plan
 from nowcast.core.comparison.results import report
+from nowcast.core.displays import TextLines
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.progress import shown
 from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.training.signals import Interrupted
 
@@ -130,10 +134,15 @@ def test_three_seeds_are_tested_in_pairs(tmp_path: Path):
 
 def test_side_by_side_gives_the_same_table(tmp_path: Path):
     one = compare(comparison(), resolve, ToyTask, tmp_path / "one", Ranks())
-    two = compare(comparison(), resolve, ToyTask, tmp_path / "two", Ranks(), parallel=2)
+    said: list[str] = []
+    with shown(TextLines(said.append, itertools.count(0.0, 30.0).__next__)):
+        two = compare(comparison(), resolve, ToyTask, tmp_path / "two", Ranks(), parallel=2)
     assert [row.name for row in two.rows] == [row.name for row in one.rows]
     for first, second in zip(one.rows, two.rows, strict=True):
         assert second.samples("error") == pytest.approx(first.samples("error"), rel=1e-4)
+    # The workers say which run they are at, and its step.
+    for seed in (0, 1):
+        assert any(re.match(rf"nowcast: .* seed {seed}: \d+ of \d+ steps", text) for text in said)
 
 
 class FailingTask(ToyTask):

@@ -10,8 +10,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy import ToyBatch, ToyTask
 
 from nowcast import MEmeL
+from nowcast.core.displays import TextLines
 from nowcast.core.distributed import Ranks
 from nowcast.core.monitoring.monitor import CALLS_AT_ONCE, LOG10_PHI_EDGES, Monitor, unstarted
+from nowcast.core.progress import shown
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, RunSettings, TrainSettings
 from nowcast.core.training.trainer import train
@@ -217,10 +219,12 @@ def test_it_changes_nothing_and_writes_its_tags(tmp_path: Path):
     assert not any(tag.startswith("memel/") for tag in tags["False"]["scalars"])
 
 
-def test_a_site_that_never_began_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_site_that_never_began_is_told(tmp_path: Path):
     chosen = settings(True, steps=2)
-    train(ToyTask(chosen), chosen, Run(tmp_path / "run"), Ranks())
-    assert "hidden (2 batches seen" in " ".join(capsys.readouterr().err.split())
+    said: list[str] = []
+    with shown(TextLines(said.append)):
+        train(ToyTask(chosen), chosen, Run(tmp_path / "run"), Ranks())
+    assert "hidden (2 batches seen" in said[-1]
 
 
 def test_on_only_logged_steps_measure_and_off_there_is_no_observer(tmp_path: Path):
