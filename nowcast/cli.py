@@ -229,9 +229,10 @@ def _entries(
 ) -> "dict[str, tuple[RunSettings, Task, nn.Module]]":
     """Settings, task and model of run folders and baselines; a baseline has the first run's."""
     from nowcast import registry
+    from nowcast.core.errors import ConfigError, UnknownForecaster
     from nowcast.core.runs import Run
     from nowcast.core.training.trainer import trained_model
-    from nowcast.precipitation.weights import located, shipped
+    from nowcast.precipitation.weights import located, meant, shipped
 
     runs = {name: Run(Path(name)) for name in names if Path(name).is_dir()}
     runs |= {name: located(name) for name in names if name in shipped()}
@@ -242,6 +243,11 @@ def _entries(
         run = runs.get(name)
         settings = settings_of(run.config() if run else first, name, changes, evaluating=True)
         task = registry.build(settings, task)
-        model = trained_model(task, settings, run, learning) if run else task.baseline(name)
+        try:
+            model = trained_model(task, settings, run, learning) if run else task.baseline(name)
+        except UnknownForecaster as error:
+            raise ConfigError(
+                f"{error}{meant(name)}. Weights that come with nowcast: {', '.join(shipped())}"
+            ) from error
         entries[name] = settings, task, model
     return entries

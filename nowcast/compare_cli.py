@@ -48,12 +48,16 @@ def compare(
     from nowcast.core.comparison.results import board_command
     from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
+    from nowcast.core.hints import did_you_mean
     from nowcast.core.progress import line
 
     content = configs.overridden(configs.read(config), parsed(overrides))
     comparison = comparison_of(content, config)
     if comparison is None:
-        raise ConfigError(f"{config}: expected a `compare:` section with variants, found none")
+        raise ConfigError(
+            f"{config}: expected a `compare:` section with variants, found none"
+            f"{did_you_mean('compare', content)}"
+        )
     comparison = comparison.selected(only or (), skip or ())
     resolve = Resolve(content, config)
     folder = (runs or out / RUNS).resolve()
@@ -96,9 +100,9 @@ def _print_plan(variants: "list[Planned]", jobs: int) -> None:
     seconds = sum(line.seconds for line in variants)
     typer.echo(
         f"still to do: about {duration(seconds)} in one process, not less than "
-        f"{duration(seconds / jobs)} with --jobs {jobs}; at most "
-        f"{size(sum(line.disk for line in variants))} of disk. Timed here and now on a few steps; "
-        "baselines, pictures and event files are not counted."
+        f"{duration(seconds / jobs)} with --jobs {jobs}; about "
+        f"{size(sum(line.disk for line in variants))} of disk. Timed and measured here and now on "
+        "a few steps; baselines and the report page are not counted."
     )
 
 
@@ -136,6 +140,7 @@ def tune(
     from nowcast import registry
     from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
+    from nowcast.core.hints import did_you_mean
     from nowcast.core.settings import TuneSettings
     from nowcast.core.tuning.search import Search
     from nowcast.core.tuning.selection import read_selection, search_folder
@@ -162,7 +167,7 @@ def tune(
         if not searched or (variant is not None and variant not in searched):
             raise ConfigError(
                 f"{config}: expected a variant with `tune:`{f', {variant}' if variant else ''}; "
-                f"found {', '.join(searched) or 'none'}"
+                f"found {', '.join(searched) or 'none'}{did_you_mean(variant, searched)}"
             )
         if variant is not None:
             family = {name: comparison.variants[name] for name in lineage(comparison, variant)}

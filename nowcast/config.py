@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from nowcast.core.config_errors import explained
 from nowcast.core.errors import ConfigError
+from nowcast.core.hints import near, question
 from nowcast.core.yaml_files import Located, YamlError, loads, unread
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,7 +24,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = loads(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{path}: expected a config file: {error.strerror}") from error
+        there = {file.stem: str(file) for file in path.parent.glob("*.yaml")}
+        meant = question([there[stem] for stem in near(path.stem, there)])
+        raise ConfigError(f"{path}: expected a config file: {error.strerror}{meant}") from error
     except YamlError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(content, Located):

@@ -189,7 +189,7 @@ def _choice(name: str | None) -> "Choice":
     from nowcast.precipitation.forecasters.baselines import BASELINES
     from nowcast.precipitation.forecasting.forecast import Choice
     from nowcast.precipitation.settings import PrecipitationSettings
-    from nowcast.precipitation.weights import DEFAULT, located, shipped
+    from nowcast.precipitation.weights import DEFAULT, located, meant, shipped
 
     known = (
         f"weights that come with nowcast ({', '.join(shipped())}), the folder of a "
@@ -200,7 +200,9 @@ def _choice(name: str | None) -> "Choice":
         if name.partition(":")[0] in BASELINES and not Path(name).is_dir():
             return Choice(name, PrecipitationSettings())
         if not Run(Path(name)).best_weights.is_file():
-            raise ConfigError(f"--weights: expected {known}; found {name!r}")
+            raise ConfigError(
+                f"--weights: expected {known}; found {name!r}{meant(name, BASELINES)}"
+            )
     run = located(name)
     # Another machine than the one that trained it may have no GPU.
     settings = settings_of(run.config(), name, {"train.device": "auto"}, evaluating=True)

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.hints import did_you_mean
 from nowcast.core.progress import line
 from nowcast.core.settings import RunSettings
 from nowcast.core.task import Task
@@ -50,9 +51,11 @@ def build(settings: RunSettings, reuse: Task | None = None) -> Task:
 
 
 def _entry(name: object) -> Entry:
-    if name not in TASKS:
-        raise ConfigError(f"task: expected one of {', '.join(TASKS)}, found {name!r}")
-    return TASKS[str(name)]
+    if not isinstance(name, str) or name not in TASKS:
+        raise ConfigError(
+            f"task: expected one of {', '.join(TASKS)}, found {name!r}{did_you_mean(name, TASKS)}"
+        )
+    return TASKS[name]
 
 
 def _load(where: str) -> Any:

@@ -252,6 +252,8 @@ def test_an_unknown_task_is_named():
         ConfigError, match="expected one of precipitation, glue, imagenet, found 'weather'"
     ):
         settings_class("weather")
+    with pytest.raises(ConfigError, match=r"expected one of .*, found \['glue'\]"):
+        settings_class(["glue"])
 
 
 def test_memel_cannot_act_on_other_frames_than_it_learned_from():

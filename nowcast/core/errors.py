@@ -21,6 +21,10 @@ class ConfigError(NowcastError):
     exit_status = 2
 
 
+class UnknownForecaster(ConfigError):
+    """A name that is neither a baseline of the task nor anything else (exit status 2)."""
+
+
 class DataError(NowcastError):
     """A file of an archive that does not hold what it must (exit status 1)."""
 

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.files import write_json, write_text
+from nowcast.core.near_runs import meant_run
 from nowcast.core.origin import Origin, check_format, origin
 from nowcast.core.yaml_files import YamlError, dumps, loads
 
@@ -104,7 +105,7 @@ class Run:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ConfigError(
                 f"{self.folder}: expected a run folder with config.yaml, found none; give the "
-                "--run folder of `nowcast train`"
+                f"--run folder of `nowcast train`{meant_run(self.folder)}"
             ) from error
         except YamlError as error:
             raise ConfigError(f"{self.config_file}: damaged, not valid YAML: {error}") from error

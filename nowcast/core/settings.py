@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.hints import did_you_mean
 
 # Absolute, so that a run's config means the same from every folder.
 Place = Annotated[
@@ -270,6 +271,7 @@ class CompareSettings(Section):
                     raise ValueError(
                         f"variants.{name}.{key}: expected a variant listed above it, found "
                         f"{other!r}; listed above: {', '.join(sorted(earlier)) or 'none'}"
+                        f"{did_you_mean(other, earlier)}"
                     )
             if variant.run_of is not None:
                 self._check_run_of(name, variant, earlier[variant.run_of])
@@ -334,7 +336,7 @@ class CompareSettings(Section):
         if unknown:
             raise ConfigError(
                 f"--only, --skip: expected variants of {', '.join(self.variants)}, found "
-                f"{', '.join(unknown)}"
+                f"{', '.join(unknown)}{did_you_mean(unknown[0], self.variants)}"
             )
         rows = {name for name in self.variants if (not only or name in only) and name not in skip}
         needed = set(rows)

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from nowcast.core.blocks import block_names, block_of
 from nowcast.core.distributed import Ranks
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, UnknownForecaster
 from nowcast.core.finite import check_answers
+from nowcast.core.hints import did_you_mean
 from nowcast.core.origin import digest
 from nowcast.core.plug import middle_blocks
 from nowcast.core.pretrained import weights_hash
@@ -115,8 +116,9 @@ class GlueTask(WithoutPictures):
     def baseline(self, name: str) -> nn.Module:
         """``majority``: always the commonest class of the training split, or its mean score."""
         if name != self.reference:
-            raise ConfigError(
+            raise UnknownForecaster(
                 f"expected a run folder or the baseline {self.reference}, found {name!r}"
+                f"{did_you_mean(name, [self.reference])}"
             )
         return Majority(self.split("train").labels(), self.outputs)
 

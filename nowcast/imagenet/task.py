@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from nowcast.core.blocks import block_names, block_of
 from nowcast.core.distributed import Ranks
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, UnknownForecaster
 from nowcast.core.finite import check_answers
+from nowcast.core.hints import did_you_mean
 from nowcast.core.origin import digest
 from nowcast.core.plug import middle_blocks
 from nowcast.core.sampling import evaluation_plan
@@ -88,8 +89,9 @@ class ImagenetTask(WithoutPictures):
     def baseline(self, name: str) -> nn.Module:
         """One of `baseline.BASELINES`; raises ConfigError for an unknown name."""
         if name not in BASELINES:
-            raise ConfigError(
+            raise UnknownForecaster(
                 f"expected a run folder or a baseline, {', '.join(BASELINES)}, found {name!r}"
+                f"{did_you_mean(name, BASELINES)}"
             )
         return baseline(name, self.split("train"), self.settings.data.size)
 

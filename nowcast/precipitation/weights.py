@@ -1,8 +1,11 @@
 """Trained weights that come with the package, each a run's folder with a model card."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.hints import did_you_mean
+from nowcast.core.near_runs import meant_run
 from nowcast.core.runs import Run
 
 FOLDER = Path(__file__).parent / "released"
@@ -13,6 +16,11 @@ DEFAULT = "comoving-memel"  # of `nowcast forecast` without --weights
 def shipped() -> list[str]:
     """Names of the weights that come with the package."""
     return sorted(path.parent.name for path in FOLDER.glob("*/config.yaml"))
+
+
+def meant(name: str, others: Iterable[str] = ()) -> str:
+    """``; did you mean ...?`` of a name that is no run's, no weights' and none of others."""
+    return meant_run(Path(name)) or did_you_mean(name, [*shipped(), *others])
 
 
 def located(name: str) -> Run:
@@ -28,5 +36,6 @@ def located(name: str) -> Run:
         raise ConfigError(
             f"weights: expected one of {', '.join(shipped())} or the folder of "
             f"a finished run, found {name!r}"
+            f"{meant(name)}"
         )
     return run

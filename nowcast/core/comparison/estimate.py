@@ -10,18 +10,21 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from nowcast.core.comparison.footprint import Footprint, footprint
 from nowcast.core.comparison.jobs import Build, Job, Resolve, check_claims, plan, settle
 from nowcast.core.distributed import Ranks
 from nowcast.core.evaluate import pick_device
 from nowcast.core.modes import evaluating
+from nowcast.core.monitoring.monitor import Monitor
 from nowcast.core.origin import digest
+from nowcast.core.plug import plugged
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RunSettings, VariantSettings
+from nowcast.core.sums import Sums
 from nowcast.core.task import Batch, Task
 from nowcast.core.training import optim
 from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.gradient import backward, share
-from nowcast.core.training.guards import bytes_kept
 from nowcast.core.training.length import length
 from nowcast.core.training.precision import warn_if_emulated
 from nowcast.core.training.trainer import build_model
@@ -37,13 +40,24 @@ class Cost:
 
     Args:
         seconds: on this machine as it is now, one process.
-        disk: bytes, at most.
+        disk: bytes that it leaves.
         steps: of its training; 0 if there is none.
+        trial_disk: bytes that it leaves as a trial of a search.
     """
 
     seconds: float
     disk: int
     steps: int = 0
+    trial_disk: int = 0
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Seconds of a training step and of a batch in evaluation, and what a run leaves on disk."""
+
+    step: float
+    batch: float
+    leaves: Footprint
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ class Planned:
         complete: how many of them are.
         steps: of each.
         seconds: that the rest takes one after the other.
-        disk: bytes that the rest takes at most.
+        disk: bytes that the rest leaves.
     """
 
     variant: str
@@ -128,7 +142,7 @@ def _search_line(
     done = len(list((search_folder(out, name) / "trials").glob("*/result.json")))
     left = max(count - done, 0)
     kind = f"search on valid, {tune.sampler}"
-    return Planned(name, depth, kind, count, done, 0, left * trial.seconds, left * trial.disk)
+    return Planned(name, depth, kind, count, done, 0, left * trial.seconds, left * trial.trial_disk)
 
 
 def _by_descent(settings: CompareSettings) -> list[tuple[str, int]]:
@@ -153,28 +167,30 @@ def costs(jobs: Sequence[Job], build: Build, split: str) -> list[Cost]:
     Raises:
         NowcastError: a config or its data do not work.
     """
-    timed: dict[str, tuple[float, float, int]] = {}
+    timed: dict[str, _Timed] = {}
     found = []
     task: Task | None = None
     for job in jobs:
         task = build(job.settings, task)
-        run_length = length(job.settings.train, task)
+        train = job.settings.train
+        run_length = length(train, task)
         steps = run_length.steps if job.trains else 0
         if job.is_complete(split) or job.seed is None:
             found.append(Cost(0.0, 0, steps))
             continue
         key = _what_is_timed(job.settings)
         if key not in timed:
-            timed[key] = _timed(task, job.settings)
-        step, batch, disk = timed[key]
-        batch_size = job.settings.train.batch_size
-        batches = ceil(_samples(task, "valid") / batch_size)
-        scored = ceil(_samples(task, split) / batch_size) if job.scored else 0
-        seconds = scored * batch
+            timed[key] = _timed(task, job.settings, split)
+        known = timed[key]
+        batches = ceil(_samples(task, "valid") / train.batch_size)
+        scored = ceil(_samples(task, split) / train.batch_size) if job.scored else 0
+        seconds, disk = scored * known.batch, known.leaves.scored * job.scored
         if job.trains and not job.run.is_finished:
             share = 1 - _done(job) / steps
-            seconds += share * (steps * step + run_length.validations * batches * batch)
-        found.append(Cost(seconds, disk if job.trains else 0, steps))
+            validating = run_length.validations * batches * known.batch
+            seconds += share * (steps * known.step + validating)
+            disk += known.leaves.of_training(train, run_length)
+        found.append(Cost(seconds, disk, steps, known.leaves.of_trial(train, run_length)))
     return found
 
 
@@ -205,8 +221,7 @@ def _samples(task: Task, split: str) -> int:
     return int(next(iter(task.facts(split).values())))
 
 
-def _timed(task: Task, settings: RunSettings) -> tuple[float, float, int]:
-    """Seconds of a training step and of a batch in evaluation, and bytes of checkpoints."""
+def _timed(task: Task, settings: RunSettings, split: str) -> _Timed:
     device = pick_device(settings.train.device, Ranks())
     warn_if_emulated(settings, device)
     share(settings.train, Ranks())
@@ -216,6 +231,8 @@ def _timed(task: Task, settings: RunSettings) -> tuple[float, float, int]:
     if settings.train.checkpoint:
         recompute_blocks(model)
     optimiser = optim.optimiser(model, settings.optim)
+    watched = settings.memel is not None and settings.memel.monitor
+    monitor = Monitor(plugged(model) if watched else {})
     batches = list(islice(task.training_batches(0, Ranks()), 1 + TIMED_STEPS))
 
     def step(batch: Batch) -> None:
@@ -224,25 +241,30 @@ def _timed(task: Task, settings: RunSettings) -> tuple[float, float, int]:
         optimiser.step()
         _finish(device)
 
-    kept = bytes_kept(model, settings.train.keep_state)
     model.train()
     step(batches[0])
     began = time.perf_counter()
-    for batch in batches[1:]:
+    for place, batch in enumerate(batches[1:], 1):
+        if place == TIMED_STEPS:
+            monitor.arm()
         step(batch)
     training = (time.perf_counter() - began) / TIMED_STEPS
-    return training, _evaluation_seconds(task, model, device), kept
+    evaluation, sums = _evaluation(task, model, device)
+    return _Timed(
+        training, evaluation, footprint(task, settings, model, optimiser, monitor, sums, split)
+    )
 
 
-def _evaluation_seconds(task: Task, model: nn.Module, device: torch.device) -> float:
+def _evaluation(task: Task, model: nn.Module, device: torch.device) -> tuple[float, Sums]:
+    """Seconds of a batch of the validation split, and its sums."""
     batch = next(iter(task.evaluation_batches("valid", Ranks()))).to(device)
     with evaluating(model):
         task.score(model, batch)
         _finish(device)
         began = time.perf_counter()
-        task.score(model, batch)
+        sums = task.score(model, batch)
         _finish(device)
-    return time.perf_counter() - began
+    return time.perf_counter() - began, sums
 
 
 def _finish(device: torch.device) -> None:

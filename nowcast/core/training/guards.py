@@ -103,11 +103,6 @@ def bytes_needed(model: nn.Module) -> int:
     return COPIES * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def bytes_kept(model: nn.Module, keep_state: bool) -> int:
-    """What they take at most once it is finished; see `TrainSettings.keep_state`."""
-    return bytes_needed(model) if keep_state else bytes_needed(model) // COPIES
-
-
 def check_disk(folder: Path, needed: int, what: str) -> None:
     """Refuse to start what the disk has no room for.
 

@@ -12,6 +12,7 @@ from nowcast.core.evaluate import pick_device
 from nowcast.core.files import write_json
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor, unstarted
+from nowcast.core.near_runs import meant_run
 from nowcast.core.plug import plug_in, plugged
 from nowcast.core.progress import line, say
 from nowcast.core.runs import Run
@@ -86,6 +87,8 @@ def train(
 
     def claimed() -> bytes | None:
         config = settings.model_dump(mode="json")
+        if settings.start_from is not None and not run.is_finished:
+            _check_start(Run(settings.start_from), run)
         run.claim(config, task.data_hash(), settings.train.accept_code)
         if isinstance(task, StatesItsData) and not run.trained_on_file.exists():
             write_json(run.trained_on_file, task.trained_on())
@@ -104,6 +107,15 @@ def train(
     with seeded, run.alone() if ranks.is_main else nullcontext():
         _train(task, settings, run, ranks, device, title, after_validation)
     wait()
+
+
+def _check_start(start: Run, run: Run) -> None:
+    """Refuse, before its folder is made, a run that would begin with weights that are not there."""
+    if not start.best_weights.is_file() and not run.last_state.is_file():
+        raise ConfigError(
+            f"start_from: expected a run with {start.best_weights.name}, found none in "
+            f"{start.folder}{meant_run(start.folder)}"
+        )
 
 
 def _train(

@@ -16,6 +16,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import pick_device
 from nowcast.core.files import write_text
+from nowcast.core.near_runs import meant_run
 from nowcast.core.progress import say
 from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, RangeSettings, VariantSettings
@@ -150,7 +151,10 @@ def run_search(
     search.folder.parent.mkdir(parents=True, exist_ok=True)
     _train_parents(search, parents, ranks)
     if plain.start_from is not None and not Run(plain.start_from).is_finished:
-        raise ConfigError(f"start_from: expected a finished run, found none in {plain.start_from}")
+        raise ConfigError(
+            f"start_from: expected a finished run, found none in {plain.start_from}"
+            f"{meant_run(plain.start_from)}"
+        )
     with search.lock:
         claim()
         place = search.folder / "place.txt"

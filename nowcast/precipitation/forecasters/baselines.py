@@ -7,7 +7,8 @@ from typing import get_args
 
 from torch import nn
 
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, UnknownForecaster
+from nowcast.core.hints import did_you_mean
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.forecasters.extrapolation import Extrapolation, Inflow
 from nowcast.precipitation.forecasters.motion import Method
@@ -67,8 +68,9 @@ def baseline(name: str, setting: Setting) -> nn.Module:
     """
     stem, colon, inflow = name.partition(":")
     if stem not in BASELINES:
-        raise ConfigError(
+        raise UnknownForecaster(
             f"expected a baseline ({', '.join(BASELINES)}) or the folder of a run, found {name!r}"
+            f"{did_you_mean(stem, BASELINES)}"
         )
     if stem == "persistence":
         if colon:

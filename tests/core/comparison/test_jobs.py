@@ -1,6 +1,7 @@
 """The graph of a comparison: what shares a run, what has no row, what is left when some are."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from nowcast.core.comparison.jobs import plan
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.runs import Run
+from nowcast.core.settings import RunSettings
 
 MEMEL = {"memel": {"late_start": 2}}
 GRAPH = {
@@ -130,7 +132,7 @@ def test_a_plan_tells_what_is_left_and_trains_nothing(tmp_path: Path):
         ("MEmeL-T", 2, 2, 0),
     ]
     assert all(line.seconds > 0 and line.disk > 0 for line in lines[1:4])
-    assert lines[4].disk == 0 < lines[4].seconds
+    assert 0 < lines[4].disk < lines[3].disk / 4 and lines[4].seconds > 0  # scores alone
     compare(whole.selected(["Original"], ()), resolve, ToyTask, tmp_path, Ranks())
     after = {
         line.variant: line for line in planned(whole, resolve, ToyTask, tmp_path, tmp_path / "runs")
@@ -146,3 +148,24 @@ def test_a_plan_tells_what_is_left_and_trains_nothing(tmp_path: Path):
     assert (search.kind, search.runs, search.complete) == ("search on valid, grid", 6, 0)
     assert search.seconds > line.seconds > 0
     assert Run(tmp_path / "runs" / "Original" / "seed1").is_finished
+
+
+@pytest.mark.parametrize("keep_state", [True, False])
+def test_a_plan_says_what_disk_its_runs_use(tmp_path: Path, keep_state: bool):
+    def resolved(changes: Mapping[str, object]) -> RunSettings:
+        settings = resolve(changes)
+        more = {"steps": 40, "log_every": 3, "validate_every": 4, "keep_state": keep_state}
+        return settings.model_copy(update={"train": settings.train.model_copy(update=more)})
+
+    whole = comparison(variants=GRAPH)
+    lines = planned(whole, resolved, ToyTask, tmp_path, tmp_path / "runs")
+    compare(whole, resolved, ToyTask, tmp_path, Ranks())
+    for line in lines[1:]:
+        sizes = {
+            path: path.stat().st_size
+            for path in (tmp_path / "runs" / line.variant).glob("seed*/*")
+            if path.name not in ("config.yaml", "origin.json", "result.json")
+        }
+        assert line.disk == pytest.approx(sum(sizes.values()), rel=0.1)
+    events = sum(path.stat().st_size for path in tmp_path.rglob("*tfevents*"))
+    assert events > sum(line.disk for line in lines) / 4  # so that they were not left out

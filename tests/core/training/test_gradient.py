@@ -159,13 +159,13 @@ def test_more_parts_than_samples_are_refused_before_training(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"train\.accumulate: expected at most 8"):
         train(task, task.settings, Run(tmp_path / "run"), Ranks())
     with pytest.raises(ConfigError, match=r"train\.accumulate: expected at most 8"):
-        estimate._timed(task, task.settings)
+        estimate._timed(task, task.settings, "valid")
     assert not task.sizes
 
 
 def test_what_a_step_takes_is_measured_in_parts_and_for_each_number_of_them():
     task = Notes(in_parts(2))
-    estimate._timed(task, task.settings)
+    estimate._timed(task, task.settings, "valid")
     assert task.sizes == [4, 4] * (1 + estimate.TIMED_STEPS)
     keys = {
         estimate._what_is_timed(chosen)
