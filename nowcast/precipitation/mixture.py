@@ -20,6 +20,7 @@ from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.identity import archive_hash
 from nowcast.precipitation.settings import DataSettings, SourceSettings
+from nowcast.precipitation.simulated_outages import empty
 from nowcast.precipitation.store import open_archive
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration, encode
 
@@ -51,7 +52,8 @@ class Mixture(Dataset[RadarBatch]):
 
     A clip is drawn by archive (its weight), speed, first moment and window, and again up to
     `ATTEMPTS` times until its last input frame has the wet share `data.min_wet`; then turned,
-    mirrored, reversed and scaled as the settings say. Levels are those of one Z-R relation; frames
+    mirrored, reversed and scaled as the settings say; last of all an outage may empty some input
+    frames (`simulated_outages`). Levels are those of one Z-R relation; frames
     smaller than the window are padded with what the mask says is no data.
 
     Args:
@@ -138,6 +140,8 @@ class Mixture(Dataset[RadarBatch]):
             *(slice(at, at + side) for at, side in zip(corner, found[0].shape[1:], strict=True)),
         )
         levels[part], mask[part] = found
+        if self.settings.augment.outage:
+            empty(levels[:in_len], rng, self.settings.augment.outage)
         return times.astype("datetime64[m]").astype(np.int64)
 
     def _window(

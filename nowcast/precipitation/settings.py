@@ -41,6 +41,9 @@ class AugmentSettings(Section):
     logarithm evenly drawn."""
     coarsen: Share = 0.0
     """Probability of a batch of half the resolution, means of rain rates over 2x2 pixels."""
+    outage: Share = 0.0
+    """Share of the clips of which some input frames, or a part of them, come dry as after an outage
+    of the radar; their mask says data, and what is to be forecast stays as it was."""
 
 
 class DataSettings(Section):

@@ -123,6 +123,41 @@ def test_changes_do_what_they_say(tmp_path: Path):
     assert len(heavy) > 3
 
 
+def test_outages_empty_inputs_alone_and_say_nothing(tmp_path: Path):
+    root = archive(tmp_path / "one")
+
+    def drawn(share: float, **how: Any) -> list[Any]:
+        data = settings({"root": root}, in_len=5, out_len=2, augment={"outage": share})
+        return batches(data, 40, **how)
+
+    plain, emptied = drawn(0.0), drawn(1.0)
+    changed, whole, partly, early = 0, 0, 0, 0
+    for before, after in zip(plain, emptied, strict=True):
+        assert torch.equal(before.truth, after.truth)
+        assert torch.equal(before.mask, after.mask)
+        assert torch.equal(before.inputs[:, -1], after.inputs[:, -1])  # the newest stays
+        gone = before.levels != after.levels
+        assert not after.levels[gone].any()  # dry, where anything is changed
+        for clip in gone:
+            frames = clip.flatten(1)
+            changed += bool(frames.any())
+            whole += bool(frames.all(1).any())
+            partly += bool((frames.any(1) & ~frames.all(1)).any())
+            early += bool(frames[0].any())
+    assert changed > 150 and whole > 20 and partly > 60 and 20 < early < 150
+    some = [
+        bool((before.levels[clip] != after.levels[clip]).any())
+        for before, after in zip(plain, drawn(0.3), strict=True)
+        for clip in range(4)
+    ]
+    assert 0.15 < np.mean(some) < 0.45
+    again = drawn(1.0, start=7)[0]
+    assert torch.equal(again.levels, emptied[7].levels)
+    data = settings({"root": root}, in_len=5, out_len=2, augment={"outage": 1.0})
+    half = next(load(Mixture(data, Calibration()), tickets(4, 0, 7, 1, 2), 0))
+    assert torch.equal(half.levels, again.levels[1::2])
+
+
 def test_coarse_frames_are_means_of_rain_rates(tmp_path: Path):
     root = tmp_path / "chequered"
     rate = np.where((np.arange(64)[:, None] + np.arange(64)) % 2, 4.0, 0.0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from nowcast.precipitation.forecasters.advection import (
     displacements,
     pixel_places,
 )
+from nowcast.precipitation.forecasters.bound import ceiling, within_total
 from nowcast.precipitation.forecasters.cascade import cascade, matched
 from nowcast.precipitation.forecasters.cell import LEAK, each
 from nowcast.precipitation.forecasters.convgru import ConvGRU
@@ -32,6 +34,7 @@ BANDS = 1 + len(SCALES_PX)
 # The network's numbers for a pixel: one for each band of the extrapolation, one for the smoothed
 # forecast, one that is added.
 CHANGES = BANDS + 2
+SEEN_BY_NETWORK = [3, 4, 2]  # of what `foreseen` gives
 LEAD_SCALE = 10.0  # steps; so that the lead time is a number near one
 # Between dry and the least rain that a radar tells (0.1 mm/h, 0.173) there is no truth. A forecast
 # there is drawn to either side; see `_decided`.
@@ -68,8 +71,8 @@ class Comoving(nn.Module):
 
     ``forecast = smoothed + c * smoothed + sum_k a_k * band_k(extrapolation) + b``
 
-    The last layer's weights are zero when training begins, which therefore begins at S-PROG along
-    optical flow.
+    and whatever the weights are, no more than `bound` allows. The last layer's weights are zero
+    when training begins, which therefore begins at S-PROG along optical flow.
 
     Whatever the archive's Z-R relation, the network sees HKO-7's (`rate_scale`).
 
@@ -137,10 +140,11 @@ class ComovingNetwork(nn.Module):
         self.forecaster = nn.ModuleList([ConvGRU(fine, fine, 3), idle])
         self.up = nn.ModuleList([_deconv(fine, guide), _deconv(coarse, fine)])
         self.skip = nn.Conv2d(2 * stem, guide, 1)
-        self.guide = _conv(3, guide, 2 * CELL_PX, CELL_PX)
+        # Beyond the edge is more of the same: zeros would be dry, and rain grow beside them.
+        self.guide = _conv(3, guide, 2 * CELL_PX, CELL_PX, "replicate")
         self.lead = nn.Linear(1, head)
-        self.mix = nn.Conv2d(2 * guide, head, 3, padding=1)
-        self.refine = _conv(head, head, 3, 1)
+        self.mix = nn.Conv2d(2 * guide, head, 3, padding=1, padding_mode="replicate")
+        self.refine = _conv(head, head, 3, 1, "replicate")
         self.head = nn.Conv2d(head, CHANGES, 1)
         assert self.head.bias is not None
         nn.init.zeros_(self.head.weight)
@@ -184,8 +188,19 @@ class ComovingNetwork(nn.Module):
             )
         changes = self._changes(features, guides)
         with torch.autocast(frames.device.type, enabled=False):
-            forecast = _corrected(guides, changes.float())
-        return forecast.transpose(0, 1)[..., :height, :width]
+            last = frames[:, -1].where(mask[:, -1], 0.0)
+            found = [
+                within_total(
+                    *(
+                        part[..., :height, :width]
+                        for part in (bounded(values, guide, lead), last, guide[:, :1])
+                    )
+                )
+                for lead, (values, guide) in enumerate(
+                    zip(_corrected(guides, changes.float()), guides, strict=True), start=1
+                )
+            ]
+        return torch.stack(found, dim=1)
 
     def _sources(self, motion: Tensor, steps: int) -> tuple[list[Tensor], list[Tensor]]:
         """Of what arrives after each number of steps: how far it has come, in cells, and where it
@@ -206,19 +221,14 @@ class ComovingNetwork(nn.Module):
 
     def _carried(
         self, last: Tensor, mask: Tensor, smoothed: Tensor, sources: Sequence[Tensor]
-    ) -> Float[Tensor, "out_len batch 3 height width"]:
-        """Extrapolation and smoothed forecast, persistent where unknown, and where known."""
-        guides = []
-        data = mask.to(last.dtype)
-        for fading, source in zip(smoothed, sources, strict=False):
-            found = at(torch.cat([last * data, fading * data, data], 1), source, "zeros")
-            weight = found[:, 2:]
-            known = weight >= SEEN
-            both = torch.where(
-                known, found[:, :2] / weight.clamp(min=SEEN), torch.cat([last, fading], 1)
-            )
-            guides.append(torch.cat([both, known.to(last.dtype)], 1))
-        return torch.stack(guides)
+    ) -> Float[Tensor, "out_len batch 5 height width"]:
+        """What is foreseen without learning at each lead time; see `foreseen`."""
+        return torch.stack(
+            [
+                foreseen(last, mask, fading, source)
+                for fading, source in zip(smoothed, sources, strict=False)
+            ]
+        )
 
     def _features(self, history: Tensor) -> Tensor:
         """What the recurrent states say of each lead time, on cells, where the rain is now."""
@@ -233,7 +243,7 @@ class ComovingNetwork(nn.Module):
     def _changes(
         self, features: Tensor, guides: Tensor
     ) -> Float[Tensor, "out_len batch changes height width"]:
-        known = each(self.guide, guides)
+        known = each(self.guide, guides[:, :, SEEN_BY_NETWORK])
         leads = torch.arange(1, self.out_len + 1, device=guides.device) / LEAD_SCALE
         lead = self.lead(leads[:, None])[:, None, :, None, None]
         mixed = each(self.mix, torch.cat([known, features.to(known.dtype)], 2)) + lead
@@ -241,6 +251,32 @@ class ComovingNetwork(nn.Module):
         return _enlarged(each(self.head, refined).flatten(0, 1)).view(
             self.out_len, -1, CHANGES, *guides.shape[-2:]
         )
+
+
+def foreseen(
+    last: Float[Tensor, "batch 1 height width"],
+    mask: Bool[Tensor, "batch 1 height width"],
+    fading: Float[Tensor, "batch 1 height width"],
+    source: Float[Tensor, "batch 2 height width"],
+) -> Float[Tensor, "batch 5 height width"]:
+    """What is foreseen without learning: extrapolation and smoothed forecast, persistent where
+    their source is unknown; where it is known; and both again as the network sees them.
+
+    The network sees the edge of the data go on where the source lies beyond it. Persistence there
+    would stand still beside rain that moves, and be corrected as if it were growing.
+
+    Args:
+        last: the newest frame.
+        mask: where it has data.
+        fading: the smoothed forecast where the rain is now.
+        source: column and row from which what arrives at each pixel has come.
+    """
+    data = mask.to(last.dtype)
+    found = at(torch.cat([last * data, fading * data, data], 1), source, "border")
+    still, weight = torch.cat([last, fading], 1), found[:, 2:]
+    seen = torch.where(weight >= SEEN, found[:, :2] / weight.clamp(min=SEEN), still)
+    known = at(data, source, "zeros") >= SEEN
+    return torch.cat([torch.where(known, seen, still), known.to(last.dtype), seen], 1)
 
 
 def motions(
@@ -291,7 +327,7 @@ def carried_to_now(
 
 
 def _corrected(
-    guides: Float[Tensor, "out_len batch 3 height width"],
+    guides: Float[Tensor, "out_len batch 5 height width"],
     changes: Float[Tensor, "out_len batch changes height width"],
 ) -> Float[Tensor, "out_len batch 1 height width"]:
     extrapolated, smoothed = guides[:, :, :1], guides[:, :, 1:2]
@@ -299,6 +335,16 @@ def _corrected(
     for number, band in enumerate(bands(extrapolated)):
         forecast = torch.addcmul(forecast, changes[:, :, number : number + 1], band)
     return _decided(forecast)
+
+
+def bounded(
+    forecast: Float[Tensor, "batch 1 height width"],
+    guide: Float[Tensor, "batch 5 height width"],
+    lead: int,
+) -> Float[Tensor, "batch 1 height width"]:
+    """A forecast below its ceiling; see `bound`."""
+    unlearned = guide[:, :2].amax(dim=1, keepdim=True)
+    return torch.minimum(forecast, ceiling(unlearned, guide[:, 2:3] > 0, lead))
 
 
 def _decided(forecast: Tensor) -> Tensor:
@@ -311,10 +357,16 @@ def _enlarged(cells: Tensor) -> Tensor:
     return functional.interpolate(cells, scale_factor=CELL_PX, mode="bilinear")
 
 
-def _conv(channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.Module:
+def _conv(
+    channels_in: int,
+    channels_out: int,
+    kernel: int,
+    stride: int,
+    beyond: Literal["zeros", "replicate"] = "zeros",
+) -> nn.Module:
     padding = (kernel - stride + 1) // 2
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel, stride, padding),
+        nn.Conv2d(channels_in, channels_out, kernel, stride, padding, padding_mode=beyond),
         nn.LeakyReLU(LEAK, inplace=True),
     )
 

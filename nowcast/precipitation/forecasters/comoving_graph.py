@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nowcast.precipitation.forecasters.advection import at, pixel_places
+from nowcast.precipitation.forecasters.bound import within_total
 from nowcast.precipitation.forecasters.cascade import (
     BAND_WIDTH,
     BINS,
@@ -32,6 +33,7 @@ from nowcast.precipitation.forecasters.comoving import (
     ComovingNetwork,
     Widths,
     _decided,
+    bounded,
     carried_to_now,
 )
 from nowcast.precipitation.forecasters.lagrangian import SCALES_PX
@@ -76,7 +78,19 @@ class ComovingGraph(ComovingNetwork):
         forecast = faded + changes[:, :, BANDS : BANDS + 1] * faded + changes[:, :, -1:]
         for number, band in enumerate(_bands(extrapolated)):
             forecast = forecast + changes[:, :, number : number + 1] * band
-        return cut(_decided(forecast).transpose(0, 1), height, width)
+        last = frames[:, -1].where(data[:, -1], 0.0)
+        found = [
+            within_total(
+                *(
+                    cut(part, height, width)
+                    for part in (bounded(values, guide, lead), last, guide[:, :1])
+                )
+            )
+            for lead, (values, guide) in enumerate(
+                zip(_decided(forecast).unbind(0), guides.unbind(0), strict=True), start=1
+            )
+        ]
+        return torch.stack(found, dim=1)
 
     def _smoothed(self, history: Tensor, mask: Tensor) -> Tensor:
         now = history[-1][:, :1]

@@ -64,18 +64,31 @@ class Extrapolation(nn.Module):
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """Forecast `out_len` frames; the flow is estimated on the CPU, clip by clip."""
+        return self.with_sources(frames, mask)[0]
+
+    @torch.no_grad()
+    def with_sources(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+    ) -> tuple[
+        Float[Tensor, "batch out_len 1 height width"], Bool[Tensor, "batch out_len 1 height width"]
+    ]:
+        """The forecast, and where the source of its rain is known."""
         pixels, data = with_data(frames, mask)
         with one_thread():
-            forecasts = [self._clip(*clip) for clip in zip(pixels, data, strict=True)]
-        return torch.stack(forecasts).to(frames.dtype)
+            clips = [self._clip(*clip) for clip in zip(pixels, data, strict=True)]
+        forecasts, known = (torch.stack(parts) for parts in zip(*clips, strict=True))
+        return forecasts.to(frames.dtype), known
 
-    def _clip(self, frames: Tensor, mask: Tensor) -> Tensor:
+    def _clip(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         seen = mask[:, 0].cpu().numpy()
         newest = newest_with_data(seen)
         late = len(frames) - 1 - newest
         last = frames[newest]
         if not bool(last.any()):
-            return last.expand(self.out_len, -1, -1, -1)
+            found = last.expand(self.out_len, -1, -1, -1)
+            return found, torch.ones_like(found, dtype=torch.bool)
         motion = motion_field(
             frames[:, 0].cpu().numpy(), seen, self.method, self.pairs, self.blur_px
         )
@@ -86,7 +99,7 @@ class Extrapolation(nn.Module):
             range(1 + late, self.out_len + 1 + late),
         )
         unknown = last if self.inflow == "persist" else torch.zeros_like(last)
-        return rain[0].where(known[0], unknown)
+        return rain[0].where(known[0], unknown), known[0]
 
 
 def with_data(

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nowcast.precipitation.forecasters.bound import CELL_PX, ceiling, within_total
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
 from nowcast.precipitation.forecasters.extrapolation import Extrapolation
 
@@ -20,8 +21,8 @@ class Lagrangian(nn.Module):
 
     ``forecast = extrapolation + sum_k change_k * band_k``
 
-    with the changes from the network's head, one number per band and pixel. So rain grows, decays
-    and blurs, but does not begin far from any. That small scales of rain
+    with the changes from the network's head, one number per band and pixel, and no more of it than
+    `bound` allows. So rain grows, decays and blurs, but does not begin far from any. That small scales of rain
     are lost first is what S-PROG forecasts by (Seed 2003,
     doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2), there one number per band for a whole
     frame. The head's weights are zero when training begins, so that it begins from the
@@ -67,13 +68,29 @@ class Lagrangian(nn.Module):
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """Forecast `out_len` frames."""
-        extrapolation: Tensor = self.extrapolation(frames, mask)
+        extrapolation, known = self.extrapolation.with_sources(frames, mask)
         change: Tensor = self.network(frames, mask, extrapolation)
         forecast = extrapolation
         for number, band in enumerate(bands(extrapolation)):
             part = change[:, :, number : number + 1]
             forecast = torch.addcmul(forecast, part.to(forecast.dtype), band)
-        return forecast
+        return _bounded(forecast, extrapolation, known)
+
+
+def _bounded(
+    forecast: Float[Tensor, "batch time 1 height width"],
+    extrapolation: Float[Tensor, "batch time 1 height width"],
+    known: Bool[Tensor, "batch time 1 height width"],
+) -> Float[Tensor, "batch time 1 height width"]:
+    height, width = forecast.shape[-2:]
+    padding = (0, -width % CELL_PX, 0, -height % CELL_PX)
+    extended, source = functional.pad(extrapolation, padding), functional.pad(known, padding)
+    found = []
+    for lead in range(forecast.shape[1]):
+        highest = ceiling(extended[:, lead], source[:, lead], lead + 1)[..., :height, :width]
+        low = torch.minimum(forecast[:, lead], highest)
+        found.append(within_total(low, extrapolation[:, 0], extrapolation[:, lead]))
+    return torch.stack(found, dim=1)
 
 
 def bands(

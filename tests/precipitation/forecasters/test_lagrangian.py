@@ -54,15 +54,19 @@ def test_training_begins_from_the_extrapolation_to_the_bit(cell: CellName):
 def test_the_departure_is_the_bands_times_their_change():
     made, frames = model(), moving_rain()
     with torch.no_grad():
-        made.network.head.weight.normal_()
-        made.network.head.bias.copy_(torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0]))
+        made.network.head.weight.normal_(std=0.1)
+        made.network.head.bias.copy_(torch.tensor([-1.0, -0.5, -0.3, -0.2, -0.1]))
     carried = made.extrapolation(frames)
     change = made.network(frames, None, carried)
     split = torch.cat(bands(carried), dim=2)
     expected = carried
     for band in range(len(SCALES_PX) + 1):
         expected = expected + change[:, :, band : band + 1] * split[:, :, band : band + 1]
-    torch.testing.assert_close(made(frames), expected, rtol=1e-5, atol=1e-6)
+    found = made(frames)
+    assert (found <= expected + 1e-6).all()  # see `test_bound`
+    held = found < expected - 1e-6
+    assert held.float().mean() < 0.2
+    torch.testing.assert_close(found[~held], expected[~held], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 60), (17, 23), (5, 3)])
