@@ -184,7 +184,8 @@ def tune(
 @comparisons.command()
 def combine(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of comparisons, two or more.")
+        list[str],
+        typer.Argument(metavar="[NAME=]DIR...", help="Folders of comparisons, two or more."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the table.")],
 ) -> None:
@@ -196,8 +197,12 @@ def combine(
     """
     from nowcast.core.comparison.combine import combine as combine_comparisons
     from nowcast.core.comparison.results import board_command
+    from nowcast.core.labels import split_label
 
-    print_scores(combine_comparisons(folders, out))
+    named = [split_label(text) for text in folders]
+    print_scores(
+        combine_comparisons([Path(folder) for _, folder in named], out, [name for name, _ in named])
+    )
     typer.echo(f"report       {out / 'report.html'}")
     typer.echo(f"tensorboard  {board_command(out)}")
 

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from nowcast.core.sums import Scores
 
 DASH = "–"
+STAR = " *"
+BEST = "the best mean of its column, whether or not the difference is significant"
 ARROWS = {"less": "↓", "more": "↑", "one": "→ 1"}
 
 
@@ -120,10 +122,31 @@ class Table:
         """Texts above the cells."""
         return ["", *(column.title for column in self.columns)]
 
+    @property
+    def legend(self) -> str:
+        """What the marks in this table mean, in a sentence or two."""
+        cells = [cell for row in self.cells() for cell in row[1:]]
+        meanings = {
+            "↓": "less is better",
+            "↑": "more is better",
+            "→ 1": "the nearer to one the better",
+        }
+        parts = [
+            f"{arrow} {meaning}"
+            for arrow, meaning in meanings.items()
+            if any(arrow == ARROWS[column.best] for column in self.columns)
+        ]
+        if any(cell.endswith(STAR) for cell in cells):
+            parts.append(f"{STAR.strip()} or bold: {BEST}")
+        if any("±" in cell for cell in cells):
+            parts.append("± sample standard deviation over seeds")
+        if DASH in cells:
+            parts.append(f"{DASH} undefined")
+        return "; ".join(parts)
+
     def markdown(self) -> str:
         """As a Markdown table."""
-        lines = [self.header(), ["---", *("---:" for _ in self.columns)], *self.cells()]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return markdown_table(self.header(), self.cells(), ["---", *("---:" for _ in self.columns)])
 
     def csv(self) -> str:
         """One line per forecaster and seed, full precision; undefined scores are empty."""
@@ -147,7 +170,19 @@ class Table:
         if mean is None:
             return DASH
         spread = "" if deviation is None else f" ± {deviation:.{column.digits}f}"
-        return f"{mean:.{column.digits}f}{spread}{' *' if mean == best else ''}"
+        return f"{mean:.{column.digits}f}{spread}{STAR if mean == best else ''}"
+
+
+def markdown_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], rule: Sequence[str] | None = None
+) -> str:
+    """Cells as a Markdown table; a bar in a cell is escaped, and a line break is ``<br>``."""
+
+    def line(cells: Sequence[str]) -> str:
+        texts = (cell.replace("|", "\\|").replace("\n", "<br>") for cell in cells)
+        return f"| {' | '.join(texts)} |\n"
+
+    return "".join(map(line, (header, rule or ["---"] * len(header), *rows)))
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

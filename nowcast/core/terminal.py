@@ -1,5 +1,6 @@
 """A table as a terminal shows it."""
 
+import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ def print_table(
 def print_scores(table: "Table") -> None:
     """Print the scores of forecasters, one a row."""
     print_table(table.header(), [[_stacked(cell) for cell in row] for row in table.cells()])
+    sys.stdout.write(f"{table.legend}\n")
 
 
 def _stacked(cell: str) -> str:
