@@ -24,9 +24,8 @@ OPEN = ("training", "scores")  # the others are drawn when they are opened
 def charts(tags: Iterable[str]) -> Charts:
     """Sort the tags that `RunLog` writes into charts, in their order.
 
-    Loss (of training and validation together), rate and the validated objective come first, then
-    the single scores, then a category for each family of scores (``valid/family/member``): its
-    members in one chart, and each member along
+    Losses, rate and the validated objective come first, then the single scores, then a category for
+    each family of scores (``valid/family/member``): its members in one chart, and each member along
     the axis (``valid_by_minutes/family/member/5``). MEmeL has a chart a number, with all sites.
     """
     found: Charts = {name: {} for name in OPEN}
@@ -39,7 +38,9 @@ def charts(tags: Iterable[str]) -> Charts:
         if tag == "valid/objective":
             put("training", "objective on valid", tag)
         elif tag == "valid/loss":
-            put("training", "loss", tag)
+            put("training", "validation loss", tag)
+        elif tag == "train/loss":  # in a chart of its own: two tags of a run have one colour
+            put("training", "training loss", tag)
         elif group == "train":
             put("training", "/".join(parts), tag)
         elif group == "valid":

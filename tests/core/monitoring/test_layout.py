@@ -27,9 +27,10 @@ TAGS = [
 def test_tags_are_sorted_into_charts_in_their_order():
     assert charts([*TAGS, "forecast/a square"]) == {
         "training": {
-            "loss": ["train/loss", "valid/loss"],
+            "training loss": ["train/loss"],
             "lr": ["train/lr"],
             "objective on valid": ["valid/objective"],
+            "validation loss": ["valid/loss"],
         },
         "scores": {"error": ["valid/error"], "error by minutes": ["valid_by_minutes/error/5"]},
         "throughput": {"clips_per_second": ["throughput/clips_per_second"]},
@@ -44,7 +45,7 @@ def test_tags_are_sorted_into_charts_in_their_order():
 
 
 def test_there_is_no_category_without_charts():
-    assert charts(["train/loss"]) == {"training": {"loss": ["train/loss"]}}
+    assert charts(["train/loss"]) == {"training": {"training loss": ["train/loss"]}}
     assert charts([]) == {}
 
 
