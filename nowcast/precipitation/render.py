@@ -30,7 +30,7 @@ MASKED = (176, 176, 176)
 INK = (20, 20, 20)
 NARROWEST = 160  # pixels; a narrower frame is drawn larger, or no label could be read
 # Text height as a share of a frame's width: a strip of five frames is shown 400 pixels wide.
-STRIP_TEXT, TILE_TEXT = 0.16, 0.09
+STRIP_TEXT, TILE_TEXT = 0.19, 0.09
 LEAST_TEXT = 11  # pixels
 GAP = 2  # pixels between frames
 
@@ -117,8 +117,8 @@ def _labelled(frame: np.ndarray, text: str, share: float) -> np.ndarray:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The sans serif that comes with matplotlib."""
-    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+    """The sans serif of matplotlib, bold, since TensorBoard drops pixels where it scales."""
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf"), size)
 
 
 def _text(text: str, width: int, size: int) -> np.ndarray:

@@ -111,8 +111,8 @@ def test_frames_stand_row_by_row_in_order_of_time():
         colours_down = picture[:-90, GAP + column * (200 + GAP) + 195].tolist()  # right of letters
         runs = [
             colour
-            for at, colour in enumerate(colours_down[:-99])
-            if colours_down[at : at + 99] == [colour] * 99
+            for at, colour in enumerate(colours_down[:-150])
+            if colours_down[at : at + 150] == [colour] * 150
         ]
         found.append([list(each) for each in dict.fromkeys(map(tuple, runs))])
     expected = [(0.1, 2.0), (0.5, 5.0), (1.0, 10.0)]

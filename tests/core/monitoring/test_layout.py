@@ -25,12 +25,18 @@ TAGS = [
 
 
 def test_tags_are_sorted_into_charts_in_their_order():
+    assert list(charts(TAGS)["training"]) == [
+        "training loss",
+        "validation loss",
+        "lr",
+        "objective on valid",
+    ]
     assert charts([*TAGS, "forecast/a square"]) == {
         "training": {
             "training loss": ["train/loss"],
+            "validation loss": ["valid/loss"],
             "lr": ["train/lr"],
             "objective on valid": ["valid/objective"],
-            "validation loss": ["valid/loss"],
         },
         "scores": {"error": ["valid/error"], "error by minutes": ["valid_by_minutes/error/5"]},
         "throughput": {"clips_per_second": ["throughput/clips_per_second"]},
