@@ -135,12 +135,13 @@ def evaluate(
     forecasters: Annotated[
         list[str],
         typer.Argument(
-            metavar="FORECASTER... [KEY=VALUE]...",
+            metavar="[NAME=]FORECASTER... [KEY=VALUE]...",
             help="Run folders, names of weights that come with nowcast, and baselines: "
             "persistence; flow (optical flow by DIS), dis or farneback; with pysteps, "
             "extrapolation, sprog, anvil or steps. Where the source of rain is unknown they keep "
             "the last frame's own value; `flow:dry` and so on are dry. "
             "On GLUE: majority; on images: majority, linear. "
+            "A run is called by the name of its folder, or NAME. "
             "Then changes of the config.",
         ),
     ],
@@ -166,30 +167,38 @@ def evaluate(
 
     Example: `nowcast evaluate runs/first flow --data data/dwd --out runs/board`
 
+    Example, with names of one's own: `nowcast evaluate small=runs/a large=runs/b --data ...`
+
     Example, the HKO-7 online setting: `nowcast evaluate runs/first --data data/dwd --online`
     """
+    from nowcast import registry
     from nowcast.core.comparison.board import contest
     from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
     from nowcast.core.evaluate import evaluate as score
     from nowcast.core.evaluate import pick_device
     from nowcast.core.files import write_json
+    from nowcast.core.labels import is_forecaster, labels, split_label
     from nowcast.core.progress import line
     from nowcast.core.table import Row, Table
 
-    names = [text for text in forecasters if "=" not in text or Path(text).is_dir()]
-    changes = parsed([text for text in forecasters if text not in names])
-    if len(names) != 1 and out is None:
+    sections = registry.sections()
+    split_up = [(text, *split_label(text, sections)) for text in forecasters]
+    named = [(name, source) for text, name, source in split_up if name or is_forecaster(text)]
+    changes = parsed([text for text, name, _ in split_up if not name and not is_forecaster(text)])
+    if len(named) != 1 and out is None:
         raise ConfigError(
-            f"expected one forecaster, found {len(names)}; --out DIR makes a leaderboard of several"
+            f"expected one forecaster, found {len(named)}; --out DIR makes a leaderboard of several"
         )
     if json_file is not None and out is not None:
         raise ConfigError("--json: --out writes leaderboard.json; leave one of them out")
     if online and out is not None:
         raise ConfigError("--online: expected one forecaster by itself, found --out; leave one out")
+    sources = labels(named)
+    names = list(sources)
     with joined() as ranks:
         with line(f"opening {root} and {', '.join(names)}"):
-            entries = _entries(names, changes | {"data.root": str(root)}, online)
+            entries = _entries(sources, changes | {"data.root": str(root)}, online)
             settings, task, _ = next(iter(entries.values()))
             task.samples(split)
         device = pick_device(settings.train.device, ranks)
@@ -214,6 +223,9 @@ def evaluate(
         if not ranks.is_main:
             return
     print_scores(table)
+    if out is not None:
+        for text in board.verdicts():
+            typer.echo(text)
     typer.echo(f"{task.describe(split)}{', online' * online}")
     for name, (_, _, scored) in entries.items():
         if replaced := getattr(scored, "replaced", 0):
@@ -225,29 +237,38 @@ def evaluate(
 
 
 def _entries(
-    names: list[str], changes: dict[str, Any], learning: bool
+    sources: dict[str, str], changes: dict[str, Any], learning: bool
 ) -> "dict[str, tuple[RunSettings, Task, nn.Module]]":
-    """Settings, task and model of run folders and baselines; a baseline has the first run's."""
+    """Settings, task and model of run folders and baselines by label; a baseline has the first
+    run's settings."""
     from nowcast import registry
     from nowcast.core.errors import ConfigError, UnknownForecaster
     from nowcast.core.runs import Run
     from nowcast.core.training.trainer import trained_model
     from nowcast.precipitation.weights import located, meant, shipped
 
-    runs = {name: Run(Path(name)) for name in names if Path(name).is_dir()}
-    runs |= {name: located(name) for name in names if name in shipped()}
+    runs = {
+        name: located(source) if source in shipped() else Run(Path(source))
+        for name, source in sources.items()
+        if source in shipped() or Path(source).is_dir()
+    }
     first = next(iter(runs.values())).config() if runs else {"task": "precipitation"}
     entries: dict[str, tuple[RunSettings, Task, nn.Module]] = {}
     task: Task | None = None
-    for name in names:
+    for name, source in sources.items():
         run = runs.get(name)
-        settings = settings_of(run.config() if run else first, name, changes, evaluating=True)
+        settings = settings_of(run.config() if run else first, source, changes, evaluating=True)
         task = registry.build(settings, task)
         try:
-            model = trained_model(task, settings, run, learning) if run else task.baseline(name)
+            model = trained_model(task, settings, run, learning) if run else task.baseline(source)
         except UnknownForecaster as error:
             raise ConfigError(
-                f"{error}{meant(name)}. Weights that come with nowcast: {', '.join(shipped())}"
+                f"{error}{meant(source)}. Weights that come with nowcast: {', '.join(shipped())}"
             ) from error
+        if name == task.reference != source:
+            raise ConfigError(
+                f"{source}: {name} is what a leaderboard sets others against; give it another "
+                f"name: NAME={source}"
+            )
         entries[name] = settings, task, model
     return entries

@@ -188,7 +188,8 @@ def tune(
 @comparisons.command()
 def combine(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of comparisons, two or more.")
+        list[str],
+        typer.Argument(metavar="[NAME=]DIR...", help="Folders of comparisons, two or more."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the table.")],
 ) -> None:
@@ -200,10 +201,14 @@ def combine(
     """
     from nowcast.core.comparison.combine import combine as combine_comparisons
     from nowcast.core.comparison.results import board_command
+    from nowcast.core.labels import split_label
     from nowcast.core.progress import line
 
+    named = [split_label(text) for text in folders]
     with line(f"table and report of {out}"):
-        table = combine_comparisons(folders, out)
+        table = combine_comparisons(
+            [Path(folder) for _, folder in named], out, [name for name, _ in named]
+        )
     print_scores(table)
     typer.echo(f"report       {out / 'report.html'}")
     typer.echo(f"tensorboard  {board_command(out)}")

@@ -43,6 +43,11 @@ def settings_class(name: object) -> type[RunSettings]:
     return found
 
 
+def sections() -> set[str]:
+    """Top-level keys that the config of any task can have."""
+    return {"compare", "tune"}.union(*(settings_class(name).model_fields for name in TASKS))
+
+
 def build(settings: RunSettings, reuse: Task | None = None) -> Task:
     """The task of a resolved config; data that `reuse` has open is shared where it is the same."""
     make: Callable[[RunSettings, Task | None], Task] = _load(_entry(settings.task).task)

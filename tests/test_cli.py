@@ -75,7 +75,7 @@ def test_train_evaluate_and_the_contract_of_the_json(run: Run, synthetic: Path, 
     assert status == 0, err
     assert "B-MSE" in out and "64x64 pixels" in out
     found = json.loads(file.read_text())
-    assert found["forecaster"] == str(folder)
+    assert found["forecaster"] == folder.name
     assert found["data"] == "synthetic"
     assert (found["split"], found["in_len"], found["out_len"]) == ("test", 5, 4)
     assert found["clips"] > 5
@@ -124,8 +124,12 @@ def test_a_leaderboard_is_of_the_same_clips(run: Run, synthetic: Path, tmp_path:
     status, out, err = run("evaluate", trained, *board, "data.stride=40")
     assert status == 0, err
     assert "persistence" in out and "leaderboard.html" in out
+    assert "* or bold: the best mean of its column" in out
+    for name in ("html", "md", "csv", "json"):
+        text = (out_folder / f"leaderboard.{name}").read_text()
+        assert str(trained) not in text and "run" in text, name
     rows = json.loads((out_folder / "leaderboard.json").read_text())
-    assert [row["forecaster"] for row in rows] == ["persistence", str(trained)]
+    assert [row["forecaster"] for row in rows] == ["persistence", "run"]
     assert len({(row["clips"], row["clips_hash"], row["blocks"]) for row in rows}) == 1
     file = tmp_path / "alone.json"
     alone = ["--data", synthetic, "--json", file, "data.stride=40"]
@@ -140,8 +144,13 @@ def test_a_leaderboard_is_of_the_same_clips(run: Run, synthetic: Path, tmp_path:
     assert run("train", SMOKE, *longer)[0] == 0
     status, _, err = run("evaluate", trained, other, *board)
     assert status == 2
-    assert f"{other}: expected the same samples" in err and "out_len" in err
-    assert run("evaluate", trained, other, *board, "data.out_len=3", "data.stride=40")[0] == 0
+    assert "other: expected the same samples" in err and "out_len" in err
+    named = f"long={other}"
+    assert run("evaluate", trained, named, *board, "data.out_len=3", "data.stride=40")[0] == 0
+    rows = json.loads((out_folder / "leaderboard.json").read_text())
+    assert [row["forecaster"] for row in rows] == ["persistence", "run", "long"]
+    status, _, err = run("evaluate", f"persistence={other}", *board)
+    assert status == 2 and "give it another name: NAME=" in err
 
 
 def test_persistence_is_evaluated_on_the_crop_that_is_asked_for(

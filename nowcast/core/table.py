@@ -12,6 +12,8 @@ from nowcast.core.plain import in_markdown
 from nowcast.core.sums import Scores
 
 DASH = "–"
+STAR = " *"
+BEST = "the best mean of its column, whether or not the difference is significant"
 ARROWS = {"less": "↓", "more": "↑", "one": "→ 1"}
 
 
@@ -121,11 +123,31 @@ class Table:
         """Texts above the cells."""
         return ["", *(column.title for column in self.columns)]
 
+    @property
+    def legend(self) -> str:
+        """What the marks in this table mean, in a sentence or two."""
+        cells = [cell for row in self.cells() for cell in row[1:]]
+        meanings = {
+            "↓": "less is better",
+            "↑": "more is better",
+            "→ 1": "the nearer to one the better",
+        }
+        parts = [
+            f"{arrow} {meaning}"
+            for arrow, meaning in meanings.items()
+            if any(arrow == ARROWS[column.best] for column in self.columns)
+        ]
+        if any(cell.endswith(STAR) for cell in cells):
+            parts.append(f"{STAR.strip()} or bold: {BEST}")
+        if any("±" in cell for cell in cells):
+            parts.append("± sample standard deviation over seeds")
+        if DASH in cells:
+            parts.append(f"{DASH} undefined")
+        return "; ".join(parts)
+
     def markdown(self) -> str:
         """As a Markdown table."""
-        rows = [[*map(in_markdown, row)] for row in self.cells()]
-        lines = [self.header(), ["---", *("---:" for _ in self.columns)], *rows]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return markdown_table(self.header(), self.cells(), ["---", *("---:" for _ in self.columns)])
 
     def csv(self) -> str:
         """One line per forecaster and seed, full precision; undefined scores are empty."""
@@ -149,7 +171,16 @@ class Table:
         if mean is None:
             return DASH
         spread = "" if deviation is None else f" ± {deviation:.{column.digits}f}"
-        return f"{mean:.{column.digits}f}{spread}{' *' if mean == best else ''}"
+        return f"{mean:.{column.digits}f}{spread}{STAR if mean == best else ''}"
+
+
+def markdown_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], rule: Sequence[str] | None = None
+) -> str:
+    """Cells as a Markdown table, which shows them as they are; a line break is ``<br>``."""
+    shown = ([*map(in_markdown, cells)] for cells in (header, *rows))
+    first, *others = (f"| {' | '.join(cells)} |\n" for cells in shown)
+    return "".join([first, f"| {' | '.join(rule or ['---'] * len(header))} |\n", *others])
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -40,6 +40,7 @@ def print_table(
 def print_scores(table: "Table") -> None:
     """Print the scores of forecasters, one a row."""
     print_table(table.header(), [[_stacked(cell) for cell in row] for row in table.cells()])
+    sys.stdout.write(f"{table.legend}\n")
 
 
 def _stacked(cell: str) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from nowcast.core.comparison.board import Board
-from nowcast.core.page.charts import LINE_WIDTH, lines
+from nowcast.core.page.charts import LINE_WIDTH, legend_names, lines
 from nowcast.core.plain import add_legend
 from nowcast.core.pooling import pooled
 from nowcast.precipitation.batch import RadarBatch
@@ -49,14 +49,13 @@ def performance_diagram(board: Board) -> Figure:
         axes.plot([0, end], [0, end * bias], color="#cccccc", linewidth=0.8, linestyle="--")
         axes.annotate(f"bias {bias:g}", (end, end * bias), fontsize=7, color="#777777")
     shown: dict[str, Artist] = {}
+    points = {name: _success_and_pod(board, name) for name in board.scores}
+    names = legend_names({name: np.nan_to_num(at).tolist() for name, at in points.items()})
     for name, line in lines(board.scores).items():
-        sums = pooled(list(board.parts[name].values()))
-        hits, misses, false_alarms = (
-            sums[count].sum(-1).astype(float) for count in ("hits", "misses", "false_alarms")
+        x, y = points[name]
+        (shown[names[name]],) = axes.plot(
+            x, y, color=line.colour, linestyle=line.style, linewidth=0.9
         )
-        with np.errstate(invalid="ignore"):
-            x, y = hits / (hits + false_alarms), hits / (hits + misses)
-        (shown[name],) = axes.plot(x, y, color=line.colour, linestyle=line.style, linewidth=0.9)
         for place, marker in enumerate(MARKERS):
             axes.plot(x[place], y[place], marker, color=line.colour, markersize=6)
     for marker, threshold in zip(MARKERS, THRESHOLD_NAMES, strict=True):
@@ -64,6 +63,16 @@ def performance_diagram(board: Board) -> Figure:
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="success ratio (1 - FAR)", ylabel="POD")
     add_legend(figure, shown, loc="outside right upper", fontsize=8)
     return figure
+
+
+def _success_and_pod(board: Board, name: str) -> NDArray[np.float64]:
+    """Success ratio and POD by threshold, ``2 threshold``; NaN where undefined."""
+    sums = pooled(list(board.parts[name].values()))
+    hits, misses, false_alarms = (
+        sums[count].sum(-1).astype(float) for count in ("hits", "misses", "false_alarms")
+    )
+    with np.errstate(invalid="ignore"):
+        return np.stack([hits / (hits + false_alarms), hits / (hits + misses)])
 
 
 def spectra(board: Board) -> Figure:
@@ -76,22 +85,19 @@ def spectra(board: Board) -> Figure:
     panels: tuple[Axes, Axes] = tuple(figure.subplots(1, 2, sharey=True))
     minutes = next(iter(board.scores.values())).axis
     shown: dict[str, Artist] = {}
+    power = {name: pooled(list(board.parts[name].values()))["power_prediction"] for name in styles}
+    truth = pooled(list(next(iter(board.parts.values())).values()))["power_truth"]
+    length = wavelengths(len(truth))
+    names = legend_names({name: found[1:, [0, -1]].tolist() for name, found in power.items()})
     for axes, lead in zip(panels, (0, -1), strict=True):
+        (shown["truth"],) = axes.loglog(length, truth[1:, lead], color="#999999", linewidth=4)
         for name, line in styles.items():
-            sums = pooled(list(board.parts[name].values()))
-            length = wavelengths(len(sums["power_truth"]))
-            if name == next(iter(styles)):
-                truth = sums["power_truth"][1:, lead]
-                (shown["truth"],) = axes.loglog(
-                    length, truth, color="#999999", linewidth=4, label="truth"
-                )
-            (shown[name],) = axes.loglog(
+            (shown[names[name]],) = axes.loglog(
                 length,
-                sums["power_prediction"][1:, lead],
+                power[name][1:, lead],
                 color=line.colour,
                 linestyle=line.style,
                 linewidth=LINE_WIDTH,
-                label=name,
             )
         axes.set_title(f"+{minutes[lead]:g} min", fontsize=10)
         axes.set_xlabel("wavelength, pixels")

@@ -1,8 +1,13 @@
 """Radar frames as pictures, in a colour for each band of rain rate."""
 
+from functools import cache
+from pathlib import Path
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
 from skimage.util import montage
 
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
@@ -23,7 +28,11 @@ BANDS: tuple[tuple[float, tuple[int, int, int]], ...] = (
 )
 MASKED = (176, 176, 176)
 INK = (20, 20, 20)
-LABEL_HEIGHT = 16  # pixels
+NARROWEST = 160  # pixels; a narrower frame is drawn larger, or no label could be read
+# Text height as a share of a frame's width: a strip of five frames is shown 400 pixels wide.
+STRIP_TEXT, TILE_TEXT = 0.19, 0.09
+LEAST_TEXT = 11  # pixels
+GAP = 2  # pixels between frames
 
 
 def colours(
@@ -43,26 +52,29 @@ def colours(
 def strip(
     rows: list[tuple[str, list[tuple[int, np.ndarray, np.ndarray]]]], calibration: Calibration
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Rows of frames with a label over each and a legend below, RGB.
+    """Rows of frames, each under its name and the times of its frames, with a legend below, RGB.
 
     Args:
         rows: name of each row and its frames as (minutes from init time, pixels in [0, 1], mask);
             all rows have as many frames.
         calibration: Z-R relation of the pixels.
     """
-    tiles = [
-        _labelled(colours(pixels, mask, calibration), f"{name} {minutes:+d} min")
+    drawn = [
+        (
+            name,
+            [
+                _labelled(colours(pixels, mask, calibration), f"{minutes:+d} min", STRIP_TEXT)
+                for minutes, pixels, mask in frames
+            ],
+        )
         for name, frames in rows
-        for minutes, pixels, mask in frames
     ]
-    grid = montage(
-        np.stack(tiles),
-        grid_shape=(len(rows), len(rows[0][1])),
-        padding_width=2,
-        fill=(255, 255, 255),
-        channel_axis=-1,
-    )
-    return np.concatenate([grid, _legend(grid.shape[1])])
+    parts = []
+    for name, tiles in drawn:
+        row = _grid(tiles, len(tiles))
+        size = round(STRIP_TEXT * tiles[0].shape[1])
+        parts += [_text(name, row.shape[1], size), row]
+    return np.concatenate([*parts, _legend(parts[-1].shape[1], size)])
 
 
 def side_by_side(
@@ -74,40 +86,68 @@ def side_by_side(
 
     They stand in one row, or in rows of `columns`.
     """
-    frames = [_labelled(colours(pixels, mask, calibration), text) for text, pixels, mask in tiles]
-    per_row = columns or len(frames)
-    grid = montage(
-        np.stack(frames),
-        grid_shape=(-(-len(frames) // per_row), per_row),
-        padding_width=2,
+    frames = [
+        _labelled(colours(pixels, mask, calibration), text, TILE_TEXT)
+        for text, pixels, mask in tiles
+    ]
+    grid = _grid(frames, columns or len(frames))
+    return np.concatenate([grid, _legend(grid.shape[1], round(TILE_TEXT * frames[0].shape[1]))])
+
+
+def _grid(tiles: list[np.ndarray], columns: int) -> np.ndarray:
+    grid: np.ndarray = montage(
+        np.stack(tiles),
+        grid_shape=(-(-len(tiles) // columns), columns),
+        padding_width=GAP,
         fill=(255, 255, 255),
         channel_axis=-1,
     )
-    return np.concatenate([grid, _legend(grid.shape[1])])
+    return grid
 
 
-def _labelled(frame: np.ndarray, text: str) -> np.ndarray:
-    side = max(frame.shape[1], 120)  # narrower frames are drawn larger, or no label would fit
+def _labelled(frame: np.ndarray, text: str, share: float) -> np.ndarray:
+    side = max(frame.shape[1], NARROWEST)
     scaled = cv2.resize(
         frame,
-        (side, round(frame.shape[0] * side / frame.shape[1])),
+        (side, max(1, round(frame.shape[0] * side / frame.shape[1]))),
         interpolation=cv2.INTER_NEAREST,
     )
-    label = np.full((LABEL_HEIGHT, side, 3), 255, dtype=np.uint8)
-    cv2.putText(label, text, (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, INK, 1, cv2.LINE_AA)
-    return np.concatenate([label, scaled])
+    return np.concatenate([_text(text, side, round(share * side)), scaled])
 
 
-def _legend(width: int) -> np.ndarray:
-    legend = np.full((28, width, 3), 255, dtype=np.uint8)
-    step = min(48, (width - 44) // len(BANDS))
-    for position, (edge, colour) in enumerate(BANDS):
-        left = 4 + position * step
-        cv2.rectangle(legend, (left, 2), (left + step - 3, 12), colour, -1)
-        cv2.rectangle(legend, (left, 2), (left + step - 3, 12), (120, 120, 120), 1)
-        cv2.putText(
-            legend, f"{edge:g}", (left, 25), cv2.FONT_HERSHEY_SIMPLEX, 0.34, INK, 1, cv2.LINE_AA
-        )
-    end = 4 + len(BANDS) * step
-    cv2.putText(legend, "mm/h", (end, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.34, INK, 1, cv2.LINE_AA)
-    return legend
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """The sans serif of matplotlib, bold, since TensorBoard drops pixels where it scales."""
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf"), size)
+
+
+def _text(text: str, width: int, size: int) -> np.ndarray:
+    """A line of black text on white, ``height width RGB``, smaller where it would not fit."""
+    band = Image.new("RGB", (width, round(1.4 * size)), "white")
+    while size > LEAST_TEXT and _font(size).getlength(text) > width - 4:
+        size -= 1
+    while len(text) > 1 and _font(size).getlength(text) > width - 4:
+        text = f"{text[:-2]}…"
+    ImageDraw.Draw(band).text((2, band.height / 2), text, INK, _font(size), anchor="lm")
+    return np.asarray(band)
+
+
+def _legend(width: int, size: int) -> np.ndarray:
+    """The bands, each with its lower edge below it, and the unit."""
+    labels = [f"{edge:g}" for edge, _ in BANDS]
+    unit = "mm/h"
+
+    def step(size: int) -> int:
+        return (width - 12 - round(_font(size).getlength(unit))) // len(BANDS)
+
+    while size > LEAST_TEXT and max(map(_font(size).getlength, labels)) > step(size) - 4:
+        size -= 1
+    each = step(size)
+    legend = Image.new("RGB", (width, round(2.6 * size) + 6), "white")
+    draw = ImageDraw.Draw(legend)
+    for position, (label, (_, colour)) in enumerate(zip(labels, BANDS, strict=True)):
+        left = 4 + position * each
+        draw.rectangle((left, 4, left + each - 3, 4 + size), colour, (120, 120, 120))
+        draw.text((left, 6 + size), label, INK, _font(size))
+    draw.text((4 + len(BANDS) * each, 4 + size / 2), unit, INK, _font(size), anchor="lm")
+    return np.asarray(legend)

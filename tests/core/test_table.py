@@ -3,7 +3,7 @@
 import pytest
 
 from nowcast.core.sums import Scores
-from nowcast.core.table import DASH, Column, Row, Table
+from nowcast.core.table import DASH, Column, Row, Table, markdown_table
 
 COLUMNS = (
     Column("error", "Error", "less", 0, perfect=0.0),
@@ -120,3 +120,20 @@ def test_the_nearer_to_one_is_the_better_and_overshooting_is_no_gain() -> None:
 )
 def test_where_there_is_no_skill(perfect, value, reference) -> None:
     assert column("less", perfect).skill(value, reference) is None
+
+
+def test_every_mark_is_explained_and_none_that_is_not_there() -> None:
+    full = Table(COLUMNS, (BASELINE, TRAINED, Row("none", {0: scores(None, None)})))
+    assert full.legend == (
+        "↓ less is better; ↑ more is better; * or bold: the best mean of its column, whether or "
+        "not the difference is significant; ± sample standard deviation over seeds; – undefined"
+    )
+    assert Table(COLUMNS[:1], (BASELINE,)).legend == "↓ less is better"
+    bias = Table((column("one", 1.0),), (BASELINE,))
+    assert bias.legend.startswith("→ 1 the nearer to one the better")
+
+
+def test_a_bar_or_a_line_break_in_a_name_breaks_no_markdown() -> None:
+    assert markdown_table(["a|b", "c"], [["1\n2", "x"]]) == (
+        "| a\\|b | c |\n| --- | --- |\n| 1<br>2 | x |\n"
+    )

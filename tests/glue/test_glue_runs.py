@@ -87,7 +87,9 @@ def test_a_comparison_of_each_data_set_and_one_table_of_them(
         "combine", tmp_path / "rte", tmp_path / "sts-b", "--out", tmp_path / "all"
     )
     assert status == 0, err
-    header, _, *rows = (tmp_path / "all" / "table.md").read_text().splitlines()
+    text = (tmp_path / "all" / "table.md").read_text()
+    assert "* or bold: the best mean" in text
+    header, _, *rows = text.splitlines()
     assert header == "|  | RTE accuracy ↑ | STS-B Spearman ↑ | average ↑ |"
     assert [row.split(" | ")[0] for row in rows[:5]] == [
         "| majority",

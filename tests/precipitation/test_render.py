@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from nowcast.precipitation.render import BANDS, MASKED, colours, strip
+from nowcast.precipitation.render import (
+    BANDS,
+    GAP,
+    MASKED,
+    NARROWEST,
+    STRIP_TEXT,
+    TILE_TEXT,
+    colours,
+    side_by_side,
+    strip,
+)
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
 
 HKO7 = Calibration()
@@ -49,8 +59,14 @@ def shown(count: int, height: int, width: int) -> list[tuple[int, np.ndarray, np
     ]
 
 
+def inked(picture: np.ndarray) -> np.ndarray:
+    """Where letters are: near black, which no band and no mask is."""
+    return (picture < 70).all(-1)
+
+
 @pytest.mark.parametrize(
-    ("side", "drawn"), [((16, 16), (120, 120)), ((200, 140), (200, 140)), ((30, 60), (60, 120))]
+    ("side", "drawn"),
+    [((16, 16), (160, 160)), ((200, 240), (200, 240)), ((30, 60), (80, 160)), ((1, 1), (160, 160))],
 )
 @pytest.mark.parametrize(("rows", "count"), [(3, 5), (2, 1)])
 def test_a_strip_holds_every_frame_its_label_and_the_legend(
@@ -58,15 +74,30 @@ def test_a_strip_holds_every_frame_its_label_and_the_legend(
 ):
     names = ["input", "truth", "forecast"][:rows]
     picture = strip([(name, shown(count, *side)) for name in names], HKO7)
-    # Two white pixels around each tile, 16 for its label, and 28 for the legend.
-    height = 2 + rows * (drawn[0] + 16 + 2) + 28
-    assert picture.shape == (height, 2 + count * (drawn[1] + 2), 3)
     assert picture.dtype == np.uint8
+    assert picture.shape[1] == GAP + count * (drawn[1] + GAP)
+    # Its own name and a line of times above each row, and no frame is thinned out.
+    assert picture.shape[0] > rows * (drawn[0] + 2 * STRIP_TEXT * drawn[1])
+
+
+@pytest.mark.parametrize("side", [24, 96, 228, 480])
+def test_text_is_legible_where_tensorboard_shows_the_strip_400_pixels_wide(side: int):
+    """A strip has five frames; capitals and figures are then 7 pixels high or more."""
+    picture = strip([("truth", shown(5, side, side))], HKO7)
+    scale = 400 / picture.shape[1]
+    tile = max(side, NARROWEST)
+    name = picture[: round(1.4 * STRIP_TEXT * tile)]
+    lines = np.flatnonzero(inked(name).any(1))
+    assert (lines[-1] - lines[0] + 1) * scale >= 7
+    times = picture[len(name) : len(name) + GAP + round(1.4 * STRIP_TEXT * tile)]
+    lines = np.flatnonzero(inked(times).any(1))
+    assert (lines[-1] - lines[0] + 1) * scale >= 7
+    assert name.min() < 70 and name.max() == 255  # black on white
 
 
 def test_frames_stand_row_by_row_in_order_of_time():
     def flat(level: float) -> tuple[int, np.ndarray, np.ndarray]:
-        return 6, np.full((130, 130), level), np.ones((130, 130), dtype=bool)
+        return 6, np.full((200, 200), level), np.ones((200, 200), dtype=bool)
 
     rates = [[0.2, 0.7, 1.5], [3.0, 7.0, 15.0]]
     rows = [
@@ -75,19 +106,36 @@ def test_frames_stand_row_by_row_in_order_of_time():
     ]
     picture = strip(rows, HKO7)
     bands = dict(BANDS)
-    for row, edges in enumerate([(0.1, 0.5, 1.0), (2.0, 5.0, 10.0)]):
-        for column, edge in enumerate(edges):
-            centre = picture[2 + row * 148 + 16 + 65, 2 + column * 132 + 65]
-            assert centre.tolist() == list(bands[edge])
+    found = []
+    for column in range(3):
+        colours_down = picture[:-90, GAP + column * (200 + GAP) + 195].tolist()  # right of letters
+        runs = [
+            colour
+            for at, colour in enumerate(colours_down[:-150])
+            if colours_down[at : at + 150] == [colour] * 150
+        ]
+        found.append([list(each) for each in dict.fromkeys(map(tuple, runs))])
+    expected = [(0.1, 2.0), (0.5, 5.0), (1.0, 10.0)]
+    assert found == [[list(bands[edge]) for edge in edges] for edges in expected]
 
 
-def test_the_label_names_row_and_lead_time():
-    picture = {
-        text: strip(
-            [(text, [(minutes, np.zeros((120, 120)), np.ones((120, 120), dtype=bool))])], HKO7
-        )
-        for text, minutes in (("input", -6), ("truth", 6))
-    }
-    assert (picture["input"][2:18] < 100).any()
-    assert not np.array_equal(picture["input"][2:18], picture["truth"][2:18])
-    assert np.array_equal(picture["input"][18:], picture["truth"][18:])
+def test_labels_name_row_and_lead_time():
+    def drawn(name: str, minutes: int) -> np.ndarray:
+        frame = np.zeros((160, 160)), np.ones((160, 160), dtype=bool)
+        return strip([(name, [(minutes, *frame)])], HKO7)
+
+    band = round(1.4 * STRIP_TEXT * 160)
+    picture, other, later = drawn("input", 6), drawn("truth", 6), drawn("input", 12)
+    assert not np.array_equal(picture[:band], other[:band])
+    assert np.array_equal(picture[band:], other[band:])
+    assert np.array_equal(picture[:band], later[:band])
+    assert not np.array_equal(picture[band:], later[band:])
+
+
+def test_a_name_too_long_for_its_frame_is_cut_within_it():
+    tile = np.zeros((200, 200)), np.ones((200, 200), dtype=bool)
+    picture = side_by_side([("W" * 80, *tile), ("b", *tile)], HKO7)
+    top = inked(picture[GAP : GAP + round(1.4 * TILE_TEXT * 200)])
+    assert top[:, : GAP + 200].any()
+    second = np.flatnonzero(top[:, GAP + 200 :].any(0))
+    assert second[0] >= GAP and second[-1] < 30  # the b alone

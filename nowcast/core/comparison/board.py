@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nowcast.core.comparison.bootstrap import LEAST_BLOCKS, Difference, differences
-from nowcast.core.comparison.verdict import RULE, p_text
+from nowcast.core.comparison.verdict import LEVEL, NOT_DISTINGUISHABLE, RULE, p_text
 from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
 from nowcast.core.evaluate import evaluate_blocks
@@ -88,18 +88,15 @@ class Board:
 
     def skills(self) -> Section:
         """A table of the skill of everyone but the reference."""
-        skilled = [
-            each for each in (*self.task.columns, *self.task.details) if each.perfect is not None
+        columns = {each.header: each for each in (*self.task.columns, *self.task.details)}
+        others = [name for name in self.scores if name != self.task.reference]
+        skill = {name: self.skill(name) for name in others}
+        rows = [
+            [header, *(_two_digits(skill[name][column.score]) for name in others)]
+            for header, column in columns.items()
+            if column.perfect is not None
         ]
-        skilled = list({each.header: each for each in skilled}.values())
-        rows = []
-        for name in self.scores:
-            if name != self.task.reference:
-                own = self.skill(name)
-                cells = (own[column.score] for column in skilled)
-                rows.append([name, *(DASH if each is None else f"{each:.2f}" for each in cells)])
-        title = f"Skill against {self.task.reference}"
-        return Section(title, ["Forecaster", *(each.header for each in skilled)], rows, SKILL)
+        return Section(f"Skill against {self.task.reference}", ["Score", *others], rows, SKILL)
 
     def best(self, column: Column) -> str | None:
         """The forecaster with the best score; None where it is undefined for all."""
@@ -122,7 +119,7 @@ class Board:
     def details(self) -> Section:
         """A table of further scores."""
         table = Table(self.task.details, self.table.rows)
-        note = "→ 1: the nearer to one the better. All scores are in leaderboard.csv and .json."
+        note = f"{table.legend}. All scores are in leaderboard.csv and .json."
         return Section("Further scores", ["Forecaster", *table.header()[1:]], table.cells(), note)
 
     def sections(self) -> list[Section]:
@@ -149,10 +146,13 @@ class Board:
         found = [
             Section(
                 f"Against {against}",
-                ["Forecaster", *(column.title for column in columns)],
+                ["Score", *others],
                 [
-                    [name, *(_cell(self.difference(name, against, c.score), c) for c in columns)]
-                    for name in others
+                    [
+                        c.title,
+                        *(_cell(self.difference(name, against, c.score), c) for name in others),
+                    ]
+                    for c in columns
                 ],
                 note,
             )
@@ -166,6 +166,18 @@ class Board:
         ]
         more = "All pairs are in differences.csv."
         return [*found, Section("Which is best", RANKS, ranks, more)]
+
+    def verdicts(self) -> list[str]:
+        """Of each column a line for the console: who is best, and who is not told apart from it."""
+        if len(self.scores) < 2 or len(next(iter(self.parts.values()))) < LEAST_BLOCKS:
+            return []
+        lines = []
+        for column in self.task.columns:
+            leader = self.best(column)
+            if leader is not None:
+                near = ", ".join(self.near(leader, column)) or "nobody"
+                lines.append(f"{column.title}: {leader}; {NOT_DISTINGUISHABLE} from it: {near}")
+        return [*lines, f"{NOT_DISTINGUISHABLE}: p > {LEVEL} after Holm over all pairs, by blocks"]
 
     def near(self, leader: str, column: Column) -> list[str]:
         """Forecasters that the one with the best score is not told apart from."""
@@ -213,6 +225,7 @@ class Board:
             f"# {title}\n",
             "".join(f"- {name}: {value}\n" for name, value in facts.items()),
             self.table.markdown(),
+            f"{self.table.legend}.\n",
             *(section.markdown() for section in sections),
             *links,
         ]
@@ -273,6 +286,10 @@ def contest(
             board.write(out, task.gallery(board, models, split, out))
     wait()
     return board
+
+
+def _two_digits(skill: float | None) -> str:
+    return DASH if skill is None else f"{skill:.2f}"
 
 
 def _cell(found: Difference, column: Column) -> str:

@@ -33,22 +33,23 @@ from nowcast.core.sums import Scores
 from nowcast.core.table import Column, Row, Table
 
 
-def combine(folders: Sequence[Path], out: Path) -> Table:
+def combine(folders: Sequence[Path], out: Path, given: Sequence[str | None] | None = None) -> Table:
     """Write one table of finished comparisons, with its report page, into `out`.
 
-    The main columns of each stand side by side as ``NAME/score``, NAME being the name of its
-    folder. If for all of them less is better, or for all more, their mean seed by seed is one more
-    column.
+    The main columns of each stand side by side as ``NAME/score``, NAME being the name that is given
+    or that of its folder. If for all of them less is better, or for all more, their mean seed by
+    seed is one more column.
 
     Args:
         folders: of two comparisons or more.
         out: folder of the table.
+        given: a name for each folder; None is that of the folder.
 
     Raises:
         ConfigError: a folder holds no comparison or its name cannot be used, no forecaster or no
             seed is common to all, or variants descend differently.
     """
-    comparisons = read_all(folders, out)
+    comparisons = read_all(folders, out, given)
     names, notes = common_forecasters(comparisons)
     seeds, more = common_seeds(comparisons, names)
     columns = _columns(comparisons)

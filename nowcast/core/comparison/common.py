@@ -19,17 +19,23 @@ Comparisons = Mapping[str, Stored]
 Seeds = Mapping[str, Sequence[int | None]]
 
 
-def read_all(folders: Sequence[Path], out: Path) -> dict[str, Stored]:
-    """The comparisons by the names of their folders.
+def read_all(
+    folders: Sequence[Path], out: Path, given: Sequence[str | None] | None = None
+) -> dict[str, Stored]:
+    """The comparisons by name.
 
     Args:
         folders: of the comparisons.
         out: folder of the table that they enter.
+        given: a name for each folder; None is that of the folder.
 
     Raises:
         ConfigError: there are fewer than two, one cannot enter the table, or `out` holds one.
     """
-    names = [folder.resolve().name for folder in folders]
+    names = [
+        name or folder.resolve().name
+        for name, folder in zip(given or [None] * len(folders), folders, strict=True)
+    ]
     if len(folders) < 2:
         raise ConfigError(
             f"expected two comparisons or more, found {len(folders)}; name their folders"
@@ -37,7 +43,7 @@ def read_all(folders: Sequence[Path], out: Path) -> dict[str, Stored]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
             f"expected folders of different names, found {', '.join(twice)} twice; comparisons are "
-            "told apart by them: rename one"
+            "told apart by them: rename one, or name it: NAME=DIR"
         )
     if (out / SCORES).is_file() and not read_results(out).comparisons:
         raise ConfigError(f"{out}: there is a comparison in it; choose another folder for --out")
@@ -50,7 +56,10 @@ def read_all(folders: Sequence[Path], out: Path) -> dict[str, Stored]:
                 f"{', '.join(stored.comparisons)}"
             )
         if name in {*facts, *NO_SCORES, "forecaster", "seed", "comparisons", AVERAGE}:
-            raise ConfigError(f"{folder}: {name} has a meaning in {SCORES}; rename the folder")
+            raise ConfigError(
+                f"{folder}: {name} has a meaning in {SCORES}; rename the folder, or name it: "
+                "NAME=DIR"
+            )
         if not main_columns(stored):
             raise ConfigError(f"{folder}: expected a main score, found none; leave it out")
     return comparisons

@@ -161,9 +161,9 @@ def _interval(column: Column, low: float | None, high: float | None) -> str:
 
 
 def _p(test: SeedTest | Difference) -> str:
-    text, comma, before = p_text(test.p, test.p_holm).partition(",")
+    text, bracket, uncorrected = p_text(test.p, test.p_holm).partition(" (")
     after = "" if test.family == 1 else f" after Holm over {test.family} pairs"
-    return f"{text}{after}{comma}{before}"
+    return f"{text}{after}{bracket}{uncorrected}"
 
 
 def _count(number: int, what: str) -> str:

@@ -141,7 +141,9 @@ def report(out: Path) -> Table:
     names = [row.name for row in table.rows]
     found = contrasts(table, stored.differences)
     for name, text in {
-        "table.md": "\n".join([table.markdown(), *(f"{note}\n" for note in stored.notes)]),
+        "table.md": "\n".join(
+            [table.markdown(), f"{table.legend}.\n", *(f"{note}\n" for note in stored.notes)]
+        ),
         "table.csv": table.csv(),
         "significance.csv": as_csv(found),
     }.items():

@@ -41,11 +41,11 @@ def verdict(best: str, difference: float, p_holm: float | None) -> str:
 
 
 def p_text(p: float | None, p_holm: float | None) -> str:
-    """The corrected p, e.g. ``p = 0.012``; with the one before, where that alone would pass."""
+    """The corrected p, e.g. ``p = 0.012``, and the uncorrected one where only that would pass."""
     if p_holm is None:
         return "no p"
     text = f"p {'' if p_holm < SMALL_P else '= '}{rounded(p_holm)}"
-    return f"{text}, {rounded(p)} before" if p is not None and p <= LEVEL < p_holm else text
+    return f"{text} ({rounded(p)} uncorrected)" if p is not None and p <= LEVEL < p_holm else text
 
 
 def rounded(p: float) -> str:

@@ -18,15 +18,15 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 Charts = dict[str, dict[str, list[str]]]  # category -> chart -> tags
 
+LOSSES = ("training loss", "validation loss")  # side by side
 OPEN = ("training", "scores")  # the others are drawn when they are opened
 
 
 def charts(tags: Iterable[str]) -> Charts:
     """Sort the tags that `RunLog` writes into charts, in their order.
 
-    Loss (of training and validation together), rate and the validated objective come first, then
-    the single scores, then a category for each family of scores (``valid/family/member``): its
-    members in one chart, and each member along
+    Losses, rate and the validated objective come first, then the single scores, then a category for
+    each family of scores (``valid/family/member``): its members in one chart, and each member along
     the axis (``valid_by_minutes/family/member/5``). MEmeL has a chart a number, with all sites.
     """
     found: Charts = {name: {} for name in OPEN}
@@ -39,7 +39,9 @@ def charts(tags: Iterable[str]) -> Charts:
         if tag == "valid/objective":
             put("training", "objective on valid", tag)
         elif tag == "valid/loss":
-            put("training", "loss", tag)
+            put("training", LOSSES[1], tag)
+        elif tag == "train/loss":  # in a chart of its own: two tags of a run have one colour
+            put("training", LOSSES[0], tag)
         elif group == "train":
             put("training", "/".join(parts), tag)
         elif group == "valid":
@@ -49,6 +51,8 @@ def charts(tags: Iterable[str]) -> Charts:
             put(category, f"{'/'.join(parts[:-1])} {group[6:].replace('_', ' ')}", tag)
         elif group in ("memel", "throughput"):
             put(group, parts[-1], tag)
+    first = {title: found["training"][title] for title in LOSSES if title in found["training"]}
+    found["training"] = first | found["training"]
     return {category: content for category, content in found.items() if content}
 
 

@@ -52,12 +52,23 @@ class Chart:
         axis: label of the horizontal axis.
         curves: forecaster -> its curves, one a seed.
         is_loss: noisy and falling fast: no band, and a logarithmic axis if it helps.
+        limits: least and greatest value that there can be, where bands end; None: no limit.
     """
 
     title: str
     axis: str
     curves: Mapping[str, Sequence[Curve]]
     is_loss: bool = False
+    limits: tuple[float | None, float | None] = (None, None)
+
+    @property
+    def identical(self) -> list[list[str]]:
+        """Forecasters whose lines lie on each other all the way, in groups."""
+        drawn = {
+            name: [*map(tuple, np.nan_to_num(_mean_and_deviation(curves), nan=inf))]
+            for name, curves in self.curves.items()
+        }
+        return groups_of_same(drawn)
 
 
 def lines(names: Iterable[str]) -> dict[str, Line]:
@@ -65,6 +76,27 @@ def lines(names: Iterable[str]) -> dict[str, Line]:
     return {
         name: Line(COLOURS[position % len(COLOURS)], DASHES[position % len(DASHES)])
         for position, name in enumerate(dict.fromkeys(names))
+    }
+
+
+def groups_of_same(drawn: Mapping[str, object]) -> list[list[str]]:
+    """Names under which the same is drawn, in groups of two or more."""
+    groups: list[list[str]] = []
+    for name, content in drawn.items():
+        group = next((own for own in groups if drawn[own[0]] == content), None)
+        if group is None:
+            groups.append([name])
+        else:
+            group.append(name)
+    return [group for group in groups if len(group) > 1]
+
+
+def legend_names(drawn: Mapping[str, object]) -> dict[str, str]:
+    """What a legend calls each name: itself, or ``A = B`` where the same is drawn under both."""
+    group_of = {name: group for group in groups_of_same(drawn) for name in group}
+    return {
+        name: " = ".join([name, *(other for other in group_of.get(name, ()) if other != name)])
+        for name in drawn
     }
 
 
@@ -76,10 +108,14 @@ def legend(charts: Iterable[Chart], styles: Mapping[str, Line]) -> dict[str, Lin
 
 def drawn(
     charts: Sequence[Chart], styles: Mapping[str, Line], prefix: str
-) -> list[tuple[str, Markup]]:
-    """Title and inline SVG of each chart."""
+) -> list[tuple[str, Markup, str]]:
+    """Title and inline SVG of each chart, and which of its lines lie on each other."""
     return [
-        (chart.title, _inline(_figure(chart, styles), f"{prefix}{position}"))
+        (
+            chart.title,
+            _inline(_figure(chart, styles), f"{prefix}{position}"),
+            "; ".join(" = ".join(group) for group in chart.identical),
+        )
         for position, chart in enumerate(charts)
     ]
 
@@ -92,7 +128,7 @@ def _figure(chart: Chart, styles: Mapping[str, Line]) -> Figure:
         x, mean, deviation = _mean_and_deviation(curves)
         _draw(axes, styles[name], x, mean)
         if not chart.is_loss and np.isfinite(deviation).any():
-            band = (mean - deviation, mean + deviation)
+            band = np.clip((mean - deviation, mean + deviation), *_bounds(chart))
             axes.fill_between(x, *band, color=styles[name].colour, alpha=0.15, linewidth=0)
         if np.isfinite(mean).any():
             low, high = min(low, np.nanmin(mean)), max(high, np.nanmax(mean))
@@ -108,6 +144,11 @@ def _figure(chart: Chart, styles: Mapping[str, Line]) -> Figure:
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _bounds(chart: Chart) -> tuple[float, float]:
+    low, high = chart.limits
+    return -inf if low is None else low, inf if high is None else high
 
 
 def _draw(axes: Axes, line: Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:

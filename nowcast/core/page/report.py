@@ -14,9 +14,8 @@ from nowcast.core.files import write_text
 from nowcast.core.page.charts import LINE_WIDTH, Chart, Curve, Line, drawn, legend, lines
 from nowcast.core.page.player import Film
 from nowcast.core.page.provenance import config_differences, origins
-from nowcast.core.page.run_graph import RunGraph, run_graph
-from nowcast.core.plain import in_markdown
-from nowcast.core.table import DASH, Column, Table
+from nowcast.core.page.run_graph import Box, run_graph
+from nowcast.core.table import ARROWS, BEST, DASH, STAR, Column, Table, markdown_table
 from nowcast.core.yaml_files import dumps
 
 
@@ -32,12 +31,9 @@ class Section:
 
     def markdown(self) -> str:
         """As Markdown."""
-        rule = ["---"] * len(self.header)
-        rows = ([*map(in_markdown, row)] for row in self.rows)
-        lines = (f"| {' | '.join(line)} |\n" for line in (self.header, rule, *rows))
         points = "".join(f"- {sentence}\n" for sentence in self.sentences)
         above = f"{points}\n" if points else ""
-        return f"## {self.title}\n\n{above}{''.join(lines)}\n{self.note}\n"
+        return f"## {self.title}\n\n{above}{markdown_table(self.header, self.rows)}\n{self.note}\n"
 
 
 @dataclass(frozen=True)
@@ -100,10 +96,14 @@ def _page(report: Report) -> str:
     training_charts = _training(report)
     return environment.get_template("report.html.jinja").render(
         report=report,
-        header=[text or "Forecaster" for text in report.table.header()],
+        header=[_headed(text) or "Forecaster" for text in report.table.header()],
         rows=_marked(report.table.cells()),
-        sections=[(section, _marked(section.rows)) for section in report.sections],
+        sections=[
+            (section, [_headed(text) for text in section.header], _marked(section.rows))
+            for section in report.sections
+        ],
         spread=_spread(report.table),
+        best=BEST,
         dash=DASH,
         axis=next((chart.axis for chart in score_charts), ""),
         score_charts=drawn(score_charts, styles, "score"),
@@ -120,12 +120,21 @@ def _page(report: Report) -> str:
     )
 
 
+def _headed(text: str) -> str:
+    """A header whose arrow stays with the word before it."""
+    for arrow in ARROWS.values():
+        text = text.replace(f" {arrow}", f"\u00a0{arrow.replace(' ', chr(0xA0))}")
+    return text
+
+
 def _marked(rows: Sequence[Sequence[str]]) -> list[list[Markup]]:
     """Cells of a table; those that `Table.cells` marks as best are bold."""
 
     def cell(text: str) -> Markup:
-        plain = text.removesuffix(" *")
-        return escape(text) if plain == text else Markup("<b>{}</b>").format(plain)
+        plain = text.removesuffix(STAR)
+        # A line may end before the sign, not between it and its number.
+        unbroken = plain.replace("± ", "±\u00a0").replace("p = ", "p\u00a0=\u00a0")
+        return escape(unbroken) if plain == text else Markup("<b>{}</b>").format(unbroken)
 
     return [[cell(text) for text in cells] for cells in rows]
 
@@ -141,10 +150,10 @@ def _spread(table: Table) -> str:
     return f"Mean ± sample standard deviation over {count} seeds."
 
 
-def _graph(report: Report) -> RunGraph:
+def _graph(report: Report) -> list[Box]:
     """Of a comparison; a leaderboard has no variants, and none."""
     if not report.parents:
-        return run_graph({}, {}, ())
+        return []
     baselines = [row.name for row in report.table.rows if row.name not in report.parents]
     return run_graph(report.parents, report.edges, baselines)
 
@@ -167,7 +176,7 @@ def _scores(report: Report, column: Column) -> Chart | None:
                 axis = scores.axis_name
                 curve = dict(zip(scores.axis, scores.curves[column.score], strict=True))
                 curves.setdefault(row.name, []).append(curve)
-    return Chart(column.title, axis, curves) if curves else None
+    return Chart(column.title, axis, curves, limits=column.limits) if curves else None
 
 
 def _training(report: Report) -> list[Chart]:
@@ -184,7 +193,8 @@ def _training(report: Report) -> list[Chart]:
             if curve := {float(row["step"]): row["valid"][column.score] for row in validated}:
                 curves.setdefault(_variant(run), []).append(curve)
         if curves:
-            charts.append(Chart(f"validation {column.title}", "step", curves))
+            title = f"validation {column.title}"
+            charts.append(Chart(title, "step", curves, limits=column.limits))
     return charts
 
 

@@ -14,6 +14,7 @@ from toy import SAMPLES, ToyTask
 
 from nowcast.core.comparison.board import Board
 from nowcast.core.comparison.findings import as_sections
+from nowcast.core.comparison.references import Reference
 from nowcast.core.comparison.significance import contrasts
 from nowcast.core.comparison.verdict import RULE
 from nowcast.core.distributed import Ranks
@@ -95,7 +96,7 @@ def test_skill_of_percentages_and_of_what_is_best_at_one_is_on_the_page(
     assert board.skill("worse")["hit"] == pytest.approx(-3, rel=1e-5)
     board.write(tmp_path, {})
     text = (tmp_path / "leaderboard.md").read_text()
-    assert "## Skill against identity" in text and "| near | 0.75 | 0.94 |" in text
+    assert "## Skill against identity" in text and "| Hit | 0.75 | 1.00 | -3.00 |" in text
     for name in ("leaderboard.md", "leaderboard.html"):
         said = (tmp_path / name).read_text()
         assert "Skill score: 0 at the reference, 1 for a perfect forecast" in said
@@ -173,8 +174,10 @@ def test_a_leaderboard_and_a_comparison_of_the_same_samples_have_the_same_verdic
         assert each.over_blocks == same.verdict
     board.write(tmp_path, {})
     text = (tmp_path / "leaderboard.md").read_text()
-    assert f"<br>not distinguishable<br>p = {found.p_holm:.2g}, {found.p:.2g} before |" in text
-    (note,) = as_sections(compared, {"flow": "identity"})
+    assert (
+        f"<br>not distinguishable<br>p = {found.p_holm:.2g} ({found.p:.2g} uncorrected) |" in text
+    )
+    (note,) = as_sections(compared, {"flow": Reference("identity", "the first baseline")})
     page = (tmp_path / "leaderboard.html").read_text()
     assert RULE in text and html.escape(RULE) in page.replace("&#39;", "&#x27;")
     assert RULE in note.note and "not distinguishable over blocks" in note.sentences[0]

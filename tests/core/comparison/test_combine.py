@@ -381,8 +381,10 @@ def test_two_comparisons_of_different_names_are_needed(folders: list[Path], tmp_
     with pytest.raises(ConfigError, match="expected two comparisons or more, found 1"):
         combine(folders[:1], tmp_path / "all")
     twin = write(tmp_path / "deep" / "rte", (ACCURACY,), RTE)
-    with pytest.raises(ConfigError, match="found rte twice"):
+    with pytest.raises(ConfigError, match=r"found rte twice; .* NAME=DIR"):
         combine([folders[0], twin], tmp_path / "all")
+    table = combine([folders[0], twin], tmp_path / "all", [None, "twin"])
+    assert table.columns[1].score == "twin/accuracy"
 
 
 def test_a_comparison_is_never_overwritten(folders: list[Path], tmp_path: Path):

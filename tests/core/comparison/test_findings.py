@@ -56,7 +56,7 @@ def test_a_verdict_is_of_the_seeds_and_says_where_blocks_disagree(seeds, blocks,
 def test_where_the_correction_alone_makes_the_verdict_the_sentence_has_both_p():
     near = replace(SURE_BLOCKS, p=0.02, p_holm=0.2)  # its interval excludes zero
     text = sentence(replace(FOUND, seeds=None, blocks=near))
-    assert "p = 0.2 after Holm over 10 pairs, 0.02 before)" in text
+    assert "p = 0.2 after Holm over 10 pairs (0.02 uncorrected))" in text
     assert text.endswith("not tested over seeds, not distinguishable over blocks.")
 
 

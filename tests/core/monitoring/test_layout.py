@@ -25,9 +25,16 @@ TAGS = [
 
 
 def test_tags_are_sorted_into_charts_in_their_order():
+    assert list(charts(TAGS)["training"]) == [
+        "training loss",
+        "validation loss",
+        "lr",
+        "objective on valid",
+    ]
     assert charts([*TAGS, "forecast/a square"]) == {
         "training": {
-            "loss": ["train/loss", "valid/loss"],
+            "training loss": ["train/loss"],
+            "validation loss": ["valid/loss"],
             "lr": ["train/lr"],
             "objective on valid": ["valid/objective"],
         },
@@ -44,7 +51,7 @@ def test_tags_are_sorted_into_charts_in_their_order():
 
 
 def test_there_is_no_category_without_charts():
-    assert charts(["train/loss"]) == {"training": {"loss": ["train/loss"]}}
+    assert charts(["train/loss"]) == {"training": {"training loss": ["train/loss"]}}
     assert charts([]) == {}
 
 

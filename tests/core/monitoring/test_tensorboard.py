@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ from toy import ToyTask
 
 from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.monitoring.events import BESIDE, EventLog
-from nowcast.core.monitoring.tensorboard import prepare, runs_below
+from nowcast.core.monitoring.events import BESIDE, EventLog, write_beside
+from nowcast.core.monitoring.tensorboard import prepare, runs_below, variant_of
 from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.training.trainer import train
@@ -94,15 +95,13 @@ def address(comparison: Path) -> Iterator[str]:
 def test_each_run_is_listed_once_and_keeps_its_events(address: str, comparison: Path):
     tags = asked(f"{address}data/plugin/scalars/tags")
     names = ["memel/seed0", "memel/seed1", "plain/seed0", "plain/seed1"]
-    assert set(tags) == {f"runs/{name}" for name in names}
-    assert {"train/loss", "valid/error", "valid_best/error"} <= set(tags["runs/plain/seed0"])
-    query = "data/plugin/scalars/scalars?run=runs/plain/seed0&tag=train/loss"
+    assert set(tags) == set(names)  # and no run called tensorboard
+    assert {"train/loss", "valid/error", "valid_best/error"} <= set(tags["plain/seed0"])
+    query = "data/plugin/scalars/scalars?run=plain/seed0&tag=train/loss"
     points = asked(f"{address}{query}")
     assert [step for _, step, _ in points] == [5, 10, 15, 20]
     written = [path.relative_to(comparison).as_posix() for path in comparison.rglob(BESIDE)]
-    assert sorted(written) == [f"runs/{name}/{BESIDE}" for name in names] + [
-        f"tensorboard/{BESIDE}"
-    ]
+    assert sorted(written) == [f"runs/{name}/{BESIDE}" for name in names]
 
 
 def test_the_table_has_a_line_a_run_with_what_differs_and_what_came_out(
@@ -118,10 +117,18 @@ def test_the_table_has_a_line_a_run_with_what_differs_and_what_came_out(
     groups = asked(f"{address}data/plugin/hparams/session_groups", body)["sessionGroups"]
     lines = {group["name"]: group for group in groups}
     assert len(lines) == len(groups) == 4
-    assert lines["runs/memel/seed0"]["hparams"] == {"train.seed": 0.0, "memel": "on"}
-    assert lines["runs/plain/seed1"]["hparams"] == {"train.seed": 1.0, "memel": "off"}
-    assert lines["runs/memel/seed1"]["sessions"][0]["status"] == "STATUS_RUNNING"
-    metrics = {m["name"]["tag"]: m["value"] for m in lines["runs/plain/seed1"]["metricValues"]}
+    assert lines["memel/seed0"]["hparams"] == {
+        "variant": "memel",
+        "train.seed": 0.0,
+        "memel": "on",
+    }
+    assert lines["plain/seed1"]["hparams"] == {
+        "variant": "plain",
+        "train.seed": 1.0,
+        "memel": "off",
+    }
+    assert lines["memel/seed1"]["sessions"][0]["status"] == "STATUS_RUNNING"
+    metrics = {m["name"]["tag"]: m["value"] for m in lines["plain/seed1"]["metricValues"]}
     best = Run(comparison / "runs" / "plain" / "seed1").result()
     assert metrics["valid_best/step"] == best["best_step"]
     assert metrics["valid_best/error"] == pytest.approx(best["best_objective"], rel=1e-6)
@@ -131,7 +138,7 @@ def test_the_layout_has_each_chart_once(address: str):
     layout = asked(f"{address}data/plugin/custom_scalars/layout")
     titles = {c["title"]: [chart["title"] for chart in c["chart"]] for c in layout["category"]}
     assert titles["scores"] == ["error", "error by place"]
-    assert titles["training"][:2] == ["loss", "lr"]
+    assert titles["training"][:3] == ["training loss", "validation loss", "lr"]
     assert "mean_phi" in titles["memel"]
     assert len(titles["memel"]) == len(set(titles["memel"]))
 
@@ -157,10 +164,10 @@ def test_a_browser_shows_time_series_charts_table_and_pictures(page: Any, addres
     page.goto(f"{address}#timeseries")
     page.get_by_role("combobox", name="Filter tags (regex)").fill("train/loss")
     page.get_by_text("train/loss").first.wait_for()
-    page.get_by_text("runs/memel/seed0").first.wait_for()
+    page.get_by_text("memel/seed0").first.wait_for()
     for tab, texts in {
-        "Custom Scalars": ("training", "loss", "error by place"),
-        "HParams": ("Trial ID", "train.seed", "valid_best/error", "runs/plain/seed1"),
+        "Custom Scalars": ("training", "training loss", "validation loss", "error by place"),
+        "HParams": ("Trial ID", "train.seed", "valid_best/error", "plain/seed1", "variant"),
         "Images": ("forecast/a square",),
     }.items():
         page.get_by_role("tab", name=tab).click()
@@ -171,9 +178,29 @@ def test_a_browser_shows_time_series_charts_table_and_pictures(page: Any, addres
     assert errors == []
 
 
-def test_one_run_is_a_board_too(comparison: Path, tmp_path: Path):
+def test_one_run_is_a_board_too_and_has_its_name(comparison: Path, tmp_path: Path):
     folder = comparison / "runs" / "plain" / "seed0"
-    assert list(runs_below(folder)) == ["seed0"]
+    assert list(runs_below(folder)) == ["plain/seed0"]
+    assert list(runs_below(folder.parent)) == ["plain/seed0", "plain/seed1"]
+    odd = tmp_path / "a,b:c"
+    shutil.copytree(folder, odd)
+    assert list(runs_below(odd)) == ["a,b:c"]
+    with served(odd) as address:
+        assert list(asked(f"{address}data/plugin/scalars/tags")) == ["a,b:c"]
+
+
+def test_searches_beside_the_runs_keep_the_whole_path(comparison: Path, tmp_path: Path):
+    for name in ("runs/plain/seed0", "tune/plain/one"):
+        shutil.copytree(comparison / "runs" / "plain" / "seed0", tmp_path / name)
+    assert list(runs_below(tmp_path)) == ["runs/plain/seed0", "tune/plain/one"]
+    assert [variant_of(run) for run in runs_below(tmp_path).values()] == ["plain", "one"]
+
+
+def test_what_an_earlier_version_left_as_a_run_is_removed(comparison: Path, tmp_path: Path):
+    shutil.copytree(comparison / "runs" / "plain" / "seed0", tmp_path / "runs" / "first")
+    write_beside(tmp_path / "tensorboard", [])
+    prepare(tmp_path)
+    assert not list(tmp_path.glob("tensorboard/*"))
 
 
 @pytest.mark.parametrize("made", [False, True])

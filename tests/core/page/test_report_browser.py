@@ -10,7 +10,9 @@ import pytest
 from test_report import REPORT, TABLE
 
 from nowcast.core.page.player import Film, Reel, Scale
-from nowcast.core.page.report import Section, write_report
+from nowcast.core.page.report import Report, Section, write_report
+from nowcast.core.sums import Scores
+from nowcast.core.table import Column, Row, Table
 
 CHROMIUM = Path("/usr/bin/chromium")
 LEADS = 6
@@ -60,6 +62,48 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_report(path, report)
     return path
+
+
+def long_report() -> Report:
+    """A leaderboard of seven scores and a run graph of long names, as wide letters as there are."""
+    names = ["persistence", "W" * 40, "名前" * 20, "a name of several words with spaces in it"]
+    headers = [f"CSI ≥ {level} mm/h" for level in (0.5, 2, 5, 10, 30)]
+    columns = tuple(Column(h, h, "more", 3, perfect=1.0) for h in ("B-MSE", "B-MAE", *headers))
+    values = {column.score: 0.123 for column in columns}
+    rows = [Row(n, {s: Scores(values, {}, "", ()) for s in range(3)}) for n in names[1:]]
+    cell = "-0.012\n(-0.123 to +0.123)\nnot distinguishable\np = 0.053 (0.018 uncorrected)"
+    section = Section(
+        "Against", ["Score", *names[:3]], [[c.title, *[cell] * 3] for c in columns], ""
+    )
+    return replace(
+        REPORT,
+        table=Table(columns, tuple(rows)),
+        parents={names[1]: None, names[2]: names[1], names[3]: names[2]},
+        histories={},
+        sections=[section],
+    )
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+def test_tables_fit_a_screen_and_names_their_boxes(browser: Any, tmp_path: Path, width: int):
+    path = tmp_path / "report.html"
+    write_report(path, long_report())
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(path.as_uri())
+    root = "document.documentElement"
+    assert page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
+    if width == 1300:  # nothing to scroll for
+        sizes = "boxes => boxes.map(box => [box.scrollWidth, box.clientWidth])"
+        for within, shown in page.locator(".box").evaluate_all(sizes):
+            assert within <= shown
+    outside = """nodes => nodes.flatMap(node => {
+        const box = node.getBoundingClientRect(), text = document.createRange();
+        text.selectNodeContents(node);
+        return [...text.getClientRects()].filter(r => r.left < box.left || r.right > box.right);
+    }).length"""
+    nodes = page.locator(".graph .node")
+    assert nodes.count() == 3 and nodes.evaluate_all(outside) == 0
+    page.close()
 
 
 class Opened:
@@ -172,7 +216,7 @@ def test_without_javascript_tables_charts_graph_and_strips_are_there(browser: An
     found = Opened(browser, file, java_script_enabled=False)
     page = found.page
     assert page.locator(".charts svg").count() >= 4
-    assert page.locator(".graph rect").count() == 4
+    assert page.locator(".graph .node").count() == 4
     for row in TABLE.rows:
         assert page.get_by_role("rowheader", name=row.name, exact=True).first.is_visible()
     assert not page.locator(".controls").first.is_visible()
