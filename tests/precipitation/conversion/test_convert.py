@@ -323,6 +323,16 @@ def test_the_frame_off_the_clock_of_most_is_blamed_and_not_the_others(
         stack(np.zeros((5, 1, 1)), minutes=minutes, target=Target())
 
 
+def test_the_sum_over_other_minutes_than_most_is_blamed(tmp_path: Path):
+    write_sums(tmp_path, 4)
+    late = {"start": "26-AUG-2010;05:00:31.000", "end": "26-AUG-2010;05:05:00.000"}
+    write_knmi(tmp_path / "0.h5", np.zeros((3, 4), dtype=np.uint16), **late)
+    with pytest.raises(
+        DataError, match=r"0\.h5: expected a sum over 5 minutes as 3 of 4 .*found 4"
+    ):
+        convert_to(tmp_path, tmp_path / "out", "knmi", Request(), Target())
+
+
 def test_a_single_sum_states_the_step(tmp_path: Path):
     write_sums(tmp_path, 1)
     (made,) = convert_to(tmp_path, tmp_path / "out", "knmi", Request(), Target())
@@ -372,10 +382,10 @@ def test_a_grid_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     np.save(tmp_path / "rain.npy", np.zeros((2, 2, 4)))
     np.save(tmp_path / "times.npy", np.datetime64("2020-05-01T10:00", "m") + np.array([0, 5]))
     options = ["--importer", "stack", "--unit", "mm/h", "--times", tmp_path / "times.npy"]
-    place = ["--projection", "EPSG:4326", "--bounds", "5,47,15,55"]
+    place = ["--projection", "EPSG:4326", "--bounds", "5,47,5.5,47.5"]
     assert not call(monkeypatch, tmp_path / "rain.npy", tmp_path / "out", *options, *place)
     grid = Archive(tmp_path / "out").description.grid
-    assert (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y) == (5, 55, 2.5, 4)
+    assert (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y) == (5, 47.5, 0.125, 0.25)
     assert grid.projection.startswith("+proj=longlat")
     assert call(monkeypatch, tmp_path / "rain.npy", tmp_path / "o2", *options, "--bounds", "5") == 2
 
