@@ -31,6 +31,7 @@ class Field:
         unit: of the values; ``VIL`` are SEVIR's 8-bit levels.
         accumulation_minutes: over which rain was summed, where the source states it.
         grid: where the pixels lie, where the source states it.
+        converted: how the source's own numbers became `values`; None where they are the same.
     """
 
     moment: np.datetime64
@@ -38,6 +39,7 @@ class Field:
     unit: Unit
     accumulation_minutes: float | None = None
     grid: Grid | None = None
+    converted: Measure | None = None
 
 
 @dataclass(frozen=True)

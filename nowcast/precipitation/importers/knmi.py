@@ -55,9 +55,9 @@ def read_knmi(source: Path, request: Request) -> list[Source]:
     unit: Unit | None = None
     for path in paths:
         with opened(path, EXPECTED) as file:
+            start, end = _times(file, path)
             unit = unit or _unit(file, path, request)
             _image_group(file, path, unit)
-            start, end = _times(file, path)
             found.append((end, path))
             sums[path] = float((end - start).astype(np.int64)) if unit == "mm" else None
     assert unit is not None

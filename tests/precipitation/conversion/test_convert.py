@@ -355,6 +355,30 @@ def test_the_unit_is_the_files_or_spelled_in_any_way(
     assert archive.frame(archive.moments[0]).tolist() == [[0, 101, 0]]
 
 
+@pytest.mark.parametrize(("units", "linear"), [("mm s-1", False), ("mm6 m-3", True)])
+def test_no_data_is_declared_as_the_file_has_it(tmp_path: Path, units: str, linear: bool):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["frames"] = np.float32([[[0, 1 / 3600, -9999.9]]])
+        file["frames"].attrs["units"] = units
+        file["times"] = [26_000_000]
+    target = Target(MARSHALL_PALMER, step_minutes=5)
+    with pytest.raises(DataError, match="--no-data VALUE"):
+        convert_to(tmp_path / "a.h5", tmp_path / "out", "stack", Request(), target)
+    target = replace(target, no_data=-9999.9)
+    (made,) = convert_to(tmp_path / "a.h5", tmp_path / "out", "stack", Request(), target)
+    assert mask(made).tolist() == [[True, True, False]]
+    assert levels(made).tolist() == [[0, 0 if linear else 120, 0]]
+
+
+def test_a_file_of_another_importer_is_told(tmp_path: Path):
+    write_odim(tmp_path / "odim.h5", np.zeros((2, 2), np.uint8))
+    write_knmi(tmp_path / "knmi.h5", np.zeros((2, 2), np.uint16))
+    for name, importer, other in (("odim", "knmi", "odim"), ("knmi", "odim", "knmi")):
+        message = rf"{name}\.h5: .*it looks like a file for --importer {other}"
+        with pytest.raises(DataError, match=message):
+            sources(importer, tmp_path / f"{name}.h5", Request())
+
+
 def test_reflectivity_that_the_file_states_needs_a_relation_too(tmp_path: Path):
     write_odim(tmp_path / "a.h5", np.array([[0, 104]], np.uint8))
     for target, message in (
