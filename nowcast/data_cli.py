@@ -268,7 +268,7 @@ def data_convert(
         int | None, typer.Option(help="Minutes between frames; the commonest gap if left out.")
     ] = None,
     no_data: Annotated[
-        float | None, typer.Option(help="A value that means no data, besides NaN.")
+        float | None, typer.Option(help="A value of the file that means no data, besides NaN.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the archive, for tables.")] = None,
     credit: Annotated[str, typer.Option(help="Who made the data.")] = "not stated",

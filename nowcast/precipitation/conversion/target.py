@@ -26,7 +26,7 @@ class Target:
             rates, not of dBZ, so that the rain of an area is kept. A block with any pixel without
             data has none: half a mean would be a biased one.
         step_minutes: between frames; None is the commonest gap.
-        no_data: a value that means no data, besides NaN.
+        no_data: a value that means no data, besides NaN, as the source has it.
         name: of the archive; that of the source if None.
         credit: who made the data and must be named.
     """

@@ -90,6 +90,10 @@ def checked(
     values = np.array(field.values, dtype=np.float64)
     if target.no_data is not None:
         values[values == target.no_data] = np.nan
+        if field.converted is not None:
+            # What the file has, in the unit that it was turned to; in single precision too.
+            code = float(field.converted.convert(np.array(target.no_data)))
+            values[np.isclose(values, code, rtol=1e-6, atol=0)] = np.nan
         if abs(target.no_data) <= float(np.finfo(np.float32).max):
             # A file of single precision holds a fill value as near as it can.
             values[values == np.float64(np.float32(target.no_data))] = np.nan

@@ -1,5 +1,6 @@
 """One moment of radar as its source gives it: values, unit and place, before it is a frame."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +31,7 @@ class Field:
         unit: of the values; ``VIL`` are SEVIR's 8-bit levels.
         accumulation_minutes: over which rain was summed, where the source states it.
         grid: where the pixels lie, where the source states it.
+        converted: how the source's own numbers became `values`; None where they are the same.
     """
 
     moment: np.datetime64
@@ -37,6 +39,7 @@ class Field:
     unit: Unit
     accumulation_minutes: float | None = None
     grid: Grid | None = None
+    converted: Measure | None = None
 
 
 @dataclass(frozen=True)
@@ -285,6 +288,26 @@ def only_unit(held: list[Unit], request: Request, importer: str, path: Path) -> 
             f"{several[-1]}"
         )
     return several[0]
+
+
+def commonest_sum(sums: Mapping[Path, float | None]) -> float | None:
+    """The minutes that most files sum rain over; None where one does not state them.
+
+    Args:
+        sums: of each file.
+
+    Raises:
+        DataError: some differ from what half the files or more have; it names the first of them.
+    """
+    counts = Counter(sums.values())
+    (minutes, most), *_ = counts.most_common()
+    if len(counts) > 1 and None not in counts and 2 <= most >= len(sums) / 2:
+        path, found = next(item for item in sums.items() if item[1] != minutes)
+        raise DataError(
+            f"{path}: expected a sum over {minutes:g} minutes as {most} of {len(sums)} files have, "
+            f"found {found:g}; convert the two products one by one, or remove the file"
+        )
+    return None if None in counts else minutes
 
 
 def whole(minutes: float | None) -> int | None:

@@ -69,9 +69,21 @@ def child(group: Any, name: str) -> Any:
         held = ", ".join(group) if isinstance(group, h5py.Group) else "no group"
         raise DataError(
             f"{path_of(group)}: expected {group.name.rstrip('/')}/{name}, found {held or 'nothing'}"
-            "; is it the format of --importer?"
+            f"; {_looks_like(group.file)}"
         )
     return group[name]
+
+
+def _looks_like(file: Any) -> str:
+    """What a message asks or proposes about the format of a file."""
+    for importer, names in (
+        ("odim", "what where"),
+        ("knmi", "overview image1"),
+        ("sevir", "vil id"),
+    ):
+        if all(name in file for name in names.split()):
+            return f"it looks like a file for --importer {importer}"
+    return "is it the format of --importer?"
 
 
 def attribute(item: Any, key: str) -> Any:

@@ -20,6 +20,7 @@ from nowcast.precipitation.importers.field import (
     Field,
     Request,
     Source,
+    commonest_sum,
     files_in,
     only_unit,
     source_of_files,
@@ -50,21 +51,21 @@ def read_knmi(source: Path, request: Request) -> list[Source]:
     """
     paths, notes = files_in(source)
     found = []
+    sums: dict[Path, float | None] = {}
     unit: Unit | None = None
     for path in paths:
         with opened(path, EXPECTED) as file:
+            start, end = _times(file, path)
             unit = unit or _unit(file, path, request)
             _image_group(file, path, unit)
-            start, end = _times(file, path)
             found.append((end, path))
-            minutes = float((end - start).astype(np.int64)) if unit == "mm" else None
+            sums[path] = float((end - start).astype(np.int64)) if unit == "mm" else None
     assert unit is not None
     notes += ("KNMI: moment = end of the product",)
     if unit == "dBZ":
         notes += ("KNMI: pixel 0 of a reflectivity image read as dry, not as missing",)
-    return [
-        source_of_files(source.name, found, lambda path: _read(path, unit), notes, whole(minutes))
-    ]
+    step = whole(commonest_sum(sums))
+    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes, step)]
 
 
 def _unit(file: h5py.File, path: Path, request: Request) -> Unit:

@@ -50,9 +50,7 @@ class Measure:
     factor: float = 1.0
     linear: bool = False
 
-    def convert(
-        self, values: Float[np.ndarray, "height width"]
-    ) -> Float[np.ndarray, "height width"]:
+    def convert(self, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         """Numbers as values in `unit`; NaN stays NaN.
 
         A reflectivity factor of 0 is dry, -inf dBZ. One below 0 cannot be and becomes inf, which

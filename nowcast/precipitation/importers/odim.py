@@ -22,6 +22,7 @@ from nowcast.precipitation.importers.field import (
     Field,
     Request,
     Source,
+    commonest_sum,
     files_in,
     only_unit,
     source_of_files,
@@ -91,12 +92,12 @@ def read_odim(source: Path, request: Request) -> list[Source]:
     paths, notes = files_in(source)
     unit: Unit | None = None
     found, quantities, problems = [], set(), set()
-    minutes = None
+    sums: dict[Path, float | None] = {}
     for path in paths:
         with opened(path, EXPECTED) as file:
             unit = unit or _unit(file, path, request)
             part = _chosen(file, path, unit)
-            moment, minutes = _times(part, path, unit)
+            moment, sums[path] = _times(part, path, unit)
             found.append((moment, path))
             quantities.add(part.quantity)
             _, problem = _grid(path, part)
@@ -107,9 +108,8 @@ def read_odim(source: Path, request: Request) -> list[Source]:
         f"ODIM: {', '.join(sorted(quantities))}; moment = {end}",
         *(f"grid not stated: {problem}" for problem in sorted(problems)),
     )
-    return [
-        source_of_files(source.name, found, lambda path: _read(path, unit), notes, whole(minutes))
-    ]
+    step = whole(commonest_sum(sums))
+    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes, step)]
 
 
 def _unit(file: h5py.File, path: Path, request: Request) -> Unit:

@@ -106,6 +106,7 @@ def read_stack(source: Path, request: Request) -> list[Source]:
             stack.measure.unit,
             None if minutes is None else float(minutes[position]),
             stack.place.grid,
+            stack.measure,
         )
 
     notes = stack.place.notes

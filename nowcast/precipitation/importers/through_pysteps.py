@@ -191,6 +191,7 @@ def _read(
         found.unit,
         minutes,
         _grid(metadata, array.shape),
+        found,
     )
 
 

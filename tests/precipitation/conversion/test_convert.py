@@ -337,6 +337,16 @@ def test_the_frame_off_the_clock_of_most_is_blamed_and_not_the_others(
         stack(np.zeros((5, 1, 1)), minutes=minutes, target=Target())
 
 
+def test_the_sum_over_other_minutes_than_most_is_blamed(tmp_path: Path):
+    write_sums(tmp_path, 4)
+    late = {"start": "26-AUG-2010;05:00:31.000", "end": "26-AUG-2010;05:05:00.000"}
+    write_knmi(tmp_path / "0.h5", np.zeros((3, 4), dtype=np.uint16), **late)
+    with pytest.raises(
+        DataError, match=r"0\.h5: expected a sum over 5 minutes as 3 of 4 .*found 4"
+    ):
+        convert_to(tmp_path, tmp_path / "out", "knmi", Request(), Target())
+
+
 def test_a_single_sum_states_the_step(tmp_path: Path):
     write_sums(tmp_path, 1)
     (made,) = convert_to(tmp_path, tmp_path / "out", "knmi", Request(), Target())
@@ -357,6 +367,30 @@ def test_the_unit_is_the_files_or_spelled_in_any_way(
     )
     archive = Archive(out)
     assert archive.frame(archive.moments[0]).tolist() == [[0, 101, 0]]
+
+
+@pytest.mark.parametrize(("units", "linear"), [("mm s-1", False), ("mm6 m-3", True)])
+def test_no_data_is_declared_as_the_file_has_it(tmp_path: Path, units: str, linear: bool):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["frames"] = np.float32([[[0, 1 / 3600, -9999.9]]])
+        file["frames"].attrs["units"] = units
+        file["times"] = [26_000_000]
+    target = Target(MARSHALL_PALMER, step_minutes=5)
+    with pytest.raises(DataError, match="--no-data VALUE"):
+        convert_to(tmp_path / "a.h5", tmp_path / "out", "stack", Request(), target)
+    target = replace(target, no_data=-9999.9)
+    (made,) = convert_to(tmp_path / "a.h5", tmp_path / "out", "stack", Request(), target)
+    assert mask(made).tolist() == [[True, True, False]]
+    assert levels(made).tolist() == [[0, 0 if linear else 120, 0]]
+
+
+def test_a_file_of_another_importer_is_told(tmp_path: Path):
+    write_odim(tmp_path / "odim.h5", np.zeros((2, 2), np.uint8))
+    write_knmi(tmp_path / "knmi.h5", np.zeros((2, 2), np.uint16))
+    for name, importer, other in (("odim", "knmi", "odim"), ("knmi", "odim", "knmi")):
+        message = rf"{name}\.h5: .*it looks like a file for --importer {other}"
+        with pytest.raises(DataError, match=message):
+            sources(importer, tmp_path / f"{name}.h5", Request())
 
 
 def test_reflectivity_that_the_file_states_needs_a_relation_too(tmp_path: Path):
@@ -386,10 +420,10 @@ def test_a_grid_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     np.save(tmp_path / "rain.npy", np.zeros((2, 2, 4)))
     np.save(tmp_path / "times.npy", np.datetime64("2020-05-01T10:00", "m") + np.array([0, 5]))
     options = ["--importer", "stack", "--unit", "mm/h", "--times", tmp_path / "times.npy"]
-    place = ["--projection", "EPSG:4326", "--bounds", "5,47,15,55"]
+    place = ["--projection", "EPSG:4326", "--bounds", "5,47,5.5,47.5"]
     assert not call(monkeypatch, tmp_path / "rain.npy", tmp_path / "out", *options, *place)
     grid = Archive(tmp_path / "out").description.grid
-    assert (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y) == (5, 55, 2.5, 4)
+    assert (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y) == (5, 47.5, 0.125, 0.25)
     assert grid.projection.startswith("+proj=longlat")
     assert call(monkeypatch, tmp_path / "rain.npy", tmp_path / "o2", *options, "--bounds", "5") == 2
 
