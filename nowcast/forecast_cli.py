@@ -1,6 +1,7 @@
 """`nowcast forecast`: what comes next, from the newest frames of one's own radar."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -156,8 +157,9 @@ def _follow(
     from nowcast.core.training.signals import stop_signals
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource
+    from nowcast.precipitation.forecasting.outlet import LATEST, Outlet
     from nowcast.precipitation.forecasting.products import write
-    from nowcast.precipitation.forecasting.watch import LATEST, Outlet, Watch, opened_when_there
+    from nowcast.precipitation.forecasting.watch import Watch, opened_when_there
 
     with stop_signals() as stopping:
         archive = opened_when_there(root, every, stopping.wait, _say)
@@ -174,7 +176,8 @@ def _follow(
             "newest forecast (Ctrl-C ends it)"
         )
         for made in watching.forecasts(every, stopping.wait):
-            typer.echo(f"{made.init}  {_rain(made, len(made.pixels) - 1)}")
+            with suppress(OSError):  # a log that is full is no reason to end
+                typer.echo(f"{made.init}  {_rain(made, len(made.pixels) - 1)}")
 
 
 def _choice(name: str | None) -> "Choice":
@@ -210,7 +213,7 @@ def _choice(name: str | None) -> "Choice":
 def _check_out(out: Path, watching: bool) -> None:
     """Raise ConfigError where a folder holds something else than forecasts."""
     from nowcast.core.errors import ConfigError
-    from nowcast.precipitation.forecasting.watch import FOLDER_NAME, LATEST
+    from nowcast.precipitation.forecasting.outlet import FOLDER_NAME, LATEST
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out: expected a folder, found the file {out}; choose another")
@@ -260,7 +263,8 @@ def _moment(text: str) -> "np.datetime64":
 
 
 def _say(text: str) -> None:
-    typer.echo(f"nowcast: {text}", err=True)
+    with suppress(OSError):  # a log that is full is no reason to end
+        typer.echo(f"nowcast: {text}", err=True)
 
 
 def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) -> None:
@@ -294,6 +298,8 @@ def _rain(made: "Forecast", position: int) -> str:
     calibration = Calibration(made.description.zr_a, made.description.zr_b)
     rate = np.where(made.mask, calibration.rate_from_pixel(made.pixels[position]), np.nan)
     lead = f"+{(position + 1) * made.description.step_minutes} min"
+    if not made.mask.any():
+        return f"{lead}: no data"
     row, column = np.unravel_index(np.nanargmax(rate), rate.shape)
     if rate[row, column] == 0:
         return f"{lead}: dry"
