@@ -2,7 +2,6 @@
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -82,6 +81,9 @@ def forecast(
     keep: Annotated[
         int | None, typer.Option(min=1, help="With --watch: keep the last so many forecasts.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the forecast that is in the folder.")
+    ] = False,
 ) -> None:
     """Forecast from the newest frames of an archive; no truth is needed.
 
@@ -90,16 +92,21 @@ def forecast(
     Example: `nowcast forecast data/radar --weights runs/first --watch --keep 288 --out forecasts`
     """
     from nowcast.core.errors import ConfigError
+    from nowcast.precipitation.forecasting.init_time import init_time
 
     minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
-    moment = None if at is None else _moment(at)
+    moment = None if at is None else init_time(at)
     choice = _choice(weights)
-    _check_out(out, watch)
+    if watch and overwrite:
+        raise ConfigError("--overwrite: --watch makes a folder for each forecast; leave it out")
+    replaced = _check_out(out, watch, overwrite)
     chosen = tuple(FORMAT_OF[kind] for kind in dict.fromkeys(formats or DEFAULT_FORMATS))
     if not watch:
         if keep is not None:
             raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
         _once(places, choice, moment, minutes, out, chosen)
+        if replaced is not None:
+            typer.echo(f"replaced  {replaced}")
         return
     if moment is not None:
         raise ConfigError("--at: --watch forecasts from what is newest; leave one of them out")
@@ -210,28 +217,40 @@ def _choice(name: str | None) -> "Choice":
     return Choice(name, settings, run)
 
 
-def _check_out(out: Path, watching: bool) -> None:
-    """Raise ConfigError where a folder holds something else than forecasts."""
+def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:
+    """Raise ConfigError where a folder holds something else than forecasts, or one that is to stay.
+
+    Returns:
+        the forecast that will be replaced, for people; None if there is none.
+    """
     from nowcast.core.errors import ConfigError
     from nowcast.precipitation.forecasting.outlet import FOLDER_NAME, LATEST
+    from nowcast.precipitation.forecasting.products import named
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out: expected a folder, found the file {out}; choose another")
     found = out.iterdir() if out.is_dir() else ()
     held = {path.name for path in found if not path.name.startswith(".")}  # a killed process's
+    earlier = None if watching else named(out)
     if watching:
         foreign = sorted(
             name for name in held if name != LATEST and FOLDER_NAME.fullmatch(name) is None
         )
-        what = "forecasts of --watch"
+        what = "an empty one or one of forecasts of --watch"
     else:
-        foreign = [] if "forecast.json" in held else sorted(held)
-        what = "an earlier forecast"
+        foreign = [] if earlier else sorted(held)
+        what = "or an empty one"
     if foreign:
         raise ConfigError(
-            f"--out: expected a new folder, an empty one or one of {what}; {out} holds something "
-            f"else ({', '.join(foreign[:3])}); choose another"
+            f"--out: expected a new folder{',' * watching} {what}; {out} holds something else "
+            f"({', '.join(foreign[:3])}); choose another"
         )
+    if earlier is not None and not overwrite:
+        raise ConfigError(
+            f"--out: expected a new folder or an empty one, found {earlier} in {out}; --overwrite "
+            "replaces it, or choose another folder"
+        )
+    return earlier
 
 
 def _seconds(option: str, text: str, unit: str) -> float:
@@ -244,22 +263,6 @@ def _seconds(option: str, text: str, unit: str) -> float:
             f"found {text!r}"
         )
     return float(match[1]) * SECONDS[match[2] or unit]
-
-
-def _moment(text: str) -> "np.datetime64":
-    import numpy as np
-
-    from nowcast.core.errors import ConfigError
-
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"--at: expected a time such as 2018-05-19T12:00 (UTC), found {text!r}"
-        ) from error
-    if found.tzinfo is not None:
-        found = found.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(found, "m")
 
 
 def _say(text: str) -> None:
