@@ -1,7 +1,7 @@
 """`nowcast forecast`: what comes next, from the newest frames of one's own radar."""
 
 import re
-from datetime import UTC, datetime
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,9 @@ def forecast(
     keep: Annotated[
         int | None, typer.Option(min=1, help="With --watch: keep the last so many forecasts.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the forecast that is in the folder.")
+    ] = False,
 ) -> None:
     """Forecast from the newest frames of an archive; no truth is needed.
 
@@ -89,16 +92,21 @@ def forecast(
     Example: `nowcast forecast data/radar --weights runs/first --watch --keep 288 --out forecasts`
     """
     from nowcast.core.errors import ConfigError
+    from nowcast.precipitation.forecasting.init_time import init_time
 
     minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
-    moment = None if at is None else _moment(at)
+    moment = None if at is None else init_time(at)
     choice = _choice(weights)
-    _check_out(out, watch)
+    if watch and overwrite:
+        raise ConfigError("--overwrite: --watch makes a folder for each forecast; leave it out")
+    replaced = _check_out(out, watch, overwrite)
     chosen = tuple(FORMAT_OF[kind] for kind in dict.fromkeys(formats or DEFAULT_FORMATS))
     if not watch:
         if keep is not None:
             raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
         _once(places, choice, moment, minutes, out, chosen)
+        if replaced is not None:
+            typer.echo(f"replaced  {replaced}")
         return
     if moment is not None:
         raise ConfigError("--at: --watch forecasts from what is newest; leave one of them out")
@@ -156,8 +164,9 @@ def _follow(
     from nowcast.core.training.signals import stop_signals
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource
+    from nowcast.precipitation.forecasting.outlet import LATEST, Outlet
     from nowcast.precipitation.forecasting.products import write
-    from nowcast.precipitation.forecasting.watch import LATEST, Outlet, Watch, opened_when_there
+    from nowcast.precipitation.forecasting.watch import Watch, opened_when_there
 
     with stop_signals() as stopping:
         archive = opened_when_there(root, every, stopping.wait, _say)
@@ -175,11 +184,12 @@ def _follow(
         )
         said: set[str] = set()
         for made in watching.forecasts(every, stopping.wait):
-            for note in made.facts["replaced"]:
-                if note not in said:
-                    _say(note)
-                    said.add(note)
-            typer.echo(f"{made.init}  {_rain(made, len(made.pixels) - 1)}")
+            with suppress(OSError):  # a log that is full is no reason to end
+                for note in made.facts["replaced"]:
+                    if note not in said:
+                        _say(note)
+                        said.add(note)
+                typer.echo(f"{made.init}  {_rain(made, len(made.pixels) - 1)}")
 
 
 def _choice(name: str | None) -> "Choice":
@@ -214,28 +224,40 @@ def _choice(name: str | None) -> "Choice":
     return Choice(name, settings, run)
 
 
-def _check_out(out: Path, watching: bool) -> None:
-    """Raise ConfigError where a folder holds something else than forecasts."""
+def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:
+    """Raise ConfigError where a folder holds something else than forecasts, or one that is to stay.
+
+    Returns:
+        the forecast that will be replaced, for people; None if there is none.
+    """
     from nowcast.core.errors import ConfigError
-    from nowcast.precipitation.forecasting.watch import FOLDER_NAME, LATEST
+    from nowcast.precipitation.forecasting.outlet import FOLDER_NAME, LATEST
+    from nowcast.precipitation.forecasting.products import named
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out: expected a folder, found the file {out}; choose another")
     found = out.iterdir() if out.is_dir() else ()
     held = {path.name for path in found if not path.name.startswith(".")}  # a killed process's
+    earlier = None if watching else named(out)
     if watching:
         foreign = sorted(
             name for name in held if name != LATEST and FOLDER_NAME.fullmatch(name) is None
         )
-        what = "forecasts of --watch"
+        what = "an empty one or one of forecasts of --watch"
     else:
-        foreign = [] if "forecast.json" in held else sorted(held)
-        what = "an earlier forecast"
+        foreign = [] if earlier else sorted(held)
+        what = "or an empty one"
     if foreign:
         raise ConfigError(
-            f"--out: expected a new folder, an empty one or one of {what}; {out} holds something "
-            f"else ({', '.join(foreign[:3])}); choose another"
+            f"--out: expected a new folder{',' * watching} {what}; {out} holds something else "
+            f"({', '.join(foreign[:3])}); choose another"
         )
+    if earlier is not None and not overwrite:
+        raise ConfigError(
+            f"--out: expected a new folder or an empty one, found {earlier} in {out}; --overwrite "
+            "replaces it, or choose another folder"
+        )
+    return earlier
 
 
 def _seconds(option: str, text: str, unit: str) -> float:
@@ -250,24 +272,9 @@ def _seconds(option: str, text: str, unit: str) -> float:
     return float(match[1]) * SECONDS[match[2] or unit]
 
 
-def _moment(text: str) -> "np.datetime64":
-    import numpy as np
-
-    from nowcast.core.errors import ConfigError
-
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"--at: expected a time such as 2018-05-19T12:00 (UTC), found {text!r}"
-        ) from error
-    if found.tzinfo is not None:
-        found = found.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(found, "m")
-
-
 def _say(text: str) -> None:
-    typer.echo(f"nowcast: {text}", err=True)
+    with suppress(OSError):  # a log that is full is no reason to end
+        typer.echo(f"nowcast: {text}", err=True)
 
 
 def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) -> None:
@@ -301,6 +308,8 @@ def _rain(made: "Forecast", position: int) -> str:
     calibration = Calibration(made.description.zr_a, made.description.zr_b)
     rate = np.where(made.mask, calibration.rate_from_pixel(made.pixels[position]), np.nan)
     lead = f"+{(position + 1) * made.description.step_minutes} min"
+    if not made.mask.any():
+        return f"{lead}: no data"
     row, column = np.unravel_index(np.nanargmax(rate), rate.shape)
     if rate[row, column] == 0:
         return f"{lead}: dry"

@@ -92,7 +92,7 @@ def test_the_formats_that_are_asked_for_are_written(run: Run, root: Path, tmp_pa
         return {path.suffix for path in (tmp_path / out).rglob("*") if path.is_file()}
 
     assert files("default") >= {".json", ".png", ".gif", ".nc"}
-    assert ".h5" not in files("default")
+    assert not list((tmp_path / "default").rglob("*.h5"))
     assert files("chosen", "h5", "gif") == {".json", ".h5", ".gif"}
     status, _, err = run("forecast", root, "--out", tmp_path / "bad", "--format", "tiff")
     assert (status, "tiff" in err) == (2, True)
@@ -110,10 +110,29 @@ def test_a_missing_frame_and_an_earlier_time_are_stated(run: Run, root: Path, tm
     assert f"{hole}: missing, carried" in err
     found = json.loads((tmp_path / "out" / "forecast.json").read_text())["facts"]
     assert list(found["carried"]) == [str(hole)]
-    # The same hour by another clock, into the same folder.
+    # The same hour by another clock.
     local = f"{late + np.timedelta64(120, 'm')}+02:00"
+    options[-1] = tmp_path / "again"
     status, again, err = run("forecast", root, *options, "--at", local)
     assert status == 0 and f"init      {init} UTC" in again
+
+
+def test_a_forecast_replaces_another_only_where_that_is_asked_for(
+    run: Run, root: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    options = ["--format", "gif", "--out", out]
+    assert run("forecast", root, "--weights", "persistence", *options)[0] == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    status, _, err = run("forecast", root, "--weights", "flow", *options)
+    there = f"the forecast of persistence from {newest(root)}Z"
+    assert status == 2 and f"found {there} in {out}" in err and "--overwrite replaces it" in err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    status, said, err = run("forecast", root, "--weights", "flow", *options, "--overwrite")
+    assert status == 0 and f"replaced  {there}" in said, err
+    assert json.loads((out / "forecast.json").read_text())["model"] == "flow"
+    status, said, _ = run("forecast", root, "--weights", "flow", *options[:-1], tmp_path / "new")
+    assert status == 0 and "replaced" not in said
 
 
 def test_files_are_the_input(run: Run, root: Path, tmp_path: Path):
@@ -155,6 +174,8 @@ def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
         ([root, *flow, "--out", full], 2, "holds something else (thesis.tex)"),
         ([root, *flow, "--out", full, "--watch"], 2, "holds something else (thesis.tex)"),
         ([root, *flow, "--out", frame], 2, "found the file"),
+        ([root, *flow, *out, "--at", "2020-07-01 14:00 CEST"], 2, "CEST is +02:00: write 2020-"),
+        ([root, *flow, *out, "--watch", "--overwrite"], 2, "--overwrite: --watch makes a folder"),
         ([root, *flow, *out, "--keep", "3"], 2, "--keep: only --watch"),
         ([root, *flow, *out, "--watch", "--at", "2020-01-01"], 2, "--at: --watch"),
         ([frame, frame, *flow, *out, "--watch"], 2, "the folder of one archive"),

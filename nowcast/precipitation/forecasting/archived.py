@@ -5,6 +5,7 @@ history that these frames were forecast, not measured.
 """
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import h5py
@@ -41,7 +42,8 @@ def write_pack(forecast: Forecast, path: Path) -> None:
     """
     description = forecast_description(forecast)
     whole = (1, description.height, description.width)
-    with h5py.File(path, "w") as file:
+    image = BytesIO()  # HDF5 that meets a full disk brings the process down some time later
+    with h5py.File(image, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["description"] = description.to_json()
         file.attrs["held"] = (0, description.height, 0, description.width)
@@ -58,6 +60,7 @@ def write_pack(forecast: Forecast, path: Path) -> None:
         file.create_dataset("usable", data=forecast.mask.astype(np.uint8), compression="gzip")
         for split in SPLITS:
             file[f"days/{split}"] = np.empty(0, dtype=[("day", np.int32), ("mm", np.float64)])
+    path.write_bytes(image.getbuffer())
 
 
 def levels(forecast: Forecast) -> UInt8[np.ndarray, "lead height width"]:

@@ -10,6 +10,7 @@ Dimensions ``time`` (valid time), ``y`` from north to south, ``x``. Variables ``
 import json
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ FIELD = ("time", "y", "x")
 
 
 def write_netcdf(forecast: Forecast, path: Path) -> None:
-    """Write a forecast as CF-netCDF (netCDF-4, classic model); the module says what it holds."""
+    """Write a forecast as CF-netCDF (netCDF-4, classic model); the module says what it holds.
+
+    It is made in memory: HDF5 that meets a full disk brings the process down some time later.
+    """
     description = forecast.description
     place = georeference(description.grid, description.height, description.width)
     init, times = (
@@ -35,7 +39,8 @@ def write_netcdf(forecast: Forecast, path: Path) -> None:
         for moments in (forecast.init, forecast.times)
     )
     coordinates = "forecast_reference_time lead_time"
-    with h5netcdf.File(path, "w", format="NETCDF4_CLASSIC") as file:
+    image = BytesIO()
+    with h5netcdf.File(image, "w", format="NETCDF4_CLASSIC") as file:
         file.attrs.update(_about(forecast))
         file.dimensions = dict(zip(FIELD, forecast.pixels.shape, strict=True))
         _add(file, "time", ("time",), times, _clock("time", "valid time") | {"axis": "T"})
@@ -59,6 +64,7 @@ def write_netcdf(forecast: Forecast, path: Path) -> None:
         ):
             known = np.where(forecast.mask, values, np.float32(np.nan))
             _add_packed(file, name, FIELD, known, meaning | common)
+    path.write_bytes(image.getbuffer())
 
 
 def _add(

@@ -129,6 +129,15 @@ def _listed(summary: Path) -> set[str]:
     return set(names)
 
 
+def named(out: Path) -> str | None:
+    """The forecast that lies in a folder, for people; None if there is none."""
+    try:
+        told = json.loads((out / SUMMARY).read_text())
+        return f"the forecast of {told['model']} from {told['init']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _move(staged: Path, target: Path) -> None:
     def write(temporary: Path) -> None:
         staged.replace(temporary)

@@ -1,20 +1,16 @@
 """Follows a folder and forecasts whenever a new frame has landed, for as long as it is let."""
 
-import re
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import write_json
+from nowcast.core.errors import ConfigError, DataError, NowcastError
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.forecasting.forecast import Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource, newest
+from nowcast.precipitation.forecasting.outlet import Delivery, Outlet, Say
 from nowcast.precipitation.forecasting.result import Forecast
 from nowcast.precipitation.frames import (
     DayFolder,
@@ -26,54 +22,9 @@ from nowcast.precipitation.frames import (
     mask_path,
 )
 
-LATEST = "latest.json"
-FOLDER_NAME = re.compile(r"\d{8}T\d{4}", re.ASCII)  # of a forecast: its init time
 DAY_MINUTES = 24 * 60
 
-Write = Callable[[Forecast, Path], Sequence[Path]]
 Wait = Callable[[float], bool]
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Outlet:
-    """Where forecasts go.
-
-    Args:
-        folder: gets a folder for each, named for its init time, and ``latest.json``.
-        write: writes one forecast into a folder; says which files.
-        keep: how many forecasts stay, the newest; None is all.
-    """
-
-    folder: Path
-    write: Write
-    keep: int | None = None
-
-    def put(self, forecast: Forecast) -> None:
-        """Write a forecast, make it the latest, and remove those too many."""
-        init: datetime = forecast.init.astype("datetime64[m]").item()
-        stamp = init.strftime("%Y%m%dT%H%M")
-        folder = self.folder / stamp
-        files = self.write(forecast, folder)
-        latest = {
-            "init": str(forecast.init),
-            "folder": stamp,
-            "model": forecast.model,
-            "files": [str(path.relative_to(self.folder)) for path in files],
-        }
-        write_json(self.folder / LATEST, latest)
-        others = [path for path in self.forecasts() if path != folder]
-        if self.keep is not None:
-            for old in others[: len(others) + 1 - self.keep]:
-                shutil.rmtree(old)
-
-    def forecasts(self) -> list[Path]:
-        """The folders of forecasts that are there, ascending by init time."""
-        return sorted(
-            path
-            for path in self.folder.iterdir()
-            if FOLDER_NAME.fullmatch(path.name) and path.is_dir()
-        )
 
 
 class Watch:
@@ -82,7 +33,8 @@ class Watch:
     A frame that cannot be read whole, its own mask included, is tried again for one step of time
     and then given up. One that comes later than a newer frame is input of later forecasts, without
     a forecast of its own. Of several that come at once, the newest is forecast from. What is
-    missing, late or given up is said once.
+    missing, late or given up is said once. A forecast that fails, or cannot be written, ends
+    nothing (see `Delivery`).
 
     Args:
         source: of the frames.
@@ -102,7 +54,7 @@ class Watch:
     ) -> None:
         self._source = source
         self._forecaster = forecaster
-        self._outlet = outlet
+        self._delivery = Delivery(outlet, say, clock)
         self._say = say
         self._clock = clock
         self._newest: np.datetime64 | None = None
@@ -133,13 +85,13 @@ class Watch:
         """Look once; the forecast, if there is one, has been written."""
         recent = self._listed()
         if recent is None or not len(recent):
-            return None
+            return self._delivery.again()
         self._settled = {moment for moment in self._settled if moment >= recent[0]}
         there = set(recent)
         self._trying = {moment: at for moment, at in self._trying.items() if moment in there}
         fresh = self._first(recent) if self._newest is None else self._since(recent)
         if fresh is None:
-            return None
+            return self._delivery.again()
         if self._newest is not None:
             self._say_gap(self._newest, fresh, recent)
         self._newest = fresh
@@ -234,9 +186,15 @@ class Watch:
             self._told = True
             return None
         self._told = False
-        forecast = self._forecaster.forecast(inputs, time.perf_counter() - began)
-        self._outlet.put(forecast)
-        return forecast
+        try:
+            forecast = self._forecaster.forecast(inputs, time.perf_counter() - began)
+        except ConfigError:  # the next frame would find the same
+            raise
+        except Exception as error:  # e.g. memory that another process has for a while
+            kind = "" if isinstance(error, NowcastError) else f"{type(error).__name__}: "
+            self._say(f"{init}: no forecast: {kind}{error}. Going on with the next frame")
+            return None
+        return forecast if self._delivery.take(forecast) else None
 
 
 def _newest_days(root: Path, count: int) -> list[DayFolder]:

@@ -1,5 +1,6 @@
 """A folder holds one forecast, whole, and what else lies there is left alone."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from made_forecasts import made
 
-from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.precipitation.forecasting import products
 from nowcast.precipitation.forecasting.products import Format, write
 
@@ -127,6 +128,20 @@ def test_a_forecast_that_cannot_be_written_leaves_the_earlier_one(
     with pytest.raises(ValueError, match="JSON"):
         write(unsayable, tmp_path, ["gif"])
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+@pytest.mark.parametrize("kind", ["nc", "h5"])
+def test_hdf5_never_meets_a_full_disk(
+    kind: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Where it did, the process that had gone on ended with a segmentation fault."""
+
+    def full(path: Path, data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(NowcastError, match="No space left on device"):
+        write(made(), tmp_path / "out", [kind])
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path):

@@ -1,8 +1,10 @@
 """A folder that is followed: every newest frame is forecast from once, whatever else lands."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,14 +12,16 @@ import numpy as np
 import pytest
 from tiny_runs import write_run
 
-from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.errors import ConfigError, DataError, RunError
 from nowcast.core.files import write_json
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.forecasting.forecast import Choice, Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource
+from nowcast.precipitation.forecasting.outlet import Outlet, Write
+from nowcast.precipitation.forecasting.products import write as write_files
 from nowcast.precipitation.forecasting.result import Forecast
-from nowcast.precipitation.forecasting.watch import Outlet, Watch, opened_when_there
+from nowcast.precipitation.forecasting.watch import Watch, opened_when_there
 from nowcast.precipitation.frames import frame_path, write_frame, write_mask
 from nowcast.precipitation.settings import PrecipitationSettings
 
@@ -88,12 +92,19 @@ def write(forecast: Forecast, folder: Path) -> list[Path]:
 
 
 def watching(
-    root: Path, out: Path, feed: Feed, choice: Choice = FLOW, keep: int | None = None
+    root: Path,
+    out: Path,
+    feed: Feed,
+    choice: Choice = FLOW,
+    keep: int | None = None,
+    kind: type[Forecaster] | None = None,
+    writing: Write | None = None,
 ) -> tuple[Watch, list[str]]:
     said: list[str] = []
     source = FrameSource(Archive(root), "frame")
-    forecaster = Forecaster(choice, source.description)
-    return Watch(source, forecaster, Outlet(out, write, keep), said.append, feed.clock), said
+    forecaster = (kind or Forecaster)(choice, source.description)
+    outlet = Outlet(out, writing or write, keep)
+    return Watch(source, forecaster, outlet, said.append, feed.clock), said
 
 
 def test_a_day_of_frames_with_a_gap_a_half_written_a_damaged_and_a_late_one(
@@ -275,3 +286,97 @@ def test_an_archive_that_has_no_frame_yet_is_waited_for(root: Path, tmp_path: Pa
     (root / "archive.json").write_text("{")
     with pytest.raises(DataError, match=r"archive\.json"):
         opened_when_there(root, 60.0, feed.wait, said.append)
+
+
+def frames(root: Path, count: int, every: int = 5) -> dict[int, list[Land]]:
+    """So many frames there at the start, and one more each step until the end of `count`."""
+    for number in range(10):
+        write_frame(root, moment(number), rain(number))
+    return {
+        every * (n - 9): [lambda n=n: write_frame(root, moment(n), rain(n))]
+        for n in range(10, count)
+    }
+
+
+def test_a_disk_that_is_full_for_a_while_ends_nothing(root: Path, tmp_path: Path):
+    full_from, full_until = 3, 18  # minutes
+    feed, out = Feed(root, frames(root, 15), 40), tmp_path / "out"
+
+    def write_if_room(forecast: Forecast, folder: Path) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        if full_from <= feed.seconds / 60 < full_until:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(forecast, folder)
+
+    watch, said = watching(root, out, feed, writing=write_if_room)
+    found = [forecast.init for forecast in watch.forecasts(10.0, feed.wait)]
+    # Those of minutes 5 and 10 are overtaken; that of 15 is written as soon as there is room.
+    assert found == [moment(n) for n in (9, 12, 13, 14)]
+    assert [text.partition(":")[2].partition(":")[2] for text in said] == [
+        f" not written: {OSError(errno.ENOSPC, 'No space left on device')}. Going on; the newest "
+        "forecast is tried again every minute",
+        " written, forecasts can be written again; 2 before it were never written",
+    ]
+    assert json.loads((out / "latest.json").read_text())["init"] == str(moment(14))
+    assert sorted(path.name for path in out.iterdir()) == [
+        *(f"20200630T{at}" for at in (2045, 2100, 2105, 2110)),
+        "latest.json",
+    ]
+
+
+def test_a_file_in_the_way_of_one_forecast_stops_no_other(root: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "20200630T2050").write_text("in the way")
+    feed = Feed(root, frames(root, 12), 30)
+    watch, said = watching(root, out, feed, writing=partial(write_files, formats=("nc",)))
+    found = [forecast.init for forecast in watch.forecasts(60.0, feed.wait)]
+    assert found == [moment(9), moment(11)]
+    assert len(said) == 2 and "20200630T2050" in said[0] and "written again; 1 before" in said[1]
+    assert (out / "20200630T2050").read_text() == "in the way"
+
+
+def test_an_old_forecast_that_cannot_be_removed_is_said_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    feed = Feed(root, frames(root, 13), 30)
+    watch, said = watching(root, tmp_path / "out", feed, keep=1)
+    assert len(list(watch.forecasts(60.0, feed.wait))) == 4
+    assert len(said) == 1 and said[0].startswith("--keep: ") and "20200630T2045" in said[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RunError("flow: expected numbers, found NaN"), MemoryError(), IndexError("out of range")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_model_that_fails_at_one_time_forecasts_at_the_next(
+    root: Path, tmp_path: Path, error: Exception
+):
+    class Fails(Forecaster):
+        def _pixels(self, model, inputs):
+            if inputs.init == moment(10):
+                raise error
+            return super()._pixels(model, inputs)
+
+    feed = Feed(root, frames(root, 12), 30)
+    watch, said = watching(root, tmp_path / "out", feed, kind=Fails)
+    found = [forecast.init for forecast in watch.forecasts(60.0, feed.wait)]
+    assert found == [moment(9), moment(11)]
+    assert len(said) == 1 and said[0].startswith(f"{moment(10)}: no forecast: ")
+    assert str(error) in said[0]
+
+
+def test_a_mistake_that_the_next_frame_would_meet_too_ends_a_watch(root: Path, tmp_path: Path):
+    class Mistaken(Forecaster):
+        def _pixels(self, model, inputs):
+            raise ConfigError("expected frames of 16 pixels, found 64")
+
+    feed = Feed(root, frames(root, 12), 30)
+    watch, _ = watching(root, tmp_path / "out", feed, kind=Mistaken)
+    with pytest.raises(ConfigError, match="16 pixels"):
+        list(watch.forecasts(60.0, feed.wait))
