@@ -1,5 +1,6 @@
 """The command line: parse, build, call. What a command does is imported when it is called."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +11,7 @@ from nowcast.arguments import Config, Overrides, parsed, settings_of
 from nowcast.audit_cli import audit
 from nowcast.compare_cli import comparisons
 from nowcast.core.errors import NowcastError
+from nowcast.core.files import mendable
 from nowcast.core.terminal import print_scores
 from nowcast.data_cli import data
 from nowcast.export_cli import exports
@@ -45,11 +47,25 @@ def main() -> None:
     try:
         app()
     except NowcastError as error:
-        sys.stderr.write(f"nowcast: {error}\n")
+        _say_last(error)
         sys.exit(error.exit_status)
+    except OSError as error:
+        refusal = mendable(error)
+        if refusal is None:
+            raise
+        _say_last(refusal)
+        sys.exit(refusal.exit_status)
     except KeyboardInterrupt:
         sys.stderr.write("nowcast: stopped\n")
         sys.exit(1)
+
+
+def _say_last(error: NowcastError) -> None:
+    sys.stderr.write(f"nowcast: {error}\n")
+    try:
+        sys.stdout.flush()
+    except OSError:  # what is left is for a full disk: the interpreter would try again and say so
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command()
@@ -128,7 +144,7 @@ def evaluate(
     from nowcast.core.errors import ConfigError
     from nowcast.core.evaluate import evaluate as score
     from nowcast.core.evaluate import pick_device
-    from nowcast.core.files import write_json
+    from nowcast.core.files import check_folder, check_place, write_json
     from nowcast.core.table import Row, Table
 
     names = [text for text in forecasters if "=" not in text or Path(text).is_dir()]
@@ -141,6 +157,10 @@ def evaluate(
         raise ConfigError("--json: --out writes leaderboard.json; leave one of them out")
     if online and out is not None:
         raise ConfigError("--online: expected one forecaster by itself, found --out; leave one out")
+    if json_file is not None:
+        check_place(json_file)
+    if out is not None:
+        check_folder(out)
     with joined() as ranks:
         entries = _entries(names, changes | {"data.root": str(root)}, online)
         settings, task, _ = next(iter(entries.values()))

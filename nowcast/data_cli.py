@@ -150,11 +150,14 @@ def data_check(
     """
     from rich.markup import escape
 
-    from nowcast.core.files import write_json
+    from nowcast.core.files import check_place, write_json
     from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.doctor.check import check_archive
     from nowcast.precipitation.quarantine import write_quarantine
 
+    for path in (json, quarantine):
+        if path is not None:
+            check_place(path)
     with counted("checking") as progress:
         report = check_archive(root, lists, workers, progress)
     if report.findings:

@@ -1,5 +1,6 @@
 """Which pixels never hold rain: the exclude mask of an archive (``mask_dat.npz``)."""
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.files import write_bytes
 
 EXCLUDE_KEY = "exclude_mask"  # in the file 1 = never use, as HKO-7 has it
 
@@ -75,5 +77,6 @@ def _read_array(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
 
 def write_exclude(lists: Path, usable: Bool[np.ndarray, "height width"]) -> None:
     """Write the exclude mask of an archive; `usable` is True where a pixel may be used."""
-    lists.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(exclude_path(lists), exclude_mask=(~usable).astype(np.uint8))
+    content = io.BytesIO()
+    np.savez_compressed(content, exclude_mask=(~usable).astype(np.uint8))
+    write_bytes(exclude_path(lists), content.getbuffer())

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from nowcast.precipitation.frames import Moments
-from nowcast.precipitation.index import EPISODE_GAP_STEPS
 from nowcast.precipitation.units import PIXEL_LEVELS
 
+EPISODE_GAP_STEPS = 6  # a longer gap parts two episodes: nothing is missing there
 STRETCH_FRAMES = 24  # two hours of 5-minute frames, several decorrelation times of rain
 SLOPE_WAVELENGTHS_PX = (4.0, 32.0)  # longer than what interpolation blurs, shorter than the frame
 QUANTILES = (0.5, 0.9, 0.99, 0.999)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from nowcast.core.errors import NowcastError
+from nowcast.core.files import mendable
 from nowcast.core.training.signals import Interrupted
 
 
@@ -33,6 +34,8 @@ def failures_told(answers: Any) -> Iterator[None]:
         raise
     except NowcastError as error:
         answers.put(error)
+    except OSError as error:
+        answers.put(mendable(error) or traceback.format_exc())
     except Exception:
         answers.put(traceback.format_exc())
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.files import refused
 from nowcast.precipitation.conversion.clock import missing_moments, step_between
 from nowcast.precipitation.conversion.cut import Cut
 from nowcast.precipitation.conversion.target import Target, check_target
@@ -69,9 +70,8 @@ def convert(
         except OSError as error:
             made = f"; {len(written)} archives before it are whole" if written else ""
             raise DataError(
-                f"{error.filename or place}: cannot be written ({error.strerror or error}); what "
-                f"was begun at {place} is removed{made}: free space or choose another place, and "
-                "convert again"
+                f"{refused(place, error)}. What was begun at {place} is removed{made}: convert "
+                "again"
             ) from error
         done += len(one)
     return written

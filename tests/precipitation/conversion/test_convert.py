@@ -468,7 +468,7 @@ def test_a_full_disk_leaves_nothing_half(
     monkeypatch.setattr(Path, "write_bytes", full)
     if after == 3:
         monkeypatch.setattr(np, "savez_compressed", lambda *a, **k: full(Path(), b""))
-    with pytest.raises(DataError, match=r"out: cannot be written \(No space left .*free space"):
+    with pytest.raises(DataError, match=r"out: cannot be written \(No space left .*make room"):
         convert_to(tmp_path, tmp_path / "out", "knmi", Request("mm"), Target())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.h5", "1.h5"]
 
