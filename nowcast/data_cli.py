@@ -269,6 +269,10 @@ def data_convert(
     no_data: Annotated[
         float | None, typer.Option(help="A value that means no data, besides NaN.")
     ] = None,
+    valid_share: Annotated[
+        float | None,
+        typer.Option(help="Of the frames: pixels with data in fewer are excluded.  [0.95]"),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the archive, for tables.")] = None,
     credit: Annotated[str, typer.Option(help="Who made the data.")] = "not stated",
     times: Annotated[
@@ -299,6 +303,7 @@ def data_convert(
     from nowcast.precipitation.conversion.target import Target
     from nowcast.precipitation.importers.field import Request
     from nowcast.precipitation.importers.options import calibration, names, settings, window
+    from nowcast.precipitation.masks import VALID_SHARE
 
     request = Request(
         unit=unit,
@@ -317,6 +322,7 @@ def data_convert(
         block_mean=block_mean,
         step_minutes=step,
         no_data=no_data,
+        valid_share=VALID_SHARE if valid_share is None else valid_share,
         name=name,
         credit=credit,
     )

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.days import SPLITS, Split
+from nowcast.precipitation.episodes import missing_frames
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.statistics import (
     QUANTILES,
@@ -21,7 +22,6 @@ from nowcast.precipitation.statistics import (
     decorrelation_steps,
     flow_speed,
     lag_products,
-    missing_frames,
     radial_power,
     rate_quantiles,
     slope_limit,
@@ -47,7 +47,7 @@ class ArchiveInfo:
         first: the first moment, UTC.
         last: the last moment, UTC.
         step_minutes: time between frames.
-        missing: frames missing in gaps of at most `EPISODE_GAP_STEPS` steps.
+        missing: frames missing within episodes, see `episodes.missing_frames`.
         shape: (height, width) of a frame.
         calibration: the Z-R relation.
         days: days per split; None without day lists.
@@ -98,7 +98,7 @@ class ArchiveInfo:
             ("first frame", f"{str(self.first).replace('T', ' ')} UTC"),
             ("last frame", f"{str(self.last).replace('T', ' ')} UTC"),
             ("step", f"{self.step_minutes} min"),
-            ("missing frames", str(self.missing)),
+            ("missing within episodes", str(self.missing)),
             ("frame size", f"{self.shape[0]} x {self.shape[1]} px"),
             ("Z-R relation", f"Z = {self.calibration.zr_a:g} R^{self.calibration.zr_b:g}"),
             ("days", ", ".join(f"{days[s]} {s}" for s in SPLITS) if days else "none"),

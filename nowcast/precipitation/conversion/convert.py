@@ -12,14 +12,16 @@ import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.files import refused
-from nowcast.precipitation.conversion.clock import missing_moments, step_between
+from nowcast.precipitation.conversion.clock import step_between
 from nowcast.precipitation.conversion.cut import Cut
 from nowcast.precipitation.conversion.target import Target, check_target
 from nowcast.precipitation.conversion.values import accumulation, check_alike, checked
 from nowcast.precipitation.conversion.written import Written, history
 from nowcast.precipitation.description import Description
+from nowcast.precipitation.episodes import missing_frames
 from nowcast.precipitation.importers.field import Request, Source
 from nowcast.precipitation.importers.table import importer, sources
+from nowcast.precipitation.masks import ValidCounts
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.writer import ArchiveWriter
 
@@ -106,7 +108,7 @@ def _write(
         quantity="VIL" if first.unit == "VIL" else "reflectivity",
         grid=cut.grid(first.grid),
     )
-    usable = np.ones((cut.height, cut.width), dtype=bool)
+    valid = ValidCounts((cut.height, cut.width))
     frames = empty = 0
     with ArchiveWriter(root, description) as writer:
         for position, field in enumerate(source):
@@ -120,7 +122,7 @@ def _write(
             levels, mask = cut.pixels(checked(field, minutes, where, target), field.unit)
             if mask.any():
                 writer.write(field.moment, levels, mask)
-                usable &= mask
+                valid.add(mask)
                 frames += 1
             else:
                 empty += 1
@@ -137,6 +139,8 @@ def _write(
                 history(source, importer_name, minutes, first, cut, target, frames, empty)
             ),
         )
+        usable = valid.usable(target.valid_share)
         writer.finish(usable, None)
-    missing = missing_moments(source, step)
-    return Written(root, frames, empty, missing, float(usable.mean()), writer.description)
+    missing = missing_frames(source.moments, np.timedelta64(step, "m"))
+    share = float(usable.mean())
+    return Written(root, frames, empty, missing, share, target.valid_share, writer.description)
