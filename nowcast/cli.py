@@ -15,6 +15,7 @@ from nowcast.compare_cli import comparisons
 from nowcast.core.allocator import tune_process
 from nowcast.core.displays import display_on
 from nowcast.core.errors import NowcastError, say_result_warnings_plainly
+from nowcast.core.files import mendable
 from nowcast.core.progress import shown
 from nowcast.core.terminal import UNFOLDED, print_scores
 from nowcast.data_cli import data
@@ -71,11 +72,25 @@ def main() -> None:
         with display_on(rank=os.environ.get("RANK", "0")) as display, shown(display):
             app()
     except NowcastError as error:
-        sys.stderr.write(f"nowcast: {error}\n")
+        _say_last(error)
         sys.exit(error.exit_status)
+    except OSError as error:
+        refusal = mendable(error)
+        if refusal is None:
+            raise
+        _say_last(refusal)
+        sys.exit(refusal.exit_status)
     except KeyboardInterrupt:
         sys.stderr.write("nowcast: stopped\n")
         sys.exit(1)
+
+
+def _say_last(error: NowcastError) -> None:
+    sys.stderr.write(f"nowcast: {error}\n")
+    try:
+        sys.stdout.flush()
+    except OSError:  # what is left is for a full disk: the interpreter would try again and say so
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(asked: bool) -> bool:
@@ -177,7 +192,7 @@ def evaluate(
     from nowcast.core.errors import ConfigError
     from nowcast.core.evaluate import evaluate as score
     from nowcast.core.evaluate import pick_device
-    from nowcast.core.files import write_json
+    from nowcast.core.files import check_folder, check_place, write_json
     from nowcast.core.labels import is_forecaster, labels, split_label
     from nowcast.core.progress import line
     from nowcast.core.table import Row, Table
@@ -196,6 +211,10 @@ def evaluate(
         raise ConfigError("--online: expected one forecaster by itself, found --out; leave one out")
     sources = labels(named)
     names = list(sources)
+    if json_file is not None:
+        check_place(json_file)
+    if out is not None:
+        check_folder(out)
     with joined() as ranks:
         with line(f"opening {root} and {', '.join(names)}"):
             entries = _entries(sources, changes | {"data.root": str(root)}, online)

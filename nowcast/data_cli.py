@@ -153,11 +153,14 @@ def data_check(
 
     Example: `nowcast data check data/dwd --quarantine data/dwd/quarantine.csv`
     """
-    from nowcast.core.files import write_json
+    from nowcast.core.files import check_place, write_json
     from nowcast.core.progress import counted
     from nowcast.precipitation.doctor.check import check_archive
     from nowcast.precipitation.quarantine import write_quarantine
 
+    for path in (json, quarantine):
+        if path is not None:
+            check_place(path)
     with counted("checking") as progress:
         report = check_archive(root, lists, workers, progress)
     if report.findings:
@@ -270,6 +273,10 @@ def data_convert(
     no_data: Annotated[
         float | None, typer.Option(help="A value of the file that means no data, besides NaN.")
     ] = None,
+    valid_share: Annotated[
+        float | None,
+        typer.Option(help="Of the frames: pixels with data in fewer are excluded.  [0.95]"),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the archive, for tables.")] = None,
     credit: Annotated[str, typer.Option(help="Who made the data.")] = "not stated",
     times: Annotated[
@@ -310,6 +317,7 @@ def data_convert(
     from nowcast.precipitation.conversion.target import Target
     from nowcast.precipitation.importers import options
     from nowcast.precipitation.importers.field import Request
+    from nowcast.precipitation.masks import VALID_SHARE
 
     request = Request(
         unit=unit,
@@ -331,6 +339,7 @@ def data_convert(
         block_mean=block_mean,
         step_minutes=step,
         no_data=no_data,
+        valid_share=VALID_SHARE if valid_share is None else valid_share,
         name=name,
         credit=credit,
     )

@@ -22,6 +22,17 @@ settings.load_profile("no deadline")
 RADAR_DEV = Path(__file__).parents[2] / "shared" / "radar_dev"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of the tests' own: theirs are not left in the user's, nor his read."""
+    with pytest.MonkeyPatch.context() as patch:
+        import matplotlib
+
+        patch.setenv("MPLCONFIGDIR", matplotlib.get_configdir())  # whose list of fonts takes long
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three days of synthetic rain on 64x64 pixels; read it, do not change it."""

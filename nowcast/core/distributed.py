@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError, NowcastError, RunError
+from nowcast.core.files import mendable
 
 # After which a silent rank counts as lost: a machine that has gone, since a process that dies is
 # noticed at once. Longer than what the first rank does alone: the pictures of a validation, the
@@ -163,12 +164,16 @@ def from_main(make: Callable[[], bytes | None]) -> bytes:
     """
     if not is_shared():
         return make() or b""
-    content, failure = b"", None
+    content = b""
+    failure: NowcastError | None = None
     if current().is_main:
         try:
             content = make() or b""
         except NowcastError as error:
             content, failure = str(error).encode(), error
+        except OSError as error:  # else the others would wait
+            failure = mendable(error) or RunError(f"{type(error).__name__}: {error}")
+            content = str(failure).encode()
     head = torch.tensor([len(content), failure.exit_status if failure else 0])
     dist.broadcast(head, src=0)
     length, status = head.tolist()

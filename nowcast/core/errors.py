@@ -64,3 +64,25 @@ def _say_once(
     elif str(message) not in _SAID:
         _SAID.add(str(message))
         sys.stderr.write(f"nowcast: {message}\n")
+
+
+class OutputError(RunError, OSError):
+    """A file or folder that cannot be written (exit status 1).
+
+    An OSError too: what goes on after a refused write need not tell the two apart.
+
+    Args:
+        message: what could not be written, why, and the next move.
+        strerror: why, for messages that say the rest better.
+        errno: of the system; None where a library said it in words alone.
+    """
+
+    def __init__(self, message: str, strerror: str | None = None, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.message, self.strerror, self.errno = message, strerror, errno
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[type["OutputError"], tuple[str, str | None, int | None]]:
+        return OutputError, (self.message, self.strerror, self.errno)

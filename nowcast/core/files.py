@@ -1,22 +1,154 @@
-"""Files written whole or not at all: beside their place, then moved there."""
+"""Files written whole or not at all: beside their place, then moved there.
 
+What the system refuses on the way is an `OutputError` that names the place, whoever writes.
+"""
+
+import errno
 import json
+import math
 import os
-from collections.abc import Callable
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from nowcast.core.errors import OutputError
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a temporary file beside `path`, then put it in place in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+# What a user can mend of what a system refuses, and how.
+NEXT_MOVES = {
+    errno.ENOSPC: "make room, or choose a place on another disk",
+    errno.EDQUOT: "make room, or choose a place on another disk",
+    errno.EFBIG: "choose a place on another file system",
+    errno.EROFS: "choose a place that is not read-only",
+    errno.EACCES: "choose a place that you may use",
+    errno.EPERM: "choose a place that you may use",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EISDIR: "choose another name, or remove the folder that has it",
+    errno.ENOTDIR: "choose another place, or remove the file that is in the way",
+    errno.EEXIST: "choose another place, or remove what is in the way",
+    errno.ENOTEMPTY: "choose another place, or remove what is in the way",
+    errno.EIO: "check the disk, or choose another",
+}
+OTHER_MOVE = "choose another place"
+HDF5_ERRNO = re.compile(r"errno = (\d+)")  # in the text of an error of h5py
+LEAST_FREE = 2**16  # bytes; with less, whatever a library says, the disk is full
+LONGEST_STEM = 80  # characters of a name that its temporary file repeats
+
+
+@contextmanager
+def writing(path: Path, *failures: type[Exception]) -> Iterator[None]:
+    """Turn what goes wrong while `path` is written into an error that names it.
+
+    Args:
+        path: a file or folder.
+        *failures: what else than an OSError the library that writes raises for a full disk.
+
+    Raises:
+        OutputError: the system refused it.
+    """
+    kinds: tuple[type[Exception], ...] = (OSError, *failures)
     try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OutputError:
+        raise
+    except kinds as error:
+        raise refused(path, error) from error
+
+
+def refused(path: Path, error: Exception) -> OutputError:
+    """The error that says what could not be written, why, and what to do."""
+    number, why = reason(error, path)
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        blocking = next((p for p in (path, *path.parents) if p.is_file()), None)
+        if blocking is not None and blocking != path:
+            why = f"{blocking} is a file, not a folder"
+    move = NEXT_MOVES.get(number or 0, OTHER_MOVE)
+    return OutputError(f"{path}: cannot be written ({why}); {move}", why, number)
+
+
+def reason(error: Exception, path: Path) -> tuple[int | None, str]:
+    """The system's number for what went wrong while `path` was written, and why in a few words.
+
+    Libraries that write give words of their own, which tell a user nothing of a full disk.
+    """
+    if isinstance(error, OutputError):
+        return error.errno, error.strerror or str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None:
+        told = HDF5_ERRNO.search(str(error))
+        number = int(told[1]) if told else None
+    if number is None and _free_bytes(path) < LEAST_FREE:
+        number = errno.ENOSPC
+    if number is None:
+        return None, " ".join(str(error).split()) or type(error).__name__
+    return number, os.strerror(number)
+
+
+def _free_bytes(path: Path) -> float:
+    try:
+        place = next(p for p in path.absolute().parents if p.is_dir())
+        return float(shutil.disk_usage(place).free)
+    except (OSError, StopIteration):
+        return math.inf
+
+
+def mendable(error: OSError) -> OutputError | None:
+    """The message for a refusal that no writer has put into words; None for a fault of ours."""
+    if isinstance(error, OutputError):
+        return error
+    if error.filename is not None and error.errno is not None:
+        move = NEXT_MOVES.get(error.errno, OTHER_MOVE)
+        text = f"{os.fsdecode(error.filename)}: cannot be used ({error.strerror}); {move}"
+    elif error.errno in NEXT_MOVES:
+        text = f"output cannot be written ({error.strerror}); {NEXT_MOVES[error.errno]}"
+    else:
+        return None
+    return OutputError(text, error.strerror, error.errno)
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place for a file before the hours of work whose result it is to take.
+
+    It may still fill up meanwhile.
+
+    Raises:
+        OutputError: it is a folder, or its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise refused(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    check_folder(path.absolute().parent)
+
+
+def check_folder(folder: Path) -> None:
+    """The same for a folder that is to take files."""
+    with writing(folder):
+        place = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with tempfile.TemporaryFile(dir=place):  # what a system allows is known by trying
+            pass
+
+
+def write_whole(path: Path, write: Callable[[Path], None], *failures: type[Exception]) -> None:
+    """Let `write` make a temporary file beside `path`, then put it in place in one move.
+
+    Raises:
+        OutputError: as `writing`.
+    """
+    with writing(path, *failures):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stem = path.name[:LONGEST_STEM]
+        temporary = path.with_name(f".{stem}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -27,8 +159,13 @@ def write_json(path: Path, content: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one move."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file in one move."""
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
     write_whole(path, write)

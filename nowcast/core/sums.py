@@ -80,7 +80,7 @@ def save_blocks(path: Path, blocks: Mapping[str, Sums]) -> None:
         for name, value in sums.values.items()
     }
     metadata = {BLOCKS: json.dumps(list(blocks))}
-    write_whole(path, lambda temporary: save_file(arrays, temporary, metadata))
+    write_whole(path, lambda temporary: save_file(arrays, temporary, metadata), SafetensorError)
 
 
 def load_blocks(path: Path) -> dict[str, Sums]:

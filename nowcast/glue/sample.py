@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.files import write_whole
+from nowcast.core.files import write_text
 from nowcast.glue.benchmark import Part, data_set
 from nowcast.glue.stand_ins import STAND_INS, Row, StandIn
 
@@ -97,9 +97,4 @@ def _readme(chosen: dict[str, StandIn], sizes: dict[str, dict[Part, int]]) -> li
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:
-    content = "".join(f"{line}\n" for line in lines).encode()
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_whole(path, write)
+    write_text(path, "".join(f"{line}\n" for line in lines))

@@ -4,8 +4,10 @@ A file is named by what it was made of, so another file, tokenizer or length mak
 """
 
 import hashlib
-import os
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from nowcast.core.errors import DataError
+from nowcast.core.cache import cache_folder
 from nowcast.core.files import write_whole
 from nowcast.core.origin import digest
 from nowcast.glue.benchmark import DataSet, Part
@@ -24,6 +26,9 @@ from nowcast.glue.examples import Examples, file_of, read_examples
 from nowcast.glue.weights import tokenizer_hash, tokenizer_of
 
 FORMAT = 1  # one more where the same text would become other tokens
+CHECKSUM = "sha256"  # of all arrays, in a file's metadata
+
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -93,21 +98,38 @@ def tokenised(
     """
     made_of = [FORMAT, data_set.name, part, max_length, tokenizer_hash(bert)]
     key = digest([*made_of, *(_file_hash(path) for path in file_of(root, data_set, part))])
-    folder = cache or default_cache()
-    path = folder / f"{data_set.name}_{part}_{key}.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):  # the first of several processes does it
-        if not path.is_file():
-            _write(path, read_examples(root, data_set, part), bert, max_length)
-        return _read(path, part, key)
+    folder = cache or cache_folder("glue")
+    name = f"{data_set.name}_{part}_{key}.safetensors"
+
+    def make() -> Arrays:
+        return _tokens(read_examples(root, data_set, part), bert, max_length)
+
+    arrays = make() if folder is None else _kept(folder / name, make)
+    left_out = int(arrays.pop("left_out"))
+    return Tokens(
+        part=part, labels=arrays.pop("labels", None), left_out=left_out, hash=key, **arrays
+    )
 
 
-def default_cache() -> Path:
-    """``nowcast/glue`` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nowcast" / "glue"
+def _kept(path: Path, make: Callable[[], Arrays]) -> Arrays:
+    """What a file of the cache holds, made and kept first where it does not."""
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The first of several processes does it.
+            stack.enter_context(FileLock(path.with_suffix(".lock")))
+        except (OSError, NotImplementedError):
+            pass  # no cache to write to; it may still be read
+        found = _read(path)
+        if found is None:
+            found = make()
+            with suppress(OSError):
+                write_whole(path, partial(_write, found), SafetensorError)
+    return found
 
 
-def _write(path: Path, examples: Examples, bert: Path, max_length: int) -> None:
+def _tokens(examples: Examples, bert: Path, max_length: int) -> Arrays:
+    """The arrays of `Tokens`, by name."""
     tokenizer = tokenizer_of(bert)
     made = tokenizer(
         list(examples.first),
@@ -119,31 +141,38 @@ def _write(path: Path, examples: Examples, bert: Path, max_length: int) -> None:
         return_attention_mask=False,
     )
     counts = [len(ids) for ids in made["input_ids"]]
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: Arrays = {
         "tokens": np.fromiter(chain.from_iterable(made["input_ids"]), np.int32, sum(counts)),
         "kinds": np.fromiter(chain.from_iterable(made["token_type_ids"]), np.uint8, sum(counts)),
         "ends": np.cumsum(counts, dtype=np.int64),
         "index": np.array(examples.index, dtype=np.int64),
+        "left_out": np.array(len(examples.left_out)),
     }
     if examples.labels is not None:
         arrays["labels"] = np.asarray(examples.labels)
-    metadata = {"left_out": str(len(examples.left_out))}
-    write_whole(path, lambda temporary: save_file(arrays, temporary, metadata))
+    return arrays
 
 
-def _read(path: Path, part: Part, key: str) -> Tokens:
+def _read(path: Path) -> Arrays | None:
+    """What a file of the cache holds; None where there is none that is whole."""
     try:
         with safe_open(path, framework="numpy") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            left_out = int(file.metadata()["left_out"])
-        return Tokens(
-            part=part, labels=found.pop("labels", None), left_out=left_out, hash=key, **found
-        )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: expected tokens that nowcast has kept, found something else ({error}); "
-            "remove the file, and they are made again"
-        ) from error
+            found: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            is_whole = file.metadata().get(CHECKSUM) == _checksum(found)
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return found if is_whole else None
+
+
+def _write(arrays: Arrays, path: Path) -> None:
+    save_file(arrays, path, {CHECKSUM: _checksum(arrays)})
+
+
+def _checksum(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _file_hash(path: Path) -> str:

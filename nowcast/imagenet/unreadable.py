@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import write_whole
+from nowcast.core.files import write_bytes
 
 HEADER = ["file", "reason"]
 
@@ -38,11 +38,7 @@ def write_unreadable(path: Path, found: Iterable[Unreadable]) -> None:
         writer.writerow([entry.file, " ".join(entry.reason.split())])
     # A name that is no UTF-8 keeps its bytes.
     content = text.getvalue().encode("utf-8", "surrogateescape")
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_whole(path, write)
+    write_bytes(path, content)
 
 
 def read_unreadable(path: Path) -> frozenset[str]:

@@ -39,7 +39,7 @@ class Archive(ArchiveReader):
     def __init__(self, root: Path, lists: Path | None = None) -> None:
         self.root = frames.locate(root)
         self.lists = frames.locate_lists(self.root) if lists is None else lists
-        self.moments = index.moments(self.root, self.lists)
+        self.moments = index.moments(self.root)
         path = self.root / DESCRIPTION
         if path.is_file():
             self.description = _read_description(path)

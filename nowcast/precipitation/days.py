@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.files import write_text
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -60,9 +61,8 @@ def read_days(path: Path) -> dict[str, float]:
 
 def write_days(lists: Path, split: Split, days: Days) -> None:
     """Write the day list of a split."""
-    lists.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{day}, {depth:.1f}\n" for day, depth in sorted(days.items()))
-    days_path(lists, split).write_text(text)
+    write_text(days_path(lists, split), text)
 
 
 def read_splits(lists: Path) -> dict[Split, dict[str, float]]:

@@ -7,6 +7,7 @@ file carries what its numbers mean, as JSON: in a ``.pt2`` the extra file
 `METADATA`, in ONNX the metadata property of the same name.
 """
 
+import io
 import json
 import logging
 import warnings
@@ -26,7 +27,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional
 
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.files import write_whole
+from nowcast.core.files import check_place, write_whole
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation.forecasters.comoving import MULTIPLE, Comoving
@@ -122,6 +123,7 @@ def export(run: Run, out: Path, lead_frames: int | None = None) -> Exported:
         raise ConfigError(f"{out}: expected a file that ends in .pt2 or .onnx; choose one")
     if out.suffix == ".onnx":
         _check_onnx()
+    check_place(out)
     settings = _settings(run)
     out_len = lead_frames or settings.data.out_len
     model = forecaster(settings.model, out_len)
@@ -263,8 +265,9 @@ def _dynamic(graph: Graph) -> dict[str, dict[int, Any]]:
 
 
 def _write_pt2(path: Path, program: ExportedProgram, graph: Graph, metadata: str) -> None:
-    with path.open("wb") as file:
-        torch.export.save(program, file, extra_files={METADATA: metadata})
+    content = io.BytesIO()  # torch ends the whole process where it cannot write such a file
+    torch.export.save(program, content, extra_files={METADATA: metadata})
+    path.write_bytes(content.getbuffer())
 
 
 def _loaded_pt2(path: Path, graph: Graph) -> Forecasts:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.files import writing
 
 FRAME_FOLDER = "radarPNG"
 MASK_FOLDER = "radarPNG_mask"
@@ -321,15 +322,19 @@ def write_frame(
 ) -> None:
     """Write the 8-bit levels of one frame (PNG, row 0 north)."""
     path = frame_path(root, moment)
-    path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(".png", levels)
     if not done:
         raise FrameError(f"{path}: OpenCV could not encode the frame")
-    path.write_bytes(data.tobytes())
+    _write(path, data.tobytes())
 
 
 def write_mask(root: Path, moment: np.datetime64, mask: Bool[np.ndarray, "height width"]) -> None:
     """Write the mask of one moment (True = use)."""
-    path = mask_path(root, moment)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(zlib.compress(mask.astype(np.uint8).tobytes()))
+    _write(mask_path(root, moment), zlib.compress(mask.astype(np.uint8).tobytes()))
+
+
+def _write(path: Path, content: bytes) -> None:
+    # Not in one move: a writer's folder is beside its place until all of it is whole.
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

@@ -1,6 +1,7 @@
 """Pictures of a leaderboard: events, spectra, and its best and worst episode as animations."""
 
 from collections.abc import Mapping
+from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from nowcast.core.comparison.board import Board
+from nowcast.core.files import write_whole
 from nowcast.core.page.charts import LINE_WIDTH, legend_names, lines
 from nowcast.core.plain import add_legend
 from nowcast.core.pooling import pooled
@@ -174,20 +176,29 @@ def animate(clips: Clips, block: str, models: Mapping[str, nn.Module], path: Pat
     archive = clips.archive
     pictures = animation(batch, forecasts, archive.calibration, archive.description.step_minutes)
     durations = [FRAME_MS] * (len(pictures) - 1) + [HOLD_MS]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+
+    def write(temporary: Path) -> None:
+        pictures[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=durations,
+            loop=0,
+        )
+
+    write_whole(path, write)
 
 
 def hang(board: Board, clips: Clips, models: Mapping[str, nn.Module], out: Path) -> dict[str, Path]:
     """Write all pictures into ``out/pictures``: caption -> file."""
     folder = out / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
     found = {}
     for caption, name, figure in (
         ("Events over all lead times", "performance.png", performance_diagram(board)),
         ("Power spectra", "spectra.png", spectra(board)),
     ):
-        figure.savefig(folder / name, dpi=DPI)
+        write_whole(folder / name, partial(figure.savefig, format="png", dpi=DPI))
         found[caption] = folder / name
     for which, (leader, block) in best_and_worst(board).items():
         path = folder / f"{which}.gif"

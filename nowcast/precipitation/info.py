@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.days import SPLITS, Split
 from nowcast.precipitation.description import Description
+from nowcast.precipitation.episodes import missing_frames
 from nowcast.precipitation.reader import ArchiveReader
 from nowcast.precipitation.statistics import (
     QUANTILES,
@@ -22,7 +23,6 @@ from nowcast.precipitation.statistics import (
     decorrelation_steps,
     flow_speed,
     lag_products,
-    missing_frames,
     radial_power,
     rate_quantiles,
     slope_limit,
@@ -48,7 +48,7 @@ class ArchiveInfo:
         first: the first moment, UTC.
         last: the last moment, UTC.
         step_minutes: time between frames.
-        missing: frames missing in gaps of at most `EPISODE_GAP_STEPS` steps.
+        missing: frames missing within episodes, see `episodes.missing_frames`.
         shape: (height, width) of a frame.
         pixel: size of a pixel in words, or why it is not known.
         calibration: the Z-R relation.
@@ -101,7 +101,7 @@ class ArchiveInfo:
             ("first frame", f"{str(self.first).replace('T', ' ')} UTC"),
             ("last frame", f"{str(self.last).replace('T', ' ')} UTC"),
             ("step", f"{self.step_minutes} min"),
-            ("missing frames", str(self.missing)),
+            ("missing within episodes", str(self.missing)),
             ("frame size", f"{self.shape[0]} x {self.shape[1]} px"),
             ("pixel size", self.pixel),
             ("Z-R relation", f"Z = {self.calibration.zr_a:g} R^{self.calibration.zr_b:g}"),

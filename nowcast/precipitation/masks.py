@@ -1,5 +1,7 @@
 """Which pixels never hold rain: the exclude mask of an archive (``mask_dat.npz``)."""
 
+import io
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,9 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.files import write_bytes
 
+VALID_SHARE = 0.95  # of the frames: a pixel with data in fewer is excluded
 EXCLUDE_KEY = "exclude_mask"  # in the file 1 = never use, as HKO-7 has it
 
 
@@ -73,7 +77,35 @@ def _read_array(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
     return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
 
 
+class ValidCounts:
+    """Counts the frames in which each pixel has data, for the exclude mask of an archive.
+
+    A few partial frames must not exclude what nearly all frames see: a pixel is used if at least a
+    share of the frames has data there. In the other frames their own masks leave it out, as
+    ``data.masks: frame`` and ``both`` read them; with ``exclude`` alone it counts as dry there.
+
+    Args:
+        shape: (height, width) of a frame.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._counts = np.zeros(shape, dtype=np.int64)
+        self._frames = 0
+
+    def add(self, mask: Bool[np.ndarray, "height width"]) -> None:
+        """One more frame, by its own mask (True = use)."""
+        self._counts += mask
+        self._frames += 1
+
+    def usable(self, share: float = VALID_SHARE) -> Bool[np.ndarray, "height width"]:
+        """The exclude mask, True = use: pixels with data in at least this share of the frames, and
+        in one frame at least. 1 keeps what every frame sees."""
+        least = max(1, math.ceil(round(share * self._frames, 6)))
+        return np.asarray(self._counts >= least)
+
+
 def write_exclude(lists: Path, usable: Bool[np.ndarray, "height width"]) -> None:
     """Write the exclude mask of an archive; `usable` is True where a pixel may be used."""
-    lists.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(exclude_path(lists), exclude_mask=(~usable).astype(np.uint8))
+    content = io.BytesIO()
+    np.savez_compressed(content, exclude_mask=(~usable).astype(np.uint8))
+    write_bytes(exclude_path(lists), content.getbuffer())

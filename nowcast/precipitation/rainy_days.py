@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.files import writing
 from nowcast.core.threads import in_order
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.days import SPLITS, Split, days_path, write_days
@@ -120,15 +121,17 @@ def write_lists(folder: Path, lists: dict[Split, dict[str, float]]) -> None:
         ConfigError: one of them is there already.
     """
     refuse_existing(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".days-", dir=folder))
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".days-", dir=folder))
     placed: list[Path] = []
     try:
         for split in SPLITS:
             write_days(part, split, lists[split])
         for split in SPLITS:
             path = days_path(folder, split)
-            days_path(part, split).replace(path)
+            with writing(path):
+                days_path(part, split).replace(path)
             placed.append(path)
     except BaseException:
         for path in placed:

@@ -17,6 +17,7 @@ from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.days import Split
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.frames import Moments
+from nowcast.precipitation.masks import ValidCounts
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration, encode
 from nowcast.precipitation.writer import ArchiveWriter
 
@@ -60,7 +61,7 @@ def write_sample(root: Path, progress: Callable[[int, int], None] | None = None)
             zr_a=calibration.zr_a,
             zr_b=calibration.zr_b,
         )
-        usable = np.ones(sums.shape[1:], dtype=bool)
+        valid = ValidCounts(sums.shape[1:])
         depth: dict[np.datetime64, float] = {}
         with ArchiveWriter(root, description) as writer:
             for position, moment in enumerate(moments):
@@ -71,7 +72,7 @@ def write_sample(root: Path, progress: Callable[[int, int], None] | None = None)
                 millimetres = np.where(mask, raw, 0) * 0.01
                 rate_mm_h = millimetres * (60 / STEP_MINUTES)
                 writer.write(moment, encode(calibration.pixel_from_rate(rate_mm_h)), mask)
-                usable &= mask
+                valid.add(mask)
                 day = moment.astype("datetime64[D]")
                 depth[day] = depth.get(day, 0.0) + float(millimetres[mask].mean())
                 if progress is not None:
@@ -81,7 +82,7 @@ def write_sample(root: Path, progress: Callable[[int, int], None] | None = None)
                 if number in SPLIT_OF_DAY:
                     name = str(day).replace("-", "")
                     splits.setdefault(SPLIT_OF_DAY[number], {})[name] = depth[day]
-            writer.finish(usable, splits)
+            writer.finish(valid.usable(), splits)
 
 
 def _source() -> Path:

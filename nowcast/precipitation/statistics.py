@@ -8,18 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from nowcast.precipitation.frames import Moments
-from nowcast.precipitation.index import EPISODE_GAP_STEPS
 from nowcast.precipitation.units import PIXEL_LEVELS
 
 STRETCH_FRAMES = 24  # two hours of 5-minute frames, several decorrelation times of rain
 SLOPE_WAVELENGTHS_PX = (4.0, 32.0)  # longer than what interpolation blurs, shorter than the frame
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
-
-
-def missing_frames(moments: Moments, step: np.timedelta64) -> int:
-    """Frames that gaps of at most `EPISODE_GAP_STEPS` steps leave out."""
-    steps = np.rint(np.diff(moments) / step).astype(int)
-    return int((steps[(steps > 1) & (steps <= EPISODE_GAP_STEPS)] - 1).sum())
 
 
 def stretches(moments: Moments, step: np.timedelta64, max_frames: int) -> Iterator[Moments]:

@@ -1,5 +1,6 @@
 """Writes an archive: beside its place, and moved there when it is whole."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.files import write_text, writing
 from nowcast.precipitation import days, frames, masks
 from nowcast.precipitation.days import Split
 from nowcast.precipitation.description import DESCRIPTION, Description
@@ -38,14 +40,23 @@ class ArchiveWriter:
         self._part = root.with_name(f"{root.name}.part")
 
     def __enter__(self) -> "ArchiveWriter":
-        try:
-            self._part.mkdir(parents=True)
-        except FileExistsError as error:
-            raise ConfigError(
-                f"{self._part}: expected nothing there, found what another process writes or a "
-                "killed one left; if none is at work, remove it"
-            ) from error
+        if os.path.lexists(self._part):
+            raise self._occupied()
+        with writing(self._part):
+            try:
+                self._part.parent.mkdir(parents=True, exist_ok=True)
+                self._part.mkdir()
+            except FileExistsError as error:
+                if not self._part.is_dir():
+                    raise
+                raise self._occupied() from error
         return self
+
+    def _occupied(self) -> ConfigError:
+        return ConfigError(
+            f"{self._part}: expected nothing there, found what another process writes or a killed "
+            "one left; if none is at work, remove it"
+        )
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None or not (self._part / DESCRIPTION).is_file():
@@ -76,5 +87,6 @@ class ArchiveWriter:
         if splits is not None:
             for split in days.SPLITS:
                 days.write_days(lists, split, splits.get(split, {}))
-        (self._part / DESCRIPTION).write_text(self.description.to_json())
-        self._part.replace(self.root)
+        write_text(self._part / DESCRIPTION, self.description.to_json())
+        with writing(self.root):
+            self._part.replace(self.root)

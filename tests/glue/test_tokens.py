@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import write_bert, write_glue
 from transformers import AutoTokenizer
 
-from nowcast.core.errors import DataError
 from nowcast.glue import tokens as module
 from nowcast.glue.benchmark import data_set
 from nowcast.glue.examples import read_examples
@@ -63,12 +63,34 @@ def test_they_are_made_once_and_anew_for_another_file_length_or_tokenizer(
     assert readings == ["read"] * 4
 
 
-def test_a_damaged_file_of_the_cache_is_named(root: Path, bert: Path, tmp_path: Path):
-    made(root, bert, tmp_path / "cache")
+@pytest.mark.parametrize("damage", ["cut", "a bit", "empty"])
+def test_a_damaged_file_of_the_cache_is_made_again(
+    root: Path, bert: Path, tmp_path: Path, damage: str
+):
+    first = made(root, bert, tmp_path / "cache")
     (file,) = (tmp_path / "cache").glob("*.safetensors")
-    file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(DataError, match=f"{file}.*remove the file"):
-        made(root, bert, tmp_path / "cache")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes({"cut": content[:40], "a bit": content, "empty": b""}[damage])
+    again = made(root, bert, tmp_path / "cache")
+    assert again.hash == first.hash and np.array_equal(again.tokens, first.tokens)
+    assert np.array_equal(again.index, first.index)
+    assert file.read_bytes() != bytes(content)
+
+
+@pytest.mark.parametrize("way", ["a file in the way", "no home"])
+def test_tokens_need_no_cache(
+    root: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+):
+    if way == "no home":
+        monkeypatch.setattr(module, "cache_folder", lambda kind: None)
+        found = tokenised(root, data_set("rte"), "dev", bert, 24)
+    else:
+        (tmp_path / "file").write_text("")
+        found = tokenised(root, data_set("rte"), "dev", bert, 24, tmp_path / "file" / "cache")
+    kept = tokenised(root, data_set("rte"), "dev", bert, 24, tmp_path / "cache")
+    assert found.hash == kept.hash and np.array_equal(found.tokens, kept.tokens)
+    assert len(found) == 5
 
 
 def test_the_cache_lies_where_the_user_keeps_such(

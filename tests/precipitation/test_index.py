@@ -1,6 +1,8 @@
 """The index spares listing a tree, and is never older than the tree."""
 
+import errno
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 from conftest import every
 
+from nowcast.core import files
+from nowcast.core.cache import cache_folder
 from nowcast.precipitation import frames, index
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import frame_path
@@ -27,20 +31,28 @@ def settle(root: Path) -> None:
             os.utime(folder, (time.time() - 60,) * 2)
 
 
-def test_the_index_lists_runs_with_split_and_episode(write_archive: Callable[..., Path]):
+def path_of(root: Path) -> Path:
+    path = index.index_path(root)
+    assert path is not None
+    return path
+
+
+def test_the_index_lists_runs_in_the_users_cache(write_archive: Callable[..., Path]):
     root = write_archive(DAYS)
+    before = sorted(root.rglob("*"))
     listed = Archive(root).moments
-    assert not (root / index.INDEX).exists()  # too fresh to be trusted
+    assert not path_of(root).exists()  # too fresh to be trusted
     settle(root)
     assert np.array_equal(Archive(root).moments, listed)
-    _, *rows = (root / index.INDEX).read_text().splitlines()
+    _, *rows = path_of(root).read_text().splitlines()
     assert rows == [
-        "first,last,step_minutes,frames,split,episode",
-        "2015-07-09T10:00,2015-07-09T10:18,6,4,train,1",
-        "2015-07-09T20:00,2015-07-09T20:06,6,2,train,2",
-        "2015-07-10T00:00,2015-07-10T00:12,6,3,valid,3",
-        "2015-07-12T00:03,2015-07-12T00:03,6,1,test,4",
+        "first,step_minutes,frames",
+        "2015-07-09T10:00,6,4",
+        "2015-07-09T20:00,6,2",
+        "2015-07-10T00:00,6,3",
+        "2015-07-12T00:03,6,1",
     ]
+    assert sorted(root.rglob("*")) == before
 
 
 def test_an_indexed_tree_is_not_listed(
@@ -53,29 +65,67 @@ def test_an_indexed_tree_is_not_listed(
     assert np.array_equal(Archive(root).moments, listed)
 
 
-def test_a_changed_tree_or_list_is_listed_again(write_archive: Callable[..., Path]):
+def test_a_changed_tree_is_listed_again(write_archive: Callable[..., Path]):
     root = write_archive(DAYS)
     settle(root)
     first = Archive(root).moments
     frame_path(root, first[2]).unlink()
     assert np.array_equal(Archive(root).moments, np.delete(first, 2))
+
+
+def test_another_tree_at_the_same_place_is_listed_again(write_archive: Callable[..., Path]):
+    root = write_archive(DAYS)
     settle(root)
-    days = root / "hko_data" / "hko7_rainy_valid_days.txt"
-    days.write_text("")
-    Archive(root)
-    assert "valid" not in (root / index.INDEX).read_text()
+    first = Archive(root).moments
+    shutil.rmtree(root)
+    write_archive({"train": every(6, "2015-07-09T10:00", 2)})
+    settle(root)
+    assert np.array_equal(Archive(root).moments, first[:2])
 
 
-@pytest.mark.parametrize("damage", ["", "x", "frames"])
+@pytest.mark.parametrize("damage", ["", "x", "frames", "digit", "bytes"])
 def test_a_damaged_index_is_made_anew(write_archive: Callable[..., Path], damage: str):
     root = write_archive(DAYS)
     settle(root)
     listed = Archive(root).moments
-    path = root / index.INDEX
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:-1]) if damage == "frames" else damage)
+    path = path_of(root)
+    whole = path.read_text()
+    lines = whole.splitlines(keepends=True)
+    damaged = {"frames": "".join(lines[:-1]), "digit": whole.replace("10:00,6,4", "10:00,6,5")}
+    path.write_bytes(b"\xff\xfe" if damage == "bytes" else damaged.get(damage, damage).encode())
     assert np.array_equal(Archive(root).moments, listed)
-    assert path.read_text() == "".join(lines)
+    assert path.read_text() == whole
+
+
+@pytest.mark.parametrize("way", ["no home", "a file in the way", "full disk", "a folder"])
+def test_an_archive_is_read_without_a_cache(
+    write_archive: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+):
+    root = write_archive(DAYS)
+    settle(root)
+    if way == "no home":
+        monkeypatch.setattr(index, "cache_folder", lambda kind: None)
+    elif way == "full disk":
+        monkeypatch.setattr(files.os, "fsync", _full)
+    else:
+        (tmp_path / "cache").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        if way == "a folder":
+            (tmp_path / "cache").unlink()
+            path_of(root).mkdir(parents=True)
+    assert len(Archive(root).moments) == 10
+    assert not [path for path in root.rglob("*") if "index" in path.name]
+
+
+def _full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_cache_folder_is_absolute_or_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("index") == tmp_path / "nowcast" / "index"
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: Path("~/.cache/nowcast"))
+    assert cache_folder("index") is None  # a user without a home
 
 
 @pytest.mark.parametrize("inside", ["hko_data", "radarPNG", "."])

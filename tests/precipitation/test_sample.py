@@ -77,13 +77,15 @@ def test_north_is_on_top_and_every_rate_is_twelve_times_its_sum(
 
 
 @needs_pycomlink
-def test_a_pixel_is_used_if_it_is_never_filled(written: tuple[Archive, list[tuple[int, int]]]):
+def test_a_pixel_is_used_if_nearly_all_have_it(
+    written: tuple[Archive, list[tuple[int, int]]],
+):
     archive, _ = written
     masks = np.stack([archive.mask(moment) for moment in archive.moments])
     # 1100 pixels are never seen; at one moment a radar is off, and 462 more are not.
     unseen = (~masks).sum((1, 2))
     assert unseen[1067] == 1562 and (np.delete(unseen, 1067) == 1100).all()
-    assert np.array_equal(archive.usable, masks.all(axis=0))
+    assert np.array_equal(archive.usable, masks.any(axis=0))  # one frame excludes nothing
 
 
 @needs_pycomlink

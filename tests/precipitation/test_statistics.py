@@ -12,7 +12,6 @@ from nowcast.precipitation.statistics import (
     decorrelation_steps,
     flow_speed,
     lag_products,
-    missing_frames,
     radial_power,
     rate_quantiles,
     spectrum_slope,
@@ -98,11 +97,6 @@ def test_quantiles_are_levels_that_so_many_do_not_exceed() -> None:
     rates = np.array([0.0, 1.0, 3.0, 10.0, 40.0])
     assert rate_quantiles(counts, rates) == (1.0, 1.0, 3.0, 10.0)
     assert rate_quantiles(np.zeros(5, dtype=np.int64), rates) is None
-
-
-def test_gaps_of_a_few_steps_are_missing_frames_and_longer_ones_are_not() -> None:
-    moments = START + STEP * np.array([0, 1, 3, 4, 7, 100, 101])
-    assert missing_frames(moments, STEP) == 1 + 2
 
 
 def test_stretches_have_no_gap_and_stay_within_the_number_asked_for() -> None:

@@ -135,7 +135,4 @@ def load_state(
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:
-    try:
-        write_whole(path, write)
-    except (RuntimeError, SafetensorError) as error:  # what both say of a full disk
-        raise OSError(f"{path.name}: {error}") from error
+    write_whole(path, write, RuntimeError, SafetensorError)  # what both say of a full disk

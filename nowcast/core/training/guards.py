@@ -1,5 +1,6 @@
 """What stops a run before it wastes hours: a loss that is no number or explodes, a full disk."""
 
+import errno
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from nowcast.core.distributed import Ranks, sum_over_ranks
 from nowcast.core.errors import RunError
+from nowcast.core.files import reason
 
 LEAST_LOGGED = 10  # losses before one of them can be called an explosion
 # Of the weights' size: best and last weights, two moments of Adam, one file while it is written.
@@ -139,7 +141,9 @@ def full_disk_told(folder: Path, last: Path) -> Iterator[None]:
         yield
     except OSError as error:
         kept = f"{last.name} is whole" if last.is_file() else "nothing was saved before"
+        number, why = reason(error, folder)
+        mend = "Make room" if number == errno.ENOSPC else "Mend that"
         raise RunError(
-            f"{folder}: a file could not be written ({error.strerror or error}); {kept}, and the "
-            "same command goes on from it. Make room first"
+            f"{folder}: a file could not be written ({why}); {kept}, and the same command goes on "
+            f"from it. {mend} first"
         ) from error

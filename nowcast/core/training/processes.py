@@ -13,6 +13,7 @@ import torch
 
 from nowcast.core.allocator import tune_process
 from nowcast.core.errors import NowcastError
+from nowcast.core.files import mendable
 from nowcast.core.training.signals import Interrupted
 
 
@@ -35,6 +36,8 @@ def failures_told(answers: Any) -> Iterator[None]:
         raise
     except NowcastError as error:
         answers.put(error)
+    except OSError as error:
+        answers.put(mendable(error) or traceback.format_exc())
     except Exception:
         answers.put(traceback.format_exc())
 

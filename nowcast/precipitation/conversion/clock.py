@@ -57,9 +57,3 @@ def step_between(source: Source, step_minutes: int | None) -> int:
 
 def _others(count: int) -> str:
     return f" and {count} more off this clock" if count else ""
-
-
-def missing_moments(source: Source, step_minutes: int) -> int:
-    """Moments of the step between the first and the last that the source does not have."""
-    span = int((source.moments[-1] - source.moments[0]).astype(np.int64))
-    return span // step_minutes + 1 - len(source)

@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.conversion.clock import missing_moments, step_between
+from nowcast.core.files import refused
+from nowcast.precipitation.conversion.clock import step_between
 from nowcast.precipitation.conversion.cut import Cut
 from nowcast.precipitation.conversion.target import Target, check_target
 from nowcast.precipitation.conversion.values import accumulation, check_alike, check_units, checked
 from nowcast.precipitation.conversion.written import Written, history
 from nowcast.precipitation.description import Description
+from nowcast.precipitation.episodes import missing_frames
 from nowcast.precipitation.importers.field import Request, Source
 from nowcast.precipitation.importers.table import importer, sources
+from nowcast.precipitation.masks import ValidCounts
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.writer import ArchiveWriter
 
@@ -69,9 +72,8 @@ def convert(
         except OSError as error:
             made = f"; {len(written)} archives before it are whole" if written else ""
             raise DataError(
-                f"{error.filename or place}: cannot be written ({error.strerror or error}); what "
-                f"was begun at {place} is removed{made}: free space or choose another place, and "
-                "convert again"
+                f"{refused(place, error)}. What was begun at {place} is removed{made}: convert "
+                "again"
             ) from error
         done += len(one)
     return written
@@ -110,7 +112,7 @@ def _write(
     fault = description.grid_fault
     if fault is not None:
         description = replace(description, grid=None)
-    usable = np.ones((cut.height, cut.width), dtype=bool)
+    valid = ValidCounts((cut.height, cut.width))
     frames = empty = 0
     with ArchiveWriter(root, description) as writer:
         for position, field in enumerate(source):
@@ -124,7 +126,7 @@ def _write(
             levels, mask = cut.pixels(checked(field, minutes, where, target), field.unit)
             if mask.any():
                 writer.write(field.moment, levels, mask)
-                usable &= mask
+                valid.add(mask)
                 frames += 1
             else:
                 empty += 1
@@ -142,7 +144,10 @@ def _write(
                 *(() if fault is None else (f"grid not stated: {fault}",)),
             ),
         )
+        usable = valid.usable(target.valid_share)
         writer.finish(usable, None)
-    missing = missing_moments(source, step)
+    missing = missing_frames(source.moments, np.timedelta64(step, "m"))
     share = float(usable.mean())
-    return Written(root, frames, empty, missing, share, writer.description, fault)
+    return Written(
+        root, frames, empty, missing, share, target.valid_share, writer.description, fault
+    )

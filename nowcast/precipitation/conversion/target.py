@@ -7,6 +7,7 @@ import numpy as np
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.description import LONGEST_STEP_MINUTES
 from nowcast.precipitation.importers.field import Request, said_measure
+from nowcast.precipitation.masks import VALID_SHARE
 from nowcast.precipitation.units import Calibration
 
 
@@ -27,6 +28,7 @@ class Target:
             data has none: half a mean would be a biased one.
         step_minutes: between frames; None is the commonest gap.
         no_data: a value that means no data, besides NaN, as the source has it.
+        valid_share: share of the frames; the exclude mask leaves a pixel with data in so many.
         name: of the archive; that of the source if None.
         credit: who made the data and must be named.
     """
@@ -37,6 +39,7 @@ class Target:
     block_mean: int = 1
     step_minutes: int | None = None
     no_data: float | None = None
+    valid_share: float = VALID_SHARE
     name: str | None = None
     credit: str = "not stated"
 
@@ -49,6 +52,10 @@ def check_target(request: Request, target: Target) -> None:
     if target.step_minutes is not None and not 1 <= target.step_minutes <= LONGEST_STEP_MINUTES:
         raise ConfigError(
             f"--step: expected 1 to {LONGEST_STEP_MINUTES} minutes, found {target.step_minutes}"
+        )
+    if not 0 < target.valid_share <= 1:
+        raise ConfigError(
+            f"--valid-share: expected more than 0 and at most 1, found {target.valid_share}"
         )
     if target.accumulation_minutes is not None:
         if said is not None and said.unit != "mm":

@@ -18,8 +18,9 @@ class Written:
         root: where it is.
         frames: frames in it.
         empty: moments left out because their field had no data at all.
-        missing: moments of the step between first and last that the source does not have.
-        usable_share: share of pixels with data in every frame (the exclude mask).
+        missing: frames that the source lacks within episodes, see `episodes.missing_frames`.
+        usable_share: share of pixels that the exclude mask leaves.
+        valid_share: of the frames, from which on a pixel is left in, `Target.valid_share`.
         description: as in its ``archive.json``.
         grid_fault: why the grid that the source states was left out; None where it was not.
     """
@@ -29,6 +30,7 @@ class Written:
     empty: int
     missing: int
     usable_share: float
+    valid_share: float
     description: Description
     grid_fault: str | None = None
 
@@ -37,10 +39,11 @@ class Written:
         parts = [
             f"{self.frames} frames of {self.description.height}x{self.description.width} every "
             f"{self.description.step_minutes} minutes",
-            f"{self.usable_share:.1%} of the pixels have data in all of them",
+            f"{self.usable_share:.1%} of the pixels have data in at least {self.valid_share:.0%} "
+            "of them",
         ]
         if self.missing:
-            parts.append(f"{self.missing} moments missing")
+            parts.append(f"{self.missing} missing within episodes")
         if self.empty:
             parts.append(f"{self.empty} without any data left out")
         sides = self.description.pixel_km
@@ -97,5 +100,6 @@ def history(
         )
     if target.block_mean > 1:
         yield f"rain rate averaged over blocks of {target.block_mean}x{target.block_mean} pixels"
+    yield f"exclude mask: pixels with data in fewer than {target.valid_share:.0%} of the frames"
     if empty:
         yield f"{empty} fields without any data left out; {frames} frames written"

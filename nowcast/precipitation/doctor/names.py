@@ -9,6 +9,7 @@ import numpy as np
 
 from nowcast.precipitation import frames
 from nowcast.precipitation.doctor.findings import Finding, relative
+from nowcast.precipitation.episodes import missing_in_gaps
 from nowcast.precipitation.frames import DayFolder, Moments, Stray
 
 FRAME_LIKE = re.compile(r"RAD(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})\.png", re.ASCII | re.I)
@@ -32,6 +33,7 @@ def grid_findings(
 
     The grid of a day has the archive's step and begins at the minute that most of its frames
     agree on (where none leads, most of the archive's): radars change their timetable between days.
+    Between episodes nothing is missing (`episodes`).
     """
     minutes = int(step / np.timedelta64(1, "m"))
     overall = np.bincount(moments.astype(np.int64) % minutes, minlength=minutes)
@@ -50,12 +52,12 @@ def grid_findings(
             )
             yield Finding("off-grid time", str(moment), detail, np.array([moment]))
         on = day.moments[phases == phase]
-        whole = int((on[-1] - on[0]) / step) + 1
-        if len(on) < whole:
-            hole = int(np.diff(on).max() / step) - 1
+        missing = missing_in_gaps(on, step)
+        if missing.any():
+            whole = len(on) + int(missing.sum())
             detail = (
                 f"{len(on)} of {whole} frames from {_clock(on[0])} to {_clock(on[-1])} UTC, up to "
-                f"{hole} in a row missing"
+                f"{missing.max()} in a row missing"
             )
             yield Finding("day with gaps", _day(on[0]), detail)
 

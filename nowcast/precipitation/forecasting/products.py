@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.files import write_json, write_whole
+from nowcast.core.errors import ConfigError
+from nowcast.core.files import refused, write_json, write_whole
 from nowcast.precipitation.forecasting.archived import write_pack, write_tree
 from nowcast.precipitation.forecasting.netcdf import write_netcdf
 from nowcast.precipitation.forecasting.pictures import write_animation, write_pictures
@@ -37,7 +37,7 @@ def write(forecast: Forecast, out: Path, formats: Collection[Format]) -> list[Pa
 
     Raises:
         ConfigError: a file to write is there already and is of no forecast that is listed.
-        RunError: the folder cannot be written to.
+        OutputError: the folder cannot be written to.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -49,10 +49,7 @@ def write(forecast: Forecast, out: Path, formats: Collection[Format]) -> list[Pa
             for name, path in [*staged.items(), (SUMMARY, summary)]:
                 _move(path, out / name)
     except (OSError, RuntimeError) as error:  # h5py raises either where HDF5 cannot write
-        raise RunError(
-            f"{out}: expected a folder to write the forecast to, found that it cannot be written "
-            f"({error}); make room, or choose another --out"
-        ) from error
+        raise refused(out, error) from error
     return [out / name for name in [*sorted(staged), SUMMARY]]
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.files import write_bytes, writing
 from nowcast.precipitation import frames, masks
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import LISTS_FOLDER
@@ -119,11 +120,13 @@ def write_masks(
         if lacks_frames:
             visit = partial(_write, part)
             removed = remove_clutter(archive, usable, radar, visit, workers, progress)
-            (part / frames.MASK_FOLDER).replace(archive.root / frames.MASK_FOLDER)
+            with writing(archive.root / frames.MASK_FOLDER):
+                (part / frames.MASK_FOLDER).replace(archive.root / frames.MASK_FOLDER)
         if lacks_exclude:
             masks.write_exclude(part / LISTS_FOLDER, usable)
-            archive.lists.mkdir(parents=True, exist_ok=True)
-            masks.exclude_path(part / LISTS_FOLDER).replace(masks.exclude_path(archive.lists))
+            with writing(archive.lists):
+                archive.lists.mkdir(parents=True, exist_ok=True)
+                masks.exclude_path(part / LISTS_FOLDER).replace(masks.exclude_path(archive.lists))
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return removed
@@ -196,8 +199,7 @@ def picture(
     title = str(moment).replace("T", " ")
     tiles = [(f"{title} before", pixels, np.ones_like(mask)), ("after", pixels, mask)]
     image = cv2.cvtColor(side_by_side(tiles, archive.calibration), cv2.COLOR_RGB2BGR)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    write_bytes(to, cv2.imencode(".png", image)[1].tobytes())
 
 
 def _write(root: Path, moment: np.datetime64, levels: Levels, mask: Mask) -> Agreement:

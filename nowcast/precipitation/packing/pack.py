@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.files import write_text, write_whole
+from nowcast.core.files import refused, write_text, write_whole
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.packing.join import check_room, join
@@ -62,10 +62,13 @@ def pack(
             write_whole(out, lambda temporary: join(plan, archive, folder, temporary))
             shutil.rmtree(folder)
     except (OSError, RuntimeError) as error:  # h5py raises either where HDF5 cannot write
-        done = len(list(folder.glob("*.h5")))
+        done = len(list(folder.glob("*.h5"))) if folder.is_dir() else 0
+        if not done:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise refused(out, error) from error
         raise RunError(
-            f"{out}: could not be written ({error}); {done} of {plan.parts} parts are kept in "
-            f"{folder}: make room and give the same command to go on, or remove that folder"
+            f"{refused(out, error)}. {done} of {plan.parts} parts are kept in {folder}: the same "
+            "command goes on from them, or remove that folder"
         ) from error
 
 

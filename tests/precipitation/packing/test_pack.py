@@ -1,5 +1,7 @@
 """A pack gives what its tree gives, and what is half-made is never taken for one."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -163,10 +165,25 @@ def test_a_full_disk_is_said_and_leaves_no_pack(synthetic: Path, tmp_path: Path)
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(synthetic), str(out)], capture_output=True, text=True
     )
-    assert done.stdout.startswith(f"RunError {out}: could not be written"), done.stderr
-    assert "give the same command to go on" in done.stdout
-    assert not out.exists()
+    assert done.stdout.startswith(f"OutputError {out}: cannot be written (File"), done.stderr
+    assert not out.exists() and not list(tmp_path.iterdir())  # no part was whole
     pack(Archive(synthetic), out, codec="none")  # once there is room
+    assert len(Pack(out).moments) == len(Archive(synthetic).moments)
+
+
+def test_parts_are_kept_where_there_is_no_room_to_join_them(
+    synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "x.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr("nowcast.precipitation.packing.pack.join", full)
+        with pytest.raises(RunError, match=r"\(No space left .* 1 of 1 parts are kept .* goes on"):
+            pack(Archive(synthetic), out)
+    assert not out.exists()
+    pack(Archive(synthetic), out)
     assert len(Pack(out).moments) == len(Archive(synthetic).moments)
 
 
