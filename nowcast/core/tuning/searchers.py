@@ -43,7 +43,7 @@ def search_side_by_side(search: Search, name: str, place: str, count: int, trial
         stack.callback(_stop, workers)
         for _ in range(count):
             answers: SimpleQueue[NowcastError | str] = context.SimpleQueue()
-            what = (search, name, place, threads, answers)
+            what = (search, name, place, threads, count, answers)
             workers.append((context.Process(target=_work, args=what), answers))
             workers[-1][0].start()
         line = lines.add(f"{search.variant} settings", total)
@@ -84,9 +84,10 @@ def _work(
     name: str,
     place: str,
     threads: int,
+    processes: int,
     answers: "SimpleQueue[NowcastError | str]",
 ) -> None:
-    begin(threads)
+    begin(threads, processes)
     with suppress(Interrupted), failures_told(answers), quiet():
         trials = Trials(name, search.tune, search.folder, search.url)
         Searcher(search, trials, place, shown=False).work()
