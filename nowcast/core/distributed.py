@@ -121,6 +121,11 @@ def is_shared() -> bool:
     return dist.is_initialized() and dist.get_world_size() > 1
 
 
+def local_ranks() -> int:
+    """How many ranks run on this machine; 1 without torchrun."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if is_shared() else 1
+
+
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all ranks, in place; the tensor itself where there is one rank."""
     if is_shared():

@@ -15,6 +15,7 @@ from nowcast.core.hints import did_you_mean
 from nowcast.core.origin import digest
 from nowcast.core.plug import middle_blocks
 from nowcast.core.sampling import evaluation_plan
+from nowcast.core.shared_memory import check_shared_memory
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.task import WithoutPictures
 from nowcast.imagenet import scores, weights
@@ -114,13 +115,22 @@ class ImagenetTask(WithoutPictures):
         train, files = self.settings.train, self.split("train")
         augment = Augment(self.settings.augment, self.settings.data.size, train.seed)
         plan = training_plan(train.seed, start, train.batch_size, len(files), ranks)
+        size = max(1, train.batch_size // ranks.size)
+        check_shared_memory(train.workers, self._bytes(size, targets=True), self._bytes(size))
         return load(TrainingImages(files, augment), plan, train.workers)
 
     def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[ImageBatch]:
         """Batches of the centres of a split's images, class by class."""
         train, files = self.settings.train, self.split(split)
-        plan = evaluation_plan(len(files), max(1, train.batch_size // ranks.size), ranks)
+        size = max(1, train.batch_size // ranks.size)
+        check_shared_memory(train.workers, self._bytes(size))
+        plan = evaluation_plan(len(files), size, ranks)
         return load(EvaluationImages(files, self.settings.data.size), plan, train.workers)
+
+    def _bytes(self, count: int, targets: bool = False) -> int:
+        """What the tensors of a batch take; see `ImageBatch`."""
+        classes = len(self.classes) if targets else 0
+        return count * (4 * 3 * self.settings.data.size**2 + 8 + 4 * classes)
 
     def loss(self, model: nn.Module, batch: ImageBatch) -> Tensor:
         """Cross-entropy with the mixed and smoothed targets, or with the classes."""

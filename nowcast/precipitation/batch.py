@@ -93,3 +93,9 @@ class RadarBatch:
         """Init time of each clip, e.g. ``2018-05-19T14:05``, for messages and pictures."""
         start = self.times[:, self.in_len - 1].numpy()
         return [str(time) for time in start.astype("datetime64[m]").astype(np.datetime64)]
+
+
+def clip_bytes(count: int, length: int, height: int, width: int) -> int:
+    """What the tensors of a batch of so many clips take: levels and mask, times, what is missing,
+    and at most a weight each."""
+    return count * (2 * length * height * width + (8 + 1) * length + 4)

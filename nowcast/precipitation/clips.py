@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.balance import pixel_thresholds
-from nowcast.precipitation.batch import RadarBatch
+from nowcast.precipitation.batch import RadarBatch, clip_bytes
 from nowcast.precipitation.days import Split
 from nowcast.precipitation.draws import Draw
 from nowcast.precipitation.frames import Moments
@@ -202,6 +202,10 @@ class Clips(Dataset[Clip]):
         return RadarBatch(
             levels, mask, torch.from_numpy(times), missing, self.settings.in_len, weight
         )
+
+    def batch_bytes(self, count: int) -> int:
+        """What the tensors of a batch of so many clips take; see `RadarBatch`."""
+        return clip_bytes(count, self.length, *self.frame_size)
 
     def between(self, first: np.datetime64, last: np.datetime64) -> Clip:
         """All frames from one moment to another, cropped and masked as those of the clips are;

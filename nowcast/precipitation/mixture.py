@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
 from nowcast.precipitation.balance import pixel_thresholds
-from nowcast.precipitation.batch import RadarBatch
+from nowcast.precipitation.batch import RadarBatch, clip_bytes
 from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.identity import archive_hash
 from nowcast.precipitation.settings import DataSettings, SourceSettings
@@ -83,6 +83,11 @@ class Mixture(Dataset[RadarBatch]):
         """Clips at each source's own speed, of the longest length."""
         length = max(sum(length) for length in self.lengths)
         return sum(len(source.starts(1, length)) for source in self.sources)
+
+    def batch_bytes(self, count: int) -> int:
+        """What the tensors of a batch of so many clips of the longest length take."""
+        length = max(sum(length) for length in self.lengths)
+        return clip_bytes(count, length, self.side, self.side)
 
     def data_hash(self) -> str:
         """Of all archives, as `identity.archive_hash`."""

@@ -15,6 +15,7 @@ from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.origin import digest
 from nowcast.core.page.player import Reel
+from nowcast.core.shared_memory import check_shared_memory
 from nowcast.core.sums import Scores, Sums
 from nowcast.core.table import Column
 from nowcast.core.threads import one_thread
@@ -160,6 +161,7 @@ class PrecipitationTask:
         """Batches of random clips of the training days; see `Task`."""
         self._training_size()
         train, data = self.settings.train, self.settings.data
+        self._check_shared_memory(ranks)
         if self.mixture is not None:
             drawn = tickets(train.batch_size, train.seed, start, ranks.rank, ranks.size)
             return load(self.mixture, drawn, train.workers)
@@ -178,16 +180,30 @@ class PrecipitationTask:
         )
         return load(clips, plan, self.settings.train.workers)
 
+    def _check_shared_memory(self, ranks: Ranks) -> None:
+        """Of training batches and, which come while the next ones wait, those of a validation."""
+        train = self.settings.train
+        if not train.workers:
+            return
+        size = train.batch_size // ranks.size
+        source = self.mixture or self.training_clips()
+        try:
+            validated = self.clips("valid").batch_bytes(max(1, size))
+        except ConfigError:  # there is none; whoever wants one will say so
+            validated = 0
+        check_shared_memory(train.workers, source.batch_bytes(size), validated)
+
     def _probabilities(self, clips: Clips) -> NDArray[np.float64] | None:
         share = self.settings.data.towards_rain
         return towards_rain(clips.wet_shares(), share) if share else None
 
     def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[RadarBatch]:
         """Batches of a split's clips in order of time; see `Task`."""
-        clips = self.clips(split)
-        size = max(1, self.settings.train.batch_size // ranks.size)
+        clips, train = self.clips(split), self.settings.train
+        size = max(1, train.batch_size // ranks.size)
+        check_shared_memory(train.workers, clips.batch_bytes(size))
         plan = evaluation_draws(len(clips), size, ranks.rank, ranks.size)
-        return load(clips, plan, self.settings.train.workers)
+        return load(clips, plan, train.workers)
 
     def loss(self, model: nn.Module, batch: RadarBatch) -> Tensor:
         """5e-5 (B-MSE + B-MAE) of the batch."""

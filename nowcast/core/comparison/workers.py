@@ -58,14 +58,16 @@ def complete_side_by_side(jobs: Sequence[Job], build: Build, split: str, count: 
     if len(jobs) < 2:
         return  # the caller's own process does as well
     context = multiprocessing.get_context("spawn")
+    processes = min(count, len(jobs))
     threads = max(1, (os.cpu_count() or 1) // count)
     workers: list[_Worker] = []
     with ExitStack() as stack, stop_signals() as stopping:
         runs = stack.enter_context(line("runs and baselines", len(jobs), unit="finished"))
         stack.callback(_stop, workers)
-        for _ in range(min(count, len(jobs))):
+        for _ in range(processes):
             orders, answers = context.SimpleQueue(), context.SimpleQueue()
-            process = context.Process(target=_work, args=(orders, answers, build, split, threads))
+            what = (orders, answers, build, split, threads, processes)
+            process = context.Process(target=_work, args=what)
             process.start()
             workers.append(_Worker(process, orders, answers))
         waiting = list(jobs)
@@ -127,9 +129,10 @@ def _work(
     build: Build,
     split: str,
     threads: int,
+    processes: int,
 ) -> None:
     """What a worker process does until it is told None."""
-    begin(threads)
+    begin(threads, processes)
     task: Task | None = None
     with suppress(Interrupted):
         while (job := orders.get()) is not None:

@@ -14,11 +14,18 @@ import torch
 from nowcast.core.allocator import tune_process
 from nowcast.core.errors import NowcastError
 from nowcast.core.files import mendable
+from nowcast.core.shared_memory import share_memory_with
 from nowcast.core.training.signals import Interrupted
 
 
-def begin(threads: int) -> None:
-    """Get ready: so many threads, Ctrl-C is the parent's to answer, and none outlives it."""
+def begin(threads: int, processes: int) -> None:
+    """Get ready: so many threads, Ctrl-C is the parent's to answer, and none outlives it.
+
+    Args:
+        threads: of torch in this process.
+        processes: side by side, this one among them.
+    """
+    share_memory_with(processes)
     tune_process()
     torch.set_num_threads(threads)
     # Ctrl-C reaches every process of a terminal; the loop answers it for as long as it trains.

@@ -49,7 +49,7 @@ def search_side_by_side(search: Search, name: str, place: str, count: int, trial
         stack.callback(_stop, workers)
         for _ in range(count):
             answers: Answers = context.SimpleQueue()
-            what = (search, name, place, threads, answers)
+            what = (search, name, place, threads, count, answers)
             workers.append(_Worker(context.Process(target=_work, args=what), answers))
             workers[-1].process.start()
         working = True
@@ -103,9 +103,10 @@ def _work(
     name: str,
     place: str,
     threads: int,
+    processes: int,
     answers: Answers,
 ) -> None:
-    begin(threads)
+    begin(threads, processes)
     with (
         suppress(Interrupted),
         failures_told(answers),
