@@ -178,7 +178,7 @@ def tune(
             folder = search_folder(out, name)
             found = read_selection(folder)
             print_table(*found.shown())
-            typer.echo(f"{found.note}\n{folder / 'best.json'}, trials.csv")
+            typer.echo(f"* the selected setting\n{found.note}\n{folder / 'best.json'}, trials.csv")
 
 
 @comparisons.command()
