@@ -8,6 +8,7 @@ import typer
 from nowcast.arguments import Overrides, parsed, settings_of
 from nowcast.core.terminal import print_table
 
+AUDIT = "audit"  # folder within a run's
 audit = typer.Typer(help="Look inside a trained model: what its neurons do.", no_args_is_help=True)
 
 
@@ -21,13 +22,19 @@ def audit_inhibition(
         int | None, typer.Option(min=2, help="Updates at most; without it, as many as needed.")
     ] = None,
     neurons: Annotated[int, typer.Option(min=1, help="Values to pick.")] = 10_000,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the methods' figures to this file.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder; without it RUN/audit, or none of a config."),
+    ] = None,
 ) -> None:
     """Does one update make the picked neurons less monosemantic (Wang et al. 2024, table 4)?
 
     Picks the most monosemantic values of training batches without inhibition (Original), with Naive
     (a), Naive (b) and Reversed Deactivation, updates the model once and looks at them again. A run
-    is taken with its best weights, a config with fresh ones.
+    is taken with its best weights, a config with fresh ones. Writes inhibition.json and .png.
 
     Example: `nowcast audit inhibition runs/first --neurons 1000`
     """
@@ -38,6 +45,7 @@ def audit_inhibition(
     from nowcast import registry
     from nowcast.core.audit import TooFewBatches, audited_model, single_update
     from nowcast.core.audit import audit_inhibition as measure
+    from nowcast.core.audit_files import write_inhibition
     from nowcast.core.distributed import Ranks
     from nowcast.core.errors import ConfigError
     from nowcast.core.files import write_json
@@ -54,15 +62,24 @@ def audit_inhibition(
         raise ConfigError(f"--neurons, --steps: {error}") from error
     if json_file is not None:
         write_json(json_file, [asdict(row) for row in rows])
+    sites = list((settings.memel and settings.memel.sites) or task.sites)
+    folder = out or (source / AUDIT if source.is_dir() else None)
+    if folder is not None:
+        memel = None if settings.memel is None else settings.memel.model_dump(mode="json")
+        facts = {"source": source.resolve().name, "sites": sites, "memel": memel}
+        write_inhibition(folder, rows, facts)
     print_table(
         ["", "Decrease Ratio", "Total Update Ratio", "decrease - Original's"],
         [[r.method, str(r.decrease), str(r.update), str(r.against_original)] for r in rows],
     )
     typer.echo(
         f"{rows[0].neurons} values of {rows[0].batches} batches at the sites "
-        f"{', '.join((settings.memel and settings.memel.sites) or task.sites)}; mean ± half "
-        "its 95 % interval over batches"
+        f"{', '.join(sites)}; mean ± half its 95 % interval over batches"
     )
+    if folder is None:
+        typer.echo("nothing is kept of an audit of a config: --out DIR leaves JSON and a picture")
+    else:
+        typer.echo(f"{folder / 'inhibition.json'}, inhibition.png")
 
 
 @audit.command("neurons")
@@ -87,12 +104,13 @@ def audit_neurons(
     standard deviations, and 0 for a group between others. It stands out where |d| reaches the
     threshold in one group alone. Groups of fewer than 3 clips are left out and named.
 
-    Writes neurons.csv and neurons.png (Wang et al. 2024, figures 1 and 2).
+    Writes neurons.json, neurons.csv and neurons.png (Wang et al. 2024, figures 1 and 2).
 
     Example: `nowcast audit neurons runs/first --features by_rain_rate`
     """
     from nowcast import registry
     from nowcast.core import ablation
+    from nowcast.core.audit_files import write_neurons
     from nowcast.core.distributed import Ranks
     from nowcast.core.errors import ConfigError
     from nowcast.core.runs import Run
@@ -118,9 +136,9 @@ def audit_neurons(
         top,
         threshold,
     )
-    folder = out or run / "audit"
-    ablation.write_csv(folder / "neurons.csv", found.rows)
-    ablation.draw(folder / "neurons.png", found)
+    folder = out or run / AUDIT
+    facts = {"source": run.resolve().name, "sites": sites, "split": split, "features": features}
+    write_neurons(folder, found, facts | {"unit": unit, "threshold": threshold})
     print_table(
         ["neuron", "group", "clips", "d", "loss", "rise"],
         [
@@ -150,5 +168,5 @@ def audit_neurons(
         )
     typer.echo(
         "* stands out for this group alone; rise: of the loss when the neuron is silenced, ± half "
-        f"its 95 % interval\n{folder / 'neurons.csv'}, neurons.png"
+        f"its 95 % interval\n{folder / 'neurons.json'}, neurons.csv, neurons.png"
     )

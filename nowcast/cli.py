@@ -188,6 +188,7 @@ def evaluate(
     """
     from nowcast import registry
     from nowcast.core.comparison.board import contest
+    from nowcast.core.comparison.leaderboard import verdicts
     from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
     from nowcast.core.evaluate import evaluate as score
@@ -243,7 +244,7 @@ def evaluate(
             return
     print_scores(table)
     if out is not None:
-        for text in board.verdicts():
+        for text in verdicts(board):
             typer.echo(text)
     typer.echo(f"{task.describe(split)}{', online' * online}")
     for name, (_, _, scored) in entries.items():

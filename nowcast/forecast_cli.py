@@ -195,6 +195,7 @@ def _follow(
 def _choice(name: str | None) -> "Choice":
     """The weights or baseline of that name; ConfigError for any other."""
     from nowcast.core.errors import ConfigError
+    from nowcast.core.labels import labels
     from nowcast.core.runs import Run
     from nowcast.precipitation.forecasters.baselines import BASELINES
     from nowcast.precipitation.forecasting.forecast import Choice
@@ -221,7 +222,8 @@ def _choice(name: str | None) -> "Choice":
             f"--weights: expected a run that forecasts radar, found {name}, a run of the task "
             f"{settings.task}"
         )
-    return Choice(name, settings, run)
+    label = name if name in shipped() else next(iter(labels([(None, str(run.folder))])))
+    return Choice(label, settings, run)
 
 
 def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:

@@ -375,10 +375,40 @@ def test_audit_neurons_writes_its_files_and_names_what_it_knows(
     assert lines[0].startswith("site,neuron,group,samples,mean,deviation,d,stands_out")
     assert len(lines) >= 1 + 2 * 2
     assert (folder / "audit" / "neurons.png").read_bytes().startswith(b"\x89PNG")
+    kept = json.loads((folder / "audit" / "neurons.json").read_text())
+    assert (kept["source"], kept["split"], kept["unit"]) == ("run", "train", "channel")
+    assert len(kept["rows"]) == len(lines) - 1 and kept["left_out"] == {"5 to 10 mm/h": 2}
+    assert kept["rows"][0]["site"] == lines[1].split(",")[0]
     status, _, err = run(*call, "--features", "by_colour")
     assert (status, "by_rain_rate, by_day, by_motion" in err) == (2, True)
     status, _, err = run(*call, "--features", "by_day", "--site", "nowhere")
     assert (status, "encoder.0.candidate" in err) == (2, True)
+
+
+def test_audit_inhibition_leaves_figures_and_a_picture(run: Run, synthetic: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    assert run("train", SMOKE, f"data.root={synthetic}", "--run", folder, *QUICK)[0] == 0
+    call = ("audit", "inhibition", folder, "--steps", 3, "--json", tmp_path / "also.json")
+    status, out, err = run(*call)
+    assert status == 0, err
+    kept = json.loads((folder / "audit" / "inhibition.json").read_text())
+    assert f"{folder / 'audit' / 'inhibition.json'}, inhibition.png" in out
+    assert json.loads((tmp_path / "also.json").read_text()) == kept["methods"]
+    assert [row["method"] for row in kept["methods"]] == [
+        *("Original", "Naive (a)", "Naive (b)", "Reversed Deactivation")
+    ]
+    first = kept["methods"][0]
+    assert first["batches"] == 3 and first["neurons"] > 0
+    assert first["decrease"]["low"] < first["decrease"]["value"] < first["decrease"]["high"]
+    assert (kept["source"], kept["sites"]) == ("run", ["*.candidate"]) and "machine" in kept
+    picture = (folder / "audit" / "inhibition.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    other = tmp_path / "other"
+    of_config = ("audit", "inhibition", SMOKE, f"data.root={synthetic}", "--steps", 2)
+    status, out, _ = run(*of_config)
+    assert status == 0 and "--out DIR leaves JSON and a picture" in out
+    assert run(*of_config, "--out", other)[0] == 0
+    assert sorted(path.name for path in other.iterdir()) == ["inhibition.json", "inhibition.png"]
 
 
 def test_audit_inhibition_of_too_few_values_is_a_message(run: Run, synthetic: Path, tmp_path: Path):

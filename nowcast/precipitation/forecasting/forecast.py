@@ -39,7 +39,7 @@ class Choice:
     """Which forecaster.
 
     Args:
-        name: as the user gave it.
+        name: what it is called: of a run the name of its folder.
         settings: of the run; of a baseline the defaults, whose `in_len` it is given.
         run: where the weights are; None is the baseline of that name.
     """

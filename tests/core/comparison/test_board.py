@@ -14,6 +14,7 @@ from toy import SAMPLES, ToyTask
 
 from nowcast.core.comparison.board import Board
 from nowcast.core.comparison.findings import as_sections
+from nowcast.core.comparison.leaderboard import verdicts, write_leaderboard
 from nowcast.core.comparison.references import Reference
 from nowcast.core.comparison.significance import contrasts
 from nowcast.core.comparison.verdict import RULE
@@ -94,7 +95,7 @@ def test_skill_of_percentages_and_of_what_is_best_at_one_is_on_the_page(
     assert board.skill("near") == pytest.approx({"hit": 0.75, "bias": 1 - 1 / 16}, rel=1e-5)
     assert board.skill("perfect") == pytest.approx({"hit": 1, "bias": 1})
     assert board.skill("worse")["hit"] == pytest.approx(-3, rel=1e-5)
-    board.write(tmp_path, {})
+    write_leaderboard(board, tmp_path, {})
     text = (tmp_path / "leaderboard.md").read_text()
     assert "## Skill against identity" in text and "| Hit | 0.75 | 1.00 | -3.00 |" in text
     for name in ("leaderboard.md", "leaderboard.html"):
@@ -111,7 +112,7 @@ def test_what_is_written(task: ToyTask, tmp_path: Path):
     picture = tmp_path / "pictures" / "one.gif"
     picture.parent.mkdir()
     picture.write_bytes(b"GIF89a")
-    board.write(tmp_path, {"an animation": picture})
+    write_leaderboard(board, tmp_path, {"an animation": picture})
 
     rows = json.loads((tmp_path / "leaderboard.json").read_text())
     assert [row["forecaster"] for row in rows] == ["identity", "near", "alike"]
@@ -172,7 +173,7 @@ def test_a_leaderboard_and_a_comparison_of_the_same_samples_have_the_same_verdic
     for each in compared:
         same = board.difference(each.one, each.other, "error")
         assert each.over_blocks == same.verdict
-    board.write(tmp_path, {})
+    write_leaderboard(board, tmp_path, {})
     text = (tmp_path / "leaderboard.md").read_text()
     assert (
         f"<br>not distinguishable<br>p = {found.p_holm:.2g} ({found.p:.2g} uncorrected) |" in text
@@ -185,6 +186,7 @@ def test_a_leaderboard_and_a_comparison_of_the_same_samples_have_the_same_verdic
     assert {r["verdict"] for r in rows if "flow" in (r["one"], r["other"])} >= {
         "not distinguishable"
     }
+    assert verdicts(board)[-1].startswith("not distinguishable: p > 0.05 after Holm over all pairs")
     alone = made(task, {"identity": still, "flow": flow}).difference("flow", "identity", "error")
     assert (alone.p, alone.family, alone.verdict) == (found.p, 1, "worse")  # as the rule says
 
@@ -197,7 +199,7 @@ def test_forecasters_that_are_the_same_are_not_distinguishable(task: ToyTask):
 
 
 def test_one_alone_has_no_differences(task: ToyTask, tmp_path: Path):
-    scored(task).write(tmp_path, {})
+    write_leaderboard(scored(task), tmp_path, {})
     assert (tmp_path / "differences.csv").read_text() == ""
     assert "identity" in (tmp_path / "leaderboard.md").read_text()
 
@@ -206,7 +208,7 @@ def test_too_few_blocks_claim_nothing(task: ToyTask, tmp_path: Path, monkeypatch
     names = ["all of it"]
     monkeypatch.setattr(ToyTask, "block_names", lambda self, split: names)
     monkeypatch.setattr(ToyTask, "blocks", lambda self, split, batch: names * len(batch.x))
-    scored(task, near=Times(1.9)).write(tmp_path, {})
+    write_leaderboard(scored(task, near=Times(1.9)), tmp_path, {})
     text = (tmp_path / "leaderboard.md").read_text()
     assert "1 of at least 5 blocks" in text
     assert "Which is best" not in text and " to " not in text.split("Against")[1].split("\n\n")[1]

@@ -1,0 +1,173 @@
+"""The page of a leaderboard and its files: scores, skill, differences and who is best."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nowcast.core.comparison.bootstrap import LEAST_BLOCKS, Difference
+from nowcast.core.comparison.verdict import LEVEL, NOT_DISTINGUISHABLE, RULE, p_text
+from nowcast.core.files import write_json, write_text
+from nowcast.core.page.report import Report, Section, write_report
+from nowcast.core.table import DASH, Column, Table, csv_text
+
+if TYPE_CHECKING:
+    from nowcast.core.comparison.board import Board
+
+RANKS = ("Score", "Best", "Not distinguishable from it")
+SKILL = (
+    "Skill score: 0 at the reference, 1 for a perfect forecast, below 0 for one that is further "
+    "from perfect than the reference. It is 1 - |score - perfect| / |reference - perfect|; perfect "
+    "is 0 for errors, 1 for CSI and ratios, 100 for percentages."
+)
+
+
+def write_leaderboard(board: "Board", out: Path, pictures: Mapping[str, Path]) -> None:
+    """Write ``leaderboard.json``, ``.csv``, ``.md``, ``.html`` and ``differences.csv``.
+
+    Args:
+        board: what was measured.
+        out: the folder.
+        pictures: caption -> a PNG or GIF file within it.
+    """
+    write_json(
+        out / "leaderboard.json",
+        [
+            {
+                "forecaster": name,
+                **board.facts,
+                **scores.document(),
+                "skill": {"against": board.task.reference, **board.skill(name)},
+                "mean_over_blocks": board.block_mean(name).document(),
+            }
+            for name, scores in board.scores.items()
+        ],
+    )
+    rows = [asdict(found) | {"verdict": found.verdict} for found in board.differences]
+    write_text(out / "differences.csv", csv_text(rows))
+    write_text(
+        out / "leaderboard.csv",
+        csv_text([{"forecaster": name} | dict(s.values) for name, s in board.scores.items()]),
+    )
+    sections = [_details(board)] if board.task.details else []
+    if len(board.scores) > 1:
+        sections.append(_skills(board))
+    sections += _differences(board)
+    facts = {name.replace("_", " "): str(value) for name, value in board.facts.items()}
+    title = f"Leaderboard on {board.facts.get('data', out.name)}"
+    links = (f"![{text}]({path.relative_to(out)})\n" for text, path in pictures.items())
+    text = [
+        f"# {title}\n",
+        "".join(f"- {name}: {value}\n" for name, value in facts.items()),
+        board.table.markdown(),
+        f"{board.table.legend}.\n",
+        *(section.markdown() for section in sections),
+        *links,
+    ]
+    write_text(out / "leaderboard.md", "\n".join(text))
+    write_report(
+        out / "leaderboard.html",
+        Report(
+            title=title,
+            facts=facts,
+            table=board.table,
+            parents={},
+            histories={},
+            pictures={caption: path.read_bytes() for caption, path in pictures.items()},
+            command="",
+            sections=sections,
+        ),
+    )
+
+
+def verdicts(board: "Board") -> list[str]:
+    """Of each column a line for the console: who is best, and who is not told apart from it."""
+    if len(board.scores) < 2 or len(next(iter(board.parts.values()))) < LEAST_BLOCKS:
+        return []
+    lines = []
+    for column in board.task.columns:
+        leader = board.best(column)
+        if leader is not None:
+            near = ", ".join(board.near(leader, column)) or "nobody"
+            lines.append(f"{column.title}: {leader}; {NOT_DISTINGUISHABLE} from it: {near}")
+    return [*lines, f"{NOT_DISTINGUISHABLE}: p > {LEVEL} after Holm over all pairs, by blocks"]
+
+
+def _details(board: "Board") -> Section:
+    """A table of further scores."""
+    table = Table(board.task.details, board.table.rows)
+    note = f"{table.legend}. All scores are in leaderboard.csv and .json."
+    return Section("Further scores", ["Forecaster", *table.header()[1:]], table.cells(), note)
+
+
+def _skills(board: "Board") -> Section:
+    """A table of the skill of everyone but the reference."""
+    columns = {each.header: each for each in (*board.task.columns, *board.task.details)}
+    others = [name for name in board.scores if name != board.task.reference]
+    skill = {name: board.skill(name) for name in others}
+    rows = [
+        [header, *(_two_digits(skill[name][column.score]) for name in others)]
+        for header, column in columns.items()
+        if column.perfect is not None
+    ]
+    return Section(f"Skill against {board.task.reference}", ["Score", *others], rows, SKILL)
+
+
+def _differences(board: "Board") -> list[Section]:
+    """The tables of differences."""
+    against, columns = board.task.reference, board.task.columns
+    others = [name for name in board.scores if name != against]
+    if not others:
+        return []
+    count = len(next(iter(board.parts.values())))
+    enough = count >= LEAST_BLOCKS
+    note = f"Score less that of {against}. "
+    if enough:
+        pairs = len(board.scores) * (len(board.scores) - 1) // 2
+        note += (
+            f"Intervals (95 %) and p are from {count} blocks of the samples, resampled in "
+            f"pairs; p is after Holm over the pairs of this page, {pairs} where all are "
+            f"defined. {RULE}"
+        )
+    else:
+        note += (
+            f"{count} of at least {LEAST_BLOCKS} blocks of the samples: too few for an "
+            f"interval, so nothing here is told apart. {RULE}"
+        )
+    found = [
+        Section(
+            f"Against {against}",
+            ["Score", *others],
+            [
+                [
+                    c.title,
+                    *(_cell(board.difference(name, against, c.score), c) for name in others),
+                ]
+                for c in columns
+            ],
+            note,
+        )
+    ]
+    if not enough:
+        return found
+    ranks = [
+        [column.title, leader, ", ".join(board.near(leader, column)) or DASH]
+        for column in columns
+        if (leader := board.best(column)) is not None
+    ]
+    more = "All pairs are in differences.csv."
+    return [*found, Section("Which is best", RANKS, ranks, more)]
+
+
+def _two_digits(skill: float | None) -> str:
+    return DASH if skill is None else f"{skill:.2f}"
+
+
+def _cell(found: Difference, column: Column) -> str:
+    if found.value is None:
+        return DASH
+    value = f"{found.value:+.{column.digits}f}"
+    if found.low is None or found.high is None:
+        return value
+    interval = f"({found.low:+.{column.digits}f} to {found.high:+.{column.digits}f})"
+    return f"{value}\n{interval}\n{found.verdict}\n{p_text(found.p, found.p_holm)}"
