@@ -119,8 +119,9 @@ def _once(
 ) -> None:
     from time import perf_counter
 
+    from nowcast.precipitation.forecasting.checked import newest
     from nowcast.precipitation.forecasting.forecast import Forecaster
-    from nowcast.precipitation.forecasting.inputs import FrameSource, newest
+    from nowcast.precipitation.forecasting.inputs import FrameSource
     from nowcast.precipitation.forecasting.places import opened
     from nowcast.precipitation.forecasting.products import write
 

@@ -136,6 +136,7 @@ class Forecaster:
             "inputs": [str(moment) for moment in inputs.times],
             "carried": dict(inputs.carried),
             "passed_over": dict(inputs.passed_over),
+            "suspect": dict(inputs.suspect),
             "masks": inputs.masks,
             "dry_input": dry,
             "notes": [*self.notes, *inputs.notes, *([_DRY] if dry else [])],

@@ -3,7 +3,7 @@
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +13,9 @@ import numpy as np
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.files import write_json
 from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.forecast import Forecaster
-from nowcast.precipitation.forecasting.inputs import FrameSource, newest
+from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.result import Forecast
 from nowcast.precipitation.frames import (
     DayFolder,
@@ -113,6 +114,8 @@ class Watch:
         window = (forecaster.choice.in_len + 1) * source.description.step_minutes
         self._days = 1 + -(-window // DAY_MINUTES)
         self._told = False  # of inputs that are too few
+        self._suspect: Mapping[str, str] = {}
+        self._made: np.datetime64 | None = None  # init time of the newest forecast
         forecaster.load()
 
     def forecasts(self, every: float, wait: Wait) -> Iterator[Forecast]:
@@ -233,9 +236,19 @@ class Watch:
             self._told = True
             return None
         self._told = False
+        self._say_suspect(inputs.suspect)
+        if self._made is not None and inputs.init <= self._made:
+            self._say(f"{init}: no forecast: the newest frame to start from is still {self._made}")
+            return None
+        self._made = inputs.init
         forecast = self._forecaster.forecast(inputs, time.perf_counter() - began)
         self._outlet.put(forecast)
         return forecast
+
+    def _say_suspect(self, suspect: Mapping[str, str]) -> None:
+        for moment in sorted(suspect.keys() - self._suspect.keys()):
+            self._say(f"{moment}: taken for missing ({suspect[moment]})")
+        self._suspect = suspect
 
 
 def _newest_days(root: Path, count: int) -> list[DayFolder]:
