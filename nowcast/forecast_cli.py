@@ -128,8 +128,9 @@ def _once(
     from time import perf_counter
 
     from nowcast.core.progress import line
+    from nowcast.precipitation.forecasting.checked import newest
     from nowcast.precipitation.forecasting.forecast import Forecaster
-    from nowcast.precipitation.forecasting.inputs import FrameSource, newest
+    from nowcast.precipitation.forecasting.inputs import FrameSource
     from nowcast.precipitation.forecasting.places import opened
     from nowcast.precipitation.forecasting.products import write
 

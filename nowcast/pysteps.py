@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ from nowcast.precipitation.forecasting.call_of_pysteps import (
 from nowcast.precipitation.forecasting.forecast import DRY_MM_H
 from nowcast.precipitation.forecasting.frames_needed import least_of_run, takers
 from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.outages import STRONG_MM_H, WEAK_MM_H, find_outages, reach_px
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
@@ -112,6 +114,9 @@ def forecast(
             written for one of them works; a network has no such settings, and a warning names
             them.
 
+    Frames that a radar's outage made dry, or a part of them, and frames that stand still while it
+    rains count as no data (`outages`), and a warning says which.
+
     Returns:
         Rain rates in mm/h, ``timesteps height width``, from the first step after the last frame.
 
@@ -134,12 +139,15 @@ def forecast(
         )
     rates = rates[-loaded.in_len :]
     data = np.isfinite(rates)
+    outages = find_outages(rates, data, WEAK_MM_H, STRONG_MM_H, _reach(motion))
     for note in (
         *loaded.notes(len(rates), steps[-1], timestep, kmperpixel),
         *notes_of_gaps(data),
         *notes_of_keywords(others, loaded.name),
+        *(f"precip: {note}; taken for no data" for note in outages.notes),
     ):
         warnings.warn(note, ResultWarning, stacklevel=2)
+    data = outages.mask(data)
     if not bool((rates[data] >= DRY_MM_H).any()):
         found = np.zeros((steps[-1], *rates.shape[1:]))
     else:
@@ -213,6 +221,13 @@ def _along(
     pixels, data = without_gaps(to_hko7(frames, model.calibration), mask)
     found: Tensor = model.network(pixels, data, motion)
     return from_hko7(found, model.calibration)
+
+
+def _reach(motion: NDArray[np.float32] | None) -> int:
+    """How far rain may move in a step, pixels; without a motion, in 10 minutes at 1 km."""
+    if motion is None:
+        return reach_px(10)
+    return max(reach_px(5), ceil(1.5 * float(np.abs(motion).max())))
 
 
 def _clip(values: NDArray[np.generic], model: nn.Module) -> Tensor:

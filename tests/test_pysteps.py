@@ -267,6 +267,22 @@ def test_no_numbers_are_no_forecast(tmp_path: Path):
         forecast(moving(), None, 1, weights=run)
 
 
+def test_an_outage_is_no_data_and_said(comoving: str):
+    rates = moving(5)
+    rates[rates < 0.1] = 0
+    plain = forecast(rates, None, 2, weights=comoving)
+    missing, dry = rates.copy(), rates.copy()
+    missing[3], dry[3] = np.nan, 0.0
+    stated = forecast(missing, None, 2, weights=comoving)
+    with pytest.warns(UserWarning, match=r"precip: frame 1: dry .* outage of the radar"):
+        found = forecast(dry, None, 2, weights=comoving)
+    np.testing.assert_array_equal(found, stated)
+    assert plain.max() > 5
+    still = np.repeat(rates[-1:], 3, axis=0)
+    with pytest.warns(UserWarning, match="stands still"):
+        forecast(still, None, 1, weights=comoving)
+
+
 def test_register_says_that_pysteps_is_absent(monkeypatch: pytest.MonkeyPatch):
     def absent(name: str) -> object:
         raise ImportError(f"No module named {name!r}")

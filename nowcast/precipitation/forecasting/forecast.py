@@ -144,6 +144,7 @@ class Forecaster:
             "inputs": [str(moment) for moment in inputs.times],
             "carried": dict(inputs.carried),
             "passed_over": dict(inputs.passed_over),
+            "suspect": dict(inputs.suspect),
             "masks": inputs.masks,
             "dry_input": dry,
             "replaced": replaced,

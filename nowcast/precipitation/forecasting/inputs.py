@@ -1,7 +1,7 @@
 """The newest frames of an archive, as a forecast starts from them; what is missing is stated."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -37,6 +37,8 @@ class Inputs:
         step: time between them.
         asked: the time that was asked for; None is the newest.
         about: what a user must know of their archive, a sentence each.
+        suspect: moment of each frame that looks like an outage -> why; see `checked`. A part of a
+            frame is masked; a whole one is among `carried` or `passed_over` too.
     """
 
     levels: UInt8[np.ndarray, "in_len height width"]
@@ -48,6 +50,7 @@ class Inputs:
     step: np.timedelta64
     asked: np.datetime64 | None = None
     about: tuple[str, ...] = ()
+    suspect: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def init(self) -> np.datetime64:
@@ -69,6 +72,11 @@ class Inputs:
             *(
                 f"{moment}: missing, carried from the frame before it ({why})"
                 for moment, why in self.carried.items()
+            ),
+            *(
+                f"{moment}: partly taken for no data ({why})"
+                for moment, why in self.suspect.items()
+                if moment not in self.carried and moment not in self.passed_over
             ),
         ]
 

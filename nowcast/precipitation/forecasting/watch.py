@@ -1,15 +1,16 @@
 """Follows a folder and forecasts whenever a new frame has landed, for as long as it is let."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError, NowcastError
 from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.forecast import Forecaster
-from nowcast.precipitation.forecasting.inputs import FrameSource, newest
+from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.outlet import Delivery, Outlet, Say
 from nowcast.precipitation.forecasting.result import Forecast
 from nowcast.precipitation.frames import (
@@ -65,6 +66,8 @@ class Watch:
         window = (forecaster.choice.in_len + 1) * source.description.step_minutes
         self._days = 1 + -(-window // DAY_MINUTES)
         self._told = False  # of inputs that are too few
+        self._suspect: Mapping[str, str] = {}
+        self._made: np.datetime64 | None = None  # init time of the newest forecast
         forecaster.load()
 
     def forecasts(self, every: float, wait: Wait) -> Iterator[Forecast]:
@@ -186,6 +189,10 @@ class Watch:
             self._told = True
             return None
         self._told = False
+        self._say_suspect(inputs.suspect)
+        if self._made is not None and inputs.init <= self._made:
+            self._say(f"{init}: no forecast: the newest frame to start from is still {self._made}")
+            return None
         try:
             forecast = self._forecaster.forecast(inputs, time.perf_counter() - began)
         except ConfigError:  # the next frame would find the same
@@ -194,7 +201,13 @@ class Watch:
             kind = "" if isinstance(error, NowcastError) else f"{type(error).__name__}: "
             self._say(f"{init}: no forecast: {kind}{error}. Going on with the next frame")
             return None
+        self._made = inputs.init
         return forecast if self._delivery.take(forecast) else None
+
+    def _say_suspect(self, suspect: Mapping[str, str]) -> None:
+        for moment in sorted(suspect.keys() - self._suspect.keys()):
+            self._say(f"{moment}: taken for missing ({suspect[moment]})")
+        self._suspect = suspect
 
 
 def _newest_days(root: Path, count: int) -> list[DayFolder]:
