@@ -89,7 +89,9 @@ def forecast(
     Example: `nowcast forecast data/radar --weights runs/first --watch --keep 288 --out forecasts`
     """
     from nowcast.core.errors import ConfigError
+    from nowcast.precipitation.forecasting.places import check_there
 
+    check_there(places, watch)
     minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
     moment = None if at is None else _moment(at)
     choice = _choice(weights)

@@ -15,6 +15,7 @@ from nowcast.core.files import write_json
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.forecasting.forecast import Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource, newest
+from nowcast.precipitation.forecasting.places import check_there
 from nowcast.precipitation.forecasting.result import Forecast
 from nowcast.precipitation.frames import (
     DayFolder,
@@ -263,11 +264,13 @@ def opened_when_there(root: Path, every: float, wait: Wait, say: Say) -> Archive
             f"--watch: expected the folder of an archive to follow, found none at {root}; give the "
             "folder that holds radarPNG/"
         )
+    check_there([root], watching=True)
     said = False
     while True:
         try:
             return Archive(root)
         except ConfigError as error:
+            check_there([root], watching=True)
             if not said:
                 say(f"{error}; waiting for frames")
                 said = True
