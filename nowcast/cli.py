@@ -9,7 +9,8 @@ import typer
 from nowcast.arguments import Config, Overrides, parsed, settings_of
 from nowcast.audit_cli import audit
 from nowcast.compare_cli import comparisons
-from nowcast.core.errors import NowcastError, say_result_warnings_plainly
+from nowcast.core.errors import NowcastError
+from nowcast.core.result_warnings import say_plainly
 from nowcast.core.terminal import print_scores
 from nowcast.data_cli import data
 from nowcast.export_cli import exports
@@ -42,7 +43,7 @@ app.add_typer(audit, name="audit")
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit status 1 or 2."""
-    say_result_warnings_plainly()
+    say_plainly()
     try:
         app()
     except NowcastError as error:

@@ -14,7 +14,8 @@ import yaml
 from numpy.typing import NDArray
 
 import nowcast.pysteps as module
-from nowcast.core.errors import ConfigError, ResultWarning, RunError
+from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.result_warnings import ResultWarning
 from nowcast.core.training.checkpoint import save_weights
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings

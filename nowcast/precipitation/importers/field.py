@@ -1,5 +1,6 @@
 """One moment of radar as its source gives it: values, unit and place, before it is a frame."""
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyproj
 from jaxtyping import Float
 
 from nowcast.core.errors import ConfigError, DataError
@@ -197,9 +197,13 @@ def wanted_unit(request: Request, importer: str) -> Unit:
 def project(projection: str, lon: float, lat: float) -> tuple[float, float] | None:
     """Longitude and latitude in degrees as the projection's x and y.
 
-    None where pyproj does not know the projection or the place lies off its map: an archive then
-    states no grid.
+    None where the optional package pyproj is not installed or does not know the projection: an
+    archive then states no grid.
     """
+    try:
+        pyproj = importlib.import_module("pyproj")
+    except ImportError:
+        return None
     try:
         x, y = pyproj.Proj(projection)(lon, lat)
     except (pyproj.exceptions.ProjError, RuntimeError, ValueError):
@@ -207,4 +211,4 @@ def project(projection: str, lon: float, lat: float) -> tuple[float, float] | No
     return (float(x), float(y)) if np.isfinite([x, y]).all() else None
 
 
-NO_GRID = "grid not stated: pyproj cannot place it by the projection that the source gives"
+NO_GRID = "grid not stated: the optional package pyproj is needed to place it"

@@ -176,7 +176,7 @@ def _time(date: str, time: str, path: Path) -> np.datetime64:
 
 
 def _grid(file: h5py.File, path: Path, data: Any) -> Grid | None:
-    """Where the pixels lie; None where pyproj cannot place them.
+    """Where the pixels lie; None where pyproj is needed and not there.
 
     Corners are outer ones. A file without the two upper corners has a grid parallel to its
     axes, so its other two say the same.

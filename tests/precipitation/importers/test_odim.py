@@ -8,6 +8,7 @@ import pytest
 from radar_files import write_odim
 
 from nowcast.core.errors import DataError
+from nowcast.precipitation.importers import field as field_module
 from nowcast.precipitation.importers.field import NO_GRID, Field, Request
 from nowcast.precipitation.importers.odim import read_odim
 
@@ -107,14 +108,21 @@ def test_another_size_than_the_file_states_is_an_error(tmp_path: Path):
 
 
 def test_the_grid_spans_the_outer_corners(tmp_path: Path):
+    pytest.importorskip("pyproj")
     write_odim(tmp_path / "a.h5", RAW, projection="+proj=longlat +ellps=WGS84")
     grid = read(tmp_path / "a.h5").grid
     assert (grid.x_west, grid.y_north) == pytest.approx((9, 56))
     assert (grid.pixel_x, grid.pixel_y) == pytest.approx((2 / 3, 1))
 
 
-def test_without_a_place_there_is_no_grid_and_a_note_says_why(tmp_path: Path):
-    write_odim(tmp_path / "a.h5", RAW, projection="+proj=nonsense")
+def test_without_pyproj_there_is_no_grid_and_a_note_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(field_module.importlib, "import_module", absent)
+    write_odim(tmp_path / "a.h5", RAW)
     (source,) = read_odim(tmp_path / "a.h5", Request(unit="dBZ"))
     assert source.read(0).grid is None
     assert NO_GRID in source.notes
