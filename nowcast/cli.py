@@ -14,9 +14,10 @@ from nowcast.audit_cli import audit
 from nowcast.compare_cli import comparisons
 from nowcast.core.allocator import tune_process
 from nowcast.core.displays import display_on
-from nowcast.core.errors import NowcastError, say_result_warnings_plainly
+from nowcast.core.errors import NowcastError
 from nowcast.core.files import mendable
 from nowcast.core.progress import shown
+from nowcast.core.result_warnings import say_plainly
 from nowcast.core.terminal import UNFOLDED, print_scores
 from nowcast.data_cli import data
 from nowcast.export_cli import exports
@@ -67,7 +68,7 @@ app.add_typer(audit, name="audit")
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit status 1 or 2."""
     tune_process()  # before torch is imported
-    say_result_warnings_plainly()
+    say_plainly()
     try:
         with display_on(rank=os.environ.get("RANK", "0")) as display, shown(display):
             app()

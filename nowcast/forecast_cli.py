@@ -93,7 +93,9 @@ def forecast(
     """
     from nowcast.core.errors import ConfigError
     from nowcast.precipitation.forecasting.init_time import init_time
+    from nowcast.precipitation.forecasting.places import check_there
 
+    check_there(places, watch)
     minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
     moment = None if at is None else init_time(at)
     choice = _choice(weights)

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from nowcast.arguments import settings_of
 from nowcast.core.distributed import current
-from nowcast.core.errors import ConfigError, ResultWarning, RunError
+from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.evaluate import pick_device
+from nowcast.core.result_warnings import ResultWarning
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation import weights as released
 from nowcast.precipitation.forecasters.comoving import Comoving, without_gaps

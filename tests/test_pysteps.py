@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 import nowcast.pysteps as module
-from nowcast.core.errors import ConfigError, ResultWarning, RunError
+from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.result_warnings import ResultWarning
 from nowcast.core.training.checkpoint import save_weights
 from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.model import forecaster

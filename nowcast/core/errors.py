@@ -4,10 +4,6 @@ Each message tells what was expected, what was found, and the next move. Anythin
 raised is a fault of the program and keeps its traceback.
 """
 
-import sys
-import warnings
-from typing import TextIO
-
 
 class NowcastError(Exception):
     """A run that failed for a reason its user can act on (exit status 1)."""
@@ -33,37 +29,8 @@ class RunError(NowcastError):
     """A run folder or checkpoint that cannot be used, or a run that cannot go on (status 1)."""
 
 
-class ResultWarning(UserWarning):
-    """What a user must know of a result that came about otherwise than asked, in one sentence."""
-
-
 class TrainingFailed(RunError):
     """Training that has come to no numbers: with this config it would again (exit status 1)."""
-
-
-def say_result_warnings_plainly() -> None:
-    """From now on a `ResultWarning` is one line on stderr, said once a process, without a place in
-    our sources."""
-    warnings.showwarning = _say_once
-
-
-_USUAL = warnings.showwarning
-_SAID: set[str] = set()
-
-
-def _say_once(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    if not issubclass(category, ResultWarning):
-        _USUAL(message, category, filename, lineno, file, line)
-    elif str(message) not in _SAID:
-        _SAID.add(str(message))
-        sys.stderr.write(f"nowcast: {message}\n")
 
 
 class OutputError(RunError, OSError):

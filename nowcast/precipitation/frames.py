@@ -20,6 +20,7 @@ from jaxtyping import Bool, Shaped, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.files import writing
+from nowcast.precipitation.raw_files import next_move
 
 FRAME_FOLDER = "radarPNG"
 MASK_FOLDER = "radarPNG_mask"
@@ -115,9 +116,12 @@ def day_folders(root: Path) -> list[Path]:
     """
     folder = root / FRAME_FOLDER
     if not folder.is_dir():
+        expected = f"{root}: expected an archive with a {FRAME_FOLDER}/ folder"
+        if (advice := next_move(root)) is not None:
+            raise ConfigError(f"{expected}, {advice}")
         raise ConfigError(
-            f"{root}: expected an archive with a {FRAME_FOLDER}/ folder, found none; give the "
-            "folder that holds it (make one with `nowcast data sample` or `nowcast data synth`)"
+            f"{expected}, found none; give the folder that holds it (make one with `nowcast data "
+            "convert` from radar files, `nowcast data sample` or `nowcast data synth`)"
         )
     return sorted(folder.glob("[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]"))
 

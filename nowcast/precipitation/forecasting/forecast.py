@@ -16,8 +16,9 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from nowcast.core.distributed import current
-from nowcast.core.errors import ConfigError, ResultWarning, RunError
+from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.evaluate import pick_device
+from nowcast.core.result_warnings import ResultWarning
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation.description import Description

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.frames import FRAME_FOLDER, FRAME_NAME, Moments, frame_path
+from nowcast.precipitation.frames import FRAME_FOLDER, FRAME_NAME, Moments, frame_path, locate
+from nowcast.precipitation.raw_files import is_pack, next_move
 from nowcast.precipitation.reader import ArchiveReader
-from nowcast.precipitation.store import open_archive
+from nowcast.precipitation.store import SUFFIXES, open_archive
 
 
 def opened(places: Sequence[Path]) -> tuple[ArchiveReader, Moments]:
@@ -32,6 +33,43 @@ def opened(places: Sequence[Path]) -> tuple[ArchiveReader, Moments]:
             "name those of one"
         )
     return open_archive(roots[0]), np.unique(np.array([moment for _, moment in found]))
+
+
+def check_there(places: Sequence[Path], watching: bool) -> None:
+    """Refuse what is no archive, before anything slow is imported for it.
+
+    Args:
+        places: as `opened` takes them.
+        watching: a folder that is empty, and may become an archive, will do.
+
+    Raises:
+        ConfigError: a place is not there, or holds files of another format; it says which command
+            makes an archive of them.
+    """
+    for place in places:
+        if _is_frame(place) or (place.is_dir() and _is_archive(place)):
+            continue
+        advice = next_move(place)
+        if place.is_file() and advice is not None and not is_pack(place):
+            raise ConfigError(f"{place}: expected an archive or frames of one, {advice}")
+        if place.is_dir() and advice is not None:
+            raise ConfigError(f"{place}: expected an archive with {FRAME_FOLDER}/, {advice}")
+        if place.is_dir() and not watching:
+            raise ConfigError(
+                f"{place}: expected an archive with {FRAME_FOLDER}/, found a folder without radar; "
+                "fill it (`nowcast data convert` from radar files, `nowcast data sample DIR` for "
+                "some), or wait for its first frames with --watch"
+            )
+        if not place.exists() and place.suffix.lower() not in SUFFIXES:
+            raise ConfigError(
+                f"{place}: expected an archive (a folder with {FRAME_FOLDER}/, or a pack), found "
+                "nothing there; is the path right? `nowcast data convert` makes one from radar "
+                "files"
+            )
+
+
+def _is_archive(folder: Path) -> bool:
+    return (locate(folder) / FRAME_FOLDER).is_dir()
 
 
 def _is_frame(place: Path) -> bool:

@@ -12,6 +12,7 @@ from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.forecast import Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.outlet import Delivery, Outlet, Say
+from nowcast.precipitation.forecasting.places import check_there
 from nowcast.precipitation.forecasting.result import Forecast
 from nowcast.precipitation.frames import (
     DayFolder,
@@ -234,11 +235,13 @@ def opened_when_there(root: Path, every: float, wait: Wait, say: Say) -> Archive
             f"--watch: expected the folder of an archive to follow, found none at {root}; give the "
             "folder that holds radarPNG/"
         )
+    check_there([root], watching=True)
     said = False
     while True:
         try:
             return Archive(root)
         except ConfigError as error:
+            check_there([root], watching=True)
             if not said:
                 say(f"{error}; waiting for frames")
                 said = True

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nowcast.core.errors import ConfigError, ResultWarning
+from nowcast.core.errors import ConfigError
+from nowcast.core.result_warnings import ResultWarning
 from nowcast.precipitation.description import Description, Grid
 from nowcast.precipitation.forecasters.baselines import BASELINES, Setting, baseline
 from nowcast.precipitation.forecasters.through_pysteps import PystepsMethod, ThroughPysteps
