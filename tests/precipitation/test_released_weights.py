@@ -16,6 +16,8 @@ from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.shipping import ship
 from nowcast.precipitation.weights import CARD, located, shipped
 
+pytestmark = pytest.mark.isa
+
 LARGEST_BYTES = 6_000_000
 
 
