@@ -11,6 +11,8 @@ import torch
 from nowcast import MEmeL
 from nowcast.core import fused
 
+pytestmark = pytest.mark.isa
+
 built = pytest.mark.skipif(
     not fused.available, reason="nowcast.core._memel is not built: it takes a C compiler"
 )

@@ -14,7 +14,7 @@ from nowcast import MEmeL
 from nowcast.core.memel import PATIENCE, inhibit, monosemantic_scale, most_monosemantic
 from nowcast.core.memory_order import as_matrix
 
-pytestmark = pytest.mark.usefixtures("way")
+pytestmark = [pytest.mark.isa, pytest.mark.usefixtures("way")]
 
 
 def test_scale_by_hand():

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nowcast import MEmeL
 
-pytestmark = pytest.mark.usefixtures("way")
+pytestmark = [pytest.mark.isa, pytest.mark.usefixtures("way")]
 
 
 class Recurrent(nn.Module):

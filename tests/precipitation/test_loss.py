@@ -7,6 +7,8 @@ import torch
 from nowcast.precipitation.loss import balanced_loss, relative_loss
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
 
+pytestmark = pytest.mark.isa
+
 HKO7 = Calibration()
 
 

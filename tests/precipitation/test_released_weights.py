@@ -18,6 +18,8 @@ from nowcast.precipitation.shipping import ship
 from nowcast.precipitation.trained_on import trained_on
 from nowcast.precipitation.weights import CARD, located, shipped
 
+pytestmark = pytest.mark.isa
+
 LARGEST_BYTES = 6_000_000
 
 

@@ -20,6 +20,8 @@ from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.signals import Interrupted
 from nowcast.core.training.trainer import train
 
+pytestmark = pytest.mark.isa
+
 CPU = torch.device("cpu")
 
 

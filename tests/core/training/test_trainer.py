@@ -19,6 +19,8 @@ from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.signals import Interrupted
 from nowcast.core.training.trainer import train, trained_model
 
+pytestmark = pytest.mark.isa
+
 
 def settings(**changes) -> RunSettings:
     return RunSettings(

@@ -11,6 +11,8 @@ from torch import Tensor
 from nowcast.precipitation.forecasters.cascade import cascade, matched
 from nowcast.precipitation.units import Calibration
 
+pytestmark = pytest.mark.isa
+
 CALIBRATION = Calibration()
 
 

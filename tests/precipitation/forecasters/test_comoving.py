@@ -17,6 +17,8 @@ from nowcast.precipitation.forecasters.comoving import (
 from nowcast.precipitation.forecasters.extrapolation import Extrapolation
 from nowcast.precipitation.units import Calibration
 
+pytestmark = pytest.mark.isa
+
 SMALL = Widths(stem=3, hidden=(4, 5), guide=4, head=6)
 
 

@@ -10,6 +10,8 @@ from nowcast.precipitation.forecasters.comoving import ComovingNetwork, Widths
 from nowcast.precipitation.forecasters.comoving_graph import ComovingGraph
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 
+pytestmark = pytest.mark.isa
+
 SIZES = [(32, 48), (47, 30), (33, 65)]
 
 

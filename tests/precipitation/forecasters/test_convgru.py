@@ -9,6 +9,8 @@ from nowcast import plug_in
 from nowcast.precipitation.forecasters import recurrence
 from nowcast.precipitation.forecasters.convgru import ConvGRU
 
+pytestmark = pytest.mark.isa
+
 SOCKETS = ("update", "reset", "candidate", "hidden")
 
 

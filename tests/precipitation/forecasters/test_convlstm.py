@@ -7,6 +7,8 @@ from torch.nn import functional
 
 from nowcast.precipitation.forecasters.convlstm import ConvLSTM
 
+pytestmark = pytest.mark.isa
+
 SOCKETS = ("input", "forget", "candidate", "output", "hidden")
 
 

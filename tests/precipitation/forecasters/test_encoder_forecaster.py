@@ -19,6 +19,8 @@ from nowcast.precipitation.forecasters.encoder_forecaster import (
 )
 from nowcast.precipitation.forecasters.trajgru import TrajGRU
 
+pytestmark = pytest.mark.isa
+
 # Channels differ everywhere, so that no layer can be taken for another.
 STAGES = (
     Stage(channels=3, hidden=4, kernel=5, down=(3, 2, 1), up=(4, 2, 1)),

@@ -22,6 +22,8 @@ from nowcast.precipitation.days import SPLITS
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 
+pytestmark = pytest.mark.isa
+
 PYSTEPS = ("extrapolation", "sprog", "anvil", "steps")
 
 

@@ -13,6 +13,8 @@ from nowcast.precipitation.forecasters.encoder_forecaster import (
 from nowcast.precipitation.forecasters.extrapolation import Extrapolation
 from nowcast.precipitation.forecasters.lagrangian import SCALES_PX, Lagrangian, bands
 
+pytestmark = pytest.mark.isa
+
 STAGES = (
     Stage(channels=3, hidden=4, kernel=3, down=(3, 2, 1), up=(4, 2, 1)),
     Stage(channels=5, hidden=6, kernel=3, down=(5, 3, 1), up=(5, 3, 1)),

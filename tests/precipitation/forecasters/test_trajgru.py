@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from nowcast.precipitation.forecasters.trajgru import TrajGRU, carry
 
+pytestmark = pytest.mark.isa
+
 
 def cell(input_channels: int | None = 2, links: int = 4) -> TrajGRU:
     torch.manual_seed(0)

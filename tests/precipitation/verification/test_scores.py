@@ -23,6 +23,8 @@ from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
 from nowcast.precipitation.verification import tally
 from nowcast.precipitation.verification.scores import COUNTS, read_scores, score_frames
 
+pytestmark = pytest.mark.isa
+
 HKO7 = Calibration()
 ERRORS = ("b_mse", "b_mae", "mse", "mae")
 

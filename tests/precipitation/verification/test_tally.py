@@ -14,6 +14,8 @@ from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
 from nowcast.precipitation.verification import tally as module
 from nowcast.precipitation.verification.tally import Tally, tally
 
+pytestmark = pytest.mark.isa
+
 HKO7, DWD = Calibration(), Calibration(DWD_ZR_A, DWD_ZR_B)
 
 
