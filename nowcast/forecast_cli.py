@@ -130,11 +130,14 @@ def _once(
     source = FrameSource(archive, choice.masks)
     opening = perf_counter() - began
     forecaster = Forecaster(choice, source.description, minutes)
+    if forecaster.memory_note is not None:
+        _say(forecaster.memory_note)
     began = perf_counter()
     inputs = newest(source, choice.in_len, at, moments)
     made = forecaster.forecast(inputs, opening + perf_counter() - began)
     for note in made.facts["notes"]:
-        _say(note)
+        if note != forecaster.memory_note:  # said before
+            _say(note)
     began = perf_counter()
     files = write(made, out, formats)
     _show(made, out, files, perf_counter() - began)

@@ -22,8 +22,8 @@ class Lagrangian(nn.Module):
     ``forecast = extrapolation + sum_k change_k * band_k``
 
     with the changes from the network's head, one number per band and pixel, and no more of it than
-    `bound` allows. So rain grows, decays and blurs, but does not begin far from any. That small scales of rain
-    are lost first is what S-PROG forecasts by (Seed 2003,
+    `bound` allows. So rain grows, decays and blurs, but does not begin far from any. That small
+    scales of rain are lost first is what S-PROG forecasts by (Seed 2003,
     doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2), there one number per band for a whole
     frame. The head's weights are zero when training begins, so that it begins from the
     extrapolation, to the bit.

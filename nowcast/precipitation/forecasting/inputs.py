@@ -274,9 +274,10 @@ def _too_few(
     known: Moments,
 ) -> str:
     found = [moment for moment in times if moment not in unusable]
-    damaged = [why for moment, why in unusable.items() if why != "no frame" and moment in times]
+    reasons = [why for moment, why in unusable.items() if why != "no frame" and moment in times]
+    damaged = dict.fromkeys(reasons)  # an outage has one for many frames
     step = source.archive.step
-    complete = _last_complete(known, step, len(times))
+    complete = _last_complete(known[~np.isin(known, list(unusable))], step, len(times))
     other = (
         "give weights that take fewer frames"
         if complete is None
