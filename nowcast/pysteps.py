@@ -21,7 +21,7 @@ from math import ceil
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
@@ -32,8 +32,7 @@ from nowcast.core.evaluate import pick_device
 from nowcast.core.result_warnings import ResultWarning
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation import weights as released
-from nowcast.precipitation.forecasters.comoving import Comoving, without_gaps
-from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
+from nowcast.precipitation.forecasters.comoving import Comoving
 from nowcast.precipitation.forecasting.call_of_pysteps import (
     check_keywords,
     notes_of_gaps,
@@ -201,7 +200,7 @@ class _Loaded:
         frames, mask = _clip(pixels, self.model), _clip(data, self.model)
         with torch.inference_mode():
             if motion is not None and isinstance(self.model, Comoving):
-                found = _along(self.model, frames, mask, torch.from_numpy(motion)[None].to(frames))
+                found = self.model(frames, mask, torch.from_numpy(motion)[None].to(frames))
             else:
                 found = self.model(frames, mask)
         if not bool(found.isfinite().all()):
@@ -210,18 +209,6 @@ class _Loaded:
                 "weights"
             )
         return self.calibration.rate_from_pixel(found[0, :, 0].clamp(0, 1).cpu().numpy())
-
-
-def _along(
-    model: Comoving,
-    frames: Float[Tensor, "batch in_len 1 height width"],
-    mask: Bool[Tensor, "batch in_len 1 height width"],
-    motion: Float[Tensor, "batch 2 height width"],
-) -> Float[Tensor, "batch out_len 1 height width"]:
-    """As the model forecasts, along this motion instead of its own."""
-    pixels, data = without_gaps(to_hko7(frames, model.calibration), mask)
-    found: Tensor = model.network(pixels, data, motion)
-    return from_hko7(found, model.calibration)
 
 
 def _reach(motion: NDArray[np.float32] | None) -> int:

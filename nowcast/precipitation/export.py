@@ -30,8 +30,9 @@ from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.files import check_place, write_whole
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights
-from nowcast.precipitation.forecasters.comoving import MULTIPLE, Comoving
+from nowcast.precipitation.forecasters.comoving import Comoving
 from nowcast.precipitation.forecasters.comoving_graph import ComovingGraph, cut, short
+from nowcast.precipitation.forecasters.correction import MULTIPLE
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.model import forecaster

@@ -4,8 +4,9 @@ S-PROG (Seed 2003, doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2) in torch
 whole batch and in frames that move with the rain.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +19,7 @@ BAND_WIDTH = 0.5  # standard deviation of a level's filter, in levels; pysteps' 
 WET_MM_H = 0.1  # least rate that counts as rain
 DRY_MM_H = 10**-1.5  # what less counts as in the cascade: -15 dBR, as in pysteps' examples
 LARGEST_CORRELATION = 0.9995
+KEPT_PX = 2**21  # filters of larger frames are made anew each time and not kept
 BINS = 4096  # of a forecast's values when they are matched to those of a frame
 
 
@@ -40,31 +42,64 @@ def cascade(
         Smoothed frames where the rain is now: they still have to be carried to their lead time, and
         their values given back the distribution that smoothing took, by `matched`.
     """
-    wet, dry = calibration.pixel_from_rate((WET_MM_H, DRY_MM_H)).tolist()
-    height, width = frames[0].shape[-2:]
-    filters = _filters(height, width, frames[0].device)
-    spectra = [torch.fft.rfft2(frame.where(frame >= wet, dry)[:, 0]) for frame in frames[:3]]
-    # The filters sum to one, and the mean of the frame is no scale.
-    mean = spectra[0][:, :1, :1]
-    bands = [spectrum[:, None] * filters for spectrum in spectra]
-    powers = [_product(band, band, width).clamp(min=1e-9) for band in bands]
-    now, before = (
-        band / power.sqrt()[..., None, None]
-        for band, power in zip(bands[:2], powers[:2], strict=True)
-    )
-    one = _product(bands[0], bands[1], width) / (powers[0] * powers[1]).sqrt()
-    two = _product(bands[0], bands[2], width) / (powers[0] * powers[2]).sqrt()
-    first, second = _autoregression(one, two)
-    amplitude = powers[0].sqrt()[..., None, None]
-    faded = []
-    for _ in range(leads):
-        now, before = first * now + second * before, now
-        spectrum = (amplitude * now).sum(dim=1)
-        spectrum = spectrum + torch.nn.functional.pad(
-            mean, (0, spectrum.shape[-1] - 1, 0, height - 1)
+    return torch.stack(list(islice(Fading(frames, calibration), leads)))
+
+
+class Fading:
+    """The frames of `cascade` one after the other, each ``batch 1 height width``.
+
+    What a band is after some steps is a number times what it is now and a number times what it was
+    a step ago, so two spectra are enough to go on from.
+    """
+
+    def __init__(
+        self, frames: Sequence[Float[Tensor, "batch 1 height width"]], calibration: Calibration
+    ) -> None:
+        wet, dry = calibration.pixel_from_rate((WET_MM_H, DRY_MM_H)).tolist()
+        self.height, self.width = frames[0].shape[-2:]
+        large = self.height * self.width > KEPT_PX
+        make = _filters.__wrapped__ if large else _filters
+        self._filters = make(self.height, self.width, frames[0].device)
+        newest, second, third = (
+            torch.fft.rfft2(frame.where(frame >= wet, dry)[:, 0]) for frame in frames[:3]
         )
-        faded.append(torch.fft.irfft2(spectrum, s=(height, width)))
-    return torch.stack(faded)[:, :, None]
+        self._spectra = newest, second
+        powers = [self._product(one, one).clamp(min=1e-9) for one in (newest, second, third)]
+        one = self._product(newest, second) / (powers[0] * powers[1]).sqrt()
+        two = self._product(newest, third) / (powers[0] * powers[2]).sqrt()
+        self._first, self._second = _autoregression(one, two)
+        self._size = (powers[0] / powers[1]).sqrt()
+
+    def __iter__(self) -> Iterator[Float[Tensor, "batch 1 height width"]]:
+        newest, second = self._spectra
+        nothing, all_of_it = torch.zeros_like(self._size), torch.ones_like(self._size)
+        now, before = (all_of_it, nothing), (nothing, all_of_it)
+        while True:
+            share, of_before = (
+                self._first * old + self._second * older
+                for old, older in zip(now, before, strict=True)
+            )
+            now, before = (share, of_before), now
+            # The filters sum to one, and the mean of the frame is no scale.
+            spectrum = self._blend(share) * newest
+            spectrum[:, 0, 0] = newest[:, 0, 0]
+            spectrum += self._blend(of_before * self._size) * second
+            yield torch.fft.irfft2(spectrum, s=(self.height, self.width))[:, None]
+
+    def _blend(self, shares: Float[Tensor, "batch level"]) -> Float[Tensor, "batch height half"]:
+        return torch.tensordot(shares, self._filters, dims=1)
+
+    def _product(self, first: Tensor, second: Tensor) -> Float[Tensor, "batch level"]:
+        """Inner product of each band of two fields by their half spectra (Parseval)."""
+        common = (first * second.conj()).real
+        twice = torch.full((common.shape[-1],), 2.0, device=common.device)
+        twice[0] = 1
+        if self.width % 2 == 0:
+            twice[-1] = 1
+        common = common * twice
+        return torch.stack(
+            [(common * band.square()).sum(dim=(-1, -2)) for band in self._filters], dim=1
+        )
 
 
 def matched(
@@ -79,17 +114,32 @@ def matched(
     """
     found = torch.empty_like(faded)
     for clip, (values, seen) in enumerate(zip(frame[:, 0], mask[:, 0], strict=True)):
-        known = values[seen].sort().values
+        ranked = Ranked(values, seen)
         for lead, field in enumerate(faded[:, clip, 0]):
-            if not len(known):
-                found[lead, clip, 0] = values
-                continue
-            low, high = field.aminmax()
-            bins = ((field - low) / (high - low + 1e-9) * (BINS - 1)).long()
-            counts = torch.bincount(bins[seen], minlength=BINS)
-            ranks = counts.cumsum(0) - (counts + 1) // 2
-            found[lead, clip, 0] = known[ranks.clamp(0, len(known) - 1)][bins]
+            found[lead, clip, 0] = ranked.matched(field)
     return found
+
+
+class Ranked:
+    """The values of one frame in their order, see `matched`."""
+
+    def __init__(
+        self, values: Float[Tensor, "height width"], seen: Bool[Tensor, "height width"]
+    ) -> None:
+        self._values, self._seen = values, seen
+        self._all_seen = bool(seen.all())
+        self._ranked = (values if self._all_seen else values[seen]).flatten().sort().values
+
+    def matched(self, field: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
+        """A forecast with these values, rank by rank."""
+        if not len(self._ranked):
+            return self._values
+        low, high = field.aminmax()
+        bins = ((field - low) / (high - low + 1e-9) * (BINS - 1)).int()
+        known = bins.flatten() if self._all_seen else bins[self._seen]
+        counts = torch.bincount(known, minlength=BINS)
+        ranks = counts.cumsum(0) - (counts + 1) // 2
+        return self._ranked[ranks.clamp(0, len(self._ranked) - 1)][bins]
 
 
 @lru_cache(maxsize=8)
@@ -118,19 +168,10 @@ def _filters(height: int, width: int, device: torch.device) -> Float[Tensor, "le
     return filters
 
 
-def _product(first: Tensor, second: Tensor, width: int) -> Float[Tensor, "batch level"]:
-    """Inner product of real fields by their half spectra (Parseval)."""
-    twice = torch.full((first.shape[-1],), 2.0, device=first.device)
-    twice[0] = 1
-    if width % 2 == 0:
-        twice[-1] = 1
-    return ((first * second.conj()).real * twice).sum(dim=(-1, -2))
-
-
 def _autoregression(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     """Coefficients from correlations over one and two steps, kept where they are stationary."""
     one = one.clamp(0.001, LARGEST_CORRELATION)
     two = torch.minimum(two.maximum(2 * one.square() - 1 + 1e-4), one)
     first = one * (1 - two) / (1 - one.square())
     second = (two - one.square()) / (1 - one.square())
-    return first[..., None, None], second[..., None, None]
+    return first, second

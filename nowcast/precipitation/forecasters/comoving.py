@@ -17,29 +17,29 @@ from nowcast.precipitation.forecasters.advection import (
     displacements,
     pixel_places,
 )
-from nowcast.precipitation.forecasters.bound import ceiling, within_total
+from nowcast.precipitation.forecasters.bound import within_total
 from nowcast.precipitation.forecasters.cascade import cascade, matched
 from nowcast.precipitation.forecasters.cell import LEAK, each
+from nowcast.precipitation.forecasters.comoving_stepwise import bytes_at_once, stepwise
 from nowcast.precipitation.forecasters.convgru import ConvGRU
+from nowcast.precipitation.forecasters.correction import (
+    CELL_PX,
+    CHANGES,
+    MULTIPLE,
+    SEEN_BY_NETWORK,
+    bounded,
+    corrected,
+    enlarged,
+    foreseen,
+)
 from nowcast.precipitation.forecasters.extrapolation import with_data
-from nowcast.precipitation.forecasters.lagrangian import SCALES_PX, bands
 from nowcast.precipitation.forecasters.motion import motion_field
 from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
 from nowcast.precipitation.units import Calibration
 
-CELL_PX = 4  # side of the finest cell that the network works on; motion needs no finer one either
-MULTIPLE = 4 * CELL_PX  # two more stages, each half as fine
 CASCADE_FRAMES = 3
-BANDS = 1 + len(SCALES_PX)
-# The network's numbers for a pixel: one for each band of the extrapolation, one for the smoothed
-# forecast, one that is added.
-CHANGES = BANDS + 2
-SEEN_BY_NETWORK = [3, 4, 2]  # of what `foreseen` gives
+BYTES_AT_MOST = 2**30
 LEAD_SCALE = 10.0  # steps; so that the lead time is a number near one
-# Between dry and the least rain that a radar tells (0.1 mm/h, 0.173) there is no truth. A forecast
-# there is drawn to either side; see `_decided`.
-UNDECIDED = 0.10
-UNDECIDED_WIDTH = 0.02
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Comoving(nn.Module):
         super().__init__()
         self.calibration = calibration or Calibration()
         self.network = ComovingNetwork(out_len, widths or Widths())
+        self.bytes_at_most = BYTES_AT_MOST
 
     def gradient_checkpointing_enable(self, _: object = None) -> None:
         """See `EncoderForecaster`."""
@@ -104,14 +105,26 @@ class Comoving(nn.Module):
         self,
         frames: Float[Tensor, "batch in_len 1 height width"],
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+        motion: Float[Tensor, "batch 2 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
-        """Forecast `out_len` frames; the flow is estimated on the CPU, clip by clip."""
+        """Forecast `out_len` frames, along a motion in pixels a step or, without one, along optical
+        flow, which is estimated on the CPU, clip by clip.
+
+        Without a gradient, what would take more than `bytes_at_most` is forecast a lead time at a
+        time, the same to rounding; see `comoving_stepwise`.
+        """
+        if not torch.is_grad_enabled() and self.is_stepwise(frames.shape):
+            return stepwise(self, frames, mask, motion)
         pixels, data = with_data(frames, mask)
         pixels = to_hko7(pixels, self.calibration)
-        motion = motions(pixels, data)
+        motion = motions(pixels, data) if motion is None else motion
         pixels, data = without_gaps(pixels, data)
         forecast: Tensor = self.network(pixels, data, motion)
         return from_hko7(forecast, self.calibration)
+
+    def is_stepwise(self, shape: Sequence[int]) -> bool:
+        """Whether frames of a shape, ``batch in_len 1 height width``, take too much at once."""
+        return bytes_at_once(shape, self.network.out_len) > self.bytes_at_most
 
 
 class ComovingNetwork(nn.Module):
@@ -197,7 +210,7 @@ class ComovingNetwork(nn.Module):
                     )
                 )
                 for lead, (values, guide) in enumerate(
-                    zip(_corrected(guides, changes.float()), guides, strict=True), start=1
+                    zip(corrected(guides, changes.float()), guides, strict=True), start=1
                 )
             ]
         return torch.stack(found, dim=1)
@@ -209,7 +222,7 @@ class ComovingNetwork(nn.Module):
             functional.avg_pool2d(motion, CELL_PX) / CELL_PX, range(1, steps + 1)
         )
         here = pixel_places(motion)
-        return coarse, [here - CELL_PX * _enlarged(displacement) for displacement in coarse]
+        return coarse, [here - CELL_PX * enlarged(displacement) for displacement in coarse]
 
     def _smoothed(self, history: Tensor, mask: Tensor) -> Tensor:
         """What is left of the rain at each lead time, where it is now."""
@@ -241,42 +254,15 @@ class ComovingNetwork(nn.Module):
         return each(self.up[0], sequence) + skipped  # type: ignore[no-any-return]
 
     def _changes(
-        self, features: Tensor, guides: Tensor
-    ) -> Float[Tensor, "out_len batch changes height width"]:
+        self, features: Tensor, guides: Tensor, first: int = 1
+    ) -> Float[Tensor, "leads batch changes high wide"]:
+        """On cells, at the lead times from `first` on."""
         known = each(self.guide, guides[:, :, SEEN_BY_NETWORK])
-        leads = torch.arange(1, self.out_len + 1, device=guides.device) / LEAD_SCALE
+        leads = torch.arange(first, first + len(guides), device=guides.device) / LEAD_SCALE
         lead = self.lead(leads[:, None])[:, None, :, None, None]
         mixed = each(self.mix, torch.cat([known, features.to(known.dtype)], 2)) + lead
         refined = each(self.refine, functional.leaky_relu(mixed, LEAK))
-        return _enlarged(each(self.head, refined).flatten(0, 1)).view(
-            self.out_len, -1, CHANGES, *guides.shape[-2:]
-        )
-
-
-def foreseen(
-    last: Float[Tensor, "batch 1 height width"],
-    mask: Bool[Tensor, "batch 1 height width"],
-    fading: Float[Tensor, "batch 1 height width"],
-    source: Float[Tensor, "batch 2 height width"],
-) -> Float[Tensor, "batch 5 height width"]:
-    """What is foreseen without learning: extrapolation and smoothed forecast, persistent where
-    their source is unknown; where it is known; and both again as the network sees them.
-
-    The network sees the edge of the data go on where the source lies beyond it. Persistence there
-    would stand still beside rain that moves, and be corrected as if it were growing.
-
-    Args:
-        last: the newest frame.
-        mask: where it has data.
-        fading: the smoothed forecast where the rain is now.
-        source: column and row from which what arrives at each pixel has come.
-    """
-    data = mask.to(last.dtype)
-    found = at(torch.cat([last * data, fading * data, data], 1), source, "border")
-    still, weight = torch.cat([last, fading], 1), found[:, 2:]
-    seen = torch.where(weight >= SEEN, found[:, :2] / weight.clamp(min=SEEN), still)
-    known = at(data, source, "zeros") >= SEEN
-    return torch.cat([torch.where(known, seen, still), known.to(last.dtype), seen], 1)
+        return each(self.head, refined)
 
 
 def motions(
@@ -324,37 +310,6 @@ def carried_to_now(
         known = (weight >= SEEN).to(frames.dtype)
         history.append(torch.cat([known * rain / weight.clamp(min=SEEN), known], dim=1))
     return torch.stack(history[::-1])
-
-
-def _corrected(
-    guides: Float[Tensor, "out_len batch 5 height width"],
-    changes: Float[Tensor, "out_len batch changes height width"],
-) -> Float[Tensor, "out_len batch 1 height width"]:
-    extrapolated, smoothed = guides[:, :, :1], guides[:, :, 1:2]
-    forecast = smoothed + changes[:, :, BANDS : BANDS + 1] * smoothed + changes[:, :, -1:]
-    for number, band in enumerate(bands(extrapolated)):
-        forecast = torch.addcmul(forecast, changes[:, :, number : number + 1], band)
-    return _decided(forecast)
-
-
-def bounded(
-    forecast: Float[Tensor, "batch 1 height width"],
-    guide: Float[Tensor, "batch 5 height width"],
-    lead: int,
-) -> Float[Tensor, "batch 1 height width"]:
-    """A forecast below its ceiling; see `bound`."""
-    unlearned = guide[:, :2].amax(dim=1, keepdim=True)
-    return torch.minimum(forecast, ceiling(unlearned, guide[:, 2:3] > 0, lead))
-
-
-def _decided(forecast: Tensor) -> Tensor:
-    """Little is drawn to nothing, steeply but with a gradient; negative keeps a small one."""
-    share = torch.sigmoid((forecast - UNDECIDED) / UNDECIDED_WIDTH)
-    return functional.leaky_relu(forecast, 0.01) * share
-
-
-def _enlarged(cells: Tensor) -> Tensor:
-    return functional.interpolate(cells, scale_factor=CELL_PX, mode="bilinear")
 
 
 def _conv(

@@ -27,14 +27,14 @@ from nowcast.precipitation.forecasters.cascade import (
     WET_MM_H,
     _autoregression,
 )
-from nowcast.precipitation.forecasters.comoving import (
+from nowcast.precipitation.forecasters.comoving import ComovingNetwork, Widths, carried_to_now
+from nowcast.precipitation.forecasters.correction import (
     BANDS,
+    CHANGES,
     MULTIPLE,
-    ComovingNetwork,
-    Widths,
-    _decided,
     bounded,
-    carried_to_now,
+    decided,
+    enlarged,
 )
 from nowcast.precipitation.forecasters.lagrangian import SCALES_PX
 from nowcast.precipitation.units import Calibration
@@ -73,7 +73,8 @@ class ComovingGraph(ComovingNetwork):
                 for feature, displacement in zip(self._features(history), coarse, strict=False)
             ]
         )
-        changes = self._changes(features, guides)
+        cells = self._changes(features, guides)
+        changes = enlarged(cells.flatten(0, 1)).view(self.out_len, -1, CHANGES, *data.shape[-2:])
         extrapolated, faded = guides[:, :, :1], guides[:, :, 1:2]
         forecast = faded + changes[:, :, BANDS : BANDS + 1] * faded + changes[:, :, -1:]
         for number, band in enumerate(_bands(extrapolated)):
@@ -87,7 +88,7 @@ class ComovingGraph(ComovingNetwork):
                 )
             )
             for lead, (values, guide) in enumerate(
-                zip(_decided(forecast).unbind(0), guides.unbind(0), strict=True), start=1
+                zip(decided(forecast).unbind(0), guides.unbind(0), strict=True), start=1
             )
         ]
         return torch.stack(found, dim=1)
@@ -153,7 +154,7 @@ def cascade(
     powers = [product(part, part).clamp(min=1e-9) for part in spectra]
     one = product(spectra[0], spectra[1]) / (powers[0] * powers[1]).sqrt()
     two = product(spectra[0], spectra[2]) / (powers[0] * powers[2]).sqrt()
-    first, second = (factor[..., 0, 0] for factor in _autoregression(one, two))
+    first, second = _autoregression(one, two)
     size = (powers[0] / powers[1]).sqrt()
     nothing, all_of_it = torch.zeros_like(one), torch.ones_like(one)
     now, before = (all_of_it, nothing), (nothing, all_of_it)

@@ -65,7 +65,10 @@ def write_pack(forecast: Forecast, path: Path) -> None:
 
 def levels(forecast: Forecast) -> UInt8[np.ndarray, "lead height width"]:
     """The forecast in 8 bits, 0 where it is masked."""
-    return encode(np.where(forecast.mask, forecast.pixels, np.float32(0)))
+    frames = np.empty(forecast.pixels.shape, dtype=np.uint8)
+    for frame, pixels in zip(frames, forecast.pixels, strict=True):
+        frame[:] = encode(np.where(forecast.mask, pixels, np.float32(0)))
+    return frames
 
 
 def forecast_description(forecast: Forecast) -> Description:

@@ -23,6 +23,12 @@ from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.forecasters.baselines import KM_PER_PIXEL, Setting, baseline
+from nowcast.precipitation.forecasters.comoving import BYTES_AT_MOST, Comoving
+from nowcast.precipitation.forecasters.comoving_stepwise import (
+    bytes_at_once,
+    bytes_stepwise,
+    stepwise,
+)
 from nowcast.precipitation.forecasting.frames_needed import least_of_baseline, least_of_run
 from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
 from nowcast.precipitation.forecasting.result import Forecast
@@ -31,6 +37,8 @@ from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 
+BASE_BYTES = 400 * 2**20  # Python, torch and what they load
+SAID_BYTES = 2**30
 # Less is no rain: the least rate of most radar products, and what pysteps cuts off at.
 DRY_MM_H = 0.1
 
@@ -127,8 +135,11 @@ class Forecaster:
             RunError: the weights cannot be loaded, or give no numbers.
         """
         seconds = {"read": read_seconds}
-        rates = self._rate_of_level[inputs.levels]
-        dry = not bool((inputs.mask & (rates >= DRY_MM_H)).any())
+        wet = self._rate_of_level >= DRY_MM_H
+        dry = not any(
+            bool((mask & wet[levels]).any())
+            for mask, levels in zip(inputs.mask, inputs.levels, strict=True)
+        )
         replaced: list[str] = []
         if dry:
             size = (self.out_len, *inputs.levels.shape[1:])
@@ -160,10 +171,13 @@ class Forecaster:
         self, model: nn.Module, inputs: Inputs
     ) -> tuple[Float32[np.ndarray, "lead height width"], list[str]]:
         """The forecast, and what of it was made otherwise than asked, a sentence each."""
-        frames = (_clip(inputs.levels).float() / PIXEL_LEVELS).to(self.device)
+        levels, mask = (_clip(part).to(self.device) for part in (inputs.levels, inputs.mask))
         with torch.inference_mode(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ResultWarning)
-            found: Tensor = model(frames, _clip(inputs.mask).to(self.device))[0, :, 0].cpu()
+            if isinstance(model, Comoving) and model.is_stepwise(levels.shape):
+                found: Tensor = stepwise(model, levels, mask)[0, :, 0].cpu()
+            else:
+                found = model(levels.float() / PIXEL_LEVELS, mask)[0, :, 0].cpu()
         replaced = [str(one.message) for one in caught if one.category is ResultWarning]
         for one in caught:
             if one.category is not ResultWarning:
@@ -173,7 +187,8 @@ class Forecaster:
                 f"{self.choice.name}: expected a forecast in numbers, found NaN or infinity; "
                 "choose other weights"
             )
-        return np.asarray(found.clamp(0, 1).numpy(), dtype=np.float32), replaced
+        # A new tensor would not fit beside a large forecast.
+        return np.clip(found.numpy(), 0, 1, out=found.numpy()), replaced
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -197,19 +212,39 @@ class Forecaster:
             **about,
             "lead_minutes": self.out_len * self.description.step_minutes,
             "beyond_training": choice.run is not None and self.out_len > data.out_len,
+            "memory_bytes": self.memory_bytes,
             "device": self.device.type,
             "nowcast": version("nowcast"),
             "credit": self.description.credit,
         }
 
+    @cached_property
+    def memory_bytes(self) -> int | None:
+        """About how much memory a forecast takes, reading and writing included; None where it is
+        not known: of pysteps' methods and of networks other than the comoving one."""
+        return memory_bytes(self.choice, self.description, self.out_len)
+
+    @property
+    def memory_note(self) -> str | None:
+        """What a user must know of it before a forecast begins."""
+        needed = self.memory_bytes
+        if needed is None or needed < SAID_BYTES:
+            return None
+        size = f"{self.description.height}x{self.description.width}"
+        return (
+            f"{self.choice.in_len} frames of {size} in and {self.out_len} out take about "
+            f"{needed / 2**30:.1f} GiB of memory"
+        )
+
     @property
     def notes(self) -> list[str]:
         """What a user must know of every forecast that it makes, a sentence each."""
+        memory = [] if self.memory_note is None else [self.memory_note]
         if self.choice.run is None:
-            return self._baseline_notes
+            return [*memory, *self._baseline_notes]
         data = self.choice.settings.data
         height, width = self.description.height, self.description.width
-        found = []
+        found = memory
         if self.out_len > data.out_len:
             found.append(
                 f"{self.out_len} steps ahead is beyond the {data.out_len} that "
@@ -270,6 +305,21 @@ class Forecaster:
         height, width = self.description.height, self.description.width
         padded = (height + -height % multiple, width + -width % multiple)
         return None if padded == (height, width) else padded
+
+
+def memory_bytes(choice: Choice, description: Description, out_len: int) -> int | None:
+    """See `Forecaster.memory_bytes`."""
+    in_len, pixels = choice.in_len, description.height * description.width
+    shape = (1, in_len, 1, description.height, description.width)
+    read = BASE_BYTES + 2 * in_len * pixels
+    if choice.run is None:
+        if choice.name.partition(":")[0] not in ("flow", "persistence"):
+            return None
+        return read + (8 * in_len + 12 * out_len + 60) * pixels
+    if choice.settings.model.comoving is None:
+        return None
+    at_once = bytes_at_once(shape, out_len)
+    return read + (bytes_stepwise(shape, out_len) if at_once > BYTES_AT_MOST else at_once)
 
 
 _DRY = f"no rain of {DRY_MM_H:g} mm/h in any input frame: the forecast is dry, without the model"

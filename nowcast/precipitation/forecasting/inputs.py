@@ -295,9 +295,10 @@ def _too_few(
     least: int,
 ) -> str:
     found = [moment for moment in times if moment not in unusable]
-    damaged = [why for moment, why in unusable.items() if why != "no frame" and moment in times]
+    reasons = [why for moment, why in unusable.items() if why != "no frame" and moment in times]
+    damaged = dict.fromkeys(reasons)  # an outage has one for many frames
     step = source.archive.step
-    complete = _last_complete(known, step, len(times))
+    complete = _last_complete(known[~np.isin(known, list(unusable))], step, len(times))
     other = takers(_newest_run(times, unusable))
     if complete is not None:
         other = f"give --at {complete}, up to which none is missing, or {other}"

@@ -59,11 +59,12 @@ def write_netcdf(forecast: Forecast, path: Path) -> None:
             _add(file, "crs", (), np.int32(0), place.mapping)
             common["grid_mapping"] = "crs"
         for name, values, meaning in (
-            ("rainfall_rate", forecast.rate_mm_h(), _rate(forecast)),
-            ("reflectivity", forecast.dbz(), _reflectivity(forecast)),
+            ("rainfall_rate", forecast.rate_at, _rate(forecast)),
+            ("reflectivity", forecast.dbz_at, _reflectivity(forecast)),
         ):
-            known = np.where(forecast.mask, values, np.float32(np.nan))
-            _add_packed(file, name, FIELD, known, meaning | common)
+            variable = _packed(file, name, FIELD, forecast.pixels.shape, meaning | common)
+            for lead in range(len(forecast.pixels)):
+                variable[lead] = np.where(forecast.mask, values(lead), FILL)
     path.write_bytes(image.getbuffer())
 
 
@@ -86,11 +87,31 @@ def _add_packed(
     data: Float32[np.ndarray, "..."],
     attributes: Attributes,
 ) -> None:
-    """A compressed field, a chunk a frame; NaN becomes the fill value."""
-    filled = np.where(np.isnan(data), FILL, data)
-    storage = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
-    chunks = (1,) * (data.ndim - 2) + data.shape[-2:]
-    _add(file, name, dimensions, filled, attributes, fillvalue=FILL, chunks=chunks, **storage)
+    """A compressed field; NaN becomes the fill value."""
+    variable = _packed(file, name, dimensions, data.shape, attributes)
+    variable[...] = np.where(np.isnan(data), FILL, data)
+
+
+def _packed(
+    file: h5netcdf.File,
+    name: str,
+    dimensions: tuple[str, ...],
+    shape: tuple[int, ...],
+    attributes: Attributes,
+) -> h5netcdf.Variable:
+    """A compressed field without values yet, a chunk a frame."""
+    variable = file.create_variable(
+        name,
+        dimensions,
+        np.dtype(np.float32),
+        fillvalue=FILL,
+        chunks=(1,) * (len(shape) - 2) + shape[-2:],
+        compression="gzip",
+        compression_opts=4,
+        shuffle=True,
+    )
+    variable.attrs.update(attributes)
+    return variable
 
 
 def _clock(standard_name: str, long_name: str) -> Attributes:

@@ -147,8 +147,8 @@ def _summary(forecast: Forecast, files: list[str]) -> dict[str, Any]:
     description = forecast.description
     minutes = (forecast.times - forecast.init).astype("timedelta64[m]").astype(int)
     leads = []
-    for lead, time, rates in zip(minutes, forecast.times, forecast.rate_mm_h(), strict=True):
-        known = rates[forecast.mask]
+    for number, (lead, time) in enumerate(zip(minutes, forecast.times, strict=True)):
+        known = forecast.rate_at(number)[forecast.mask]
         leads.append(
             {
                 "lead_minutes": int(lead),

@@ -52,9 +52,17 @@ class Forecast:
 
     def rate_mm_h(self) -> Float32[np.ndarray, "lead height width"]:
         """Rain rate in mm/h by the archive's Z-R relation; nominal where it holds VIL."""
+        return np.stack([self.rate_at(lead) for lead in range(len(self.pixels))])
+
+    def rate_at(self, lead: int) -> Float32[np.ndarray, "height width"]:
+        """`rate_mm_h` of one lead, the first is 0: large frames have no room for all at once."""
         calibration = Calibration(self.description.zr_a, self.description.zr_b)
-        return calibration.rate_from_pixel(self.pixels).astype(np.float32)
+        return calibration.rate_from_pixel(self.pixels[lead]).astype(np.float32)
 
     def dbz(self) -> Float32[np.ndarray, "lead height width"]:
         """Reflectivity in dBZ; pixel 0, no rain, is -10 dBZ, the lowest of the scale."""
-        return dbz_from_pixel(self.pixels).astype(np.float32)
+        return np.stack([self.dbz_at(lead) for lead in range(len(self.pixels))])
+
+    def dbz_at(self, lead: int) -> Float32[np.ndarray, "height width"]:
+        """`dbz` of one lead, the first is 0."""
+        return dbz_from_pixel(self.pixels[lead]).astype(np.float32)

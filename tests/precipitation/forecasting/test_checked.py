@@ -78,8 +78,10 @@ def test_a_dry_newest_frame_is_passed_over(tmp_path: Path):
 
 def test_too_many_are_the_same_error_as_missing_ones(tmp_path: Path):
     dry = dict.fromkeys(range(13), WHOLE)
-    with pytest.raises(DataError, match=r"expected 10 frames.*3 may be missing.*outage"):
+    with pytest.raises(DataError, match=r"expected 10 frames.*3 may be missing.*outage") as error:
         newest(source(archive(tmp_path / "one", dry)), 10)
+    assert str(error.value).count("outage") == 1  # one reason of nine frames
+    assert "--at" not in str(error.value)  # since no other window is complete
 
 
 def test_a_dry_half_is_masked_and_said(tmp_path: Path):

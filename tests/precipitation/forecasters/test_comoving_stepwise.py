@@ -1,0 +1,82 @@
+"""One lead time at a time is the same forecast as all at once."""
+
+import pytest
+import torch
+from test_comoving import SMALL, moving_rain
+from torch import Tensor
+
+from nowcast.precipitation.forecasters.comoving import Comoving
+from nowcast.precipitation.forecasters.comoving_stepwise import bytes_at_once, bytes_stepwise
+from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
+
+
+def made(out_len: int, calibration: Calibration | None = None) -> Comoving:
+    torch.manual_seed(0)
+    found = Comoving(out_len, calibration, SMALL).eval()
+    torch.nn.init.normal_(found.network.head.weight, std=0.3)
+    return found
+
+
+def both(model: Comoving, frames: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        whole = model(frames, mask)
+        model.bytes_at_most = 0
+        return whole, model(frames, mask)
+
+
+@pytest.mark.parametrize(
+    ("size", "in_len", "out_len"), [((48, 64), 5, 4), ((50, 61), 5, 8), ((17, 23), 3, 2)]
+)
+def test_the_forecast_is_the_same(size: tuple[int, int], in_len: int, out_len: int):
+    frames = moving_rain(*size, in_len)
+    whole, parts = both(made(out_len), frames, None)
+    assert whole.std() > 0.01
+    assert torch.isclose(parts, whole, rtol=0, atol=1e-4).float().mean() > 0.999
+    assert (parts - whole).abs().mean() < 1e-5
+
+
+def test_masks_gaps_and_other_relations_are_the_same():
+    frames = moving_rain(50, 61)
+    mask = torch.ones_like(frames, dtype=torch.bool)
+    mask[..., 20:30] = False
+    mask[0, 0] = mask[0, 3] = mask[1, 4] = False
+    for gone in (mask, torch.zeros_like(mask)):
+        whole, parts = both(made(4, Calibration(256.0, 1.42)), frames, gone)
+        assert torch.isclose(parts, whole, rtol=0, atol=1e-4).float().mean() > 0.999
+
+
+def test_a_pixel_that_is_no_number_is_refused():
+    frames = moving_rain()
+    frames[0, 2, 0, 5, 5] = torch.nan
+    model = made(2)
+    model.bytes_at_most = 0
+    with torch.no_grad(), pytest.raises(ValueError, match="NaN"):
+        model(frames)
+
+
+def test_eight_bits_do_as_well():
+    from nowcast.precipitation.forecasters.comoving_stepwise import stepwise
+
+    levels = (moving_rain() * PIXEL_LEVELS).round().to(torch.uint8)
+    model = made(3)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            stepwise(model, levels, None), stepwise(model, levels.float() / PIXEL_LEVELS, None)
+        )
+
+
+def test_training_and_small_frames_are_done_at_once(monkeypatch: pytest.MonkeyPatch):
+    from nowcast.precipitation.forecasters import comoving
+
+    monkeypatch.setattr(comoving, "stepwise", None)  # calling it would fail
+    model = made(2)
+    with torch.no_grad():
+        model(moving_rain())
+    model.bytes_at_most = 0
+    model(moving_rain())
+
+
+def test_what_it_needs_is_bounded_in_lead_times():
+    europe = (1, 10, 1, 4400, 3800)
+    assert bytes_at_once(europe, 10) > 20e9
+    assert bytes_stepwise(europe, 10) < 3.2e9 and bytes_stepwise(europe, 20) < 4e9
