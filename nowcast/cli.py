@@ -251,10 +251,27 @@ def evaluate(
     for name, (_, _, scored) in entries.items():
         if replaced := getattr(scored, "replaced", 0):
             typer.echo(f"{name}: {replaced} clips were forecast otherwise; the warnings say why")
+    for note in _unlike_training(entries):
+        typer.echo(f"nowcast: {note}", err=True)
     if "note" in facts:
         typer.echo(facts["note"])
     if out is not None:
         typer.echo(f"leaderboard  {out / 'leaderboard.html'}, .md, .csv, .json; differences.csv")
+
+
+def _unlike_training(entries: "dict[str, tuple[RunSettings, Task, nn.Module]]") -> list[str]:
+    """Where the archive differs from what weights were trained on, a sentence each."""
+    from nowcast.core.runs import Run
+    from nowcast.precipitation.task import PrecipitationTask
+    from nowcast.precipitation.trained_on import stated_by
+    from nowcast.precipitation.weights import located, shipped
+
+    notes: list[str] = []
+    for name, (_, task, _) in entries.items():
+        seen = stated_by(located(name) if name in shipped() else Run(Path(name)))
+        if seen is not None and isinstance(task, PrecipitationTask):
+            notes += seen.notes(name, task.archive.description)
+    return notes
 
 
 def _entries(

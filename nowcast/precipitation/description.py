@@ -131,8 +131,9 @@ class Description:
 
     @property
     def km_per_pixel(self) -> float | None:
-        """Height of a pixel in km; None where no grid is stated. Raises as `pixel_km`."""
-        sides = self.pixel_km
+        """Height of a pixel in km; None where it is not known: no grid is stated, or one with a
+        `grid_fault`."""
+        sides = self.pixel_km if self.grid_fault is None else None
         return None if sides is None else sides[1]
 
     @property

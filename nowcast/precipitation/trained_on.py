@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from nowcast.core.errors import NowcastError, RunError
@@ -51,6 +50,14 @@ class TrainedOn:
             f"{step_minutes:g}"
         )
 
+    def notes(self, name: str, archive: Description) -> list[str]:
+        """Where an archive differs from what it has seen, a sentence each."""
+        found = (
+            self.step_note(name, archive.step_minutes),
+            self.pixel_note(name, archive.km_per_pixel),
+        )
+        return [note for note in found if note is not None]
+
     def pixel_note(self, name: str, km: int | float | None) -> str | None:
         """A sentence where a pixel is larger or smaller than any that it has seen."""
         if km is None or self.pixel_km is None:
@@ -81,11 +88,7 @@ def seen_by(data: DataSettings, root: Description, sources: Sequence[Description
             share = (source.weight if source else 1.0) / len(speeds)
             weights[step] = weights.get(step, 0.0) + share
     lengths = data.lengths or ((data.in_len, data.out_len),)
-    sizes = (
-        [side for archive in archives for side in [archive.pixel_km] if side is not None]
-        if all(archive.grid_fault is None for archive in archives)
-        else []
-    )
+    sizes = [km for archive in archives if (km := archive.km_per_pixel) is not None]
     coarsest = 2 if data.augment.coarsen else 1
     return TrainedOn(
         archives=tuple(dict.fromkeys(archive.name for archive in archives)),
@@ -93,11 +96,7 @@ def seen_by(data: DataSettings, root: Description, sources: Sequence[Description
         steps_minutes=tuple(sorted(weights)),
         in_lens=tuple(sorted({frames for frames, _ in lengths})),
         out_lens=tuple(sorted({frames for _, frames in lengths})),
-        pixel_km=(
-            (min(side[1] for side in sizes), coarsest * max(side[1] for side in sizes))
-            if sizes
-            else None
-        ),
+        pixel_km=(min(sizes), coarsest * max(sizes)) if sizes else None,
     )
 
 
@@ -108,7 +107,7 @@ def trained_on(run: Run, data: DataSettings) -> TrainedOn | None:
         RunError: the folder's file is not one of these.
     """
     if run.trained_on_file.is_file():
-        return _read(run.trained_on_file)
+        return stated_by(run)
     try:
         if data.root is None or not data.root.exists():
             return None
@@ -118,7 +117,11 @@ def trained_on(run: Run, data: DataSettings) -> TrainedOn | None:
         return None
 
 
-def _read(path: Path) -> TrainedOn:
+def stated_by(run: Run) -> TrainedOn | None:
+    """What a run's folder says; None where it says nothing. Raises as `trained_on`."""
+    path = run.trained_on_file
+    if not path.is_file():
+        return None
     try:
         held: Mapping[str, Any] = json.loads(path.read_text())
         sizes = held.get("pixel_km")

@@ -36,6 +36,7 @@ def test_without_a_grid_there_is_no_size():
 def test_an_impossible_size_is_said_with_the_next_move():
     wrong = described(Grid("+proj=laea +lat_0=55", 0.0, 0.0, 1.0, 1.0))
     with pytest.raises(DataError, match=r"found 0\.001 x 0\.001 km") as caught:
-        _ = wrong.km_per_pixel
+        _ = wrong.pixel_km
+    assert wrong.km_per_pixel is None
     assert "Correct grid in archive.json" in str(caught.value)
     assert wrong.grid_fault == str(caught.value)

@@ -39,13 +39,13 @@ def _flow(motion: Method, setting: Setting, inflow: Inflow) -> nn.Module:
 def _through_pysteps(method: PystepsMethod, setting: Setting, inflow: Inflow) -> nn.Module:
     archive = setting.archive
     # STEPS alone uses the size; the others forecast from an archive whose grid is at fault, too.
-    side_km = archive.km_per_pixel if method == "steps" else None
+    sides_km = archive.pixel_km if method == "steps" else None
     return ThroughPysteps(
         method,
         setting.out_len,
         Calibration(archive.zr_a, archive.zr_b),
         archive.step_minutes,
-        KM_PER_PIXEL if side_km is None else side_km,
+        KM_PER_PIXEL if sides_km is None else sides_km[1],
         inflow,
     )
 

@@ -292,12 +292,7 @@ class Forecaster:
                 f"whether {name} was trained on frames as far apart as these is not known: its "
                 f"archive {root} is not there"
             ]
-        km = None if self.description.grid_fault else self.description.km_per_pixel
-        notes = (
-            self._seen.step_note(name, self.description.step_minutes),
-            self._seen.pixel_note(name, km),
-        )
-        return [note for note in notes if note is not None]
+        return self._seen.notes(name, self.description)
 
     @property
     def _padded_to(self) -> tuple[int, int] | None:

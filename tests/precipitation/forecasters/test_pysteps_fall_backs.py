@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.result_warnings import ResultWarning
 from nowcast.precipitation.description import Description, Grid
 from nowcast.precipitation.forecasters.baselines import BASELINES, Setting, baseline
@@ -197,3 +197,11 @@ def test_steps_is_told_the_size_of_a_pixel(projection: str, pixel: float, km: fl
     forecaster = baseline("steps", Setting(3, archive))
     assert isinstance(forecaster, ThroughPysteps)
     assert forecaster._settings["kmperpixel"] == pytest.approx(km, rel=0.01)
+
+
+def test_steps_refuses_a_grid_whose_pixels_have_no_size_and_others_do_not_need_it():
+    grid = Grid("+proj=laea +lat_0=55", 0.0, 0.0, 1.0, 1.0)  # km, said to be metres
+    archive = Description("placed", "made by the tests", 5, 32, 32, 200.0, 1.6, grid=grid)
+    with pytest.raises(DataError, match=r"found 0\.001 x 0\.001 km .* Correct grid in archive"):
+        baseline("steps", Setting(3, archive))
+    assert isinstance(baseline("sprog", Setting(3, archive)), ThroughPysteps)
