@@ -80,8 +80,8 @@ def spectra(board: Board) -> Figure:
             length = wavelengths(len(sums["power_truth"]))
             if name == next(iter(styles)):
                 truth = sums["power_truth"][1:, lead]
-                axes.loglog(length, truth, color="#999999", linewidth=4, label="truth")
-            axes.loglog(
+                axes.plot(length, truth, color="#999999", linewidth=4, label="truth")
+            axes.plot(
                 length,
                 sums["power_prediction"][1:, lead],
                 color=line.colour,
@@ -89,10 +89,14 @@ def spectra(board: Board) -> Figure:
                 linewidth=LINE_WIDTH,
                 label=name,
             )
+        axes.set_xscale("log")
         axes.set_title(f"+{minutes[lead]:g} min", fontsize=10)
         axes.set_xlabel("wavelength, pixels")
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.invert_xaxis()
+    # Of dry frames, or frames of two pixels a side, there is no power to take the logarithm of.
+    if any((line.get_ydata() > 0).any() for axes in panels for line in axes.get_lines()):
+        panels[0].set_yscale("log")  # for both, which share it
     panels[0].set_ylabel("power of the pixels in [0, 1]")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure
