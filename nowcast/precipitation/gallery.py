@@ -92,19 +92,23 @@ def spectra(board: Board) -> Figure:
     length = wavelengths(len(truth))
     names = legend_names({name: found[1:, [0, -1]].tolist() for name, found in power.items()})
     for axes, lead in zip(panels, (0, -1), strict=True):
-        (shown["truth"],) = axes.loglog(length, truth[1:, lead], color="#999999", linewidth=4)
+        (shown["truth"],) = axes.plot(length, truth[1:, lead], color="#999999", linewidth=4)
         for name, line in styles.items():
-            (shown[names[name]],) = axes.loglog(
+            (shown[names[name]],) = axes.plot(
                 length,
                 power[name][1:, lead],
                 color=line.colour,
                 linestyle=line.style,
                 linewidth=LINE_WIDTH,
             )
+        axes.set_xscale("log")
         axes.set_title(f"+{minutes[lead]:g} min", fontsize=10)
         axes.set_xlabel("wavelength, pixels")
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.invert_xaxis()
+    # Of dry frames, or frames of two pixels a side, there is no power to take the logarithm of.
+    if any((line.get_ydata() > 0).any() for axes in panels for line in axes.get_lines()):
+        panels[0].set_yscale("log")  # for both, which share it
     panels[0].set_ylabel("power of the pixels in [0, 1]")
     add_legend(figure, shown, loc="outside right upper", fontsize=8)
     return figure

@@ -12,6 +12,7 @@ from nowcast.precipitation.units import PIXEL_LEVELS
 
 STRETCH_FRAMES = 24  # two hours of 5-minute frames, several decorrelation times of rain
 SLOPE_WAVELENGTHS_PX = (4.0, 32.0)  # longer than what interpolation blurs, shorter than the frame
+LEAST_SIDE_PX = 16  # what DIS needs: patches of 8 pixels at half the resolution
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 
@@ -100,13 +101,18 @@ def flow_speed(
 ) -> float | None:
     """Median speed over wet pixels of the flow between two 8-bit frames, in pixels.
 
-    The flow is OpenCV's DIS (Kroeger et al. 2016, medium preset). None without a wet pixel.
+    The flow is OpenCV's DIS (Kroeger et al. 2016, medium preset), which needs `LEAST_SIDE_PX`:
+    smaller frames are continued by their edge. None without a wet pixel.
     """
     if not wet.any():
         return None
+    height, width = first.shape
+    padding = [(0, max(0, LEAST_SIDE_PX - side)) for side in first.shape]
+    first, second = (np.pad(frame, padding, mode="edge") for frame in (first, second))
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = method.calc(first, second, np.zeros((*first.shape, 2), np.float32))
-    return float(np.median(np.hypot(flow[..., 0], flow[..., 1])[wet]))
+    speed = np.hypot(flow[..., 0], flow[..., 1])[:height, :width]
+    return float(np.median(speed[wet]))
 
 
 def lag_products(

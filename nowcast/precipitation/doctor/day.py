@@ -12,7 +12,8 @@ from nowcast.precipitation import frames
 from nowcast.precipitation.doctor.findings import Finding, printable, relative
 from nowcast.precipitation.frames import DayFolder, FrameError, Moments
 
-RAINY_SHARE = 0.01  # of the unmasked pixels; with fewer, two frames may be equal by chance
+# Of the unmasked pixels; with fewer, two frames may be equal by chance.
+RAINY_SHARE, RAINY_PIXELS = 0.01, 4
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class DayReading:
         moments: one a frame file.
         digests: a fingerprint of each frame's levels; 0 where it cannot be read.
         wet: an unmasked pixel of it is rain.
-        rainy: at least `RAINY_SHARE` of its unmasked pixels are.
+        rainy: at least `RAINY_SHARE` of its unmasked pixels are, and `RAINY_PIXELS` of them.
         findings: what is wrong with its files.
     """
 
@@ -79,8 +80,10 @@ def read_day(day: DayFolder, expected: Expected) -> DayReading:
         digest = hashlib.blake2b(levels.tobytes(), digest_size=8).digest()
         digests[position] = int.from_bytes(digest, "big", signed=True)
         rain = levels >= expected.wet_level
-        share = rain.mean() if mask is None else (rain & mask).sum() / max(1, mask.sum())
-        wet[position], rainy[position] = share > 0, share >= RAINY_SHARE
+        raining = int((rain if mask is None else rain & mask).sum())
+        of = rain.size if mask is None else max(1, int(mask.sum()))
+        wet[position] = raining > 0
+        rainy[position] = raining >= max(RAINY_SHARE * of, RAINY_PIXELS)
     return DayReading(day.moments, digests, wet, rainy, findings)
 
 
