@@ -203,6 +203,11 @@ def evaluate(
     split_up = [(text, *split_label(text, sections)) for text in forecasters]
     named = [(name, source) for text, name, source in split_up if name or is_forecaster(text)]
     changes = parsed([text for text, name, _ in split_up if not name and not is_forecaster(text)])
+    if not named:
+        raise ConfigError(
+            "expected a forecaster beside changes of the config, found none; give the folder of a "
+            "run or a baseline, e.g. persistence"
+        )
     if len(named) != 1 and out is None:
         raise ConfigError(
             f"expected one forecaster, found {len(named)}; --out DIR makes a leaderboard of several"

@@ -293,6 +293,12 @@ def test_info_on_real_radar(run: Run, radar_dev: Path):
         (["train", SMOKE], "Missing option '--run'"),
         (["evaluate", "persistence", "persistence", "--data", "ROOT"], "--out DIR"),
         (["evaluate", "flow", "--data", "ROOT", "--json", "a", "--out", "b"], "leaderboard.json"),
+        (
+            ["evaluate", "lr=3", "--data", "ROOT", "--out", "b"],
+            "found none; give the folder of a run",
+        ),
+        (["evaluate", "A=runs/none", "--data", "ROOT", "--out", "b"], "found 'runs/none'"),
+        (["evaluate", "flow", "flow", "--data", "ROOT", "--out", "b"], "found flow twice"),
         (["evaluate", "persistense", "--data", "ROOT"], "found 'persistense'"),
         (["evaluate", "persistence", "--data", "ROOT", "data.crop=paper"], "leaves the archive's"),
         (["evaluate", "persistence", "--data", "ROOT", "--split", "all"], "'all' is not one of"),

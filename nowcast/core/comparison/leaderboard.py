@@ -88,7 +88,7 @@ def verdicts(board: "Board") -> list[str]:
     for column in board.task.columns:
         leader = board.best(column)
         if leader is not None:
-            near = ", ".join(board.near(leader, column)) or "nobody"
+            near = ", ".join(board.near(leader, column)) or "none"
             lines.append(f"{column.title}: {leader}; {NOT_DISTINGUISHABLE} from it: {near}")
     return [*lines, f"{NOT_DISTINGUISHABLE}: p > {LEVEL} after Holm over all pairs, by blocks"]
 
