@@ -14,7 +14,7 @@ from nowcast.compare_cli import comparisons
 from nowcast.core.displays import display_on
 from nowcast.core.errors import NowcastError
 from nowcast.core.progress import shown
-from nowcast.core.terminal import UNFOLDED, print_scores
+from nowcast.core.terminal import UNFOLDED, is_terminal, print_scores
 from nowcast.data_cli import data
 from nowcast.export_cli import exports
 from nowcast.forecast_cli import forecasts
@@ -33,7 +33,7 @@ class _Commands(TyperGroup):
     typer draws it, folds them at 80 columns."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        if not sys.stderr.isatty():
+        if not is_terminal(sys.stderr):
             self.rich_markup_mode = None
             extra["terminal_width"] = UNFOLDED
         return super().main(*args, **extra)
