@@ -18,7 +18,7 @@ from nowcast.core.errors import NowcastError
 from nowcast.core.files import mendable
 from nowcast.core.progress import shown
 from nowcast.core.result_warnings import say_plainly
-from nowcast.core.terminal import UNFOLDED, print_scores
+from nowcast.core.terminal import UNFOLDED, is_terminal, print_scores
 from nowcast.data_cli import data
 from nowcast.export_cli import exports
 from nowcast.forecast_cli import forecasts
@@ -37,7 +37,7 @@ class _Commands(TyperGroup):
     typer draws it, folds them at 80 columns."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        if not sys.stderr.isatty():
+        if not is_terminal(sys.stderr):
             self.rich_markup_mode = None
             extra["terminal_width"] = UNFOLDED
         return super().main(*args, **extra)

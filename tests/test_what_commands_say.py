@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,6 +113,25 @@ def test_a_table_in_a_pipe_is_not_folded(capsys: pytest.CaptureFixture[str], mon
     head, rule, one, other = (line.split() for line in lines)
     assert head == [*NAME.split(), *long.split()] and set(*rule) == {"─"}
     assert one == ["[/]", *long.split()] and other == [*long.split(), *NAME.split()]
+
+
+def test_a_name_longer_than_a_terminal_is_folded_and_not_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    long = "/".join(str(number) for number in range(100))
+    print_table(["", "B-MSE"], [[long, "12"]])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert "".join(line[0] for line in lines if line and line[0][0].isdigit()) == long
+
+
+def test_closed_streams_are_written_nothing_to(run: Run, synthetic: Path, tmp_path: Path):
+    for closed in ("2>&-", ">&-"):
+        out = tmp_path / closed[0]
+        command = f"{sys.executable} -m nowcast data pack {synthetic} {out}.h5 {closed}"
+        assert subprocess.run(["bash", "-c", command], check=False).returncode == 0
+        assert out.with_suffix(".h5").is_file()
 
 
 def test_a_mistake_in_the_command_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch):

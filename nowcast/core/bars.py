@@ -18,6 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from nowcast.core.progress import Line
+from nowcast.core.terminal import is_terminal
 
 BAR_WIDTH = 20  # so that a line of 80 has room for a name
 
@@ -92,5 +93,5 @@ def _progress(console: Console) -> Progress:
         TimeElapsedColumn(table_column=whole()),
         TimeRemainingColumn(table_column=whole()),
         console=console,
-        redirect_stdout=sys.stdout.isatty(),  # else tables would go where the bars are
+        redirect_stdout=is_terminal(sys.stdout),  # else tables would go where the bars are
     )

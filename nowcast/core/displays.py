@@ -1,5 +1,6 @@
 """Where a command shows progress: lines of text now and then; on a terminal, bars (`bars`)."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ def display_on(console: "Console | None" = None, rank: str = "0") -> Iterator[Di
         console: of the process; without it that of stderr.
         rank: of the process in a distributed run; one that is not the first shows nothing.
     """
-    if rank != "0":
+    if rank != "0" or (console is None and sys.stderr is None):  # which is closed
         yield Silent()
         return
     if console is None:

@@ -107,7 +107,8 @@ def spectra(board: Board) -> Figure:
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.invert_xaxis()
     # Of dry frames, or frames of two pixels a side, there is no power to take the logarithm of.
-    if any((line.get_ydata() > 0).any() for axes in panels for line in axes.get_lines()):
+    drawn = [found[1:, [0, -1]] for found in (truth, *power.values())]
+    if any((values > 0).any() for values in drawn):
         panels[0].set_yscale("log")  # for both, which share it
     panels[0].set_ylabel("power of the pixels in [0, 1]")
     add_legend(figure, shown, loc="outside right upper", fontsize=8)
