@@ -1,5 +1,6 @@
 """`nowcast forecast` as a user meets it."""
 
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from nowcast import forecast_cli
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import frame_path
 
@@ -195,3 +197,11 @@ def test_sigterm_ends_a_watch_cleanly(root: Path, tmp_path: Path):
     latest = json.loads((out / "latest.json").read_text())
     assert latest["init"] == str(newest(root))
     assert (out / latest["folder"] / "forecast.json").is_file()
+
+
+def test_a_log_that_is_full_ends_no_watch(monkeypatch: pytest.MonkeyPatch):
+    def full(text: str, err: bool) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("typer.echo", full)
+    forecast_cli._say("a gap")
