@@ -1,5 +1,6 @@
 """`nowcast forecast` as a user meets it."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nowcast import forecast_cli
 from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.description import Description
@@ -268,3 +270,11 @@ def test_scores_say_where_an_archive_is_not_like_that_of_training(run: Run, synt
     status, _, err = run(*evaluate, "data.in_len=3", "data.out_len=1")
     assert status == 0, err
     assert err.count("trained on frames 5 minutes apart (some 2, 4, 6, 10), these are 6") == 1
+
+
+def test_a_log_that_is_full_ends_no_watch(monkeypatch: pytest.MonkeyPatch):
+    def full(text: str, err: bool) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("typer.echo", full)
+    forecast_cli._say("a gap")

@@ -5,7 +5,7 @@ Names and paths are shown as they are: brackets in them are no markup.
 
 import sys
 from collections.abc import Collection, Sequence
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nowcast.core.table import Table
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 UNFOLDED = 100_000  # columns of what is no terminal
 
 
-def is_terminal(stream: IO[str] | None) -> bool:
+def is_terminal(stream: Any) -> bool:
     """Whether somebody looks at a stream; it is None where the process has it closed."""
-    return stream is not None and stream.isatty()
+    return stream is not None and bool(stream.isatty())
 
 
 def print_table(

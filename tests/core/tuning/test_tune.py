@@ -469,3 +469,12 @@ def test_a_comparison_goes_on_with_what_was_selected(tmp_path: Path, begun: Path
     assert [row.name for row in table.rows] == ["Pretrained", "MEmeL-Tune"]
     assert tuned(comparison, resolve, Watched, tmp_path, Ranks()) == frozen
     assert len(begun.read_text().splitlines()) == 3
+
+
+def test_a_database_may_have_any_name_that_its_url_can_say(tmp_path: Path):
+    settings = search(tmp_path / "what", space={"optim.lr": [0.02]}).tune
+    for name in ("a{b}.db", "50%.db", "#1 [red].db"):
+        Trials("study", settings, tmp_path, f"sqlite:///{tmp_path / name}")
+        assert (tmp_path / name).is_file()
+    with pytest.raises(ConfigError, match=r"after the \? of .*, found none; choose a file without"):
+        Trials("study", settings, tmp_path, f"sqlite:///{tmp_path / 'what?.db'}")
