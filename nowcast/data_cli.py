@@ -246,8 +246,10 @@ def data_convert(
         str, typer.Option(help="knmi, odim, stack, sevir, or pysteps:NAME, e.g. pysteps:mrms_grib.")
     ],
     unit: Annotated[
-        Literal["dBZ", "mm_h", "mm"] | None,
-        typer.Option(help="Of the values: reflectivity, rain rate or rain sum. Not for sevir."),
+        str | None,
+        typer.Option(
+            help="Of the values, where the files do not state it: dBZ, mm/h, mm, kg m-2 s-1, in/hr."
+        ),
     ] = None,
     accumulation_minutes: Annotated[
         float | None, typer.Option(help="Of --unit mm, where the file does not state it.")
@@ -267,7 +269,7 @@ def data_convert(
         int | None, typer.Option(help="Minutes between frames; the commonest gap if left out.")
     ] = None,
     no_data: Annotated[
-        float | None, typer.Option(help="A value that means no data, besides NaN.")
+        float | None, typer.Option(help="A value of the file that means no data, besides NaN.")
     ] = None,
     valid_share: Annotated[
         float | None,
@@ -284,6 +286,17 @@ def data_convert(
     south_first: Annotated[
         bool, typer.Option("--south-first", help="stack: row 0 is the southernmost.")
     ] = False,
+    north_first: Annotated[
+        bool, typer.Option("--north-first", help="stack: row 0 is the northernmost.")
+    ] = False,
+    projection: Annotated[
+        str | None,
+        typer.Option(help="stack: what PROJ reads, e.g. EPSG:3035, where the file lacks it."),
+    ] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(metavar="W,S,E,N", help="stack: outer edges in the projection's unit."),
+    ] = None,
     name_pattern: Annotated[
         str | None, typer.Option(help="pysteps: names with their time, e.g. radar_%Y%m%d%H%M.h5.")
     ] = None,
@@ -295,30 +308,32 @@ def data_convert(
 ) -> None:
     """Turn other radar into an archive; nothing is stretched, and what is no rain is an error.
 
-    Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --unit mm --crop
-    188,668,129,609`
+    Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --crop 188,668,129,609`
     """
     from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.conversion.convert import convert
     from nowcast.precipitation.conversion.target import Target
+    from nowcast.precipitation.importers import options
     from nowcast.precipitation.importers.field import Request
-    from nowcast.precipitation.importers.options import calibration, names, settings, window
     from nowcast.precipitation.masks import VALID_SHARE
 
     request = Request(
         unit=unit,
         times=times,
-        datasets=names(datasets),
+        datasets=options.names(datasets),
         south_first=south_first,
+        north_first=north_first,
+        projection=projection,
+        bounds=options.bounds(bounds),
         name_pattern=name_pattern,
-        settings=settings(setting or []),
+        settings=options.settings(setting or []),
         catalog=catalog,
         events=tuple(event or ()),
     )
     target = Target(
-        calibration=calibration(zr),
+        calibration=options.calibration(zr),
         accumulation_minutes=accumulation_minutes,
-        crop=window(crop),
+        crop=options.window(crop),
         block_mean=block_mean,
         step_minutes=step,
         no_data=no_data,
@@ -330,6 +345,9 @@ def data_convert(
         written = convert(source, out, importer, request, target, progress)
     for archive in written:
         typer.echo(f"{archive.root}: {archive.summary()}")
+        for line in archive.description.history:
+            if line.startswith("grid not stated"):
+                typer.echo(line)
     if any(archive.description.quantity == "VIL" for archive in written):
         typer.echo("VIL is no rain rate: thresholds in mm/h are nominal")
     typer.echo(f"next: nowcast data days {written[0].root}, which lists its rainy days")
@@ -342,10 +360,17 @@ def data_days(
         Path | None, typer.Option(help="Folder to write the lists to.  [ROOT/hko_data]")
     ] = None,
     threshold_mm: Annotated[
-        float, typer.Option(help="Depth from which on a day is rainy, mm over the radar's area.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Depth from which on a day is rainy, mm over the radar's area.  [1; 0 with --all]"
+        ),
+    ] = None,
     by: Annotated[
         str | None, typer.Option(help="year or episode.  [year if rain fell in 3 or more]")
+    ] = None,
+    all_: Annotated[
+        str | None,
+        typer.Option("--all", metavar="SPLIT", help="Put all days into train, valid or test."),
     ] = None,
     every: Annotated[
         int, typer.Option(help="Read every so many frames of a day; the depth is scaled.")
@@ -359,15 +384,22 @@ def data_days(
 ) -> None:
     """Find the rainy days of an archive and split them into train, valid and test lists.
 
-    Example: `nowcast data days data/mrms --out data/mrms/hko_data`
+    Example: `nowcast data days data/mrms`, or `nowcast data days data/knmi --all test`
     """
     from nowcast.core.monitoring.log import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.quarantine import read_quarantine
-    from nowcast.precipitation.rainy_days import find_rainy_days, refuse_existing, write_lists
-    from nowcast.precipitation.split_days import known_by
+    from nowcast.precipitation.rainy_days import (
+        WET_DAY_MM,
+        find_rainy_days,
+        refuse_existing,
+        write_lists,
+    )
+    from nowcast.precipitation.split_days import known_by, known_split
 
-    way = known_by(by)
+    way, into = known_by(by), known_split(all_)
+    if threshold_mm is None:
+        threshold_mm = WET_DAY_MM if into is None else 0.0
     archive = Archive(root)
     folder = archive.lists if out is None else out
     refuse_existing(folder)
@@ -377,6 +409,7 @@ def data_days(
             archive,
             threshold_mm=threshold_mm,
             by=way,
+            into=into,
             every=every,
             skip=skip,
             workers=workers,
@@ -386,7 +419,7 @@ def data_days(
     print_table(["", "days", "first", "last", "rain"], found.rows())
     typer.echo(
         f"{folder}: written; {found.rainy} of {len(found.depth_mm)} days have at least "
-        f"{threshold_mm:g} mm, split by {found.split.by}"
+        f"{threshold_mm:g} mm, {f'split by {found.split.by}' if into is None else f'all in {into}'}"
     )
     if every > 1:
         typer.echo(f"depths are scaled: one frame in {every} of each day was read")

@@ -95,4 +95,13 @@ def _fault(data: bytes) -> str:
         return f"{kind}, which begins with {data[:16]!r}"
     except Exception as error:  # Pillow's plugins raise a dozen kinds
         return f"a damaged {format_of(data)} ({error})"
+    if _lacks_its_end(data):
+        return f"a damaged {image.format} (its pixels are there, its end is cut off)"
     return f"a {image.format} of mode {image.mode}, which OpenCV does not decode"
+
+
+def _lacks_its_end(data: bytes) -> bool:
+    """Whether a PNG or GIF stops before its end mark; Pillow reads such files, OpenCV does not."""
+    if data.startswith(b"\x89PNG"):
+        return not 0 < data.rfind(b"IEND") <= len(data) - len(b"IEND") - 4  # a checksum follows
+    return data.startswith(b"GIF8") and not data.rstrip(b"\0").endswith(b";")

@@ -22,7 +22,7 @@ from nowcast.core.threads import in_order
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.days import SPLITS, Split, days_path, write_days
 from nowcast.precipitation.frames import FrameError, Moments
-from nowcast.precipitation.split_days import By, DaySplit, split_days
+from nowcast.precipitation.split_days import By, DaySplit, all_in, split_days
 from nowcast.precipitation.units import PIXEL_LEVELS
 
 WET_DAY_MM = 1.0  # ETCCDI's wet day (index CWD, RR >= 1 mm); etccdi.pacificclimate.org
@@ -73,6 +73,7 @@ def find_rainy_days(
     *,
     threshold_mm: float = WET_DAY_MM,
     by: By | None = None,
+    into: Split | None = None,
     every: int = 1,
     skip: Moments | None = None,
     workers: int | None = None,
@@ -84,6 +85,7 @@ def find_rainy_days(
         archive: where the frames are.
         threshold_mm: depth from which on a day is rainy, mm.
         by: as `split_days` takes it.
+        into: put all of them into this split, instead of splitting them.
         every: of each day, read every so many frames only; the depth is scaled by how many
             frames one that is read stands for.
         skip: moments to pass over, as of `read_quarantine`; they add no rain.
@@ -98,6 +100,8 @@ def find_rainy_days(
         raise ConfigError(f"threshold_mm: expected at least 0, found {threshold_mm}")
     if every < 1:
         raise ConfigError(f"every: expected at least 1, found {every}")
+    if by is not None and into is not None:
+        raise ConfigError(f"--by, --all: all days into {into} leaves nothing to split; give one")
     depth_mm = dict(_depths(archive, every, skip, workers, progress))
     rainy = [day for day, depth in depth_mm.items() if depth >= threshold_mm]
     if not rainy:
@@ -107,7 +111,7 @@ def find_rainy_days(
             "lower the threshold"
         )
     days = np.array([f"{day[:4]}-{day[4:6]}-{day[6:]}" for day in rainy], dtype="datetime64[D]")
-    return RainyDays(depth_mm, split_days(days, by))
+    return RainyDays(depth_mm, split_days(days, by) if into is None else all_in(into, days))
 
 
 def write_lists(folder: Path, lists: dict[Split, dict[str, float]]) -> None:

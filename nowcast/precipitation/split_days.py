@@ -27,12 +27,12 @@ class DaySplit:
     """Which rainy day goes where.
 
     Args:
-        by: how it was split.
-        days: of each split, ascending; none is empty.
+        by: how it was split; ``all`` is not at all.
+        days: of each split, ascending; none is empty, unless all days are in one.
         left_out: rainy days of no split, since they touch a day of another.
     """
 
-    by: By
+    by: By | Literal["all"]
     days: dict[Split, SortedDays]
     left_out: SortedDays
 
@@ -47,6 +47,24 @@ def known_by(by: str | None) -> By | None:
         if by == known:
             return cast("By | None", known)
     raise ConfigError(f"by: expected {' or '.join(get_args(By))}, found {by!r}")
+
+
+def all_in(split: Split, days: SortedDays) -> DaySplit:
+    """All days in one split, the other two empty."""
+    none = days[:0]
+    return DaySplit("all", {name: days if name == split else none for name in SPLITS}, none)
+
+
+def known_split(split: str | None) -> Split | None:
+    """A split that a user names; None stays None.
+
+    Raises:
+        ConfigError: there is no such split.
+    """
+    for known in (None, *SPLITS):
+        if split == known:
+            return known
+    raise ConfigError(f"--all: expected {', '.join(SPLITS)}, found {split!r}")
 
 
 def split_days(days: SortedDays, by: By | None = None) -> DaySplit:
@@ -83,7 +101,8 @@ def split_days(days: SortedDays, by: By | None = None) -> DaySplit:
             f"{len(days)} rainy days in {len(np.unique(years))} years and "
             f"{len(_episodes(days))} runs are too few to split by {by}: nothing is left for "
             f"{' and '.join(empty)}, since neighbouring days may not part; "
-            f"{'split by episode, ' if by == 'year' else ''}lower the threshold or add days"
+            f"{'split by episode, ' if by == 'year' else ''}lower the threshold, "
+            "add days, or put all into one split with --all, e.g. --all test"
         )
     return DaySplit(by, found, days[split < 0])
 

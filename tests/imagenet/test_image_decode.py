@@ -93,6 +93,15 @@ def test_a_jpeg_that_is_cut_off_anywhere_is_noticed(share: float, progressive: b
         decode(data[: int(share * len(data))], "file")
 
 
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_file_that_lacks_its_last_bytes_is_cut_off_and_not_of_some_mode(kind: str):
+    data = encoded(TRUTH, kind)
+    for length in range(len(data) - (20 if kind == "PNG" else 2), len(data)):
+        with pytest.raises(DataError, match=rf"a damaged {kind} \(.*(cut off|truncated)"):
+            decode(data[:length], "n01/x.JPEG")
+    assert decode(data, "n01/x.JPEG").shape == TRUTH.shape
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(kind=st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "TIFF"]), change=mutations())
 def test_a_damaged_file_is_a_picture_or_a_named_error(kind: str, change):

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.days import days_path, read_splits, write_days
+from nowcast.precipitation.days import Split, days_path, read_splits, write_days
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.frames import frame_path
 from nowcast.precipitation.rainy_days import find_rainy_days, write_lists
-from nowcast.precipitation.split_days import By, known_by, split_days
+from nowcast.precipitation.split_days import By, all_in, known_by, split_days
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.writer import ArchiveWriter
 
@@ -63,6 +63,13 @@ def test_no_day_touches_a_day_of_another_split(runs: list[tuple[int, int]], by: 
             if split != other:
                 apart = np.abs(np.subtract.outer(part, rest)).astype(int)
                 assert apart.min() >= 2
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_all_days_may_go_into_one_split(split: Split):
+    found = all_in(split, some_days(0, 1, 2, 9))
+    assert names(found.days[split]) == ["2015-01-01", "2015-01-02", "2015-01-03", "2015-01-10"]
+    assert sum(map(len, found.days.values())) == 4 and len(found.left_out) == 0
 
 
 @settings(max_examples=100, deadline=None)
@@ -281,6 +288,15 @@ def test_the_command(run: Run, made: Made, tmp_path: Path):
     assert run("data", "days", root, "--out", tmp_path / "other", "--threshold-mm", "0.5")[0] == 0
     assert days_path(tmp_path / "other", "test").is_file()
     assert run("data", "days", root, "--by", "month", "--out", tmp_path / "x")[0] == 2
+    assert run("data", "days", root, "--all", "tests", "--out", tmp_path / "x")[0] == 2
+    both = ("--all", "test", "--by", "year")
+    status, _, err = run("data", "days", root, *both, "--out", tmp_path / "x")
+    assert status == 2 and "--by, --all: all days into test leaves nothing to split" in err
+    status, out, _ = run("data", "days", root, "--all", "test", "--out", tmp_path / "all")
+    assert status == 0 and "4 of 4 days have at least 0 mm, all in test" in out
+    days = {split: list(found) for split, found in read_splits(tmp_path / "all").items()}
+    everything = ["20150101", "20150103", "20150105", "20150107"]
+    assert days == {"train": [], "valid": [], "test": everything}
 
     frame_path(root, np.datetime64("2015-01-01T00:00", "m")).write_bytes(b"")
     listed = tmp_path / "quarantine.csv"

@@ -15,7 +15,7 @@ from nowcast.core.files import refused
 from nowcast.precipitation.conversion.clock import step_between
 from nowcast.precipitation.conversion.cut import Cut
 from nowcast.precipitation.conversion.target import Target, check_target
-from nowcast.precipitation.conversion.values import accumulation, check_alike, checked
+from nowcast.precipitation.conversion.values import accumulation, check_alike, check_units, checked
 from nowcast.precipitation.conversion.written import Written, history
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.episodes import missing_frames
@@ -90,6 +90,7 @@ def _write(
         raise DataError(f"{source.name}: expected frames, found none")
     step = step_between(source, target.step_minutes)
     first = source.read(0)
+    check_units(first, source.where(0), target)
     if first.unit == "VIL" and (target.block_mean > 1 or target.calibration is not None):
         raise ConfigError(
             "--block-mean, --zr: SEVIR's VIL levels are kept as they are; crop them or leave it out"

@@ -6,7 +6,7 @@ import numpy as np
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.description import LONGEST_STEP_MINUTES
-from nowcast.precipitation.importers.field import Request
+from nowcast.precipitation.importers.field import Request, said_measure
 from nowcast.precipitation.masks import VALID_SHARE
 from nowcast.precipitation.units import Calibration
 
@@ -27,7 +27,7 @@ class Target:
             rates, not of dBZ, so that the rain of an area is kept. A block with any pixel without
             data has none: half a mean would be a biased one.
         step_minutes: between frames; None is the commonest gap.
-        no_data: a value that means no data, besides NaN.
+        no_data: a value that means no data, besides NaN, as the source has it.
         valid_share: share of the frames; the exclude mask leaves a pixel with data in so many.
         name: of the archive; that of the source if None.
         credit: who made the data and must be named.
@@ -46,6 +46,7 @@ class Target:
 
 def check_target(request: Request, target: Target) -> None:
     """Raise `ConfigError` for options that are out of range or contradict each other."""
+    said = said_measure(request)
     if target.block_mean < 1:
         raise ConfigError(f"--block-mean: expected at least 1, found {target.block_mean}")
     if target.step_minutes is not None and not 1 <= target.step_minutes <= LONGEST_STEP_MINUTES:
@@ -57,7 +58,7 @@ def check_target(request: Request, target: Target) -> None:
             f"--valid-share: expected more than 0 and at most 1, found {target.valid_share}"
         )
     if target.accumulation_minutes is not None:
-        if request.unit != "mm":
+        if said is not None and said.unit != "mm":
             raise ConfigError(
                 "--accumulation-minutes: belongs to --unit mm, the sum of rain over them"
             )
@@ -65,7 +66,7 @@ def check_target(request: Request, target: Target) -> None:
             raise ConfigError(
                 f"--accumulation-minutes: expected more than 0, found {target.accumulation_minutes}"
             )
-    if request.unit == "dBZ" and target.calibration is None:
+    if said is not None and said.unit == "dBZ" and target.calibration is None:
         raise ConfigError(
             "--zr: --unit dBZ needs the radar's own Z-R relation, which says what rain rate a "
             "reflectivity means; give A,B of Z = A R^B, e.g. 200,1.6 (Marshall and Palmer)"

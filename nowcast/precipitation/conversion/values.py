@@ -41,8 +41,31 @@ def accumulation(field: Field, where: str, target: Target) -> float | None:
     return stated if said is None else said
 
 
+def check_units(field: Field, where: str, target: Target) -> None:
+    """That what a user wants fits the unit of the first field, which its file may have stated.
+
+    Raises:
+        ConfigError: dBZ without the radar's Z-R relation, or minutes of a sum that is none.
+    """
+    if field.unit == "dBZ" and target.calibration is None:
+        raise ConfigError(
+            f"--zr: {where} holds reflectivity (dBZ), which needs the radar's own Z-R relation: "
+            "what rain rate it means; give A,B of Z = A R^B, e.g. 200,1.6 (Marshall and Palmer)"
+        )
+    if field.unit != "mm" and target.accumulation_minutes is not None:
+        raise ConfigError(
+            f"--accumulation-minutes: belongs to --unit mm, the sum of rain over them, but {where} "
+            f"is in {field.unit}; leave it out"
+        )
+
+
 def check_alike(field: Field, first: Field, where: str) -> None:
-    """Raise `DataError` unless a field has the size and the grid of the first one."""
+    """Raise `DataError` unless a field has the unit, the size and the grid of the first one."""
+    if field.unit != first.unit:
+        raise DataError(
+            f"{where}: expected {first.unit} as the frame of {first.moment} has, found "
+            f"{field.unit}; convert the two units one by one"
+        )
     if field.values.shape != first.values.shape:
         raise DataError(
             f"{where}: expected {first.values.shape[0]}x{first.values.shape[1]} pixels as the "
@@ -67,6 +90,10 @@ def checked(
     values = np.array(field.values, dtype=np.float64)
     if target.no_data is not None:
         values[values == target.no_data] = np.nan
+        if field.converted is not None:
+            # What the file has, in the unit that it was turned to; in single precision too.
+            code = float(field.converted.convert(np.array(target.no_data)))
+            values[np.isclose(values, code, rtol=1e-6, atol=0)] = np.nan
         if abs(target.no_data) <= float(np.finfo(np.float32).max):
             # A file of single precision holds a fill value as near as it can.
             values[values == np.float64(np.float32(target.no_data))] = np.nan

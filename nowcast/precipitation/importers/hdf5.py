@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nowcast.core.errors import DataError, NowcastError
 
-SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nc")
+SUFFIXES = (".h5", ".hf5", ".hdf5", ".hdf", ".he5", ".nc", ".nc4")
 LARGEST = 2**28  # values; the largest radar composites have 2**25, so more is a damaged size
 
 # What h5py raises for files that are cut off, damaged or no HDF5.
@@ -26,6 +26,11 @@ DAMAGED = (
     OverflowError,
     MemoryError,
 )
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5 by its content."""
+    return bool(h5py.is_hdf5(path))
 
 
 @contextmanager
@@ -64,13 +69,25 @@ def child(group: Any, name: str) -> Any:
         held = ", ".join(group) if isinstance(group, h5py.Group) else "no group"
         raise DataError(
             f"{path_of(group)}: expected {group.name.rstrip('/')}/{name}, found {held or 'nothing'}"
-            "; is it the format of --importer?"
+            f"; {_looks_like(group.file)}"
         )
     return group[name]
 
 
+def _looks_like(file: Any) -> str:
+    """What a message asks or proposes about the format of a file."""
+    for importer, names in (
+        ("odim", "what where"),
+        ("knmi", "overview image1"),
+        ("sevir", "vil id"),
+    ):
+        if all(name in file for name in names.split()):
+            return f"it looks like a file for --importer {importer}"
+    return "is it the format of --importer?"
+
+
 def attribute(item: Any, key: str) -> Any:
-    """An attribute, an array of one value taken out of its array.
+    """An attribute: an array of one value taken out of its array, bytes and characters as text.
 
     Raises:
         DataError: there is none.
@@ -81,14 +98,29 @@ def attribute(item: Any, key: str) -> Any:
             "format of --importer?"
         )
     value = item.attrs[key]
-    return value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+    if isinstance(value, h5py.Empty):
+        return ""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "SUO":
+        parts = [_decoded(part) for part in value.reshape(-1)]
+        single = all(isinstance(part, str) and len(part) <= 1 for part in parts)
+        return "".join(parts) if single or len(parts) == 1 else parts
+    if isinstance(value, np.ndarray) and value.size == 1:
+        return value.reshape(-1)[0]
+    return _decoded(value)
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")  # as older software writes a degree sign
 
 
 def text(item: Any, key: str) -> str:
     """A text attribute; raises `DataError` where it is absent or no text."""
     value = attribute(item, key)
-    if isinstance(value, bytes):
-        value = value.decode("utf-8")
     if not isinstance(value, str):
         raise DataError(
             f"{path_of(item)}: expected text in {item.name}/{key}, found {value!r}; it is damaged"
@@ -109,6 +141,24 @@ def number(item: Any, key: str, finite: bool = True) -> float:
             "damaged"
         )
     return found
+
+
+def numbers(item: Any, key: str) -> NDArray[Any]:
+    """An attribute of one or several numbers, in their own type; text that states them as float.
+
+    Raises:
+        DataError: it is absent, or holds something else.
+    """
+    value = np.asarray(attribute(item, key)).reshape(-1)
+    if value.dtype.kind not in "iuf":
+        try:
+            value = np.concatenate([np.array(str(part).split(), np.float64) for part in value])
+        except ValueError as error:
+            raise DataError(
+                f"{path_of(item)}: expected numbers in {item.name}/{key}, found {value.tolist()!r};"
+                " mend the attribute"
+            ) from error
+    return value
 
 
 def check_array(dataset: Any, ndim: int, axes: str) -> None:

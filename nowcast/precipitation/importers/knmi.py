@@ -20,21 +20,15 @@ from nowcast.precipitation.importers.field import (
     Field,
     Request,
     Source,
-    Unit,
+    commonest_sum,
     files_in,
+    only_unit,
     source_of_files,
     to_minute,
-    wanted_unit,
+    whole,
 )
-from nowcast.precipitation.importers.hdf5 import (
-    SUFFIXES,
-    child,
-    image,
-    number,
-    opened,
-    scaled,
-    text,
-)
+from nowcast.precipitation.importers.hdf5 import child, image, number, opened, scaled, text
+from nowcast.precipitation.importers.measure import Unit
 
 EXPECTED = "a KNMI radar image (HDF5)"
 UNIT_OF: dict[str, Unit] = {
@@ -51,19 +45,46 @@ def read_knmi(source: Path, request: Request) -> list[Source]:
     """KNMI files as one source; the moment is the end of the product.
 
     Raises:
-        ConfigError: no unit is stated, or there is no file.
+        ConfigError: there is no file, or a file holds several units and none is stated.
         DataError: a file is damaged, holds another quantity than `request.unit`, or two hold the
             same moment.
     """
-    unit = wanted_unit(request, "knmi")
+    paths, notes = files_in(source)
     found = []
-    for path in files_in(source, SUFFIXES):
+    sums: dict[Path, float | None] = {}
+    unit: Unit | None = None
+    for path in paths:
         with opened(path, EXPECTED) as file:
-            found.append((_times(file, path)[1], path))
-    notes: tuple[str, ...] = ("KNMI: moment = end of the product",)
+            start, end = _times(file, path)
+            unit = unit or _unit(file, path, request)
+            _image_group(file, path, unit)
+            found.append((end, path))
+            sums[path] = float((end - start).astype(np.int64)) if unit == "mm" else None
+    assert unit is not None
+    notes += ("KNMI: moment = end of the product",)
     if unit == "dBZ":
         notes += ("KNMI: pixel 0 of a reflectivity image read as dry, not as missing",)
-    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes)]
+    step = whole(commonest_sum(sums))
+    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes, step)]
+
+
+def _unit(file: h5py.File, path: Path, request: Request) -> Unit:
+    held = [UNIT_OF[name] for name in _images(file).values() if name in UNIT_OF]
+    if not held and _images(file):
+        raise DataError(
+            f"{path}: expected a rain sum or reflectivity, found "
+            f"{', '.join(_images(file).values())}; it is no rain product that can be read"
+        )
+    return only_unit(held, request, "knmi", path)
+
+
+def _images(file: h5py.File) -> dict[str, str]:
+    """What each image of a file shows."""
+    return {
+        name: text(child(file, name), "image_geo_parameter").upper()
+        for name in file
+        if re.fullmatch(r"image\d+", name)
+    }
 
 
 def calibration(formula: str) -> tuple[float, float]:
@@ -113,17 +134,16 @@ def _read(path: Path, unit: Unit) -> Field:
 
 def _image_group(file: h5py.File, path: Path, unit: Unit) -> Any:
     """The one image of the wanted unit."""
-    held: dict[str, str] = {}
-    for name in file:
-        if re.fullmatch(r"image\d+", name):
-            held[name] = text(child(file, name), "image_geo_parameter")
-    names = [name for name, parameter in held.items() if UNIT_OF.get(parameter.upper()) == unit]
+    held = _images(file)
+    names = [name for name, parameter in held.items() if UNIT_OF.get(parameter) == unit]
     if not names:
-        known = [f"--unit {UNIT_OF[p.upper()]}" for p in held.values() if p.upper() in UNIT_OF]
+        known = [UNIT_OF[name] for name in held.values() if name in UNIT_OF]
+        advice = "it is no rain product that can be read"
+        if known:
+            advice = f"give --unit {known[0]}, or sort the files"
         raise DataError(
-            f"{path}: expected an image in {unit} as --unit says, found "
-            f"{', '.join(held.values()) or 'no image'}; "
-            f"{'give ' + known[0] if known else 'it is no rain product that can be read'}"
+            f"{path}: expected an image in {unit} as --unit or the first file says, found "
+            f"{', '.join(held.values()) or 'no image'}; {advice}"
         )
     if len(names) > 1:
         raise DataError(

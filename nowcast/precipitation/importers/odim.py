@@ -6,7 +6,8 @@ wins where a file gives both the same number). The first row is the northernmost
 """
 
 import re
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +17,65 @@ from numpy.typing import NDArray
 
 from nowcast.core.errors import DataError
 from nowcast.precipitation.description import Grid
+from nowcast.precipitation.importers.corners import UnknownProjectionError, grid_between
 from nowcast.precipitation.importers.field import (
-    NO_GRID,
     Field,
     Request,
     Source,
-    Unit,
+    commonest_sum,
     files_in,
-    project,
+    only_unit,
     source_of_files,
-    to_minute,
-    wanted_unit,
+    whole,
 )
-from nowcast.precipitation.importers.hdf5 import (
-    SUFFIXES,
-    child,
-    image,
-    number,
-    opened,
-    scaled,
-    text,
-)
+from nowcast.precipitation.importers.hdf5 import child, image, number, opened, scaled, text
+from nowcast.precipitation.importers.measure import Unit
+from nowcast.precipitation.importers.odim_times import sum_times, time_of
 
 EXPECTED = "an ODIM-HDF5 composite"
-OBJECTS = ("COMP", "IMAGE")  # on a grid; scans and volumes are polar
-QUANTITIES: dict[str, Unit] = {"DBZH": "dBZ", "TH": "dBZ", "RATE": "mm_h", "ACRR": "mm"}
+OBJECTS = ("COMP", "IMAGE", "CVOL")  # on a grid
+# What the other objects are, and what makes a composite of them.
+POLAR = "xradar and wradlib read them and put them on a grid, pysteps and Py-ART too"
+OTHERS = {
+    "PVOL": f"a polar volume; {POLAR}",
+    "SCAN": f"a polar scan; {POLAR}",
+    "RAY": f"a polar ray; {POLAR}",
+    "AZIM": f"azimuthal polar data; {POLAR}",
+    "ELEV": f"an elevational polar scan; {POLAR}",
+    "XSEC": "a vertical cross section, which has no map",
+    "VP": "a vertical profile, which has no map",
+    "PIC": "a picture, whose colours are no measurement",
+}
+# In each unit the field that is nearest to rain comes first: corrected, then uncorrected,
+# horizontally, then vertically polarised.
+QUANTITIES: dict[str, Unit] = {
+    "DBZH": "dBZ",
+    "DBZHC": "dBZ",
+    "TH": "dBZ",
+    "TOTAL_POWER_HORIZONTAL": "dBZ",
+    "DBZ": "dBZ",
+    "DBZV": "dBZ",
+    "DBZVC": "dBZ",
+    "TV": "dBZ",
+    "RATE": "mm_h",
+    "ACRR": "mm",
+}
+_ORDER = list(QUANTITIES)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One field of a file."""
+
+    quantity: str
+    dataset: Any
+    data: Any
+
+    @property
+    def whats(self) -> list[Any]:
+        """The ``what`` groups that hold for it, nearest first."""
+        groups = (self.data, self.dataset, self.data.file)
+        return [group["what"] for group in groups if "what" in group]
 
 
 def read_odim(source: Path, request: Request) -> list[Source]:
@@ -50,76 +85,135 @@ def read_odim(source: Path, request: Request) -> list[Source]:
     reflectivity is the nominal time of the product (``what/date``, ``what/time``).
 
     Raises:
-        ConfigError: no unit is stated, or there is no file.
+        ConfigError: there is no file, or the files hold several units and none is stated.
         DataError: a file is damaged, polar, holds no or several fields in `request.unit`, or two
             hold the same moment.
     """
-    unit = wanted_unit(request, "odim")
-    found = []
-    placed = True
-    for path in files_in(source, SUFFIXES):
+    paths, notes = files_in(source)
+    unit: Unit | None = None
+    found, quantities, problems = [], set(), set()
+    sums: dict[Path, float | None] = {}
+    for path in paths:
         with opened(path, EXPECTED) as file:
-            found.append((_times(file, path, unit)[0], path))
-            placed = placed and _grid(file, path, _chosen(file, path, unit)[1]) is not None
-    moment = "end of the sum" if unit == "mm" else "nominal time of the product"
-    notes: tuple[str, ...] = (f"ODIM: moment = {moment}",)
-    if not placed:
-        notes += (NO_GRID,)
-    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes)]
+            unit = unit or _unit(file, path, request)
+            part = _chosen(file, path, unit)
+            moment, sums[path] = _times(part, path, unit)
+            found.append((moment, path))
+            quantities.add(part.quantity)
+            _, problem = _grid(path, part)
+            problems |= {problem} if problem else set()
+    assert unit is not None
+    end = "end of the sum" if unit == "mm" else "nominal time of the product"
+    notes += (
+        f"ODIM: {', '.join(sorted(quantities))}; moment = {end}",
+        *(f"grid not stated: {problem}" for problem in sorted(problems)),
+    )
+    step = whole(commonest_sum(sums))
+    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes, step)]
+
+
+def _unit(file: h5py.File, path: Path, request: Request) -> Unit:
+    held = [QUANTITIES[part.quantity] for part in _parts(file, path) if part.quantity in QUANTITIES]
+    return only_unit(held, request, "odim", path)
 
 
 def _read(path: Path, unit: Unit) -> Field:
     with opened(path, EXPECTED) as file:
-        moment, minutes = _times(file, path, unit)
-        dataset, data = _chosen(file, path, unit)
-        raw = image(child(data, "data"))
-        what = _whats(dataset, data)
-        gain, offset = (number(_holder(what, key, path), key) for key in ("gain", "offset"))
-        # Fields of floating point name NaN as their code (MeteoSwiss does).
-        nodata, undetect = (
-            number(_holder(what, key, path), key, finite=False) for key in ("nodata", "undetect")
-        )
+        part = _chosen(file, path, unit)
+        moment, minutes = _times(part, path, unit)
+        raw = image(child(part.data, "data"))
+        gain, offset = (_coefficient(part, key, raw, path) for key in ("gain", "offset"))
+        undetect, nodata = _code(part, "undetect"), _code(part, "nodata")
+        if nodata is None and raw.dtype.kind != "f":
+            raise DataError(
+                f"{path}: expected the attribute nodata in a what group, found none; without it "
+                "no data would be taken for rain: add it, or write the field out as a stack"
+            )
         values = scaled(raw, gain, offset)
-        values[_is_code(raw, undetect)] = -np.inf if unit == "dBZ" else 0.0
-        values[_is_code(raw, nodata)] = np.nan
-        grid = _grid(file, path, data)
+        # Fields of floating point name NaN as their code (MeteoSwiss does).
+        if undetect is not None:
+            values[_is_code(raw, undetect)] = -np.inf if unit == "dBZ" else 0.0
+        if nodata is not None:
+            values[_is_code(raw, nodata)] = np.nan
+        grid, _ = _grid(path, part)
     return Field(moment, values, unit, minutes, grid)
+
+
+def _coefficient(part: _Part, key: str, raw: NDArray[Any], path: Path) -> float:
+    holder = _holder(part.whats, key)
+    if holder is not None:
+        return number(holder, key)
+    if raw.dtype.kind != "f":
+        raise DataError(
+            f"{path}: expected the attribute {key} in a what group, found none; what a raw number "
+            "is worth cannot be told: add gain and offset, or write the field out as a stack"
+        )
+    return 1.0 if key == "gain" else 0.0  # ODIM's own, fit for floating point
+
+
+def _code(part: _Part, key: str) -> float | None:
+    holder = _holder(part.whats, key)
+    return None if holder is None else number(holder, key, finite=False)
 
 
 def _is_code(raw: NDArray[Any], code: float) -> NDArray[np.bool_]:
     return np.asarray(np.isnan(raw) if np.isnan(code) else raw == code)
 
 
-def _chosen(file: h5py.File, path: Path, unit: Unit) -> tuple[Any, Any]:
-    """The (dataset, data) groups of the one field in the wanted unit."""
+def _parts(file: h5py.File, path: Path) -> list[_Part]:
+    """Every field of a file that lies on a grid."""
     made = text(child(file, "what"), "object")
     if made not in OBJECTS:
         raise DataError(
-            f"{path}: expected an ODIM object {' or '.join(OBJECTS)}, found {made}; make a "
-            "composite on a grid from polar data first"
+            f"{path}: expected an ODIM object {' or '.join(OBJECTS)}, found {made}"
+            f"{', ' + OTHERS[made] if made in OTHERS else ''}; make a composite on a grid first"
         )
-    held: list[tuple[str, Any, Any]] = []
+    held = []
     for name in _numbered(file, "dataset"):
-        dataset = file[name]
-        for part in _numbered(dataset, "data"):
-            what = _holder(_whats(dataset, dataset[part]), "quantity", path)
-            held.append((text(what, "quantity"), dataset, dataset[part]))
-    fitting = [entry for entry in held if QUANTITIES.get(entry[0]) == unit]
+        for number_of_part in _numbered(file[name], "data"):
+            part = _Part("", file[name], file[name][number_of_part])
+            holder = _holder(part.whats, "quantity")
+            quantity = "" if holder is None else text(holder, "quantity")
+            held.append(_Part(quantity.upper(), part.dataset, part.data))
+    return held
+
+
+def _chosen(file: h5py.File, path: Path, unit: Unit) -> _Part:
+    """The one field in the wanted unit."""
+    held = _parts(file, path)
+    fitting = [part for part in held if QUANTITIES.get(part.quantity) == unit]
     # Corrected and uncorrected reflectivity may stand side by side.
-    fitting = [entry for entry in fitting if entry[0] == "DBZH"] or fitting
-    names = ", ".join(quantity for quantity, _, _ in held) or "nothing"
+    first = min((_ORDER.index(part.quantity) for part in fitting), default=0)
+    fitting = [part for part in fitting if part.quantity == _ORDER[first]]
+    names = ", ".join(part.quantity or "no quantity" for part in held) or "nothing"
     if not fitting:
-        known = [QUANTITIES[quantity] for quantity, _, _ in held if quantity in QUANTITIES]
+        known = [QUANTITIES[part.quantity] for part in held if part.quantity in QUANTITIES]
+        advice = "it holds no rain that can be read"
+        if known:
+            advice = f"give --unit {known[0]}, or sort the files"
         raise DataError(
-            f"{path}: expected a quantity in {unit} as --unit says, found {names}; "
-            f"{'give --unit ' + known[0] if known else 'it holds no rain that can be read'}"
+            f"{path}: expected a quantity in {unit} as --unit or the first file says, found "
+            f"{names}; {advice}"
         )
     if len(fitting) > 1:
+        levels, advice = "", "write it out as a stack"
+        if text(child(file, "what"), "object") == "CVOL":
+            levels = f" of a Cartesian volume at {', '.join(_levels(fitting))}"
+            advice = "write one height out as an IMAGE or a stack"
         raise DataError(
-            f"{path}: expected one field in {unit}, found {len(fitting)} ({names}); which one is "
-            "meant cannot be told: write it out as a stack"
+            f"{path}: expected one field in {unit}, found {len(fitting)} ({names}){levels}; which "
+            f"one is meant cannot be told: {advice}"
         )
-    return fitting[0][1], fitting[0][2]
+    return fitting[0]
+
+
+def _levels(parts: list[_Part]) -> Iterator[str]:
+    """The height or elevation of each field of a volume."""
+    for part in parts:
+        whats = part.whats
+        product, value = _holder(whats, "product"), _holder(whats, "prodpar")
+        name = "" if product is None else text(product, "product")
+        yield f"{name} {number(value, 'prodpar', finite=False):g}" if value is not None else name
 
 
 def _numbered(group: Any, stem: str) -> list[str]:
@@ -131,76 +225,44 @@ def _numbered(group: Any, stem: str) -> list[str]:
     )
 
 
-def _whats(dataset: Any, data: Any) -> list[Any]:
-    """The ``what`` groups that hold for a field, nearest first."""
-    return [group["what"] for group in (data, dataset) if "what" in group]
+def _holder(groups: list[Any], key: str) -> Any | None:
+    return next((group for group in groups if key in group.attrs), None)
 
 
-def _holder(groups: list[Any], key: str, path: Path) -> Any:
-    for group in groups:
-        if key in group.attrs:
-            return group
-    raise DataError(f"{path}: expected the attribute {key} in a what group, found none")
-
-
-def _times(file: h5py.File, path: Path, unit: Unit) -> tuple[np.datetime64, float | None]:
-    """The moment of a field, and the minutes it sums rain over."""
+def _times(part: _Part, path: Path, unit: Unit) -> tuple[np.datetime64, float | None]:
+    """The moment of a field, and the minutes it sums rain over, where they are stated."""
     if unit != "mm":
-        what = child(file, "what")
-        return _time(text(what, "date"), text(what, "time"), path), None
-    dataset, data = _chosen(file, path, unit)
-    what = _whats(dataset, data)
-    start, end = (
-        _time(
-            text(_holder(what, f"{which}date", path), f"{which}date"),
-            text(_holder(what, f"{which}time", path), f"{which}time"),
-            path,
-        )
-        for which in ("start", "end")
-    )
-    if end <= start:
-        raise DataError(f"{path}: the sum ends at {end}, not after it starts at {start}")
-    return end, float((end - start).astype(np.int64))
+        what = child(part.data.file, "what")
+        return time_of(text(what, "date"), text(what, "time"), path), None
+    return sum_times(part.whats, path)
 
 
-def _time(date: str, time: str, path: Path) -> np.datetime64:
-    try:
-        if not (re.fullmatch(r"\d{8}", date) and re.fullmatch(r"\d{6}", time)):
-            raise ValueError("another form")
-        return to_minute(datetime.strptime(date + time, "%Y%m%d%H%M%S"), path)
-    except ValueError as error:
-        raise DataError(
-            f"{path}: expected a date YYYYMMDD and a time HHmmss, found {date!r} and {time!r}; it "
-            "is damaged"
-        ) from error
-
-
-def _grid(file: h5py.File, path: Path, data: Any) -> Grid | None:
-    """Where the pixels lie; None where pyproj is needed and not there.
+def _grid(path: Path, part: _Part) -> tuple[Grid | None, str | None]:
+    """Where the pixels lie, or why that cannot be told.
 
     Corners are outer ones. A file without the two upper corners has a grid parallel to its
     axes, so its other two say the same.
     """
-    shape = child(data, "data").shape
-    parent = data.parent
-    where = parent["where"] if "where" in parent and "projdef" in parent["where"].attrs else None
-    if where is None:
-        where = child(file, "where")
+    data = child(part.data, "data")
+    where = part.dataset.get("where")
+    if where is None or "projdef" not in where.attrs:
+        where = child(part.data.file, "where")
     stated = (number(where, "ysize"), number(where, "xsize"))
-    if stated != shape:
+    if stated != data.shape:
         raise DataError(
             f"{path}: expected an image of {stated[0]:.0f}x{stated[1]:.0f} as the file says, found "
-            f"{'x'.join(map(str, shape))}; it is damaged"
+            f"{'x'.join(map(str, data.shape))}; it is damaged"
         )
-    projection = text(where, "projdef")
-    lower = project(projection, number(where, "LL_lon"), number(where, "LL_lat"))
-    upper = project(projection, number(where, "UR_lon"), number(where, "UR_lat"))
-    if lower is None or upper is None:
-        return None
-    width, height = (upper[0] - lower[0]) / shape[1], (upper[1] - lower[1]) / shape[0]
-    if not (width > 0 and height > 0):
+    lower, upper = (
+        (number(where, f"{corner}_lon"), number(where, f"{corner}_lat")) for corner in ("LL", "UR")
+    )
+    try:
+        grid = grid_between(text(where, "projdef"), lower, upper, data.shape)
+    except UnknownProjectionError as error:
+        return None, str(error)
+    if grid is None:
         raise DataError(
             f"{path}: expected the corner UR north-east of LL, found {lower} and {upper}; it is "
             "damaged"
         )
-    return Grid(projection, lower[0], upper[1], width, height)
+    return grid, None

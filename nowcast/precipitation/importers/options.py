@@ -33,6 +33,20 @@ def window(text: str | None) -> tuple[int, int, int, int] | None:
     return top, bottom, left, right
 
 
+def bounds(text: str | None) -> tuple[float, float, float, float] | None:
+    """Outer edges of ``W,S,E,N``; raises `ConfigError` for another form."""
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"--bounds: expected the outer edges W,S,E,N in the projection's unit, e.g. "
+            f"5.5,47,15,55; found {text!r}"
+        ) from error
+    return west, south, east, north
+
+
 def names(text: str) -> tuple[str, str]:
     """Two dataset names of ``FRAMES,TIMES``; raises `ConfigError` for another form."""
     parts = [part.strip() for part in text.split(",")]

@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.description import Grid
 from nowcast.precipitation.frames import Moments
+from nowcast.precipitation.importers.corners import UnknownProjectionError, project
 from nowcast.precipitation.importers.field import (
-    NO_GRID,
     Field,
     Request,
     Source,
-    project,
     to_minute,
 )
 from nowcast.precipitation.importers.hdf5 import check_array, child, opened
@@ -67,6 +66,7 @@ class _Event:
     index: int
     moments: Moments
     grid: Grid | None
+    problem: str | None
 
 
 def read_sevir(source: Path, request: Request) -> list[Source]:
@@ -115,7 +115,7 @@ def _source(path: Path, event: _Event) -> Source:
         event.moments,
         read,
         lambda position: f"{path}, event {event.id}, frame {position}",
-        NOTES if event.grid is not None else (*NOTES, NO_GRID),
+        NOTES if event.problem is None else (*NOTES, f"grid not stated: {event.problem}"),
     )
 
 
@@ -187,18 +187,18 @@ def _event(row: dict[str, str], line: str, catalog: Path) -> _Event:
             f"{line}: expected an event of {FRAMES} frames {STEP_MINUTES} minutes apart, found "
             f"{error}"
         ) from error
-    return _Event(row["id"], index, moments, _grid(row, line))
+    return _Event(row["id"], index, moments, *_grid(row, line))
 
 
-def _grid(row: dict[str, str], line: str) -> Grid | None:
+def _grid(row: dict[str, str], line: str) -> tuple[Grid | None, str | None]:
+    """Where the pixels lie, or why that cannot be told."""
     if not all(row.get(name) for name in _CORNERS):
-        return None
+        return None, "the catalog does not state it"
     try:
         lon, lat, width, height = (float(row[name]) for name in _CORNERS[1:])
-        corner = project(row["proj"], lon, lat)
-        if corner is None:
-            return None
-        x, y = corner
-        return Grid(row["proj"], x, y + height, width / SIDE, height / SIDE)
+        x, y = project(row["proj"], lon, lat)
+        return Grid(row["proj"], x, y + height, width / SIDE, height / SIDE), None
+    except UnknownProjectionError as error:
+        return None, str(error)
     except ValueError as error:
         raise DataError(f"{line}: expected corners and sizes, found {error}") from error

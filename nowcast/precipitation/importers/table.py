@@ -32,12 +32,20 @@ IMPORTERS = {
     "odim": Importer(read_odim, frozenset({"unit"})),
     "knmi": Importer(read_knmi, frozenset({"unit"})),
     "sevir": Importer(read_sevir, frozenset({"unit", "catalog", "events"}), many=True),
-    "stack": Importer(read_stack, frozenset({"unit", "times", "datasets", "south_first"})),
+    "stack": Importer(
+        read_stack,
+        frozenset(
+            {"unit", "times", "datasets", "south_first", "north_first", "projection", "bounds"}
+        ),
+    ),
 }
 _OPTIONS = {
     "times": "--times",
     "datasets": "--datasets",
     "south_first": "--south-first",
+    "north_first": "--north-first",
+    "projection": "--projection",
+    "bounds": "--bounds",
     "name_pattern": "--name-pattern",
     "settings": "--setting",
     "catalog": "--catalog",

@@ -26,14 +26,13 @@ from nowcast.precipitation.importers.field import (
     Field,
     Request,
     Source,
-    Unit,
+    agreed_measure,
+    said_measure,
     source_of_files,
     to_minute,
-    wanted_unit,
 )
 
 PREFIX = "pysteps:"
-UNIT_OF: dict[str, Unit] = {"mm/h": "mm_h", "mm": "mm", "dBZ": "dBZ"}
 # What pysteps does unless told otherwise and an archive must not: MRMS is averaged over 4x4 pixels.
 DEFAULTS: dict[str, dict[str, Any]] = {"mrms_grib": {"window_size": 1}}
 
@@ -67,7 +66,7 @@ def read_through_pysteps(name: str, source: Path, request: Request) -> list[Sour
         raise ConfigError(
             f"--importer {PREFIX}{name}: expected rain as the file has it, but {UNFIT[name]}"
         )
-    unit = wanted_unit(request, PREFIX + name)
+    said_measure(request)
     if request.name_pattern is None:
         raise ConfigError(
             "--name-pattern: pysteps takes the time from the file name; give its pattern, e.g. "
@@ -77,7 +76,7 @@ def read_through_pysteps(name: str, source: Path, request: Request) -> list[Sour
     settings = DEFAULTS.get(name, {}) | {
         key: _typed(value) for key, value in request.settings.items()
     }
-    believed = unit == "mm" and (name in READ_THE_MINUTES or "accutime" in settings)
+    believed = name in READ_THE_MINUTES or "accutime" in settings
     if source.is_file():
         paths = [source]
     elif source.is_dir():
@@ -103,7 +102,7 @@ def read_through_pysteps(name: str, source: Path, request: Request) -> list[Sour
         source_of_files(
             source.name,
             found,
-            lambda path: _read(path, importer, settings, unit, request, believed),
+            lambda path: _read(path, importer, settings, request, believed),
             notes,
         )
     ]
@@ -152,7 +151,6 @@ def _read(
     path: Path,
     importer: _Import,
     settings: dict[str, Any],
-    unit: Unit,
     request: Request,
     believed: bool,
 ) -> Field:
@@ -168,29 +166,32 @@ def _read(
             f"{path}: pysteps could not read it ({type(error).__name__}: {error}); it is damaged, "
             "or of another format, or the importer needs --setting KEY=VALUE"
         ) from error
-    stated = UNIT_OF.get(metadata.get("unit", ""))
-    if stated != unit:
+    found = agreed_measure(
+        metadata.get("unit"),
+        request,
+        str(path),
+        PREFIX + "NAME",
+        "this importer gives no rain that can be converted",
+    )
+    transform = metadata.get("transform")
+    if transform not in (None, "dB") or (transform == "dB" and found.unit != "dBZ"):
         raise DataError(
-            f"{path}: expected {unit} as --unit says, found {metadata.get('unit')}; "
-            f"{'give --unit ' + stated if stated else 'no unit that can be converted'}"
-        )
-    if metadata.get("transform") not in (None, "dB") or (
-        metadata.get("transform") == "dB" and unit != "dBZ"
-    ):
-        raise DataError(
-            f"{path}: expected plain {unit}, found them transformed ({metadata['transform']})"
+            f"{path}: expected plain {found.unit}, found them transformed ({transform})"
         )
     array = np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
     if array.ndim != 2:
         raise DataError(f"{path}: expected one field (height, width), found {array.shape}")
     time = _time(path.name, request.name_pattern)
     assert time is not None
+    believed = believed and found.unit == "mm"
+    minutes = float(metadata["accutime"]) if believed and metadata.get("accutime") else None
     return Field(
         to_minute(time, path),
-        array[::-1] if metadata.get("yorigin") == "lower" else array,
-        unit,
-        float(metadata["accutime"]) if believed and metadata.get("accutime") else None,
+        found.convert(array[::-1] if metadata.get("yorigin") == "lower" else array),
+        found.unit,
+        minutes,
         _grid(metadata, array.shape),
+        found,
     )
 
 

@@ -333,6 +333,113 @@ def test_times_off_the_step_are_errors(
         stack(np.zeros((4, 1, 1)), minutes=minutes, target=target)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "blamed", "found"),
+    [
+        ([1, 5, 10, 15, 20], 0, "10:01"),
+        ([0, 5, 11, 15, 20], 2, "10:11"),
+        ([0, 5, 10, 15, 19], 4, "10:19"),
+    ],
+)
+def test_the_frame_off_the_clock_of_most_is_blamed_and_not_the_others(
+    stack: Stack, minutes: list[int], blamed: int, found: str
+):
+    message = rf"frame {blamed}: expected .* 5 minutes as .* and 3 others have, found .*{found}"
+    with pytest.raises(DataError, match=message):
+        stack(np.zeros((5, 1, 1)), minutes=minutes, target=Target())
+
+
+def test_the_sum_over_other_minutes_than_most_is_blamed(tmp_path: Path):
+    write_sums(tmp_path, 4)
+    late = {"start": "26-AUG-2010;05:00:31.000", "end": "26-AUG-2010;05:05:00.000"}
+    write_knmi(tmp_path / "0.h5", np.zeros((3, 4), dtype=np.uint16), **late)
+    with pytest.raises(
+        DataError, match=r"0\.h5: expected a sum over 5 minutes as 3 of 4 .*found 4"
+    ):
+        convert_to(tmp_path, tmp_path / "out", "knmi", Request(), Target())
+
+
+def test_a_single_sum_states_the_step(tmp_path: Path):
+    write_sums(tmp_path, 1)
+    (made,) = convert_to(tmp_path, tmp_path / "out", "knmi", Request(), Target())
+    assert made.description.step_minutes == 5 and made.frames == 1
+
+
+@pytest.mark.parametrize("unit", [None, "mm/h", "mm_h", "mm hr-1"])
+def test_the_unit_is_the_files_or_spelled_in_any_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str | None
+):
+    write_odim(tmp_path / "a.h5", np.array([[0, 10, 255]], np.uint8), quantity="RATE", gain=0.1)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["dataset1/data1/what"].attrs["offset"] = 0.0
+    options = [] if unit is None else ["--unit", unit]
+    out = tmp_path / "out"
+    assert not call(
+        monkeypatch, tmp_path / "a.h5", out, "--importer", "odim", "--step", 5, *options
+    )
+    archive = Archive(out)
+    assert archive.frame(archive.moments[0]).tolist() == [[0, 101, 0]]
+
+
+@pytest.mark.parametrize(("units", "linear"), [("mm s-1", False), ("mm6 m-3", True)])
+def test_no_data_is_declared_as_the_file_has_it(tmp_path: Path, units: str, linear: bool):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["frames"] = np.float32([[[0, 1 / 3600, -9999.9]]])
+        file["frames"].attrs["units"] = units
+        file["times"] = [26_000_000]
+    target = Target(MARSHALL_PALMER, step_minutes=5)
+    with pytest.raises(DataError, match="--no-data VALUE"):
+        convert_to(tmp_path / "a.h5", tmp_path / "out", "stack", Request(), target)
+    target = replace(target, no_data=-9999.9)
+    (made,) = convert_to(tmp_path / "a.h5", tmp_path / "out", "stack", Request(), target)
+    assert mask(made).tolist() == [[True, True, False]]
+    assert levels(made).tolist() == [[0, 0 if linear else 120, 0]]
+
+
+def test_a_file_of_another_importer_is_told(tmp_path: Path):
+    write_odim(tmp_path / "odim.h5", np.zeros((2, 2), np.uint8))
+    write_knmi(tmp_path / "knmi.h5", np.zeros((2, 2), np.uint16))
+    for name, importer, other in (("odim", "knmi", "odim"), ("knmi", "odim", "knmi")):
+        message = rf"{name}\.h5: .*it looks like a file for --importer {other}"
+        with pytest.raises(DataError, match=message):
+            sources(importer, tmp_path / f"{name}.h5", Request())
+
+
+def test_reflectivity_that_the_file_states_needs_a_relation_too(tmp_path: Path):
+    write_odim(tmp_path / "a.h5", np.array([[0, 104]], np.uint8))
+    for target, message in (
+        (Target(step_minutes=5), r"--zr: .*a\.h5 holds reflectivity .*needs the radar's own Z-R"),
+        (Target(MARSHALL_PALMER, 5.0, step_minutes=5), "belongs to --unit mm.* is in dBZ"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            convert_to(tmp_path / "a.h5", tmp_path / "out", "odim", Request(), target)
+        assert not (tmp_path / "out").exists()
+
+
+def test_where_there_is_no_grid_the_command_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    write_odim(
+        tmp_path / "a.h5", np.zeros((2, 2), np.uint8), quantity="RATE", projection="+proj=foo"
+    )
+    options = ["--importer", "odim", "--step", 5]
+    assert not call(monkeypatch, tmp_path / "a.h5", tmp_path / "out", *options)
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "grid not stated: PROJ does not know the projection '+proj=foo'" in said
+
+
+def test_a_grid_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    np.save(tmp_path / "rain.npy", np.zeros((2, 2, 4)))
+    np.save(tmp_path / "times.npy", np.datetime64("2020-05-01T10:00", "m") + np.array([0, 5]))
+    options = ["--importer", "stack", "--unit", "mm/h", "--times", tmp_path / "times.npy"]
+    place = ["--projection", "EPSG:4326", "--bounds", "5,47,5.5,47.5"]
+    assert not call(monkeypatch, tmp_path / "rain.npy", tmp_path / "out", *options, *place)
+    grid = Archive(tmp_path / "out").description.grid
+    assert (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y) == (5, 47.5, 0.125, 0.25)
+    assert grid.projection.startswith("+proj=longlat")
+    assert call(monkeypatch, tmp_path / "rain.npy", tmp_path / "o2", *options, "--bounds", "5") == 2
+
+
 def test_frames_further_apart_than_an_archive_may_have_are_an_error(stack: Stack):
     with pytest.raises(ConfigError, match="--step: rain has frames 2880 minutes apart"):
         stack(np.zeros((2, 1, 1)), minutes=[0, 2880], target=Target())
@@ -415,6 +522,8 @@ def test_an_option_of_another_importer_is_an_error_and_not_ignored(tmp_path: Pat
     for option, request in (
         ("--times", Request("mm", times=tmp_path)),
         ("--south-first", Request("mm", south_first=True)),
+        ("--projection", Request("mm", projection="EPSG:3035")),
+        ("--bounds", Request("mm", bounds=(0.0, 0.0, 1.0, 1.0))),
         ("--name-pattern", Request("mm", name_pattern="%Y")),
         ("--catalog", Request("mm", catalog=tmp_path)),
     ):
@@ -443,7 +552,7 @@ def test_vil_is_kept_as_it_is(tmp_path: Path):
         (["--importer", "stack", "--unit", "mm", "--datasets", "x"], 2, "--datasets: expected two"),
         (["--importer", "pysteps:x", "--unit", "mm", "--setting", "x"], 2, "--setting: expected"),
         (["--importer", "knmi", "--unit", "mm"], 2, "expected a file or a folder"),
-        (["--importer", "odim"], 2, "--unit: --importer odim needs to know it"),
+        (["--importer", "odim", "--unit", "kelvin"], 2, "--unit: expected dBZ or mm6 m-3"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_message(

@@ -92,7 +92,11 @@ def test_a_formula_of_another_form_is_an_error(tmp_path: Path, formula: str):
 @pytest.mark.parametrize(
     ("unit", "changed", "message"),
     [
-        ("dBZ", {}, r"expected an image in dBZ as --unit says, found ACCUM.*; give --unit mm"),
+        (
+            "dBZ",
+            {},
+            r"expected an image in dBZ as --unit or .* says, found ACCUM.*; give --unit mm",
+        ),
         ("mm", {"parameter": "X_[M/S]"}, "found X_.*; it is no rain product"),
         ("mm", {"images": 3}, "expected one image in mm, found 3; a forecast file"),
         ("mm", {"start": "26-AUG-2010;05:05:00.000"}, "ends at .*05:00, before it starts"),
@@ -124,10 +128,49 @@ def test_files_come_in_order_of_their_own_time(tmp_path: Path):
     assert [Path(source.where(n)).name for n in range(3)] == ["b.h5", "c.h5", "a.h5"]
 
 
-def test_without_a_unit_or_a_file_the_message_says_what_to_give(tmp_path: Path):
-    with pytest.raises(ConfigError, match="--unit: --importer knmi needs to know it"):
-        read_knmi(tmp_path, Request())
-    with pytest.raises(ConfigError, match=r"expected files ending in \.h5"):
+def test_without_a_file_the_message_says_what_to_give(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"expected HDF5 files .*found none among 0 files"):
         read_knmi(tmp_path, Request(unit="mm"))
     with pytest.raises(ConfigError, match="expected a file or a folder"):
         read_knmi(tmp_path / "none", Request(unit="mm"))
+
+
+def test_a_file_is_known_by_its_content_and_not_by_its_name(tmp_path: Path):
+    names = ["a.h5", "b.hf5", "c", "d.0510", "e.dat"]
+    for n, name in enumerate(names):
+        start, end = (f"26-AUG-2010;05:{5 * (n + m):02}:00.000" for m in (0, 1))
+        write_knmi(tmp_path / name, RAW, start=start, end=end)
+    (tmp_path / "README").write_text("no radar")
+    (tmp_path / "expected.json").write_text("{}")
+    (source,) = read_knmi(tmp_path, Request())
+    assert [Path(source.where(n)).name for n in range(5)] == names
+    assert "2 files left out, which are not HDF5" in source.notes
+    assert source.read(4).unit == "mm"
+    # What is named as those beside it and is not HDF5 is damaged, and not left out.
+    for name in ("f.hf5", "g.0510"):
+        (tmp_path / name).write_bytes(b"cut off")
+        with pytest.raises(DataError, match=rf"{name}: expected a KNMI radar image"):
+            read_knmi(tmp_path, Request())
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("unit", [None, "mm", "kg m-2"])
+def test_the_unit_is_the_files(tmp_path: Path, unit: str | None):
+    write_knmi(tmp_path / "a.h5", RAW)
+    (source,) = read_knmi(tmp_path, Request(unit=unit))
+    assert source.read(0).unit == "mm" and source.stated_step == 5
+
+
+@pytest.mark.parametrize("unit", ["mm/h", "dBZ", "inches", "m"])
+def test_another_unit_is_an_error(tmp_path: Path, unit: str):
+    write_knmi(tmp_path / "a.h5", RAW)
+    with pytest.raises(DataError, match=r"a\.h5: "):
+        read_knmi(tmp_path, Request(unit=unit))
+
+
+def test_files_of_two_quantities_are_an_error(tmp_path: Path):
+    write_knmi(tmp_path / "a.h5", RAW)
+    reflectivity = {"parameter": "REFLECTIVITY_[DBZ]", "end": "26-AUG-2010;05:05:00.000"}
+    write_knmi(tmp_path / "b.h5", RAW, **reflectivity)
+    with pytest.raises(DataError, match=r"b\.h5: expected an image in mm as .*give --unit dBZ, or"):
+        read_knmi(tmp_path, Request())

@@ -57,7 +57,8 @@ def test_rows_are_turned_if_they_start_in_the_south(tmp_path: Path):
     path, times = npy(tmp_path, FRAMES, TIMES)
     (source,) = read_stack(path, Request(unit="mm_h", times=times, south_first=True))
     assert np.array_equal(source.read(1).values, FRAMES[1, ::-1])
-    assert source.notes == ("stack: row 0 taken as the southernmost, as --south-first says",)
+    assert source.notes[0] == "stack: row 0 taken as the southernmost, as --south-first says"
+    assert source.notes[1].startswith("grid not stated: the stack has no x and y coordinates")
 
 
 def test_an_hdf5_stack_with_names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -86,7 +87,7 @@ def test_netcdf_attributes_are_honoured(tmp_path: Path):
     (source,) = read_stack(tmp_path / "a.nc", Request(unit="mm_h"))
     np.testing.assert_allclose(source.read(0).values, [[1, 1.5, np.nan]])
     assert [str(moment) for moment in source.moments] == ["2020-06-01T00:50", "2020-06-01T00:55"]
-    with pytest.raises(DataError, match=r"states the units 'mm/h', but --unit says mm; give"):
+    with pytest.raises(DataError, match=r"states the units 'mm/h', but --unit says mm; leave"):
         read_stack(tmp_path / "a.nc", Request(unit="mm"))
 
 
@@ -104,7 +105,7 @@ def test_a_netcdf_of_dwd_is_read_as_its_attributes_say(tmp_path: Path):
         raw = whole["rainfall_amount"][first : first + count]
         part.create_dataset("rain", data=raw, chunks=(20, 38, 46), compression="gzip")
         part["time"] = whole["time"][first : first + count]
-        for key in ("scale_factor", "_FillValue"):
+        for key in ("scale_factor", "_FillValue", "units", "standard_name"):  # kg, an amount
             part["rain"].attrs[key] = whole["rainfall_amount"].attrs[key]
         part["time"].attrs["units"] = whole["time"].attrs["units"]
     zr = Calibration(DWD_ZR_A, DWD_ZR_B)
@@ -112,7 +113,7 @@ def test_a_netcdf_of_dwd_is_read_as_its_attributes_say(tmp_path: Path):
         tmp_path / "dwd.nc",
         tmp_path / "out",
         "stack",
-        Request(unit="mm", datasets=("rain", "time"), south_first=True),
+        Request(datasets=("rain", "time"), south_first=True),
         Target(zr, accumulation_minutes=5.0),
     )
     archive = Archive(made.root)
@@ -185,7 +186,6 @@ def test_a_cut_off_npy_is_an_error(tmp_path: Path, kept: int):
     [
         ("fortnights since 1970-01-01", "expected units like 'minutes since"),
         ("minutes since the flood", "found 'minutes since the flood'"),
-        ("minutes since 1970-01-01T00:00+02:00", "expected units like"),
     ],
 )
 def test_time_units_that_are_not_understood_are_errors(tmp_path: Path, units: str, message: str):
@@ -194,6 +194,14 @@ def test_time_units_that_are_not_understood_are_errors(tmp_path: Path, units: st
         file["times"].attrs["units"] = units
     with pytest.raises(DataError, match=message):
         read_stack(tmp_path / "a.h5", Request(unit="mm"))
+
+
+def test_a_time_zone_in_the_units_is_honoured(tmp_path: Path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["frames"], file["times"] = FRAMES, TIMES.astype(np.int64) + 120
+        file["times"].attrs["units"] = "minutes since 1970-01-01T00:00+02:00"
+    (source,) = read_stack(tmp_path / "a.h5", Request(unit="mm"))
+    assert np.array_equal(source.moments, TIMES)
 
 
 def test_what_is_lacking_is_said(tmp_path: Path):
@@ -210,3 +218,106 @@ def test_what_is_lacking_is_said(tmp_path: Path):
     (tmp_path / "a.txt").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"expected a stack ending in"):
         read_stack(tmp_path / "a.txt", Request(unit="mm"))
+
+
+# Units
+
+
+def with_units(path: Path, units: object) -> Path:
+    with h5py.File(path, "w") as file:
+        file["frames"], file["times"] = FRAMES, TIMES.astype(np.int64)
+        if units is not None:
+            file["frames"].attrs["units"] = units
+    return path
+
+
+@pytest.mark.parametrize(
+    ("units", "unit", "factor"),
+    [
+        ("kg m-2 s-1", "mm_h", 3600),
+        ("mm s-1", "mm_h", 3600),
+        ("m s-1", "mm_h", 3.6e6),
+        ("in/hr", "mm_h", 25.4),
+        ("mm/day", "mm_h", 1 / 24),
+        ("mm/5min", "mm_h", 12),
+        ("0.1 mm/h", "mm_h", 0.1),
+        (np.bytes_("mm h-1"), "mm_h", 1),
+        (np.bytes_("mm·h-1".encode("latin-1")), "mm_h", 1),
+        (np.array([b"kg m-2"]), "mm", 1),
+        (np.array(list("mm"), dtype="S1"), "mm", 1),
+        ("dbz", "dBZ", 1),
+    ],
+)
+def test_the_units_of_the_file_are_converted(
+    tmp_path: Path, units: object, unit: str, factor: float
+):
+    (source,) = read_stack(with_units(tmp_path / "a.h5", units), Request())
+    field = source.read(2)
+    assert field.unit == unit
+    np.testing.assert_allclose(field.values, FRAMES[2].astype(np.float64) * factor)
+    assert (factor == 1) != any("stack: multiplied by" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("units", ["K", "m2 s-2", "dB", "percent"])
+@pytest.mark.parametrize("unit", [None, "mm_h"])
+def test_units_that_are_no_rain_are_refused(tmp_path: Path, units: str, unit: str | None):
+    message = rf"a\.h5: /frames: expected dBZ .*found '{units}' as its units; mend the attribute"
+    with pytest.raises(DataError, match=message):
+        read_stack(with_units(tmp_path / "a.h5", units), Request(unit=unit))
+
+
+@pytest.mark.parametrize("unit", ["mm_h", "mm/h", "dBZ", "mm"])
+def test_a_unit_that_contradicts_the_file_is_an_error(tmp_path: Path, unit: str):
+    with pytest.raises(DataError, match=f"states the units 'kg m-2 s-1', but --unit says {unit}"):
+        read_stack(with_units(tmp_path / "a.h5", "kg m-2 s-1"), Request(unit=unit))
+
+
+@pytest.mark.parametrize("unit", ["mm_h", "mm/h", "mm h-1", "kg m-2 h-1"])
+def test_another_spelling_is_no_contradiction(tmp_path: Path, unit: str):
+    (source,) = read_stack(with_units(tmp_path / "a.h5", "mm/h"), Request(unit=unit))
+    assert np.array_equal(source.read(1).values, FRAMES[1])
+
+
+@pytest.mark.parametrize("units", [None, "1", "", h5py.Empty("S1")], ids=["no", "1", "''", "empty"])
+def test_a_file_that_states_no_unit_needs_one(tmp_path: Path, units: object):
+    path = with_units(tmp_path / "a.h5", units)
+    with pytest.raises(ConfigError, match=r"--unit: --importer stack needs .*, since .*a.h5"):
+        read_stack(path, Request())
+    (source,) = read_stack(path, Request(unit="in/hr"))
+    np.testing.assert_allclose(source.read(1).values, FRAMES[1] * 25.4)
+
+
+def test_bounds_of_the_times_end_a_sum_and_say_over_how_long(tmp_path: Path):
+    starts = TIMES.astype(np.int64)
+    with h5py.File(with_units(tmp_path / "a.h5", "mm"), "a") as file:
+        file["times"].attrs["bounds"] = "time_bounds"
+        file["times"].attrs["units"] = "minutes since 1970-01-01"
+        file["time_bounds"] = np.stack([starts, starts + 5], axis=1)
+    (source,) = read_stack(tmp_path / "a.h5", Request())
+    assert np.array_equal(source.moments, TIMES + np.timedelta64(5, "m"))
+    assert source.read(0).accumulation_minutes == 5 and source.stated_step == 5
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["frames"].attrs["units"] = "mm/h"
+    (source,) = read_stack(tmp_path / "a.h5", Request())
+    assert np.array_equal(source.moments, TIMES)
+    assert source.read(0).accumulation_minutes is None
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["time_bounds"][1] = [9, 9]
+    with pytest.raises(DataError, match=r"expected intervals in /time_bounds .*ion 1"):
+        read_stack(tmp_path / "a.h5", Request())
+
+
+# What it is, the content says
+
+
+def test_a_stack_is_known_by_its_content(tmp_path: Path):
+    path, times = npy(tmp_path, FRAMES, TIMES)
+    for renamed in (path.rename(tmp_path / "rain"), times.rename(tmp_path / "times.dat")):
+        assert renamed.exists()
+    request = Request(unit="mm", times=tmp_path / "times.dat")
+    assert len(read_stack(tmp_path / "rain", request)[0]) == 4
+    hdf5 = with_units(tmp_path / "a.h5", "mm").rename(tmp_path / "stack")
+    assert len(read_stack(hdf5, Request())[0]) == 4
+    (tmp_path / "classic.nc").write_bytes(b"CDF\x01" + bytes(40))
+    with pytest.raises(ConfigError, match=r"expected netCDF-4.*found netCDF-3; convert it with"):
+        read_stack(tmp_path / "classic.nc", Request())

@@ -225,6 +225,13 @@ def test_rows_units_and_place_of_a_field(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("unit", [None, "mm/h", "mm_h"])
+def test_the_unit_is_the_importers(stand_in: Stand, file: Path, unit: str | None):
+    stand_in(np.ones((1, 1)), unit="mm/h")
+    request = Request(unit, name_pattern=REQUEST.name_pattern)
+    assert read_through_pysteps("x", file, request)[0].read(0).unit == "mm_h"
+
+
 def test_settings_reach_the_importer_as_numbers(stand_in: Stand, file: Path):
     seen: dict[str, Any] = {}
     stand_in(np.zeros((1, 1)), unit="mm/h")
@@ -258,8 +265,18 @@ class MissingOptionalDependency(Exception):
     [
         (KeyError("image1"), {}, DataError, r"could not read it \(KeyError: 'image1'\)"),
         (MissingOptionalDependency("pygrib"), {}, ConfigError, "pysteps lacks a package .* pygrib"),
-        (np.zeros((2, 2)), {"unit": "mm"}, DataError, "expected mm_h .*found mm; give --unit mm"),
-        (np.zeros((2, 2)), {"unit": "K"}, DataError, "found K; no unit that can be converted"),
+        (
+            np.zeros((2, 2)),
+            {"unit": "mm"},
+            DataError,
+            "states the units 'mm', but --unit says mm_h; leave",
+        ),
+        (
+            np.zeros((2, 2)),
+            {"unit": "K"},
+            DataError,
+            "found 'K' as its units; this importer gives no rain",
+        ),
         (np.zeros((2, 2)), {"unit": "mm/h", "transform": "dB"}, DataError, r"transformed \(dB\)"),
         (np.zeros(2), {"unit": "mm/h"}, DataError, r"expected one field .*found \(2,\)"),
     ],
