@@ -95,7 +95,9 @@ def spectra(board: Board) -> Figure:
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.invert_xaxis()
     # Of dry frames, or frames of two pixels a side, there is no power to take the logarithm of.
-    if any((line.get_ydata() > 0).any() for axes in panels for line in axes.get_lines()):
+    if any(
+        (np.asarray(line.get_ydata()) > 0).any() for axes in panels for line in axes.get_lines()
+    ):
         panels[0].set_yscale("log")  # for both, which share it
     panels[0].set_ylabel("power of the pixels in [0, 1]")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
