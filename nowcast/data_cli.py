@@ -277,6 +277,12 @@ def data_convert(
         float | None,
         typer.Option(help="Of the frames: pixels with data in fewer are excluded.  [0.95]"),
     ] = None,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out what cannot be read; see skipped.csv.")
+    ] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add to the archive at OUT; frames there are compared.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Of the archive, for tables.")] = None,
     credit: Annotated[str, typer.Option(help="Who made the data.")] = "not stated",
     times: Annotated[
@@ -317,7 +323,6 @@ def data_convert(
     from nowcast.precipitation.conversion.target import Target
     from nowcast.precipitation.importers import options
     from nowcast.precipitation.importers.field import Request
-    from nowcast.precipitation.masks import VALID_SHARE
 
     request = Request(
         unit=unit,
@@ -339,7 +344,9 @@ def data_convert(
         block_mean=block_mean,
         step_minutes=step,
         no_data=no_data,
-        valid_share=VALID_SHARE if valid_share is None else valid_share,
+        valid_share=valid_share,
+        skip_damaged=skip_damaged,
+        append=append,
         name=name,
         credit=credit,
     )

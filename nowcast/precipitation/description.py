@@ -72,6 +72,8 @@ class Description:
         quantity: what a pixel is. ``VIL`` (vertically integrated liquid, SEVIR's 8-bit levels) is
             no rain rate: thresholds in mm/h are then nominal.
         grid: None where the place is not known.
+        valid_share: of the frames; the exclude mask that nowcast made leaves the pixels with data
+            in so many. None where the mask came with the data.
         history: how the frames came from their source, a line a step.
 
     Raises:
@@ -88,6 +90,7 @@ class Description:
     quantity: Quantity = "reflectivity"
     grid: Grid | None = None
     history: tuple[str, ...] = ()
+    valid_share: float | None = None
 
     def __post_init__(self) -> None:
         for name, largest in (
@@ -102,6 +105,10 @@ class Description:
             raise ValueError(
                 f"expected frames of at most {LARGEST_PIXELS} pixels, found {self.height}x"
                 f"{self.width}"
+            )
+        if self.valid_share is not None and not 0 < self.valid_share <= 1:
+            raise ValueError(
+                f"valid_share: expected more than 0 and at most 1, found {self.valid_share}"
             )
         for name in ("zr_a", "zr_b"):
             value = getattr(self, name)
@@ -184,6 +191,7 @@ _KINDS: dict[str, type] = {
     "zr_b": float,
     "quantity": str,
     "grid": dict,
+    "valid_share": float,
     "history": list,
 }
 _OPTIONAL = {field.name for field in fields(Description) if field.default is not MISSING}

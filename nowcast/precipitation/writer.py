@@ -33,34 +33,34 @@ class ArchiveWriter:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise ConfigError(
                 f"{root}: expected a new or empty folder to write an archive to, found something "
-                "there; choose another or remove it"
+                "there; choose another or remove it; `nowcast data convert --append` adds to one"
             )
         self.root = root
         self.description = description
-        self._part = root.with_name(f"{root.name}.part")
+        self.part = root.with_name(f"{root.name}.part")
 
     def __enter__(self) -> "ArchiveWriter":
-        if os.path.lexists(self._part):
+        if os.path.lexists(self.part):
             raise self._occupied()
-        with writing(self._part):
+        with writing(self.part):
             try:
-                self._part.parent.mkdir(parents=True, exist_ok=True)
-                self._part.mkdir()
+                self.part.parent.mkdir(parents=True, exist_ok=True)
+                self.part.mkdir()
             except FileExistsError as error:
-                if not self._part.is_dir():
+                if not self.part.is_dir():
                     raise
                 raise self._occupied() from error
         return self
 
     def _occupied(self) -> ConfigError:
         return ConfigError(
-            f"{self._part}: expected nothing there, found what another process writes or a killed "
+            f"{self.part}: expected nothing there, found what another process writes or a killed "
             "one left; if none is at work, remove it"
         )
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None or not (self._part / DESCRIPTION).is_file():
-            shutil.rmtree(self._part, ignore_errors=True)
+        if kind is not None or not (self.part / DESCRIPTION).is_file():
+            shutil.rmtree(self.part, ignore_errors=True)
 
     def write(
         self,
@@ -72,8 +72,8 @@ class ArchiveWriter:
         expected = (self.description.height, self.description.width)
         if levels.shape != expected or mask.shape != expected:
             raise ValueError(f"expected {expected}, found {levels.shape} and {mask.shape}")
-        frames.write_frame(self._part, moment, levels)
-        frames.write_mask(self._part, moment, mask)
+        frames.write_frame(self.part, moment, levels)
+        frames.write_mask(self.part, moment, mask)
 
     def finish(
         self,
@@ -82,11 +82,11 @@ class ArchiveWriter:
     ) -> None:
         """Write exclude mask, day lists (None: no lists) and description; the archive is whole
         and in its place after this."""
-        lists = self._part / LISTS_FOLDER
+        lists = self.part / LISTS_FOLDER
         masks.write_exclude(lists, usable)
         if splits is not None:
             for split in days.SPLITS:
                 days.write_days(lists, split, splits.get(split, {}))
-        write_text(self._part / DESCRIPTION, self.description.to_json())
+        write_text(self.part / DESCRIPTION, self.description.to_json())
         with writing(self.root):
-            self._part.replace(self.root)
+            self.part.replace(self.root)

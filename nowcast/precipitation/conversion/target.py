@@ -7,7 +7,6 @@ import numpy as np
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.description import LONGEST_STEP_MINUTES
 from nowcast.precipitation.importers.field import Request, said_measure
-from nowcast.precipitation.masks import VALID_SHARE
 from nowcast.precipitation.units import Calibration
 
 
@@ -29,6 +28,9 @@ class Target:
         step_minutes: between frames; None is the commonest gap.
         no_data: a value that means no data, besides NaN, as the source has it.
         valid_share: share of the frames; the exclude mask leaves a pixel with data in so many.
+            None is what the archive that is added to has, else `masks.VALID_SHARE`.
+        skip_damaged: leave out, and list, what cannot be read.
+        append: add to an archive that is there.
         name: of the archive; that of the source if None.
         credit: who made the data and must be named.
     """
@@ -39,7 +41,9 @@ class Target:
     block_mean: int = 1
     step_minutes: int | None = None
     no_data: float | None = None
-    valid_share: float = VALID_SHARE
+    valid_share: float | None = None
+    skip_damaged: bool = False
+    append: bool = False
     name: str | None = None
     credit: str = "not stated"
 
@@ -53,7 +57,7 @@ def check_target(request: Request, target: Target) -> None:
         raise ConfigError(
             f"--step: expected 1 to {LONGEST_STEP_MINUTES} minutes, found {target.step_minutes}"
         )
-    if not 0 < target.valid_share <= 1:
+    if target.valid_share is not None and not 0 < target.valid_share <= 1:
         raise ConfigError(
             f"--valid-share: expected more than 0 and at most 1, found {target.valid_share}"
         )

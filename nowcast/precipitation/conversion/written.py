@@ -1,13 +1,17 @@
 """What was made of a source: a line for whoever converted, and the history in ``archive.json``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nowcast.precipitation.conversion.cut import Cut
+from nowcast.precipitation.conversion.damage import SKIPPED, Skipped
 from nowcast.precipitation.conversion.target import Target
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.importers.field import Field, Source
+from nowcast.precipitation.masks import VALID_SHARE
+
+SHOWN_SKIPPED = 5  # names in a summary; the archive's list has all
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class Written:
         valid_share: of the frames, from which on a pixel is left in, `Target.valid_share`.
         description: as in its ``archive.json``.
         grid_fault: why the grid that the source states was left out; None where it was not.
+        skipped: what could not be read.
+        there: frames that the archive had before; None where it is new.
+        unlisted: days of added frames that no day list of the archive names.
     """
 
     root: Path
@@ -33,25 +40,45 @@ class Written:
     valid_share: float
     description: Description
     grid_fault: str | None = None
+    skipped: tuple[Skipped, ...] = ()
+    there: int | None = None
+    unlisted: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """One line for whoever converted."""
         parts = [
-            f"{self.frames} frames of {self.description.height}x{self.description.width} every "
+            *([] if self.there is None else [f"{self.there} frames were there"]),
+            f"{self.frames} frames {'' if self.there is None else 'added '}of "
+            f"{self.description.height}x{self.description.width} every "
             f"{self.description.step_minutes} minutes",
             f"{self.usable_share:.1%} of the pixels have data in at least {self.valid_share:.0%} "
-            "of them",
+            f"of {'them' if self.there is None else 'all frames'}",
         ]
         if self.missing:
             parts.append(f"{self.missing} missing within episodes")
         if self.empty:
             parts.append(f"{self.empty} without any data left out")
+        parts += skipped_lines(self.skipped)
         sides = self.description.pixel_km
         if sides is not None:
             parts.append(f"pixels of {sides[0]:.3g} x {sides[1]:.3g} km")
         else:
             parts.append(f"place not stated ({self.grid_fault or 'the source has no grid'})")
+        if self.unlisted:
+            parts.append(
+                f"{len(self.unlisted)} days in no day list, {self.unlisted[0]} the first: to have "
+                "them in one, move the lists away and run `nowcast data days` again"
+            )
         return ", ".join(parts)
+
+
+def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    """How many could not be read, and which: a line, or none."""
+    if not skipped:
+        return []
+    names = ", ".join(entry.file for entry in skipped[:SHOWN_SKIPPED])
+    more = f" and {len(skipped) - SHOWN_SKIPPED} more" if len(skipped) > SHOWN_SKIPPED else ""
+    return [f"{len(skipped)} damaged left out: {names}{more}; see {SKIPPED}"]
 
 
 def history(
@@ -100,6 +127,7 @@ def history(
         )
     if target.block_mean > 1:
         yield f"rain rate averaged over blocks of {target.block_mean}x{target.block_mean} pixels"
-    yield f"exclude mask: pixels with data in fewer than {target.valid_share:.0%} of the frames"
+    share = target.valid_share or VALID_SHARE
+    yield f"exclude mask: pixels with data in fewer than {share:.0%} of the frames"
     if empty:
         yield f"{empty} fields without any data left out; {frames} frames written"

@@ -93,6 +93,7 @@ class Request:
         settings: passed on to pysteps' importer.
         catalog: SEVIR's CATALOG.csv.
         events: SEVIR ids; all in the file if empty.
+        skip: files of a folder that are passed over, since they are damaged.
     """
 
     unit: str | None = None
@@ -106,6 +107,7 @@ class Request:
     settings: Mapping[str, str] = field(default_factory=dict)
     catalog: Path | None = None
     events: tuple[str, ...] = ()
+    skip: frozenset[Path] = frozenset()
 
 
 def check_ascending(moments: Moments, where: Callable[[int], str]) -> None:
@@ -161,7 +163,9 @@ def source_of_files(
     )
 
 
-def files_in(source: Path) -> tuple[list[Path], tuple[str, ...]]:
+def files_in(
+    source: Path, skip: frozenset[Path] = frozenset()
+) -> tuple[list[Path], tuple[str, ...]]:
     """The source itself, or all HDF5 files under it, by name; and a note of what was left out.
 
     A file is HDF5 by its content, whatever its name. One that is not, but is named as HDF5 files
@@ -186,6 +190,7 @@ def files_in(source: Path) -> tuple[list[Path], tuple[str, ...]]:
             "unpacked, and the right --importer?"
         )
     left_out = len(every) - len(found)
+    found = [path for path in found if path not in skip]
     return found, ((f"{left_out} files left out, which are not HDF5",) if left_out else ())
 
 

@@ -49,7 +49,7 @@ def read_knmi(source: Path, request: Request) -> list[Source]:
         DataError: a file is damaged, holds another quantity than `request.unit`, or two hold the
             same moment.
     """
-    paths, notes = files_in(source)
+    paths, notes = files_in(source, request.skip)
     found = []
     sums: dict[Path, float | None] = {}
     unit: Unit | None = None

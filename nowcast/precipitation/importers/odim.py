@@ -89,7 +89,7 @@ def read_odim(source: Path, request: Request) -> list[Source]:
         DataError: a file is damaged, polar, holds no or several fields in `request.unit`, or two
             hold the same moment.
     """
-    paths, notes = files_in(source)
+    paths, notes = files_in(source, request.skip)
     unit: Unit | None = None
     found, quantities, problems = [], set(), set()
     sums: dict[Path, float | None] = {}

@@ -21,16 +21,18 @@ class Importer:
         read: the sources at a path; one archive each.
         uses: which of a `Request`'s fields it reads; any other that is set is a mistake.
         many: it may hold several archives, each to be named by `Source.name`.
+        lists_hdf5: it opens every HDF5 file of a folder to list them (`field.files_in`).
     """
 
     read: Callable[[Path, Request], list[Source]]
     uses: frozenset[str]
     many: bool = False
+    lists_hdf5: bool = False
 
 
 IMPORTERS = {
-    "odim": Importer(read_odim, frozenset({"unit"})),
-    "knmi": Importer(read_knmi, frozenset({"unit"})),
+    "odim": Importer(read_odim, frozenset({"unit"}), lists_hdf5=True),
+    "knmi": Importer(read_knmi, frozenset({"unit"}), lists_hdf5=True),
     "sevir": Importer(read_sevir, frozenset({"unit", "catalog", "events"}), many=True),
     "stack": Importer(
         read_stack,
@@ -82,6 +84,8 @@ def sources(name: str, path: Path, request: Request) -> list[Source]:
     plain = Request()
     for entry in fields(Request):
         given = getattr(request, entry.name) != getattr(plain, entry.name)
+        if entry.name == "skip":  # not the user's
+            continue
         if given and entry.name not in chosen.uses:
             raise ConfigError(f"{_OPTIONS[entry.name]}: --importer {name} does not use it")
     return chosen.read(path, request)
