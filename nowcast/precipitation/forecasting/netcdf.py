@@ -58,8 +58,8 @@ def write_netcdf(forecast: Forecast, path: Path) -> None:
             ("reflectivity", forecast.dbz_at, _reflectivity(forecast)),
         ):
             variable = _packed(file, name, FIELD, forecast.pixels.shape, meaning | common)
-            for lead in range(len(forecast.pixels)):
-                variable[lead] = np.where(forecast.mask, values(lead), FILL)
+            for frame in range(len(forecast.pixels)):
+                variable[frame] = np.where(forecast.mask, values(frame), FILL)
 
 
 def _add(
