@@ -141,7 +141,7 @@ from nowcast.core.settings import RunSettings, TuneSettings
 def resolve(changes):
     return settings()
 with tempfile.TemporaryDirectory() as folder:
-    train(ToyTask(settings()), settings(), Run(Path(folder, "run")), Ranks(), shown=False)
+    train(ToyTask(settings()), settings(), Run(Path(folder, "run")), Ranks())
     tune = TuneSettings(space={{"optim.lr": [0.01]}}, seed=0)
     where = Path(folder, "tune", "toy")
     run_search(Search("toy", tune, {{}}, resolve, ToyTask, where), Ranks())

@@ -87,8 +87,8 @@ class Fading:
             yield torch.fft.irfft2(spectrum, s=(self.height, self.width))[:, None]
 
     def _blend(self, shares: Float[Tensor, "batch level"]) -> Float[Tensor, "batch height half"]:
-        blended: Tensor = torch.tensordot(shares, self._filters, dims=1)
-        return blended
+        blend: Tensor = torch.tensordot(shares, self._filters, dims=1)
+        return blend
 
     def _product(self, first: Tensor, second: Tensor) -> Float[Tensor, "batch level"]:
         """Inner product of each band of two fields by their half spectra (Parseval)."""

@@ -75,6 +75,7 @@ def stepwise(
         along = inputs.motion() if motion is None else motion[clip : clip + 1]
         for lead, found in enumerate(_leads(network, inputs, along)):
             forecast[clip, lead] = from_hko7(found, model.calibration)[0]
+            del found
     return forecast
 
 
@@ -164,8 +165,10 @@ def _leads(
         changes = network._changes(feature[None], guide[None], lead)
         with torch.autocast(device, enabled=False):
             found = bounded(corrected(guide[None], changes.float())[0], guide, lead)
-            now = last.where(mask, 0.0)
-            yield within_total(found[inside], now[inside], guide[:, :1][inside])
+            found = within_total(found[inside], last.where(mask, 0.0)[inside], guide[:, :1][inside])
+        del guide, changes, feature  # before the next ones are made
+        yield found
+        del found
 
 
 def _encoded(

@@ -41,9 +41,11 @@ def foreseen(
         source: column and row from which what arrives at each pixel has come.
     """
     data = mask.to(last.dtype)
-    found = at(torch.cat([last * data, fading * data, data], 1), source, "border")
-    still, weight = torch.cat([last, fading], 1), found[:, 2:]
+    still = torch.cat([last, fading], 1)
+    found = at(torch.cat([still * data, data], 1), source, "border")
+    weight = found[:, 2:]
     seen = torch.where(weight >= SEEN, found[:, :2] / weight.clamp(min=SEEN), still)
+    del found, weight  # large frames have no room for what is not needed
     known = at(data, source, "zeros") >= SEEN
     return torch.cat([torch.where(known, seen, still), known.to(last.dtype), seen], 1)
 
