@@ -2,6 +2,8 @@
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 
@@ -13,6 +15,20 @@ def say_plainly() -> None:
     """From now on a `ResultWarning` is one line on stderr, said once a process, without a place in
     our sources; for the command line."""
     warnings.showwarning = _say_once
+
+
+@contextmanager
+def collected() -> Iterator[list[str]]:
+    """What is said while this lasts goes into a list instead; other warnings go their way."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResultWarning)
+        yield said
+    for one in caught:
+        if issubclass(one.category, ResultWarning):
+            said.append(str(one.message))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 _USUAL = warnings.showwarning

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from nowcast.core.distributed import current
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.evaluate import pick_device
-from nowcast.core.result_warnings import ResultWarning
+from nowcast.core.result_warnings import collected
 from nowcast.core.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation.description import Description
@@ -149,7 +148,8 @@ class Forecaster:
             model = self.model
             seconds["load"] = time.perf_counter() - began
             began = time.perf_counter()
-            pixels, replaced = self._pixels(model, inputs)
+            with collected() as replaced:
+                pixels = self._pixels(model, inputs)
             seconds["forecast"] = time.perf_counter() - began
         facts = {
             **self.facts,
@@ -167,28 +167,20 @@ class Forecaster:
             inputs.init, pixels, inputs.mask[-1], self.description, self.choice.name, facts
         )
 
-    def _pixels(
-        self, model: nn.Module, inputs: Inputs
-    ) -> tuple[Float32[np.ndarray, "lead height width"], list[str]]:
-        """The forecast, and what of it was made otherwise than asked, a sentence each."""
+    def _pixels(self, model: nn.Module, inputs: Inputs) -> Float32[np.ndarray, "lead height width"]:
         levels, mask = (_clip(part).to(self.device) for part in (inputs.levels, inputs.mask))
-        with torch.inference_mode(), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ResultWarning)
+        with torch.inference_mode():
             if isinstance(model, Comoving) and model.is_stepwise(levels.shape):
                 found: Tensor = stepwise(model, levels, mask)[0, :, 0].cpu()
             else:
                 found = model(levels.float() / PIXEL_LEVELS, mask)[0, :, 0].cpu()
-        replaced = [str(one.message) for one in caught if one.category is ResultWarning]
-        for one in caught:
-            if one.category is not ResultWarning:
-                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         if not bool(found.isfinite().all()):
             raise RunError(
                 f"{self.choice.name}: expected a forecast in numbers, found NaN or infinity; "
                 "choose other weights"
             )
         # A new tensor would not fit beside a large forecast.
-        return np.clip(found.numpy(), 0, 1, out=found.numpy()), replaced
+        return np.clip(found.numpy(), 0, 1, out=found.numpy())
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
