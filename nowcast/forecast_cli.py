@@ -142,12 +142,13 @@ def _once(
         source = FrameSource(archive, choice.masks)
         opening = perf_counter() - began
         forecaster = Forecaster(choice, source.description, minutes)
-    if forecaster.memory_note is not None:
-        _say(forecaster.memory_note)
-    with line(f"forecasting {places[0]} with {choice.name}"):
         began = perf_counter()
         inputs = newest(source, choice.in_len, at, moments, choice.least_in_len)
-        made = forecaster.forecast(inputs, opening + perf_counter() - began)
+        reading = opening + perf_counter() - began
+    if forecaster.memory_note is not None:
+        _say(forecaster.memory_note)
+    with line(f"forecasting with {choice.name} from {inputs.init}"):
+        made = forecaster.forecast(inputs, reading)
     for note in made.facts["notes"]:
         if note != forecaster.memory_note:  # said before
             _say(note)

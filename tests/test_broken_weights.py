@@ -129,9 +129,11 @@ def test_scores_that_are_no_numbers_end_with_an_error(tmp_path: Path, value: flo
     with pytest.raises(RunError, match=r"^theirs: expected forecasts that are numbers"):
         evaluate_blocks(task, model, "valid", Ranks(), CPU, name="theirs")
     with pytest.raises(RunError, match=r"^theirs: "):
-        contest({"theirs": (task, model)}, "valid", Ranks(), CPU, tmp_path, print)
+        contest({"theirs": (task, model)}, "valid", Ranks(), CPU, tmp_path)
     # While training a validation says so, and training goes on.
-    assert not np.isfinite(evaluate(task, model, "valid", Ranks(), CPU, False).values["error"])
+    assert not np.isfinite(
+        evaluate(task, model, "valid", Ranks(), CPU, finite=False).values["error"]
+    )
 
 
 def test_a_radar_forecast_without_numbers_ends_the_evaluation(

@@ -75,8 +75,8 @@ def test_training_scoring_and_looking_inside(told: Told, synthetic: Path, tmp_pa
     )
     assert f"{NAME}: validation: 4 of " in said and f"{folder}: finished 4 steps" in out
     out, said = told("evaluate", folder, "--data", synthetic)
-    assert re.search(re.escape(f"scoring {folder} on test: ") + r"(\d+) of \1 samples", said)
-    assert f" {folder} " in out
+    assert re.search(re.escape(f"scoring {NAME} on test: ") + r"(\d+) of \1 samples", said)
+    assert f" {NAME} " in out
     online = ("--online", "--data", synthetic, "data.stride=50")
     assert re.search(r"scoring online on test: \d+ of", told("evaluate", "persistence", *online)[1])
     _, said = told("audit", "inhibition", folder, "--neurons", "90")

@@ -92,7 +92,9 @@ def spectra(board: Board) -> Figure:
     length = wavelengths(len(truth))
     names = legend_names({name: found[1:, [0, -1]].tolist() for name, found in power.items()})
     for axes, lead in zip(panels, (0, -1), strict=True):
-        (shown["truth"],) = axes.plot(length, truth[1:, lead], color="#999999", linewidth=4)
+        (shown["truth"],) = axes.plot(
+            length, truth[1:, lead], color="#999999", linewidth=4, label="truth"
+        )
         for name, line in styles.items():
             (shown[names[name]],) = axes.plot(
                 length,
@@ -100,6 +102,7 @@ def spectra(board: Board) -> Figure:
                 color=line.colour,
                 linestyle=line.style,
                 linewidth=LINE_WIDTH,
+                label=name,
             )
         axes.set_xscale("log")
         axes.set_title(f"+{minutes[lead]:g} min", fontsize=10)

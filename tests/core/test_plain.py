@@ -28,7 +28,9 @@ def test_markdown_shows_a_name_as_it_is(name: str, written: str):
 
 def test_names_in_tables_are_no_markdown():
     scores = Scores({"error": 1.0}, {}, "place", ())
-    table = Table((Column("error", "Error", "less", 1),), (Row("a[b](c)|<i>", {None: scores}),))
+    table = Table(
+        (Column("error", "Error", "less", 1, perfect=0.0),), (Row("a[b](c)|<i>", {None: scores}),)
+    )
     assert r"| a\[b\](c)\|\<i\> | 1.0 |" in table.markdown()
     assert r"| \<i\> |" in Section("Title", ["Name"], [["<i>"]], "").markdown()
 

@@ -167,7 +167,8 @@ def test_a_section_is_a_table_here_and_in_markdown(tmp_path: Path) -> None:
     for text in ("<B>", "1 & 2", "What it means."):
         assert text in page.text
     assert section.markdown() == (
-        "## Pairs\n\n| A | <B> |\n| --- | --- |\n| one | 1 & 2 |\n| two | 3 |\n\nWhat it means.\n"
+        "## Pairs\n\n| A | \\<B\\> |\n| --- | --- |\n| one | 1 & 2 |\n| two | 3 |\n\n"
+        "What it means.\n"
     )
 
 

@@ -124,8 +124,9 @@ def test_a_netcdf_of_dwd_is_read_as_its_attributes_say(tmp_path: Path):
         rate_mm_h = np.where(mask, sums, 0) * 0.01 * 12
         assert np.array_equal(archive.mask(moment), mask)
         assert np.array_equal(archive.frame(moment), encode(zr.pixel_from_rate(rate_mm_h)))
-    assert np.array_equal(archive.usable, (raw[:, ::-1] != -9999).all(axis=0))
-    assert (~archive.usable).sum() == 1562
+    data = (raw[:, ::-1] != -9999).mean(axis=0)
+    assert np.array_equal(archive.usable, data >= 0.95)
+    assert (archive.usable & (data < 1)).any()  # one frame lacks a radar
 
 
 @pytest.mark.parametrize(
