@@ -1,6 +1,7 @@
 """`nowcast data`: make, describe and prepare radar archives; describe GLUE and trees of images."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 import typer
@@ -359,7 +360,10 @@ def data_convert(
                 typer.echo(line)
     if any(archive.description.quantity == "VIL" for archive in written):
         typer.echo("VIL is no rain rate: thresholds in mm/h are nominal")
-    typer.echo(f"next: nowcast data days {written[0].root}, which lists its rainy days")
+    place = quote(str(written[0].root))
+    forecast = quote(f"{written[0].root}-forecast")
+    typer.echo(f"next: nowcast forecast {place} --out {forecast}, what comes after its last frame")
+    typer.echo(f"or:   nowcast data days {place}, its rainy days, to train and evaluate on")
 
 
 @data.command("days")

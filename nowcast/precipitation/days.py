@@ -1,6 +1,7 @@
 """Which days train, validate and test: text lists ``YYYYMMDD, mm``, one line a day."""
 
 import math
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Literal, get_args
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.files import write_text
+from nowcast.precipitation.frames import LISTS_FOLDER
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -30,7 +32,9 @@ def read_days(path: Path) -> dict[str, float]:
     """
     if not path.exists():
         raise ConfigError(
-            f"{path}: expected a list of days, found none; write one line `YYYYMMDD, mm` a day"
+            f"{path}: expected a list of days, found none; `nowcast data days {_archive_of(path)}` "
+            "makes the lists of an archive (`--all test` puts all its days into one), or write one "
+            "line `YYYYMMDD, mm` a day"
         )
     try:
         if not path.is_file():  # opening a named pipe would wait for ever
@@ -57,6 +61,12 @@ def read_days(path: Path) -> dict[str, float]:
             raise DataError(f"{path}, line {number}: {day} stands twice; remove one")
         days[day] = millimetres
     return days
+
+
+def _archive_of(path: Path) -> str:
+    """The archive whose list this is, as a shell takes it."""
+    folder = path.parent
+    return shlex.quote(str(folder.parent if folder.name == LISTS_FOLDER else folder))
 
 
 def write_days(lists: Path, split: Split, days: Days) -> None:

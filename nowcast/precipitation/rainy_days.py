@@ -97,7 +97,7 @@ def find_rainy_days(
         DataError: a frame or a mask is damaged.
     """
     if not 0 <= threshold_mm < math.inf:
-        raise ConfigError(f"threshold_mm: expected at least 0, found {threshold_mm}")
+        raise ConfigError(f"--threshold-mm: expected at least 0, found {threshold_mm}")
     if every < 1:
         raise ConfigError(f"every: expected at least 1, found {every}")
     if by is not None and into is not None:
@@ -108,7 +108,7 @@ def find_rainy_days(
         raise ConfigError(
             f"{archive.root}: expected days with at least {threshold_mm:g} mm of rain, found none "
             f"among {len(depth_mm)}, the wettest has {max(depth_mm.values(), default=0):.2f} mm; "
-            "lower the threshold"
+            "lower --threshold-mm"
         )
     days = np.array([f"{day[:4]}-{day[4:6]}-{day[6:]}" for day in rainy], dtype="datetime64[D]")
     return RainyDays(depth_mm, split_days(days, by) if into is None else all_in(into, days))

@@ -101,7 +101,7 @@ def split_days(days: SortedDays, by: By | None = None) -> DaySplit:
             f"{len(days)} rainy days in {len(np.unique(years))} years and "
             f"{len(_episodes(days))} runs are too few to split by {by}: nothing is left for "
             f"{' and '.join(empty)}, since neighbouring days may not part; "
-            f"{'split by episode, ' if by == 'year' else ''}lower the threshold, "
+            f"{'split by episode, ' if by == 'year' else ''}lower --threshold-mm, "
             "add days, or put all into one split with --all, e.g. --all test"
         )
     return DaySplit(by, found, days[split < 0])

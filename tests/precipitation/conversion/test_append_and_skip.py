@@ -16,6 +16,7 @@ from nowcast.precipitation.days import days_path, write_days
 from nowcast.precipitation.frames import frame_path, mask_path
 
 Run = Callable[..., tuple[int, str, str]]
+SMOKE = Path(__file__).parents[3] / "configs" / "precipitation" / "smoke.yaml"
 KNMI = ["--importer", "knmi"]
 
 
@@ -228,3 +229,21 @@ def test_the_share_of_the_archive_holds_for_what_is_added(run: Run, source: Path
     assert Archive(out).description.valid_share == 0.5
     assert frame_path(out, Archive(out).moments[-1]).is_file()
     assert mask_path(out, Archive(out).moments[-1]).is_file()
+
+
+def test_each_step_names_the_next(run: Run, source: Path, tmp_path: Path):
+    out = tmp_path / "my radar"  # quoted where a shell needs it
+    status, said, _ = run("data", "convert", source, out, *KNMI)
+    assert status == 0 and f"next: nowcast forecast '{out}' --out '{out}-forecast', " in said
+    assert f"nowcast data days '{out}', " in said
+    for command in (
+        ["evaluate", "persistence", "--data", out],
+        ["train", SMOKE, f"data.root={out}", "--run", tmp_path / "run"],
+    ):
+        status, _, err = run(*command)
+        assert status == 2 and f"`nowcast data days '{out}'`" in err
+    status, _, err = run("data", "days", out, "--threshold-mm", 999)
+    assert status == 2 and "lower --threshold-mm" in err
+    status, _, err = run("data", "days", out, "--threshold-mm", 0)
+    assert status == 2 and "--threshold-mm" in err and "--all" in err
+    assert run("data", "days", out, "--all", "test")[0] == 0

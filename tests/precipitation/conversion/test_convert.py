@@ -94,7 +94,8 @@ def test_knmi_originals_give_the_frames_of_the_archive(
     assert not call(monkeypatch, source, out, *options, "--crop", "188,668,129,609")
     said = capsys.readouterr().out
     assert "12 frames of 480x480 every 5 minutes, 59.6% of the pixels have data" in said
-    assert f"next: nowcast data days {out}" in said.replace("\n", " ")
+    assert f"next: nowcast forecast {out} --out {out}-forecast, " in said
+    assert f"or:   nowcast data days {out}, " in said
     made, known = Archive(out), Archive(radar_dev)
     assert len(made.moments) == 12 and made.description.step_minutes == 5
     for moment in made.moments:
