@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from nowcast.core.allocator import keep_freed_memory
 from nowcast.core.distributed import current
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.evaluate import pick_device
@@ -104,7 +103,6 @@ class Forecaster:
     @cached_property
     def model(self) -> nn.Module:
         """The model with its weights, in evaluation mode; raises RunError as `load_weights`."""
-        keep_freed_memory()
         model = self._baseline
         if model is None:
             assert self.choice.run is not None
