@@ -71,11 +71,11 @@ def pixel_places(frame: Tensor) -> Float[Tensor, "1 2 height width"]:
     """Column and row of every pixel."""
     height, width = frame.shape[-2:]
     rows, columns = torch.meshgrid(
-        torch.arange(height, device=frame.device),
-        torch.arange(width, device=frame.device),
+        torch.arange(height, device=frame.device).to(frame.dtype),
+        torch.arange(width, device=frame.device).to(frame.dtype),
         indexing="ij",
     )
-    return torch.stack([columns, rows])[None].to(frame.dtype)
+    return torch.stack([columns, rows])[None]
 
 
 def at(

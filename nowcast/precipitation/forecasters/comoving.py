@@ -257,12 +257,15 @@ class ComovingNetwork(nn.Module):
         self, features: Tensor, guides: Tensor, first: int = 1
     ) -> Float[Tensor, "leads batch changes high wide"]:
         """On cells, at the lead times from `first` on."""
-        known = each(self.guide, guides[:, :, SEEN_BY_NETWORK])
         leads = torch.arange(first, first + len(guides), device=guides.device) / LEAD_SCALE
         lead = self.lead(leads[:, None])[:, None, :, None, None]
-        mixed = each(self.mix, torch.cat([known, features.to(known.dtype)], 2)) + lead
-        refined = each(self.refine, functional.leaky_relu(mixed, LEAK))
-        return each(self.head, refined)
+        # Large frames have no room for what is not needed any more.
+        mixed = each(self.guide, guides[:, :, SEEN_BY_NETWORK])
+        mixed = torch.cat([mixed, features.to(mixed.dtype)], 2)
+        mixed = each(self.mix, mixed) + lead
+        mixed = functional.leaky_relu(mixed, LEAK)
+        mixed = each(self.refine, mixed)
+        return each(self.head, mixed)
 
 
 def motions(

@@ -15,7 +15,8 @@ BANDS = 1 + len(SCALES_PX)
 # The network's numbers for a pixel: one for each band of the extrapolation, one for the smoothed
 # forecast, one that is added.
 CHANGES = BANDS + 2
-SEEN_BY_NETWORK = [3, 4, 2]  # of what `foreseen` gives
+SEEN_BY_NETWORK = slice(2, 5)  # of what `foreseen` gives
+KNOWN = slice(4, 5)
 # Between dry and the least rain that a radar tells (0.1 mm/h, 0.173) there is no truth. A forecast
 # there is drawn to either side; see `decided`.
 UNDECIDED = 0.10
@@ -29,7 +30,7 @@ def foreseen(
     source: Float[Tensor, "batch 2 height width"],
 ) -> Float[Tensor, "batch 5 height width"]:
     """What is foreseen without learning: extrapolation and smoothed forecast, persistent where
-    their source is unknown; where it is known; and both again as the network sees them.
+    their source is unknown; both again as the network sees them; and where it is known.
 
     The network sees the edge of the data go on where the source lies beyond it. Persistence there
     would stand still beside rain that moves, and be corrected as if it were growing.
@@ -47,7 +48,7 @@ def foreseen(
     seen = torch.where(weight >= SEEN, found[:, :2] / weight.clamp(min=SEEN), still)
     del found, weight  # large frames have no room for what is not needed
     known = at(data, source, "zeros") >= SEEN
-    return torch.cat([torch.where(known, seen, still), known.to(last.dtype), seen], 1)
+    return torch.cat([torch.where(known, seen, still), seen, known.to(last.dtype)], 1)
 
 
 def corrected(
@@ -74,7 +75,7 @@ def bounded(
 ) -> Float[Tensor, "batch 1 height width"]:
     """A forecast below its ceiling; see `bound`."""
     unlearned = guide[:, :2].amax(dim=1, keepdim=True)
-    return torch.minimum(forecast, ceiling(unlearned, guide[:, 2:3] > 0, lead))
+    return torch.minimum(forecast, ceiling(unlearned, guide[:, KNOWN] > 0, lead))
 
 
 def decided(forecast: Tensor) -> Tensor:
