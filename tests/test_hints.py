@@ -38,6 +38,13 @@ def test_a_run_that_is_nearly_named_is_offered(
     assert not Path("new").exists()
 
 
+def test_a_bare_name_is_looked_for_in_runs(run, synthetic: Path, seeds: Path):
+    shutil.copytree(seeds / "seed0", "runs/first")
+    for spelled in ("first", "frist"):
+        status, _, err = run("evaluate", spelled, "--data", synthetic)
+        assert status == 2 and "did you mean runs/first?" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -71,5 +78,7 @@ def test_files_tasks_sections_and_variants_too(run, synthetic: Path, tmp_path: P
     assert "did you mean Original?" in err("compare", config, *out)
     config.write_text("compare:\n  variants: {Original: {}, MEmeL: {memell: 1}}\n")
     assert "compare.variants" not in err("compare", config, *out)
+    config.write_text("task: glue\ncompare:\n  variants: {Original: {}, MEmeL: {set: {optim.lr: true}}}\n")
+    assert "variant MEmeL: " in err("compare", config, *out)
     config.write_text("compare:\n  variants: {Original: {}, MEmeL: {}}\n")
     assert "did you mean MEmeL?" in err("compare", config, *out, "--only", "Memel")

@@ -1,11 +1,13 @@
 """Which run a path may have meant: a seed in a folder of runs, or a name spelled much alike."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from nowcast.core.hints import near, question
 
 CONFIG = "config.yaml"  # what makes a folder a run's
+RUNS = "runs"  # where the examples put them
 DEEPEST = 3  # COMPARISON/runs/VARIANT/SEED
 
 
@@ -22,14 +24,11 @@ def meant_run(path: Path) -> str:
     """``; did you mean runs/x/seed0?`` of a path that is no run's; nothing if none is near."""
     if path.is_dir():
         return question([str(run) for run in runs_within(path)][:3])
-    parent = path.parent
-    try:
-        names = [each.name for each in parent.iterdir() if each.is_dir()]
-    except OSError:  # a parent that is not there either
-        return ""
     found = []
-    for name in near(path.name, names):
-        folder = parent / name
-        runs = [folder] if (folder / CONFIG).is_file() else list(runs_within(folder))
-        found += [str(run) for run in runs[:1]]
-    return question(found)
+    for parent in (path.parent, path.parent / RUNS):  # `first` may be runs/first
+        with suppress(OSError):  # a parent that is not there either
+            folders = {each.name: each for each in parent.iterdir() if each.is_dir()}
+            for name in near(path.name, folders):
+                runs = [folders[name]] if (folders[name] / CONFIG).is_file() else None
+                found += (runs or list(runs_within(folders[name])))[:1]
+    return question([str(run) for run in dict.fromkeys(found)][:3])

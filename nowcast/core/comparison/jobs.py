@@ -119,7 +119,10 @@ def plan(settings: CompareSettings, resolve: Resolve, runs: Path) -> list[Job]:
             variant = settings.variants[name]
             parent = variant.start_from
             start = None if parent is None else str(folders[parent])
-            return resolve(dict(variant.set) | {"train.seed": seed, "start_from": start})
+            try:
+                return resolve(dict(variant.set) | {"train.seed": seed, "start_from": start})
+            except ConfigError as error:
+                raise ConfigError(f"variant {name}: {error}") from error
 
         for name, variant in settings.variants.items():
             own, scores = Run(folders[name]), None
