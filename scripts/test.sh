@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every check; arguments go to pytest, e.g. `bash scripts/test.sh -m slow`.
+# Every check; arguments go to pytest, e.g. `bash scripts/test.sh -m slow`. Tests run in a process on each
+# core, at most 8, of 1.5 GB each; `-n 0` runs them in this one.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 # Real radar for the tests, a composite of MeteoSwiss; without a wheel for this platform they skip.
@@ -7,8 +8,22 @@ python -m pip install --quiet --no-deps --only-binary :all: pyart-mch==2.4.1 ||
   echo "no pyart-mch: the tests on its files are skipped" >&2
 # One thread a process: on a shared machine two threads of torch wait for each other.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+cores=$(nproc)
+tests=(python -m pytest -n "$((cores < 8 ? cores : 8))" --dist worksteal)
 ruff format --check .
 ruff check .
-mypy
-lint-imports
-python -m pytest "$@"
+# Beside the tests, many of which wait for processes; what they say comes at the end.
+checked=$(mktemp)
+trap 'rm -f "$checked"' EXIT
+{ mypy && lint-imports; } > "$checked" 2>&1 &
+checks=$!
+status=0
+"${tests[@]}" "$@" || status=$?
+# Kernels round otherwise without AVX-512: those tests again, as on most laptops and many servers.
+if [ $# = 0 ]; then
+  echo "once more as if on AVX2:"
+  ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 "${tests[@]}" -m "isa and not slow" || status=$?
+fi
+wait "$checks" || status=$?
+cat "$checked"
+exit "$status"

@@ -1,6 +1,7 @@
 """What several tests share: archives, and both ways in which MEmeL works."""
 
 import importlib.util
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,15 @@ from nowcast.precipitation.description import Description
 from nowcast.precipitation.synthetic import write_synthetic
 from nowcast.precipitation.writer import ArchiveWriter
 
+# Processes of tests are forked from one that has imported all this once, and so begin at once.
+multiprocessing.set_forkserver_preload(
+    [
+        *("torch.distributed.nn", "torch.utils.tensorboard", "torch._dynamo"),
+        *("nowcast.registry", "nowcast.precipitation.task"),
+        *("nowcast.core.comparison.compare", "nowcast.core.tuning.tune"),
+        *("optuna", "alembic.command", "pytest"),
+    ]
+)
 RADAR_DEV = Path(__file__).parents[2] / "shared" / "radar_dev"
 
 

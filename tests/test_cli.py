@@ -171,7 +171,8 @@ def test_compare_and_report(run: Run, synthetic: Path, tmp_path: Path):
     }
     (tmp_path / "c.yaml").write_text(dumps(config))
     out_folder = tmp_path / "out"
-    arguments = [tmp_path / "c.yaml", f"data.root={synthetic}", *QUICK, "--out", out_folder]
+    quick = [*QUICK, "data.stride=20"]
+    arguments = [tmp_path / "c.yaml", f"data.root={synthetic}", *quick, "--out", out_folder]
     status, out, err = run("compare", *arguments)
     assert status == 0, err
     assert "5 runs and baselines, 0 of them finished" in err

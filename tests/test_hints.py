@@ -78,7 +78,9 @@ def test_files_tasks_sections_and_variants_too(run, synthetic: Path, tmp_path: P
     assert "did you mean Original?" in err("compare", config, *out)
     config.write_text("compare:\n  variants: {Original: {}, MEmeL: {memell: 1}}\n")
     assert "compare.variants" not in err("compare", config, *out)
-    config.write_text("task: glue\ncompare:\n  variants: {Original: {}, MEmeL: {set: {optim.lr: true}}}\n")
+    config.write_text(
+        "task: glue\ncompare:\n  variants: {Original: {}, MEmeL: {set: {optim.lr: true}}}\n"
+    )
     assert "variant MEmeL: " in err("compare", config, *out)
     config.write_text("compare:\n  variants: {Original: {}, MEmeL: {}}\n")
     assert "did you mean MEmeL?" in err("compare", config, *out, "--only", "Memel")

@@ -89,6 +89,7 @@ def test_networks_forecast_without_gradients_in_their_precision(
     assert set(seen) == {(torch.float32, True), (torch.bfloat16, True)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("pysteps") is None, reason="needs pysteps")
 def test_forecasters_take_turns_with_sprog():
     flow, sprog = measure(threads=1, pairs=2, size=60, in_len=3, out_len=2, forecasters=[FLOW])

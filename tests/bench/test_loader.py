@@ -41,6 +41,7 @@ def test_the_straightforward_reader_reads_the_same_clips(wide: Path, setting: st
     assert torch.equal(mask, ours.mask[:, :, 0])
 
 
+@pytest.mark.slow
 def test_every_reader_has_a_row(wide: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loader, "FED_BATCHES", 3)
     paper = next(iter(loader.SETTINGS))

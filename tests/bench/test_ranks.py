@@ -27,6 +27,7 @@ def test_ranks_work_together_each_in_one_thread():
         assert "RANK" not in os.environ
 
 
+@pytest.mark.slow
 def test_measures_pairs_of_steps(monkeypatch: pytest.MonkeyPatch):
     # Threads that wait awake for each other take seconds where other tests have the cores.
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")

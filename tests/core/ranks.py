@@ -20,14 +20,6 @@ from nowcast.core.errors import NowcastError
 PATIENCE = timedelta(seconds=60)
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    [
-        "torch.distributed.nn",
-        "torch.utils.tensorboard",
-        "nowcast.registry",
-        "nowcast.core.training.trainer",
-    ]
-)
 
 
 def in_ranks(

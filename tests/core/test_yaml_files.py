@@ -4,7 +4,7 @@ import pickle
 from copy import deepcopy
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nowcast.core.yaml_files import YamlError, dumps, loads, unread
@@ -109,6 +109,7 @@ SCALARS = (
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), SCALARS | st.lists(SCALARS)))
 def test_what_is_written_is_read(content: dict):
     def typed(value: object) -> object:

@@ -179,6 +179,7 @@ class Steady(GlueTask):
         return model
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one(words: Path, bert: Path, tmp_path: Path):
     states = []
     for size in (1, 2):

@@ -169,6 +169,7 @@ def learn(ranks: Ranks, root: Path, folder: Path) -> float:
     return float(evaluate(task, task.model(), "valid", ranks, CPU).support["images"])
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one(colours: Path, tmp_path: Path):
     states = []
     for size in (1, 2):

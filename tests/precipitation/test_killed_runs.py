@@ -61,7 +61,6 @@ def test_thirty_kills_change_no_weight_no_score_and_no_record(synthetic: Path, t
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_job(synthetic, whole)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nowcast.precipitation.task", "torch._dynamo"])
     starts = []
     for life in range(KILLS):
         process = context.Process(target=run_job, args=(synthetic, killed, life))

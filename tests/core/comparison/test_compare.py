@@ -159,8 +159,9 @@ class StopsItsParent(ToyTask):
             yield batch
 
 
+@pytest.mark.parametrize("parallel", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_signal_stops_all_workers_saved_and_the_same_call_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parallel: int
 ):
     monkeypatch.setenv("MARKER", str(tmp_path / "marker"))
     out = tmp_path / "out"
@@ -168,7 +169,7 @@ def test_a_signal_stops_all_workers_saved_and_the_same_call_goes_on(
         compare(comparison(), resolve, StopsItsParent, out, Ranks(), parallel=2)
     assert list((out / "runs").rglob("last.pt"))  # at least the one that was at work
     assert not (out / "scores.json").exists()
-    found = compare(comparison(), resolve, ToyTask, out, Ranks(), parallel=2)
+    found = compare(comparison(), resolve, ToyTask, out, Ranks(), parallel=parallel)
     straight = compare(comparison(), resolve, ToyTask, tmp_path / "straight", Ranks())
     for first, second in zip(found.rows, straight.rows, strict=True):
         assert first.samples("error") == pytest.approx(second.samples("error"), rel=1e-4)
@@ -192,6 +193,7 @@ def compare_with_a_killer(out: Path) -> None:
     compare(comparison(), resolve, KillsItsParent, out, Ranks(), parallel=2)
 
 
+@pytest.mark.slow
 def test_workers_of_a_killed_comparison_save_and_free_their_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -20,14 +20,14 @@ from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.training.signals import Interrupted
 
-STEPS = 1000
 
-SETTINGS = RunSettings(
-    task="toy",
-    train=TrainSettings(steps=STEPS, batch_size=8, validate_every=7, log_every=2),
-    optim=OptimSettings(lr=0.02, decay_every=50),
-    memel=MEmeLSettings(late_start=3, forget_steps=5),
-)
+def settings(steps: int) -> RunSettings:
+    return RunSettings(
+        task="toy",
+        train=TrainSettings(steps=steps, batch_size=8, validate_every=7, log_every=2),
+        optim=OptimSettings(lr=0.02, decay_every=50),
+        memel=MEmeLSettings(late_start=3, forget_steps=5),
+    )
 
 
 class Mortal(ToyTask):
@@ -44,15 +44,16 @@ class Mortal(ToyTask):
             yield batch
 
 
-def run_job(folder: Path, life: int | None = None) -> None:
+def run_job(folder: Path, steps: int, life: int | None = None) -> None:
     torch.set_num_threads(1)
-    task = ToyTask(SETTINGS)
+    chosen = settings(steps)
+    task = ToyTask(chosen)
     if life is not None:
-        task = Mortal(SETTINGS)
+        task = Mortal(chosen)
         task.rng = random.Random(life)
         task.number = signal.SIGTERM if life % 5 == 0 else signal.SIGKILL
     try:
-        complete(Job("toy", 0, SETTINGS, Run(folder)), task, "test", Ranks(), shown=False)
+        complete(Job("toy", 0, chosen, Run(folder)), task, "test", Ranks(), shown=False)
     except Interrupted:
         os._exit(3)
 
@@ -72,17 +73,16 @@ def logged(folder: Path) -> list[Event]:
     return events
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.slow)])
-def test_kills_at_any_moment_change_nothing(tmp_path: Path, kills: int):
+@pytest.mark.parametrize(
+    ("kills", "steps"), [(6, 300), pytest.param(30, 1000, marks=pytest.mark.slow)]
+)
+def test_kills_at_any_moment_change_nothing(tmp_path: Path, kills: int, steps: int):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run_job(whole)
+    run_job(whole, steps)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["nowcast.core.comparison.jobs", "nowcast.core.monitoring.log", "torch._dynamo"]
-    )
     ends, starts = [], []
     for life in range(kills):
-        process = context.Process(target=run_job, args=(killed, life))
+        process = context.Process(target=run_job, args=(killed, steps, life))
         process.start()
         process.join()
         ends.append(process.exitcode)
@@ -90,8 +90,8 @@ def test_kills_at_any_moment_change_nothing(tmp_path: Path, kills: int):
         if last.is_file():  # never half written
             starts.append(torch.load(last, weights_only=True)["progress"]["step"])
     assert set(ends) == {-signal.SIGKILL, 3}  # killed, or told to stop
-    assert starts == sorted(starts) and len(set(starts)) > kills // 3 and starts[-1] < STEPS
-    run_job(killed)
+    assert starts == sorted(starts) and len(set(starts)) > kills // 3 and starts[-1] < steps
+    run_job(killed, steps)
     one, other = (torch.load(Run(f).last_state, weights_only=True) for f in (whole, killed))
     assert one["model"].keys() == other["model"].keys()
     assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])

@@ -175,6 +175,7 @@ def is_under_way(run: Run) -> Callable[[], bool]:
     return lambda: steps(run) >= KILLED_AT
 
 
+@pytest.mark.slow
 def test_a_rank_killed_on_one_machine_ends_the_other_with_a_message(
     loopback: list[Machine], synthetic: Path
 ):

@@ -154,12 +154,6 @@ def _search(search: Search, begun: Path) -> None:
 def in_process(begun: Path) -> Iterator[Callable[[Search], BaseProcess]]:
     """Begins a search in a process of its own, within milliseconds."""
     context = multiprocessing.get_context("forkserver")
-    heavy = [
-        "nowcast.core.comparison.compare",
-        "nowcast.core.tuning.tune",
-        "torch.utils.tensorboard",
-    ]
-    context.set_forkserver_preload([*heavy, "optuna", "alembic.command", "pytest"])
     processes: list[BaseProcess] = []
 
     def start(search: Search) -> BaseProcess:
@@ -209,7 +203,9 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(
     )
 
 
-@pytest.mark.parametrize("how", ["journal", "database", "machines"])
+@pytest.mark.parametrize(
+    "how", ["journal", pytest.param("database", marks=pytest.mark.slow), "machines"]
+)
 def test_two_commands_share_the_work_and_run_no_setting_twice(
     tmp_path: Path, in_process, begun: Path, how: str
 ):
@@ -245,18 +241,21 @@ class StopsItsParent(Watched):
             yield batch
 
 
-def test_jobs_that_a_signal_stopped_go_on_to_the_same_selection(tmp_path: Path, begun: Path):
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_jobs_that_a_signal_stopped_go_on_to_the_same_selection(
+    tmp_path: Path, begun: Path, processes: int
+):
     space = {"optim.lr": GOOD}
     jobs = search(tmp_path / "two", StopsItsParent, space=space)
     with pytest.raises(Interrupted, match="the same command goes on"):
         run_search(jobs, Ranks(), processes=2)
     assert list(jobs.folder.glob("trials/*/last.pt"))
-    side_by_side = run_search(jobs, Ranks(), processes=2)
+    gone_on = run_search(jobs, Ranks(), processes=processes)
     starts = [line for line in begun.read_text().splitlines() if line.endswith(" 0")]
     assert len(set(starts)) == 5
     straight = run_search(search(tmp_path / "one", space=space), Ranks())
-    assert side_by_side.selected == straight.selected
-    assert side_by_side.objective == pytest.approx(straight.objective, rel=1e-4)
+    assert gone_on.selected == straight.selected
+    assert gone_on.objective == pytest.approx(straight.objective, rel=1e-4)
 
 
 class FailsFast(Watched):
