@@ -93,6 +93,12 @@ def every(minutes: int, start: str, count: int) -> list[str]:
 
 
 @pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what asks nothing of intervals: 1000 draws of every score take seconds."""
+    monkeypatch.setattr("nowcast.core.comparison.bootstrap.RESAMPLES", 50)
+
+
+@pytest.fixture
 def run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:

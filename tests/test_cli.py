@@ -117,6 +117,7 @@ def test_evaluate_online_learns_in_memory_and_leaves_the_run_as_it_is(
     assert (status, "by itself" in err) == (2, True)
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_a_leaderboard_is_of_the_same_clips(run: Run, synthetic: Path, tmp_path: Path):
     trained, out_folder = tmp_path / "run", tmp_path / "board"
     assert run("train", SMOKE, f"data.root={synthetic}", *QUICK, "--run", trained)[0] == 0
@@ -159,6 +160,7 @@ def test_persistence_is_evaluated_on_the_crop_that_is_asked_for(
     assert 0 < sizes["[8,40,0,64]"][2] < sizes["null"][2]
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_compare_and_report(run: Run, synthetic: Path, tmp_path: Path):
     config = loads(Path(SMOKE).read_text())
     config["compare"] = {

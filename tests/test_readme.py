@@ -73,6 +73,7 @@ RAN = {
 }
 
 
+@pytest.mark.usefixtures("few_resamples")
 @pytest.mark.parametrize("task", RAN)
 def test_the_guides_commands_run_in_its_order(
     synthetic: Path,

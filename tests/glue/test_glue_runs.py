@@ -72,11 +72,10 @@ def test_training_tells_good_from_bad_and_beats_the_majority(
     assert "SST-2 accuracy" in (tmp_path / "b" / "leaderboard.html").read_text()
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_a_comparison_of_each_data_set_and_one_table_of_them(
-    run: Call, config: Path, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Call, config: Path, words: Path, tmp_path: Path
 ):
-    # scikit-learn takes a millisecond a score, and its scores are not what is tested here.
-    monkeypatch.setattr("nowcast.core.comparison.bootstrap.RESAMPLES", 50)
     for name in ("rte", "sts-b"):
         of = [f"data.root={words}", f"data.name={name}", "train.epochs=1"]
         status, out, err = run("compare", config, *of, "--out", tmp_path / name)
