@@ -8,7 +8,7 @@ python -m pip install --quiet --no-deps --only-binary :all: pyart-mch==2.4.1 ||
   echo "no pyart-mch: the tests on its files are skipped" >&2
 # One thread a process: on a shared machine two threads of torch wait for each other.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-cores=$(nproc)
+cores=$(env -u OMP_NUM_THREADS nproc)  # which would take OMP_NUM_THREADS for the number of cores
 tests=(python -m pytest -n "$((cores < 8 ? cores : 8))" --dist worksteal)
 ruff format --check .
 ruff check .
