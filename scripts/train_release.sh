@@ -6,7 +6,7 @@
 #   bash scripts/train_release.sh KNMI TILE...
 # KNMI is an archive of 5-minute frames, each TILE one of 2-minute frames (MRMS). All their days train, or after
 # a colon those named: data/knmi:20100826. OUT chooses another folder than runs/release, JOBS how many runs go
-# side by side.
+# side by side; STEPS=2 is a trial of the whole in minutes, with so many steps a training.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 [ $# -ge 2 ] || { echo "usage: bash scripts/train_release.sh KNMI[:YYYYMMDD] TILE..." >&2; exit 2; }
@@ -46,6 +46,12 @@ END
   nowcast compare "$out/$1.yaml" "data.root=$dwd" "data.sources=[{root: $synthetic}]" "${@:5}" \
     --jobs "${JOBS:-2}" --out "$out/$1"
 }
-release long '[0]' valid 'train.steps: 1800, train.validate_every: 300'
-release memel '[0, 1, 2, 3, 4]' test 'train.steps: 300, train.validate_every: 300' \
-  'data.random_crop=[160, 160]' train.steps=200 train.validate_every=200 train.batch_size=2
+pretraining() { # steps, between validations
+  echo "train.steps=${STEPS:-$1} train.validate_every=${STEPS:-$2}"
+}
+fine_tuning() { # steps
+  echo "train.steps: ${STEPS:-$1}, train.validate_every: ${STEPS:-300}"
+}
+release long '[0]' valid "$(fine_tuning 1800)" $(pretraining 250 125)
+release memel '[0, 1, 2, 3, 4]' test "$(fine_tuning 300)" $(pretraining 200 200) \
+  'data.random_crop=[160, 160]' train.batch_size=2

@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 60
 
 
 def work(folder: Path) -> None:
-    begin(threads=1)
+    begin(threads=1, processes=1)
     with stop_signals() as stopping:
         (folder / "begun").touch()
         if stopping.wait(PATIENCE_SECONDS):
@@ -21,8 +21,10 @@ def work(folder: Path) -> None:
 
 
 def command(folder: Path) -> None:
-    multiprocessing.get_context("fork").Process(target=work, args=(folder,)).start()
+    worker = multiprocessing.get_context("fork").Process(target=work, args=(folder,))
+    worker.start()
     while not (folder / "begun").exists():
+        assert worker.is_alive(), "the worker has failed"
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 

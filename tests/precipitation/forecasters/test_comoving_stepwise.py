@@ -1,5 +1,9 @@
 """One lead time at a time is the same forecast as all at once."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from test_comoving import SMALL, moving_rain
@@ -80,3 +84,43 @@ def test_what_it_needs_is_bounded_in_lead_times():
     europe = (1, 10, 1, 4400, 3800)
     assert bytes_at_once(europe, 10) > 20e9
     assert bytes_stepwise(europe, 10) < 3.2e9 and bytes_stepwise(europe, 20) < 4e9
+
+
+PEAK = """
+import resource, sys
+import numpy as np
+import torch
+from nowcast.precipitation.forecasters.comoving_stepwise import bytes_stepwise, stepwise
+from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.weights import DEFAULT, located
+
+height, width, in_len, out_len = map(int, sys.argv[1:])
+config = located(DEFAULT).config()
+settings = PrecipitationSettings.model_validate(config, context={"evaluating": True})
+model = forecaster(settings.model, out_len).eval()
+rows, columns = np.mgrid[:height, :width]
+levels = np.empty((1, in_len, 1, height, width), np.uint8)
+for time in range(in_len):
+    wave = np.sin(rows / 40) * np.sin((columns - 3 * time) / 50)
+    levels[0, time, 0] = np.where(wave > 0.3, 150 * wave, 0)
+del rows, columns, wave
+levels = torch.from_numpy(levels)
+with torch.inference_mode():
+    found = stepwise(model, levels, torch.ones_like(levels, dtype=torch.bool))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("in_len", "out_len"), [(10, 10), (5, 20)])
+def test_europes_composite_in_4_gib(in_len: int, out_len: int):
+    size = (4400, 3800)
+    ran = subprocess.run(
+        [sys.executable, "-c", PEAK, *map(str, (*size, in_len, out_len))],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert int(ran.stdout) < 4 * 2**30
