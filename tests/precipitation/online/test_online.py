@@ -383,6 +383,7 @@ def test_statistics_of_frames_of_another_size_are_a_users_mistake(synthetic: Pat
     task = task_of(synthetic, memel={}, data={"stride": 30})
     with pytest.raises(ConfigError, match=r"64x64 pixels.*data\.random_crop.*memel=null"):
         online(task, model)
+    assert all(module.training for module in model.modules())  # as it came
 
 
 def test_a_loss_that_is_no_number_stops_it(steady):
