@@ -2,12 +2,14 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "nowcast"
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 POSIX_ONLY = {"resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog"}
 HEAVY = ("torch", "cv2", "matplotlib", "tensorboard", "transformers", "scipy", "pydantic")
 
@@ -81,9 +83,10 @@ def state():
 
 
 def said_by(script: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
+    """In a process that starts as a user's does: tests of the command line have set variables."""
+    environment = {name: value for name, value in os.environ.items() if name != HUGE_PAGES}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
