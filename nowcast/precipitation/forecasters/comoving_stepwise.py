@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # Measured on 4400x3800 frames, 10 -> 10 and 5 -> 20; on top of input and forecast.
 BYTES_A_PIXEL_AND_LEAD = 110
-BYTES_A_PIXEL = 120
+BYTES_A_PIXEL = 160
 FLOW_FRAMES = 3  # that motion is estimated from
 
 Source = Callable[[int], Tensor]  # steps -> column and row that what arrives has come from

@@ -216,9 +216,9 @@ def test_workers_of_a_killed_comparison_save_and_free_their_runs(
     command.start()
     command.join()
     assert command.exitcode == -signal.SIGKILL
-    lock = FileLock(out / "runs" / "P-Original" / "seed0" / ".lock")
-    with lock:  # waits for the worker
-        assert not (out / "runs" / "P-Original" / "seed0" / "result.json").exists()
+    run = out / "runs" / "P-Original" / "seed0"
+    with FileLock(run / ".lock"), FileLock(out / "runs" / "P-MEmeL" / "seed0" / ".lock"):
+        assert not (run / "result.json").exists()  # both workers have let go
     assert compare(comparison(), resolve, ToyTask, out, Ranks()) is not None
 
 
