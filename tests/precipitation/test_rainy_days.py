@@ -228,8 +228,8 @@ def test_a_damaged_frame_is_an_error_unless_it_is_skipped(made: Made):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"threshold-mm": -1.0}, "threshold_mm: expected at least 0, found -1"),
-        ({"threshold-mm": float("nan")}, "threshold_mm"),
+        ({"threshold_mm": -1.0}, "threshold-mm: expected at least 0, found -1"),
+        ({"threshold_mm": float("nan")}, "threshold-mm"),
         ({"every": 0}, "every: expected at least 1, found 0"),
         ({"workers": 0}, "workers: expected at least 1"),
     ],
