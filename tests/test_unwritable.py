@@ -14,10 +14,9 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-import yaml
 
 from nowcast.cli import main
-from nowcast.core import files
+from nowcast.core import files, yaml_files
 from nowcast.core.errors import OutputError
 from nowcast.core.files import check_folder, check_place, mendable, write_json, write_whole, writing
 
@@ -68,9 +67,9 @@ def here(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "s.npy", np.random.default_rng(0).gamma(1, 1, (12, 16, 16)))
     np.save(folder / "t.npy", np.concatenate([days, days + 10]))
     np.save(folder / "t.npy", np.sort(np.load(folder / "t.npy")))
-    config = yaml.safe_load(Path(SMOKE).read_text())
+    config = yaml_files.loads(Path(SMOKE).read_text())
     config["compare"] = {"seeds": [0], "baselines": ["persistence"], "variants": {"P": {}}}
-    (folder / "c.yaml").write_text(yaml.safe_dump(config))
+    (folder / "c.yaml").write_text(yaml_files.dumps(config))
     for command in ("convert", "train", "compare"):
         made = arguments(command, synthetic, folder, folder)
         assert status_of(made)[0] == 0

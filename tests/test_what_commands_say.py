@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
+from nowcast.core import yaml_files
 from nowcast.core.displays import TextLines
 from nowcast.core.terminal import print_table
 
@@ -84,17 +84,17 @@ def test_training_scoring_and_looking_inside(told: Told, synthetic: Path, tmp_pa
 
 
 def test_comparing_and_tuning(told: Told, synthetic: Path, tmp_path: Path):
-    content = yaml.safe_load(SMOKE.read_text())
+    content = yaml_files.loads(SMOKE.read_text())
     content["data"] |= {"root": str(synthetic), "random_crop": [32, 32], "stride": 60}
     content["train"] = {"steps": 2, "batch_size": 2, "validate_every": 1}
     config, out = tmp_path / f"{NAME}.yaml", tmp_path / NAME
     search = "tune={space: {optim.lr: [0.001]}}"
-    config.write_text(yaml.safe_dump(content))
+    config.write_text(yaml_files.dumps(content))
     shown, said = told("tune", config, search, "--out", tmp_path / f"{NAME} tuned")
     assert f"{NAME}: 1 settings to try" in said and f"{NAME} optim.lr=0.001: 2 of 2 steps" in said
     assert " *" in shown and "* selected: " in shown and f"{NAME}: 1 settings tried" in shown
     content["compare"] = {"seeds": [0], "baselines": ["persistence"], "variants": {NAME: {}}}
-    config.write_text(yaml.safe_dump(content))
+    config.write_text(yaml_files.dumps(content))
     shown, said = told("compare", config, "--out", out)
     assert f"{NAME} seed 0: 2 of 2 steps, loss " in said and f"scoring {NAME} seed 0 on " in said
     assert "runs and baselines: 2 of 2 finished" in said

@@ -4,8 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
+from nowcast.core import yaml_files
 from nowcast.core.errors import ConfigError
 
 SEED = re.compile(r"seed\d+")  # folder of a run within that of its variant
@@ -23,8 +22,8 @@ def split_label(text: str, sections: Collection[str] = ()) -> tuple[str | None, 
     if not equals or Path(text).is_dir() or not name or name in sections or "." in name:
         return None, text
     try:
-        is_text = isinstance(yaml.safe_load(source), str)
-    except yaml.YAMLError:
+        is_text = isinstance(yaml_files.loads(source), str)
+    except yaml_files.YamlError:
         is_text = True
     return (name, source) if is_text or Path(source).is_dir() else (None, text)
 
