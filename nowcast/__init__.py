@@ -4,16 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nowcast.core.memel import MEmeL
-    from nowcast.core.plug import plug_in, unplug
+    from nowcast.core.memel.layer import MEmeL
+    from nowcast.core.memel.plug import plug_in, unplug
 
 __all__ = ["MEmeL", "plug_in", "unplug"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "MEmeL": "nowcast.core.memel",
-    "plug_in": "nowcast.core.plug",
-    "unplug": "nowcast.core.plug",
+    "MEmeL": "nowcast.core.memel.layer",
+    "plug_in": "nowcast.core.memel.plug",
+    "unplug": "nowcast.core.memel.plug",
 }
 
 

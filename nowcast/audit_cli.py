@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from nowcast.arguments import Overrides, parsed, settings_of
-from nowcast.core.terminal import print_table
+from nowcast.core.terminal.tables import print_table
 
 AUDIT = "audit"  # folder within a run's
 audit = typer.Typer(help="Look inside a trained model: what its neurons do.", no_args_is_help=True)
@@ -43,13 +43,13 @@ def audit_inhibition(
 
     from nowcast import config as configs
     from nowcast import registry
-    from nowcast.core.audit import TooFewBatches, audited_model, single_update
-    from nowcast.core.audit import audit_inhibition as measure
-    from nowcast.core.audit_files import write_inhibition
-    from nowcast.core.distributed import Ranks
+    from nowcast.core.audit.files import write_inhibition
+    from nowcast.core.audit.inhibition import TooFewBatches, audited_model, single_update
+    from nowcast.core.audit.inhibition import audit_inhibition as measure
     from nowcast.core.errors import ConfigError
-    from nowcast.core.files import write_json
-    from nowcast.core.runs import Run
+    from nowcast.core.storage.files import write_json
+    from nowcast.core.storage.runs import Run
+    from nowcast.core.system.distributed import Ranks
 
     content = Run(source).config() if source.is_dir() else configs.read(source)
     settings = settings_of(content, source, parsed(overrides))
@@ -109,11 +109,11 @@ def audit_neurons(
     Example: `nowcast audit neurons runs/first --features by_rain_rate`
     """
     from nowcast import registry
-    from nowcast.core import ablation
-    from nowcast.core.audit_files import write_neurons
-    from nowcast.core.distributed import Ranks
+    from nowcast.core.audit import ablation
+    from nowcast.core.audit.files import write_neurons
     from nowcast.core.errors import ConfigError
-    from nowcast.core.runs import Run
+    from nowcast.core.storage.runs import Run
+    from nowcast.core.system.distributed import Ranks
     from nowcast.core.training.trainer import trained_model
 
     # One clip a batch, so that each has its own loss.

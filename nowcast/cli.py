@@ -12,13 +12,13 @@ from nowcast import __version__
 from nowcast.arguments import Config, Overrides, parsed, settings_of
 from nowcast.audit_cli import audit
 from nowcast.compare_cli import comparisons
-from nowcast.core.allocator import tune_process
-from nowcast.core.displays import display_on
 from nowcast.core.errors import NowcastError
-from nowcast.core.files import mendable
-from nowcast.core.progress import shown
-from nowcast.core.result_warnings import say_plainly
-from nowcast.core.terminal import UNFOLDED, is_terminal, print_scores
+from nowcast.core.storage.files import mendable
+from nowcast.core.system.allocator import tune_process
+from nowcast.core.terminal.displays import display_on
+from nowcast.core.terminal.progress import shown
+from nowcast.core.terminal.result_warnings import say_plainly
+from nowcast.core.terminal.tables import UNFOLDED, is_terminal, print_scores
 from nowcast.data_cli import data
 from nowcast.export_cli import exports
 from nowcast.forecast_cli import forecasts
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nowcast.core.settings import RunSettings
-    from nowcast.core.task import Task
+    from nowcast.core.training.task import Task
 
 
 class _Commands(TyperGroup):
@@ -130,8 +130,8 @@ def train(
     """
     from nowcast import config as configs
     from nowcast import registry
-    from nowcast.core.distributed import joined
-    from nowcast.core.runs import Run
+    from nowcast.core.storage.runs import Run
+    from nowcast.core.system.distributed import joined
     from nowcast.core.training.trainer import train as train_run
 
     changes = parsed(overrides) | ({"train.detect_anomaly": True} if detect_anomaly else {})
@@ -189,15 +189,15 @@ def evaluate(
     """
     from nowcast import registry
     from nowcast.core.comparison.board import contest
+    from nowcast.core.comparison.labels import is_forecaster, labels, split_label
     from nowcast.core.comparison.leaderboard import verdicts
-    from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
-    from nowcast.core.evaluate import evaluate as score
-    from nowcast.core.evaluate import pick_device
-    from nowcast.core.files import check_folder, check_place, write_json
-    from nowcast.core.labels import is_forecaster, labels, split_label
-    from nowcast.core.progress import line
-    from nowcast.core.table import Row, Table
+    from nowcast.core.scoring.table import Row, Table
+    from nowcast.core.storage.files import check_folder, check_place, write_json
+    from nowcast.core.system.distributed import joined
+    from nowcast.core.terminal.progress import line
+    from nowcast.core.training.evaluate import evaluate as score
+    from nowcast.core.training.evaluate import pick_device
 
     sections = registry.sections()
     split_up = [(text, *split_label(text, sections)) for text in forecasters]
@@ -266,7 +266,7 @@ def evaluate(
 
 def _unlike_training(entries: "dict[str, tuple[RunSettings, Task, nn.Module]]") -> list[str]:
     """Where the archive differs from what weights were trained on, a sentence each."""
-    from nowcast.core.runs import Run
+    from nowcast.core.storage.runs import Run
     from nowcast.precipitation.task import PrecipitationTask
     from nowcast.precipitation.trained_on import stated_by
     from nowcast.precipitation.weights import located, shipped
@@ -286,7 +286,7 @@ def _entries(
     run's settings."""
     from nowcast import registry
     from nowcast.core.errors import ConfigError, UnknownForecaster
-    from nowcast.core.runs import Run
+    from nowcast.core.storage.runs import Run
     from nowcast.core.training.trainer import trained_model
     from nowcast.precipitation.weights import located, meant, shipped
 

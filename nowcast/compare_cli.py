@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nowcast.arguments import Config, Overrides, Resolve, comparison_of, parsed
-from nowcast.core.terminal import print_scores, print_table
+from nowcast.core.terminal.tables import print_scores, print_table
 
 if TYPE_CHECKING:
     from nowcast.core.comparison.estimate import Planned
@@ -44,12 +44,12 @@ def compare(
     from nowcast import registry
     from nowcast.core.comparison.compare import compare as compare_variants
     from nowcast.core.comparison.estimate import planned
-    from nowcast.core.comparison.jobs import RUNS
     from nowcast.core.comparison.results import board_command
-    from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
-    from nowcast.core.hints import did_you_mean
-    from nowcast.core.progress import line
+    from nowcast.core.execution.jobs import RUNS
+    from nowcast.core.system.distributed import joined
+    from nowcast.core.terminal.hints import did_you_mean
+    from nowcast.core.terminal.progress import line
 
     content = configs.overridden(configs.read(config), parsed(overrides))
     comparison = comparison_of(content, config)
@@ -78,7 +78,7 @@ def compare(
 
 
 def _print_plan(variants: "list[Planned]", jobs: int) -> None:
-    from nowcast.core.progress import duration
+    from nowcast.core.terminal.progress import duration
     from nowcast.core.training.guards import size
 
     print_table(
@@ -138,10 +138,10 @@ def tune(
     """
     from nowcast import config as configs
     from nowcast import registry
-    from nowcast.core.distributed import joined
     from nowcast.core.errors import ConfigError
-    from nowcast.core.hints import did_you_mean
     from nowcast.core.settings import TuneSettings
+    from nowcast.core.system.distributed import joined
+    from nowcast.core.terminal.hints import did_you_mean
     from nowcast.core.tuning.search import Search
     from nowcast.core.tuning.selection import read_selection, search_folder
     from nowcast.core.tuning.tune import lineage, run_search, tuned
@@ -200,9 +200,9 @@ def combine(
     Example: `nowcast combine runs/table1/rte runs/table1/mrpc --out runs/table1/all`
     """
     from nowcast.core.comparison.combine import combine as combine_comparisons
+    from nowcast.core.comparison.labels import split_label
     from nowcast.core.comparison.results import board_command
-    from nowcast.core.labels import split_label
-    from nowcast.core.progress import line
+    from nowcast.core.terminal.progress import line
 
     named = [split_label(text) for text in folders]
     with line(f"table and report of {out}"):
@@ -224,7 +224,7 @@ def report(
     """
     from nowcast.core.comparison.results import board_command
     from nowcast.core.comparison.results import report as write_report
-    from nowcast.core.progress import line
+    from nowcast.core.terminal.progress import line
 
     with line(f"table and report of {folder}"):
         table = write_report(folder)
@@ -252,7 +252,7 @@ def board(
     from threading import Event
 
     from nowcast.core.monitoring.tensorboard import launch, prepare
-    from nowcast.core.progress import line
+    from nowcast.core.terminal.progress import line
 
     with line(f"looking through the runs of {folder}"):
         prepare(folder)

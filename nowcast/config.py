@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from nowcast.core.config_errors import explained
+from nowcast.cli.config_errors import explained
 from nowcast.core.errors import ConfigError
-from nowcast.core.hints import near, question
-from nowcast.core.yaml_files import Located, YamlError, loads, unread
+from nowcast.core.storage.yaml_files import Located, YamlError, loads, unread
+from nowcast.core.terminal.hints import near, question
 
 Model = TypeVar("Model", bound=BaseModel)
 

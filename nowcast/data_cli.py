@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from nowcast.core.plain import command
-from nowcast.core.terminal import print_table
+from nowcast.core.terminal.plain import command
+from nowcast.core.terminal.tables import print_table
 
 data = typer.Typer(
     help="Make, describe and prepare radar archives; describe GLUE's files and trees of images.",
@@ -21,7 +21,7 @@ def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) ->
 
     Example: `nowcast data sample data/dwd`
     """
-    from nowcast.core.progress import counted
+    from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.sample import write_sample
 
     with counted("DWD sample") as progress:
@@ -44,7 +44,7 @@ def data_synth(
 
     Example: `nowcast data synth data/synthetic --days 6 --seed 0`
     """
-    from nowcast.core.progress import counted
+    from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.synthetic import write_synthetic
 
     with counted("synthetic rain") as progress:
@@ -69,7 +69,7 @@ def data_info(
 
     Example: `nowcast data info data/dwd data/synthetic`
     """
-    from nowcast.core.progress import line
+    from nowcast.core.terminal.progress import line
     from nowcast.precipitation.info import archive_info
     from nowcast.precipitation.store import open_archive
 
@@ -115,7 +115,7 @@ def data_pack(
     """
     import os
 
-    from nowcast.core.progress import counted
+    from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.importers.options import window
     from nowcast.precipitation.packing.pack import pack
@@ -154,8 +154,8 @@ def data_check(
 
     Example: `nowcast data check data/dwd --quarantine data/dwd/quarantine.csv`
     """
-    from nowcast.core.files import check_place, write_json
-    from nowcast.core.progress import counted
+    from nowcast.core.storage.files import check_place, write_json
+    from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.doctor.check import check_archive
     from nowcast.precipitation.quarantine import write_quarantine
 
@@ -202,7 +202,7 @@ def data_masks(
 
     Example: `nowcast data masks data/mine`, or `nowcast data masks data/synthetic --check`
     """
-    from nowcast.core.progress import counted
+    from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.masking import estimates
     from nowcast.precipitation.masking.static_mask import estimate_usable
@@ -319,7 +319,7 @@ def data_convert(
 
     Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --crop 188,668,129,609`
     """
-    from nowcast.core.progress import counted
+    from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.conversion.convert import convert
     from nowcast.precipitation.conversion.target import Target
     from nowcast.precipitation.importers import options
@@ -399,7 +399,7 @@ def data_days(
 
     Example: `nowcast data days data/mrms`, or `nowcast data days data/knmi --all test`
     """
-    from nowcast.core.progress import counted
+    from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.archive import Archive
     from nowcast.precipitation.quarantine import read_quarantine
     from nowcast.precipitation.rainy_days import (

@@ -28,7 +28,7 @@ def export(
 
     Example: `nowcast export runs/first first.pt2 --lead-frames 24`
     """
-    from nowcast.core.progress import line
+    from nowcast.core.terminal.progress import line
     from nowcast.precipitation.export import export as write
     from nowcast.precipitation.weights import located
 

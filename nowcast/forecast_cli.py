@@ -129,7 +129,7 @@ def _once(
 ) -> None:
     from time import perf_counter
 
-    from nowcast.core.progress import line
+    from nowcast.core.terminal.progress import line
     from nowcast.precipitation.forecasting.checked import newest
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource
@@ -167,7 +167,7 @@ def _follow(
     every: float,
     keep: int | None,
 ) -> None:
-    from nowcast.core.training.signals import stop_signals
+    from nowcast.core.execution.signals import stop_signals
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource
     from nowcast.precipitation.forecasting.outlet import LATEST, Outlet
@@ -200,9 +200,9 @@ def _follow(
 
 def _choice(name: str | None) -> "Choice":
     """The weights or baseline of that name; ConfigError for any other."""
+    from nowcast.core.comparison.labels import labels
     from nowcast.core.errors import ConfigError
-    from nowcast.core.labels import labels
-    from nowcast.core.runs import Run
+    from nowcast.core.storage.runs import Run
     from nowcast.precipitation.forecasters.baselines import BASELINES
     from nowcast.precipitation.forecasting.forecast import Choice
     from nowcast.precipitation.settings import PrecipitationSettings

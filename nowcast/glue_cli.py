@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nowcast.arguments import settings_of
-from nowcast.core.plain import command
-from nowcast.core.terminal import print_table
+from nowcast.core.terminal.plain import command
+from nowcast.core.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,10 +37,10 @@ def submit(
     Example: `nowcast submit runs/cola runs/mnli ... --majority wnli --out runs/submission`
     """
     from nowcast import registry
-    from nowcast.core.distributed import Ranks
     from nowcast.core.errors import ConfigError
-    from nowcast.core.evaluate import pick_device
-    from nowcast.core.runs import Run
+    from nowcast.core.storage.runs import Run
+    from nowcast.core.system.distributed import Ranks
+    from nowcast.core.training.evaluate import pick_device
     from nowcast.core.training.trainer import trained_model
     from nowcast.glue.submit import check_each_once
     from nowcast.glue.submit import submit as write
@@ -80,8 +80,8 @@ def data_glue(
     """
     from dataclasses import asdict
 
-    from nowcast.core.files import write_json
-    from nowcast.core.progress import line
+    from nowcast.core.storage.files import write_json
+    from nowcast.core.terminal.progress import line
     from nowcast.glue.info import HEADER, glue_info
 
     with line(f"reading {root}"):
@@ -107,7 +107,7 @@ def data_glue_sample(
 
     Example: `nowcast data glue-sample data/glue_sample --sets sst-2,qnli`
     """
-    from nowcast.core.progress import line
+    from nowcast.core.terminal.progress import line
     from nowcast.glue.sample import write_sample
 
     with line(f"writing {out}"):

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from nowcast.core.plain import command
-from nowcast.core.terminal import print_table
+from nowcast.core.terminal.plain import command
+from nowcast.core.terminal.tables import print_table
 
 image_data = typer.Typer()
 
@@ -32,8 +32,8 @@ def data_images(
     import os
     import time
 
-    from nowcast.core.files import write_json
-    from nowcast.core.progress import counted
+    from nowcast.core.storage.files import write_json
+    from nowcast.core.terminal.progress import counted
     from nowcast.imagenet.check import HEADER, check_images
     from nowcast.imagenet.unreadable import write_unreadable
 
@@ -68,7 +68,7 @@ def data_images_sample(
 
     Example: `nowcast data images-sample data/digits`
     """
-    from nowcast.core.progress import counted
+    from nowcast.core.terminal.progress import counted
     from nowcast.imagenet.sample import write_sample
 
     with counted("digits") as progress:

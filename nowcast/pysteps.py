@@ -26,11 +26,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from nowcast.arguments import settings_of
-from nowcast.core.distributed import current
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.evaluate import pick_device
-from nowcast.core.result_warnings import ResultWarning
+from nowcast.core.system.distributed import current
+from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.core.training.checkpoint import load_weights
+from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation import weights as released
 from nowcast.precipitation.forecasters.comoving import Comoving
 from nowcast.precipitation.forecasting.call_of_pysteps import (

@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import Any
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.hints import did_you_mean
-from nowcast.core.progress import line
 from nowcast.core.settings import RunSettings
-from nowcast.core.task import Task
+from nowcast.core.terminal.hints import did_you_mean
+from nowcast.core.terminal.progress import line
+from nowcast.core.training.task import Task
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from nowcast.cli import main
-from nowcast.core import fused
+from nowcast.core.memel import fused
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.synthetic import write_synthetic
 from nowcast.precipitation.writer import ArchiveWriter
@@ -96,7 +96,9 @@ def write_archive(tmp_path: Path) -> Callable[..., Path]:
 def way(request: pytest.FixtureRequest) -> Iterator[None]:
     """Run a module's tests both ways in which MEmeL works on CPU."""
     if request.param == "in C" and not fused.available:
-        pytest.skip("nowcast.core._memel is not built: there was no C compiler at installation")
+        pytest.skip(
+            "_memel is not built: there was no C compiler at installation"
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused, "available", request.param == "in C")
         yield
@@ -111,7 +113,7 @@ def every(minutes: int, start: str, count: int) -> list[str]:
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what asks nothing of intervals: 1000 draws of every score take seconds."""
-    monkeypatch.setattr("nowcast.core.comparison.bootstrap.RESAMPLES", 50)
+    monkeypatch.setattr("nowcast.core.comparison.statistics.bootstrap.RESAMPLES", 50)
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from toy import ToyModel, ToyTask
 
 from nowcast.core.comparison.board import contest
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import NowcastError, RunError
-from nowcast.core.evaluate import evaluate, evaluate_blocks
-from nowcast.core.finite import check_answers
 from nowcast.core.settings import RunSettings
+from nowcast.core.storage.finite import check_answers
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.checkpoint import Progress, load_state, load_weights, save_state
+from nowcast.core.training.evaluate import evaluate, evaluate_blocks
 from nowcast.precipitation.archive import Archive
 from nowcast.pysteps import forecast as forecast_by_pysteps
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nowcast.cli import app
-from nowcast.core.yaml_files import dumps, loads
+from nowcast.core.storage.yaml_files import dumps, loads
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import frame_path
 

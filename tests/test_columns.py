@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nowcast.core.table import Column
+from nowcast.core.scoring.table import Column
 from nowcast.glue.scores import METRICS, read_metrics, sums_of_classes
 from nowcast.imagenet.scores import COLUMNS, DETAILS, read, sums_of
 from nowcast.precipitation.task import PrecipitationTask

@@ -7,9 +7,9 @@ from pydantic import BaseModel
 
 from nowcast import config
 from nowcast.core.errors import ConfigError
-from nowcast.core.runs import Run
 from nowcast.core.settings import CompareSettings, TuneSettings
-from nowcast.core.yaml_files import loads
+from nowcast.core.storage.runs import Run
+from nowcast.core.storage.yaml_files import loads
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.registry import TASKS, settings_class
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nowcast import config
-from nowcast.core.comparison.jobs import plan
+from nowcast.core.execution.jobs import plan
 from nowcast.core.settings import CompareSettings
 from nowcast.registry import settings_class
 

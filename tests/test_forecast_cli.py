@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nowcast import forecast_cli
-from nowcast.core.yaml_files import dumps
+from nowcast.core.storage.yaml_files import dumps
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.frames import frame_path

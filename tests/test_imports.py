@@ -61,7 +61,8 @@ def test_import_and_help_wait_for_nothing_heavy():
 
 def test_the_public_names_are_there():
     from nowcast import MEmeL, plug_in
-    from nowcast.core import memel, plug
+    from nowcast.core.memel import layer as memel
+    from nowcast.core.memel import plug
 
     assert MEmeL is memel.MEmeL
     assert plug_in is plug.plug_in
@@ -128,15 +129,15 @@ class Told:
 before = more()
 for name in {modules}:
     importlib.import_module(name)
-from nowcast.core import allocator
+from nowcast.core.system import allocator
 allocator.ctypes = Told()
 imported = more()
 sys.path[:0] = {[str(PACKAGE.parent / "tests" / part) for part in ("core", "core/training")]}
 import tempfile
 from toy import ToyTask
 from test_trainer import settings
-from nowcast.core.distributed import Ranks
-from nowcast.core.runs import Run
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.storage.runs import Run
 from nowcast.core.training.trainer import train
 from nowcast.core.tuning.search import Search
 from nowcast.core.tuning.tune import run_search

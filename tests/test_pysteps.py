@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 import nowcast.pysteps as module
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.result_warnings import ResultWarning
+from nowcast.core.storage.yaml_files import dumps
+from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.core.training.checkpoint import save_weights
-from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B

@@ -16,9 +16,16 @@ import numpy as np
 import pytest
 
 from nowcast.cli import main
-from nowcast.core import files, yaml_files
 from nowcast.core.errors import OutputError
-from nowcast.core.files import check_folder, check_place, mendable, write_json, write_whole, writing
+from nowcast.core.storage import files, yaml_files
+from nowcast.core.storage.files import (
+    check_folder,
+    check_place,
+    mendable,
+    write_json,
+    write_whole,
+    writing,
+)
 
 SMOKE = str(Path(__file__).parents[1] / "configs" / "precipitation" / "smoke.yaml")
 CLIPS = "data.in_len=2 data.out_len=2 data.stride=40"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nowcast.core import yaml_files
-from nowcast.core.displays import TextLines
-from nowcast.core.terminal import print_table
+from nowcast.core.storage import yaml_files
+from nowcast.core.terminal.displays import TextLines
+from nowcast.core.terminal.tables import print_table
 
 SMOKE = Path(__file__).parents[1] / "configs" / "precipitation" / "smoke.yaml"
 QUICK = ["train.steps=4", "train.validate_every=2", "train.log_every=1", "data.random_crop=[32,32]"]

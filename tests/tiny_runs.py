@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nowcast.core.plug import plug_in
+from nowcast.core.memel.plug import plug_in
+from nowcast.core.storage.yaml_files import dumps
 from nowcast.core.training.checkpoint import save_weights
-from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.forecasting.forecast import Choice
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
@@ -18,7 +18,7 @@ IN_LEN, OUT_LEN = 4, 3
 
 def write_run(folder: Path, lagrangian: bool = False, **data: object) -> tuple[Choice, nn.Module]:
     """A run with MEmeL in its weights, 4 frames in and 3 out; as a choice, and its model."""
-    from nowcast.core.runs import Run
+    from nowcast.core.storage.runs import Run
 
     content = {
         "data": {"in_len": IN_LEN, "out_len": OUT_LEN, **data},

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nowcast.core.allocator import tune_process
+from nowcast.core.system.allocator import tune_process
 
 app = typer.Typer(help="Timings, side by side in one process.", no_args_is_help=True)
 
@@ -47,7 +47,7 @@ def memel(
     Example: `python -m nowcast.bench memel --batch 4 --threads 1 --precision fp32`
     """
     from nowcast.bench.memel import measure, table
-    from nowcast.core.files import write_json
+    from nowcast.core.storage.files import write_json
 
     rows = []
     for clips in batch or (4, 16):
@@ -74,7 +74,7 @@ def loader(
     data/wide`
     """
     from nowcast.bench.loader import measure, table
-    from nowcast.core.files import write_json
+    from nowcast.core.storage.files import write_json
 
     rows = measure(root, clips, pairs)
     typer.echo(table(rows))
@@ -101,7 +101,7 @@ def scores(
     Example: `python -m nowcast.bench scores --threads 1`
     """
     from nowcast.bench.scores import measure, table
-    from nowcast.core.files import write_json
+    from nowcast.core.storage.files import write_json
 
     rows = [
         row
@@ -127,7 +127,7 @@ def latency(
     Example: `python -m nowcast.bench latency --threads 1`
     """
     from nowcast.bench.latency import measure, table
-    from nowcast.core.files import write_json
+    from nowcast.core.storage.files import write_json
 
     rows = measure(threads, pairs, size, in_len, out_len)
     typer.echo(table(rows))
@@ -150,7 +150,7 @@ def ranks(
     Example: `python -m nowcast.bench ranks --batch 4 --precision fp32`
     """
     from nowcast.bench.ranks import measure, table
-    from nowcast.core.files import write_json
+    from nowcast.core.storage.files import write_json
 
     rows = measure(batch or (4, 16), precision or tuple(Precision), pairs, size)
     typer.echo(table(rows))
@@ -168,7 +168,7 @@ def start(
     Example: `python -m nowcast.bench start`
     """
     from nowcast.bench.start import measure, table
-    from nowcast.core.files import write_json
+    from nowcast.core.storage.files import write_json
 
     rows = measure(pairs)
     typer.echo(table(rows))
@@ -193,7 +193,7 @@ def growth(
     Example: `python -m nowcast.bench growth --precision fp32 --side 60 --side 240`
     """
     from nowcast.bench.growth import BATCHES, FRAMES, SIDES, measure, table
-    from nowcast.core.files import write_json
+    from nowcast.core.storage.files import write_json
 
     values = frames or FRAMES, side or SIDES, batch or BATCHES
     rows = [
@@ -218,7 +218,7 @@ def training(
     Example: `python -m nowcast.bench training --batch 4 --threads 1`
     """
     from nowcast.bench.training import measure, table
-    from nowcast.core.files import write_json
+    from nowcast.core.storage.files import write_json
 
     rows = measure(batch or (4, 16), threads or (1, 2), turns)
     typer.echo(table(rows))
@@ -235,8 +235,8 @@ def everything(
     Example: `python -m nowcast.bench all --json bench.json`
     """
     from nowcast.bench.everything import measured
-    from nowcast.core.files import write_json
-    from nowcast.core.machine import when_and_where
+    from nowcast.core.storage.files import write_json
+    from nowcast.core.system.machine import when_and_where
 
     found: dict[str, object] = {"machine": when_and_where()}
     for part in measured():

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from nowcast.bench.paired import Pairs, alternate
-from nowcast.core import fused
-from nowcast.core.memel import MEmeL
-from nowcast.core.plug import plug_in, unplug
+from nowcast.core.memel import fused
+from nowcast.core.memel.layer import MEmeL
+from nowcast.core.memel.plug import plug_in, unplug
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, EncoderForecaster
 
 FRAMES = 10  # in and out; Wang et al. 2024

@@ -13,8 +13,8 @@ import numpy as np
 from nowcast.bench.apart import Apart, Function, apart
 from nowcast.bench.paired import Pairs, alternate
 from nowcast.bench.step import training_step
-from nowcast.core.distributed import joined
 from nowcast.core.errors import ConfigError
+from nowcast.core.system.distributed import joined
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
 
 RANKS = 2

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from nowcast.core.allocator import keep_freed_memory
-from nowcast.core.distributed import Ranks, wrapped
-from nowcast.core.plug import plug_in
+from nowcast.core.memel.plug import plug_in
 from nowcast.core.settings import OptimSettings
+from nowcast.core.system.allocator import keep_freed_memory
+from nowcast.core.system.distributed import Ranks, wrapped
 from nowcast.core.training import optim
 from nowcast.precipitation.forecasters.encoder_forecaster import (
     PAPER_STAGES,

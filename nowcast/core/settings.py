@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.hints import did_you_mean
+from nowcast.core.terminal.hints import did_you_mean
 
 # Absolute, so that a run's config means the same from every folder.
 Place = Annotated[
@@ -73,7 +73,7 @@ class OptimSettings(Section):
 
 
 class MEmeLSettings(Section):
-    """Where MEmeL sits and how it inhibits; see `nowcast.core.memel.MEmeL`."""
+    """Where MEmeL sits and how it inhibits; see `nowcast.core.memel.layer.MEmeL`."""
 
     sites: tuple[str, ...] | None = None
     """Socket names or patterns; null takes the task's own."""

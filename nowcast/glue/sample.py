@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.files import write_text
+from nowcast.core.storage.files import write_text
 from nowcast.glue.benchmark import Part, data_set
 from nowcast.glue.stand_ins import STAND_INS, Row, StandIn
 

@@ -17,8 +17,8 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional
 
-from nowcast.core.sums import Scores, Sums
-from nowcast.core.table import Column
+from nowcast.core.scoring.sums import Scores, Sums
+from nowcast.core.scoring.table import Column
 
 PERCENT = 100.0
 ERROR = "error"

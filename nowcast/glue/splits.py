@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.origin import digest
-from nowcast.core.sampling import held_out
+from nowcast.core.storage.origin import digest
+from nowcast.core.training.sampling import held_out
 from nowcast.glue.batch import TextBatch
 from nowcast.glue.benchmark import DataSet, Part
 from nowcast.glue.settings import DataSettings

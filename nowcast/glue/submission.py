@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.files import write_whole
+from nowcast.core.storage.files import write_whole
 from nowcast.glue.benchmark import DATA_SETS, SCORE_RANGE, DataSet, Part, data_set
 
 NAME = "submission.zip"

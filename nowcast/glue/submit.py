@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.finite import check_answers
-from nowcast.core.modes import evaluating
-from nowcast.core.progress import line
+from nowcast.core.memel.modes import evaluating
+from nowcast.core.storage.finite import check_answers
+from nowcast.core.terminal.progress import line
 from nowcast.glue.benchmark import DATA_SETS, DataSet
 from nowcast.glue.folders import Absent, file_of
 from nowcast.glue.scores import predicted

@@ -7,30 +7,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.core.blocks import block_names, block_of
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError, UnknownForecaster
-from nowcast.core.finite import check_answers
-from nowcast.core.hints import did_you_mean
-from nowcast.core.origin import digest
-from nowcast.core.plug import middle_blocks
-from nowcast.core.pretrained import weights_hash
-from nowcast.core.sampling import evaluation_plan, passes
-from nowcast.core.sums import Scores, Sums
-from nowcast.core.table import Column
-from nowcast.core.task import WithoutPictures
+from nowcast.core.memel.plug import middle_blocks
+from nowcast.core.scoring.blocks import block_names, block_of
+from nowcast.core.scoring.sums import Scores, Sums
+from nowcast.core.scoring.table import Column
+from nowcast.core.storage.finite import check_answers
+from nowcast.core.storage.origin import digest
+from nowcast.core.storage.pretrained import weights_hash
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.terminal.hints import did_you_mean
+from nowcast.core.training.sampling import evaluation_plan, passes
+from nowcast.core.training.task import WithoutPictures
 from nowcast.glue import weights
 from nowcast.glue.baseline import Majority
 from nowcast.glue.batch import TextBatch
 from nowcast.glue.benchmark import DATA_SETS, DataSet
-from nowcast.glue.scores import (
-    ERROR,
-    METRICS,
-    read,
-    read_metrics,
-    sums_of_classes,
-    sums_of_scores,
-)
+from nowcast.glue.scores import ERROR, METRICS, read, read_metrics, sums_of_classes, sums_of_scores
 from nowcast.glue.settings import DataSettings, GlueSettings
 from nowcast.glue.splits import Split, split_of
 
@@ -38,7 +31,7 @@ LONG = 32  # tokens
 
 
 class GlueTask(WithoutPictures):
-    """Implements `nowcast.core.task.Task` for a data set of GLUE.
+    """Implements `nowcast.core.training.task.Task` for a data set of GLUE.
 
     Args:
         settings: the whole config of a run.

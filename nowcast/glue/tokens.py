@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from nowcast.core.cache import cache_folder
-from nowcast.core.files import write_whole
-from nowcast.core.origin import digest
+from nowcast.core.storage.cache import cache_folder
+from nowcast.core.storage.files import write_whole
+from nowcast.core.storage.origin import digest
 from nowcast.glue.benchmark import DataSet, Part
 from nowcast.glue.examples import Examples, file_of, read_examples
 from nowcast.glue.weights import tokenizer_hash, tokenizer_of

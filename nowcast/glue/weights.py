@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from nowcast.core import pretrained
 from nowcast.core.errors import ConfigError
+from nowcast.core.storage import pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from nowcast.core.distributed import Ranks
-from nowcast.core.sampling import passes
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.sampling import passes
 from nowcast.imagenet.batch import ImageBatch
 from nowcast.imagenet.mix import places_of
 from nowcast.imagenet.reader import EvaluationImages, Share, TrainingImages

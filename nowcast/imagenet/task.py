@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.core.blocks import block_names, block_of
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError, UnknownForecaster
-from nowcast.core.finite import check_answers
-from nowcast.core.hints import did_you_mean
-from nowcast.core.origin import digest
-from nowcast.core.plug import middle_blocks
-from nowcast.core.sampling import evaluation_plan
-from nowcast.core.shared_memory import check_shared_memory
-from nowcast.core.sums import Scores, Sums
-from nowcast.core.task import WithoutPictures
+from nowcast.core.memel.plug import middle_blocks
+from nowcast.core.scoring.blocks import block_names, block_of
+from nowcast.core.scoring.sums import Scores, Sums
+from nowcast.core.storage.finite import check_answers
+from nowcast.core.storage.origin import digest
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.terminal.hints import did_you_mean
+from nowcast.core.training.sampling import evaluation_plan
+from nowcast.core.training.shared_memory import check_shared_memory
+from nowcast.core.training.task import WithoutPictures
 from nowcast.imagenet import scores, weights
 from nowcast.imagenet.augment import Augment
 from nowcast.imagenet.baseline import BASELINES, baseline
@@ -30,7 +30,7 @@ from nowcast.imagenet.tree import ImageFiles
 
 
 class ImagenetTask(WithoutPictures):
-    """Implements `nowcast.core.task.Task` for labelled images.
+    """Implements `nowcast.core.training.task.Task` for labelled images.
 
     Args:
         settings: the whole config of a run.

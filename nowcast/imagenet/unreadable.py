@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import write_bytes
+from nowcast.core.storage.files import write_bytes
 
 HEADER = ["file", "reason"]
 

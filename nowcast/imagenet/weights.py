@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nowcast.core import pretrained
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.storage import pretrained
 from nowcast.imagenet.shape import Shape
 
 HEAD = "classifier."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import write_text
+from nowcast.core.storage.files import write_text
 from nowcast.precipitation.frames import LISTS_FOLDER
 
 Split = Literal["train", "valid", "test"]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from nowcast.core.sampling import draws, weighted_draws
+from nowcast.core.training.sampling import draws, weighted_draws
 
 Array = TypeVar("Array", NDArray[np.uint8], NDArray[np.bool_])
 

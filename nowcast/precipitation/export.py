@@ -27,8 +27,8 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional
 
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.files import check_place, write_whole
-from nowcast.core.runs import Run
+from nowcast.core.storage.files import check_place, write_whole
+from nowcast.core.storage.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation.forecasters.comoving import Comoving
 from nowcast.precipitation.forecasters.comoving_graph import ComovingGraph, cut, short
@@ -37,13 +37,7 @@ from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecast
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import ModelSettings, PrecipitationSettings
-from nowcast.precipitation.units import (
-    DBZ_AT_PIXEL_0,
-    DBZ_SPAN,
-    HKO7_ZR_A,
-    HKO7_ZR_B,
-    PIXEL_LEVELS,
-)
+from nowcast.precipitation.units import DBZ_AT_PIXEL_0, DBZ_SPAN, HKO7_ZR_A, HKO7_ZR_B, PIXEL_LEVELS
 
 FORMATS = (".pt2", ".onnx")
 METADATA = "nowcast.json"

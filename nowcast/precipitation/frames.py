@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import writing
+from nowcast.core.storage.files import writing
 from nowcast.precipitation.raw_files import next_move
 
 FRAME_FOLDER = "radarPNG"

@@ -14,10 +14,10 @@ from PIL import Image
 from torch import nn
 
 from nowcast.core.comparison.board import Board
-from nowcast.core.files import write_whole
-from nowcast.core.page.charts import LINE_WIDTH, legend_names, lines
-from nowcast.core.plain import add_legend
-from nowcast.core.pooling import pooled
+from nowcast.core.report.charts import LINE_WIDTH, legend_names, lines
+from nowcast.core.scoring.pooling import pooled
+from nowcast.core.storage.files import write_whole
+from nowcast.core.terminal.plain import add_legend
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.clips import Clips
 from nowcast.precipitation.draws import Draw

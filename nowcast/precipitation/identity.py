@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from nowcast.core.origin import digest
+from nowcast.core.storage.origin import digest
 from nowcast.precipitation.frames import FrameError
 from nowcast.precipitation.quarantine import read_quarantine
 from nowcast.precipitation.reader import ArchiveReader

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nowcast.core.cache import cache_folder
-from nowcast.core.files import write_text
+from nowcast.core.storage.cache import cache_folder
+from nowcast.core.storage.files import write_text
 from nowcast.precipitation import frames
 from nowcast.precipitation.frames import Moments
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import write_bytes
+from nowcast.core.storage.files import write_bytes
 
 VALID_SHARE = 0.95  # of the frames: a pixel with data in fewer is excluded
 EXCLUDE_KEY = "exclude_mask"  # in the file 1 = never use, as HKO-7 has it

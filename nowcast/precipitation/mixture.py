@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.origin import digest
+from nowcast.core.storage.origin import digest
 from nowcast.precipitation.balance import pixel_thresholds
 from nowcast.precipitation.batch import RadarBatch, clip_bytes
 from nowcast.precipitation.frames import Moments

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import write_text
+from nowcast.core.storage.files import write_text
 from nowcast.precipitation.frames import Moments
 
 HEADER = ("moment", "kind", "detail")

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import writing
-from nowcast.core.threads import in_order
+from nowcast.core.storage.files import writing
+from nowcast.core.system.threads import in_order
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.days import SPLITS, Split, days_path, write_days
 from nowcast.precipitation.frames import FrameError, Moments

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import nn
 
-from nowcast.core.modes import evaluating
-from nowcast.core.page.player import Reel, Scale
+from nowcast.core.memel.modes import evaluating
+from nowcast.core.report.player import Reel, Scale
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.clips import Clips
 from nowcast.precipitation.draws import Draw

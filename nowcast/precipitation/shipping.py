@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nowcast.core.files import write_json, write_text
-from nowcast.core.runs import Run
+from nowcast.core.storage.files import write_json, write_text
+from nowcast.core.storage.runs import Run
+from nowcast.core.storage.yaml_files import dumps
 from nowcast.core.training.checkpoint import load_weights, save_weights
-from nowcast.core.yaml_files import dumps
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.trained_on import trained_on, written

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nowcast.core.comparison.board import Board
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.origin import digest
-from nowcast.core.page.player import Reel
-from nowcast.core.shared_memory import check_shared_memory
-from nowcast.core.sums import Scores, Sums
-from nowcast.core.table import Column
-from nowcast.core.threads import one_thread
+from nowcast.core.report.player import Reel
+from nowcast.core.scoring.sums import Scores, Sums
+from nowcast.core.scoring.table import Column
+from nowcast.core.storage.origin import digest
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.system.threads import one_thread
+from nowcast.core.training.shared_memory import check_shared_memory
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.clips import Clips, load
 from nowcast.precipitation.days import SPLITS
@@ -45,7 +45,7 @@ FRAMES_PER_ROW = 5
 
 
 class PrecipitationTask:
-    """Implements `nowcast.core.task.Task` for radar.
+    """Implements `nowcast.core.training.task.Task` for radar.
 
     Args:
         settings: the whole config of a run.

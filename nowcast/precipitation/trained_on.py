@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nowcast.core.errors import NowcastError, RunError
-from nowcast.core.runs import Run
+from nowcast.core.storage.runs import Run
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.settings import DataSettings
 from nowcast.precipitation.store import open_archive

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.files import write_text, writing
+from nowcast.core.storage.files import write_text, writing
 from nowcast.precipitation import days, frames, masks
 from nowcast.precipitation.days import Split
 from nowcast.precipitation.description import DESCRIPTION, Description

@@ -8,8 +8,8 @@ import torch
 
 from nowcast.bench.paired import Pairs
 from nowcast.bench.ranks import Speed, measure, table, together
-from nowcast.core.distributed import Ranks, sum_over_ranks
 from nowcast.core.errors import ConfigError
+from nowcast.core.system.distributed import Ranks, sum_over_ranks
 from nowcast.precipitation.forecasters.encoder_forecaster import Stage
 
 

@@ -8,7 +8,7 @@ from nowcast.bench.paired import Pairs
 from nowcast.bench.step import clips, network, training_step
 from nowcast.bench.straightforward import DenseMEmeL, PlainEncoderForecaster
 from nowcast.bench.training import Training, arithmetic, measure, straightforward, table
-from nowcast.core.plug import plug_in
+from nowcast.core.memel.plug import plug_in
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
 
 SMALL = (

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from nowcast.core.distributed import joined
 from nowcast.core.errors import NowcastError
+from nowcast.core.system.distributed import joined
 
 PATIENCE = timedelta(seconds=60)
 

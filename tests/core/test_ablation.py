@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nowcast.core.ablation import Ablation, audit_neurons, draw, separation, write_csv
+from nowcast.core.audit.ablation import Ablation, audit_neurons, draw, separation, write_csv
 from nowcast.core.errors import ConfigError
 
 

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from nowcast.core.allocator import keep_freed_memory
+from nowcast.core.system.allocator import keep_freed_memory
 
 SCRIPT = """
 import resource, sys
-from nowcast.core.allocator import keep_freed_memory
+from nowcast.core.system.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def faults():

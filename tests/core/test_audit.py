@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nowcast import plug_in
-from nowcast.core.audit import METHODS, audit_inhibition
+from nowcast.core.audit.inhibition import METHODS, audit_inhibition
 
 
 class Network(nn.Module):

@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from nowcast.core.audit import Inhibition, Mean
-from nowcast.core.audit_files import write_inhibition
+from nowcast.core.audit.files import write_inhibition
+from nowcast.core.audit.inhibition import Inhibition, Mean
 
 SURE = Mean(0.5, 0.4, 0.6)
 UNDEFINED = Mean(float("nan"), float("nan"), float("nan"))

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from nowcast.core.blocks import BLOCKS, block_names, block_of
+from nowcast.core.scoring.blocks import BLOCKS, block_names, block_of
 
 
 @pytest.mark.parametrize("size", [1, 99, 100, 277, 40_430])

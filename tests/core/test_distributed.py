@@ -15,14 +15,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy import ToyBatch, ToyTask
 
 from nowcast import MEmeL, config, registry
-from nowcast.core.distributed import Ranks, file_from_main, from_main, losses_told, sum_over_ranks
 from nowcast.core.errors import ConfigError, NowcastError, RunError
-from nowcast.core.evaluate import evaluate, evaluate_blocks
+from nowcast.core.execution.signals import Interrupted
 from nowcast.core.monitoring.monitor import Monitor
-from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
-from nowcast.core.task import Task
-from nowcast.core.training.signals import Interrupted
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import (
+    Ranks,
+    file_from_main,
+    from_main,
+    losses_told,
+    sum_over_ranks,
+)
+from nowcast.core.training.evaluate import evaluate, evaluate_blocks
+from nowcast.core.training.task import Task
 from nowcast.core.training.trainer import train, trained_model
 
 CPU = torch.device("cpu")

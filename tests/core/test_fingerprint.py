@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import nowcast
-from nowcast.core.fingerprint import significant
-from nowcast.core.origin import hash_of_sources
+from nowcast.core.storage.fingerprint import significant
+from nowcast.core.storage.origin import hash_of_sources
 
 PACKAGE = Path(nowcast.__file__).parent
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from nowcast import MEmeL
-from nowcast.core import fused
+from nowcast.core.memel import fused
 
 pytestmark = pytest.mark.isa
 
 built = pytest.mark.skipif(
-    not fused.available, reason="nowcast.core._memel is not built: it takes a C compiler"
+    not fused.available, reason="nowcast.core.memel._memel is not built: it takes a C compiler"
 )
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nowcast import MEmeL
-from nowcast.core.memel import PATIENCE, inhibit, monosemantic_scale, most_monosemantic
-from nowcast.core.memory_order import as_matrix
+from nowcast.core.memel.layer import PATIENCE, inhibit, monosemantic_scale, most_monosemantic
+from nowcast.core.memel.memory_order import as_matrix
 
 pytestmark = [pytest.mark.isa, pytest.mark.usefixtures("way")]
 

@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from nowcast import MEmeL, plug_in
-from nowcast.core.distributed import Ranks
-from nowcast.core.memel import PATIENCE
+from nowcast.core.memel.layer import PATIENCE
 from nowcast.core.monitoring.monitor import Monitor, unstarted
+from nowcast.core.system.distributed import Ranks
 
 TOKENS, HIDDEN = 7, 3
 

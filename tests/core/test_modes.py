@@ -9,13 +9,13 @@ from torch import nn
 from toy import ToyTask
 
 import nowcast
-from nowcast.core.ablation import audit_neurons
-from nowcast.core.audit import audit_inhibition
-from nowcast.core.distributed import Ranks
-from nowcast.core.evaluate import evaluate, evaluate_blocks
-from nowcast.core.modes import evaluating, in_mode
-from nowcast.core.plug import plug_in
+from nowcast.core.audit.ablation import audit_neurons
+from nowcast.core.audit.inhibition import audit_inhibition
+from nowcast.core.memel.modes import evaluating, in_mode
+from nowcast.core.memel.plug import plug_in
 from nowcast.core.settings import RunSettings
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.evaluate import evaluate, evaluate_blocks
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.reel import forecast
 

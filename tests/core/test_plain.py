@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from nowcast.core.page.report import Section
-from nowcast.core.plain import add_legend, command, in_markdown
-from nowcast.core.sums import Scores
-from nowcast.core.table import Column, Row, Table
+from nowcast.core.report.page import Section
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.scoring.table import Column, Row, Table
+from nowcast.core.terminal.plain import add_legend, command, in_markdown
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from ranks import in_ranks
 from torch import nn
 
 from nowcast import MEmeL, plug_in, unplug
-from nowcast.core.distributed import Ranks
-from nowcast.core.plug import Socket, matching_state, plugged, sockets
+from nowcast.core.memel.plug import Socket, matching_state, plugged, sockets
+from nowcast.core.system.distributed import Ranks
 
 
 class Host(nn.Module):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nowcast.core.pooling import block_mean, pooled
-from nowcast.core.sums import Scores, Sums
+from nowcast.core.scoring.pooling import block_mean, pooled
+from nowcast.core.scoring.sums import Scores, Sums
 
 
 def part(hits: int, events: int) -> Sums:

@@ -10,14 +10,14 @@ import pytest
 from rich.console import Console
 from toy import ToyTask
 
-from nowcast.core.bars import Bars
-from nowcast.core.displays import TextLines, display_on
-from nowcast.core.distributed import Ranks
-from nowcast.core.evaluate import evaluate
-from nowcast.core.progress import Silent, counted, duration, line, say, shown
-from nowcast.core.relay import Mirror, Relay
-from nowcast.core.runs import Run
+from nowcast.core.execution.relay import Mirror, Relay
 from nowcast.core.settings import OptimSettings, RunSettings, TrainSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.terminal.bars import Bars
+from nowcast.core.terminal.displays import TextLines, display_on
+from nowcast.core.terminal.progress import Silent, counted, duration, line, say, shown
+from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import train
 
 SETTINGS = RunSettings(

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from nowcast.core.result_warnings import ResultWarning, collected, say_plainly
+from nowcast.core.terminal.result_warnings import ResultWarning, collected, say_plainly
 
 
 def test_what_is_said_is_collected_and_other_warnings_are_not():

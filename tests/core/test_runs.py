@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from nowcast.core import origin
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.runs import Run
+from nowcast.core.storage import origin
+from nowcast.core.storage.runs import Run
 
 CONFIG = {"task": "toy", "train": {"steps": 5, "workers": 0}, "optim": {"lr": 0.1}}
 

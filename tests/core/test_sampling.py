@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nowcast.core.sampling import draws, passes
+from nowcast.core.training.sampling import draws, passes
 
 
 def test_the_same_seed_and_step_draw_the_same_and_others_do_not():

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nowcast.core import shared_memory
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import RunError
-from nowcast.core.shared_memory import check_shared_memory, share_memory_with
-from nowcast.core.task import Batch
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training import shared_memory
+from nowcast.core.training.shared_memory import check_shared_memory, share_memory_with
+from nowcast.core.training.task import Batch
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 
@@ -113,7 +113,7 @@ def test_images_are_stopped_before_the_first_batch(free: Free, tmp_path: Path):
 TRIED = """
 import sys
 from pathlib import Path
-from nowcast.core.distributed import Ranks
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.errors import RunError
 sys.path[:0] = {tests!r}
 from itertools import islice

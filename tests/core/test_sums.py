@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import RunError
-from nowcast.core.sums import Scores, Sums, load_blocks, save_blocks
+from nowcast.core.scoring.sums import Scores, Sums, load_blocks, save_blocks
 
 
 def test_sums_add_by_name():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nowcast.core.sums import Scores
-from nowcast.core.table import DASH, Column, Row, Table, markdown_table
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.scoring.table import DASH, Column, Row, Table, markdown_table
 
 COLUMNS = (
     Column("error", "Error", "less", 0, perfect=0.0),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.threads import AHEAD, in_order, one_thread
+from nowcast.core.system.threads import AHEAD, in_order, one_thread
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nowcast.core.yaml_files import YamlError, dumps, loads, unread
+from nowcast.core.storage.yaml_files import YamlError, dumps, loads, unread
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.page.player import Reel, Scale
-from nowcast.core.sampling import draws
+from nowcast.core.report.player import Reel, Scale
+from nowcast.core.scoring.sums import Scores, Sums
+from nowcast.core.scoring.table import Column
 from nowcast.core.settings import RunSettings
-from nowcast.core.sums import Scores, Sums
-from nowcast.core.table import Column
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.sampling import draws
 
 SAMPLES = 37
 

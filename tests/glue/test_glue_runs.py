@@ -12,11 +12,11 @@ import torch
 from ranks import in_ranks
 from tiny import settings
 
-from nowcast.core.distributed import Ranks
-from nowcast.core.evaluate import evaluate
-from nowcast.core.runs import Run
+from nowcast.core.storage.runs import Run
+from nowcast.core.storage.yaml_files import dumps
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import train
-from nowcast.core.yaml_files import dumps
 from nowcast.glue.task import GlueTask
 
 Call = Callable[..., tuple[int, str, str]]

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from sklearn import metrics
 
-from nowcast.core.sums import Sums
+from nowcast.core.scoring.sums import Sums
 from nowcast.glue.scores import (
     METRICS,
     predicted,

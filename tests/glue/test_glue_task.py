@@ -10,13 +10,13 @@ import torch
 from tiny import GOOD, MAX_LENGTH, settings, write_bert, write_glue
 from transformers import AutoTokenizer, BertForSequenceClassification
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.evaluate import evaluate, evaluate_blocks
-from nowcast.core.plug import middle_blocks, plugged
-from nowcast.core.pooling import pooled
+from nowcast.core.memel.plug import middle_blocks, plugged
+from nowcast.core.scoring.pooling import pooled
 from nowcast.core.settings import MEmeLSettings
-from nowcast.core.task import Task
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.evaluate import evaluate, evaluate_blocks
+from nowcast.core.training.task import Task
 from nowcast.core.training.trainer import build_model
 from nowcast.glue.examples import file_of
 from nowcast.glue.task import GlueTask

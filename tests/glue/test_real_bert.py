@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny import settings
 
-from nowcast.core.distributed import Ranks
-from nowcast.core.evaluate import evaluate
-from nowcast.core.runs import Run
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import train, trained_model
 from nowcast.glue import weights
 from nowcast.glue.sample import write_sample

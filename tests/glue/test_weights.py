@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nowcast.core import pretrained
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.storage import pretrained
 from nowcast.glue import weights
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from image_files import write_tree
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import DataError
-from nowcast.core.sampling import evaluation_plan
-from nowcast.core.task import Batch
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.sampling import evaluation_plan
+from nowcast.core.training.task import Batch
 from nowcast.imagenet.augment import Augment, evaluated
 from nowcast.imagenet.batch import ImageBatch
 from nowcast.imagenet.decode import read_image

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nowcast.core.distributed import Ranks
+from nowcast.core.system.distributed import Ranks
 from nowcast.imagenet.mix import Mix, draw_mix, partner, places_of, soft_targets
 from nowcast.imagenet.settings import AugmentSettings
 

@@ -13,16 +13,16 @@ from ranks import in_ranks
 from sklearn.metrics import top_k_accuracy_score
 from tiny_swin import COLOURS, settings, write_colours
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.evaluate import evaluate
-from nowcast.core.plug import plugged
-from nowcast.core.runs import Run
+from nowcast.core.memel.plug import plugged
 from nowcast.core.settings import MEmeLSettings
-from nowcast.core.task import Task
+from nowcast.core.storage.runs import Run
+from nowcast.core.storage.yaml_files import dumps
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.activations import recompute_blocks
+from nowcast.core.training.evaluate import evaluate
+from nowcast.core.training.task import Task
 from nowcast.core.training.trainer import build_model, train
-from nowcast.core.yaml_files import dumps
 from nowcast.imagenet.scores import read, sums_of
 from nowcast.imagenet.task import ImagenetTask
 

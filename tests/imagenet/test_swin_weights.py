@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import SwinForImageClassification
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.plug import middle_blocks
+from nowcast.core.memel.plug import middle_blocks
 from nowcast.imagenet import weights
 from nowcast.imagenet.shape import SIZES, Shape
 

@@ -13,12 +13,7 @@ from hypothesis import strategies as st
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.clips import (
-    Clip,
-    Clips,
-    clip_starts,
-    episodes,
-)
+from nowcast.precipitation.clips import Clip, Clips, clip_starts, episodes
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.draws import Draw, evaluation_draws, training_draws
 from nowcast.precipitation.frames import frame_path, mask_path

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.plug import plug_in
-from nowcast.core.runs import Run
+from nowcast.core.memel.plug import plug_in
+from nowcast.core.storage.runs import Run
+from nowcast.core.storage.yaml_files import dumps
 from nowcast.core.training.checkpoint import load_weights, save_weights
-from nowcast.core.yaml_files import dumps
 from nowcast.precipitation import export as exporting
 from nowcast.precipitation.export import METADATA, TOLERANCE, export
 from nowcast.precipitation.model import forecaster

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import every
 
-from nowcast.core import files
-from nowcast.core.cache import cache_folder
+from nowcast.core.storage import files
+from nowcast.core.storage.cache import cache_folder
 from nowcast.precipitation import frames, index
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import frame_path

@@ -13,9 +13,9 @@ import torch
 from test_kills import logged
 
 from nowcast import config
-from nowcast.core.comparison.jobs import Job, complete
-from nowcast.core.distributed import Ranks
-from nowcast.core.runs import Run
+from nowcast.core.execution.jobs import Job, complete
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask

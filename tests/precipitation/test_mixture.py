@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
+from nowcast.core.system.distributed import Ranks
 from nowcast.precipitation.clips import load
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.mixture import Mixture, tickets

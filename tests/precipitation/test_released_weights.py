@@ -8,7 +8,7 @@ from safetensors import safe_open
 from tiny_runs import write_run
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.runs import Run
+from nowcast.core.storage.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation import weights
 from nowcast.precipitation.forecasting.frames_needed import least_of_run

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nowcast.core.distributed import Ranks
-from nowcast.core.evaluate import evaluate
 from nowcast.core.settings import MEmeLSettings
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import build_model
 from nowcast.precipitation.forecasters.convgru import ConvGRU
 from nowcast.precipitation.forecasters.convlstm import ConvLSTM

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nowcast.core.errors import RunError
-from nowcast.core.runs import Run
+from nowcast.core.storage.runs import Run
 from nowcast.precipitation.description import Description, Grid
 from nowcast.precipitation.settings import AugmentSettings, DataSettings, SourceSettings
 from nowcast.precipitation.trained_on import TrainedOn, seen_by, trained_on

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from nowcast.core.comparison.bootstrap import Difference, differences
 from nowcast.core.comparison.leaderboard import write_leaderboard
-from nowcast.core.distributed import Ranks, wait
+from nowcast.core.comparison.statistics.bootstrap import Difference, differences
 from nowcast.core.errors import ConfigError
-from nowcast.core.evaluate import evaluate_blocks
-from nowcast.core.machine import when_and_where
-from nowcast.core.pooling import block_mean, pooled
-from nowcast.core.progress import line
-from nowcast.core.sums import Scores, Sums
-from nowcast.core.table import Column, Row, Table
-from nowcast.core.task import Task
+from nowcast.core.scoring.pooling import block_mean, pooled
+from nowcast.core.scoring.sums import Scores, Sums
+from nowcast.core.scoring.table import Column, Row, Table
+from nowcast.core.system.distributed import Ranks, wait
+from nowcast.core.system.machine import when_and_where
+from nowcast.core.terminal.progress import line
+from nowcast.core.training.evaluate import evaluate_blocks
+from nowcast.core.training.task import Task
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import fmean
 from urllib.parse import quote
 
-from nowcast.core.comparison.bootstrap import Difference, corrected
 from nowcast.core.comparison.common import (
     AVERAGE,
     SEARCHED,
@@ -22,15 +21,16 @@ from nowcast.core.comparison.common import (
     rows_of,
     shared_facts,
 )
-from nowcast.core.comparison.pooled import pooled
 from nowcast.core.comparison.results import report
+from nowcast.core.comparison.statistics.bootstrap import Difference, corrected
+from nowcast.core.comparison.statistics.pooled import pooled
 from nowcast.core.comparison.stored import FILMS, SCORES
-from nowcast.core.files import write_json
-from nowcast.core.machine import when_and_where
-from nowcast.core.page.player import write_films
-from nowcast.core.page.provenance import versions
-from nowcast.core.sums import Scores
-from nowcast.core.table import Column, Row, Table
+from nowcast.core.report.player import write_films
+from nowcast.core.report.provenance import versions
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.scoring.table import Column, Row, Table
+from nowcast.core.storage.files import write_json
+from nowcast.core.system.machine import when_and_where
 
 
 def combine(folders: Sequence[Path], out: Path, given: Sequence[str | None] | None = None) -> Table:

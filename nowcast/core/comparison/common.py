@@ -7,9 +7,9 @@ from typing import Any
 
 from nowcast.core.comparison.stored import SCORES, Stored, read_results
 from nowcast.core.errors import ConfigError
-from nowcast.core.machine import when_and_where
-from nowcast.core.sums import NO_SCORES
-from nowcast.core.table import Column, Row
+from nowcast.core.scoring.sums import NO_SCORES
+from nowcast.core.scoring.table import Column, Row
+from nowcast.core.system.machine import when_and_where
 
 AVERAGE = "average"  # the column over all comparisons
 DIFFERS = "differs by comparison"

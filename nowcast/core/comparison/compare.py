@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from nowcast.core.comparison.jobs import RUNS, Build, Resolve, check_claims, complete, plan, settle
 from nowcast.core.comparison.results import is_made, report, write_results
-from nowcast.core.comparison.workers import complete_side_by_side
-from nowcast.core.distributed import Ranks, wait
 from nowcast.core.errors import ConfigError
-from nowcast.core.progress import line, say
-from nowcast.core.runs import Run
+from nowcast.core.execution.jobs import RUNS, Build, Resolve, check_claims, complete, plan, settle
+from nowcast.core.execution.workers import complete_side_by_side
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.scoring.table import Row, Table
 from nowcast.core.settings import CompareSettings
-from nowcast.core.sums import Scores
-from nowcast.core.table import Row, Table
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks, wait
+from nowcast.core.terminal.progress import line, say
 from nowcast.core.tuning.selection import read_selection, search_folder
 from nowcast.core.tuning.tune import tuned, tuned_so_far
 

@@ -11,22 +11,22 @@ import torch
 from torch import nn
 
 from nowcast.core.comparison.footprint import Footprint, footprint
-from nowcast.core.comparison.jobs import Build, Job, Resolve, check_claims, plan, settle
-from nowcast.core.distributed import Ranks
-from nowcast.core.evaluate import pick_device
-from nowcast.core.modes import evaluating
+from nowcast.core.execution.jobs import Build, Job, Resolve, check_claims, plan, settle
+from nowcast.core.memel.modes import evaluating
+from nowcast.core.memel.plug import plugged
 from nowcast.core.monitoring.monitor import Monitor
-from nowcast.core.origin import digest
-from nowcast.core.plug import plugged
-from nowcast.core.runs import Run
+from nowcast.core.scoring.sums import Sums
 from nowcast.core.settings import CompareSettings, RunSettings, VariantSettings
-from nowcast.core.sums import Sums
-from nowcast.core.task import Batch, Task
+from nowcast.core.storage.origin import digest
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.training import optim
 from nowcast.core.training.activations import recompute_blocks
+from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.length import length
 from nowcast.core.training.precision import warn_if_emulated
+from nowcast.core.training.task import Batch, Task
 from nowcast.core.training.trainer import build_model
 from nowcast.core.tuning.selection import search_folder
 from nowcast.core.tuning.tune import tuned_so_far

@@ -3,13 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nowcast.core.comparison.bootstrap import Difference
 from nowcast.core.comparison.references import RULE as REFERENCES
 from nowcast.core.comparison.references import Reference
-from nowcast.core.comparison.significance import LEAST_PAIRS, Contrast, SeedTest
-from nowcast.core.comparison.verdict import NOT_DISTINGUISHABLE, NOT_TESTED, RULE, p_text, rounded
-from nowcast.core.page.report import Section
-from nowcast.core.table import DASH, Column, csv_text
+from nowcast.core.comparison.statistics.bootstrap import Difference
+from nowcast.core.comparison.statistics.significance import LEAST_PAIRS, Contrast, SeedTest
+from nowcast.core.comparison.statistics.verdict import (
+    NOT_DISTINGUISHABLE,
+    NOT_TESTED,
+    RULE,
+    p_text,
+    rounded,
+)
+from nowcast.core.report.page import Section
+from nowcast.core.scoring.table import DASH, Column, csv_text
 
 HEADER = (
     *("Score", "Difference", "Seeds", "95 % over seeds", "d", "p over seeds"),

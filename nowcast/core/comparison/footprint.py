@@ -12,12 +12,12 @@ from torch import nn
 
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor
-from nowcast.core.runs import Run
+from nowcast.core.scoring.sums import Sums, save_blocks
 from nowcast.core.settings import RunSettings, TrainSettings
-from nowcast.core.sums import Sums, save_blocks
-from nowcast.core.task import Task
+from nowcast.core.storage.runs import Run
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights
 from nowcast.core.training.length import Length
+from nowcast.core.training.task import Task
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nowcast.core.comparison.bootstrap import LEAST_BLOCKS, Difference
-from nowcast.core.comparison.verdict import LEVEL, NOT_DISTINGUISHABLE, RULE, p_text
-from nowcast.core.files import write_json, write_text
-from nowcast.core.page.report import Report, Section, write_report
-from nowcast.core.table import DASH, Column, Table, csv_text
+from nowcast.core.comparison.statistics.bootstrap import LEAST_BLOCKS, Difference
+from nowcast.core.comparison.statistics.verdict import LEVEL, NOT_DISTINGUISHABLE, RULE, p_text
+from nowcast.core.report.page import Report, Section, write_report
+from nowcast.core.scoring.table import DASH, Column, Table, csv_text
+from nowcast.core.storage.files import write_json, write_text
 
 if TYPE_CHECKING:
     from nowcast.core.comparison.board import Board

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nowcast.core.page.provenance import differing_keys
+from nowcast.core.report.provenance import differing_keys
 
 SHOWN_KEYS = 3
 

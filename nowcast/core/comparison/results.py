@@ -9,24 +9,24 @@ from typing import Any
 
 from torch import nn
 
-from nowcast.core.comparison.bootstrap import differences
 from nowcast.core.comparison.findings import as_csv, as_sections
-from nowcast.core.comparison.jobs import Build, Job, forecaster
 from nowcast.core.comparison.references import Descent, references
-from nowcast.core.comparison.significance import contrasts
+from nowcast.core.comparison.statistics.bootstrap import differences
+from nowcast.core.comparison.statistics.significance import contrasts
 from nowcast.core.comparison.stored import FILMS, SCORES, read_results
-from nowcast.core.files import write_json, write_text
-from nowcast.core.machine import when_and_where
-from nowcast.core.origin import code_hash, digest
-from nowcast.core.page.player import write_films
-from nowcast.core.page.provenance import versions
-from nowcast.core.page.report import Report, Section, write_report
-from nowcast.core.plain import command
-from nowcast.core.runs import Run
+from nowcast.core.execution.jobs import Build, Job, forecaster
+from nowcast.core.report.page import Report, Section, write_report
+from nowcast.core.report.player import write_films
+from nowcast.core.report.provenance import versions
+from nowcast.core.scoring.sums import Sums, load_blocks
+from nowcast.core.scoring.table import DASH, Row, Table
 from nowcast.core.settings import CompareSettings
-from nowcast.core.sums import Sums, load_blocks
-from nowcast.core.table import DASH, Row, Table
-from nowcast.core.task import Task
+from nowcast.core.storage.files import write_json, write_text
+from nowcast.core.storage.origin import code_hash, digest
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.machine import when_and_where
+from nowcast.core.terminal.plain import command
+from nowcast.core.training.task import Task
 
 
 def write_results(

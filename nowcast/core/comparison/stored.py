@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nowcast.core.comparison.bootstrap import Difference
+from nowcast.core.comparison.statistics.bootstrap import Difference
 from nowcast.core.errors import ConfigError
-from nowcast.core.page.player import Film, read_films
-from nowcast.core.sums import Scores
-from nowcast.core.table import Column, Row, Table
+from nowcast.core.report.player import Film, read_films
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.scoring.table import Column, Row, Table
 
 SCORES = "scores.json"
 FILMS = "films.json"  # forecasts drawn while the models were there

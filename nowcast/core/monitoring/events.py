@@ -22,7 +22,7 @@ from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from nowcast.core.files import write_whole
+from nowcast.core.storage.files import write_whole
 
 NAME = "events.out.tfevents.{:06}.nowcast"  # TensorBoard reads in the order of names
 BESIDE = "events.out.tfevents.000000.board"

@@ -23,8 +23,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionStartInfo,
 )
 
-from nowcast.core.runs import Run
-from nowcast.core.sums import Scores
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.storage.runs import Run
 
 BEST_STEP = "valid_best/step"  # the metric that says at which step the others were
 

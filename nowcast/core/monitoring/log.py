@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.core.files import write_text
 from nowcast.core.monitoring.events import EventLog
 from nowcast.core.monitoring.monitor import LOG10_PHI_EDGES, Reading
-from nowcast.core.runs import Run
-from nowcast.core.sums import Scores
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.storage.files import write_text
+from nowcast.core.storage.runs import Run
 
 
 class RunLog:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nowcast.core.distributed import current, sum_over_ranks
-from nowcast.core.memel import NOTHING, MEmeL
-from nowcast.core.memory_order import as_matrix, is_channels_last
-from nowcast.core.scale import INELIGIBLE
+from nowcast.core.memel.layer import NOTHING, MEmeL
+from nowcast.core.memel.memory_order import as_matrix, is_channels_last
+from nowcast.core.memel.scale import INELIGIBLE
+from nowcast.core.system.distributed import current, sum_over_ranks
 
 FIRST_OCTAVE, LAST_OCTAVE = -14, 20  # of the histogram: phi from 6e-5 to 2e6
 LOG10_PHI_EDGES = tuple(

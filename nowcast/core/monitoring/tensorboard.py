@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from nowcast.core.comparison.labels import SEED
 from nowcast.core.errors import ConfigError
-from nowcast.core.labels import SEED
 from nowcast.core.monitoring.events import BESIDE, event_files, read_tags, scalars, write_beside
 from nowcast.core.monitoring.hparams import BEST_STEP, columns, differing, outcome, row
 from nowcast.core.monitoring.layout import charts, layout
-from nowcast.core.runs import Run
+from nowcast.core.storage.runs import Run
 
 FORMER = "tensorboard"  # where layout and head lay before, as if they were a run of that name
 RUNS = "runs"  # of a comparison's folder

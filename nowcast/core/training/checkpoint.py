@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nowcast.core.errors import RunError
-from nowcast.core.files import write_whole
-from nowcast.core.finite import check_weights
-from nowcast.core.plug import matching_state, plugged
+from nowcast.core.memel.plug import matching_state, plugged
+from nowcast.core.storage.files import write_whole
+from nowcast.core.storage.finite import check_weights
 
 HEADER = "nowcast"  # the entry of a weights file that holds its config and MEmeL sites
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nowcast.core.distributed import Ranks, unsynchronised
 from nowcast.core.errors import ConfigError
 from nowcast.core.settings import TrainSettings
-from nowcast.core.task import Batch, Task
+from nowcast.core.system.distributed import Ranks, unsynchronised
+from nowcast.core.training.task import Batch, Task
 
 
 def share(train: TrainSettings, ranks: Ranks) -> int:

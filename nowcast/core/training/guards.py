@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nowcast.core.distributed import Ranks, sum_over_ranks
 from nowcast.core.errors import RunError
-from nowcast.core.files import reason
+from nowcast.core.storage.files import reason
+from nowcast.core.system.distributed import Ranks, sum_over_ranks
 
 LEAST_LOGGED = 10  # losses before one of them can be called an explosion
 # Of the weights' size: best and last weights, two moments of Adam, one file while it is written.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nowcast.core.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from nowcast.core.task import Task
+    from nowcast.core.training.task import Task
 
 
 @dataclass(frozen=True)

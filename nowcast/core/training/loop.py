@@ -9,24 +9,24 @@ from typing import NoReturn
 import torch
 from torch import nn
 
-from nowcast.core.distributed import Ranks, any_rank, losses_told, wrapped
 from nowcast.core.errors import TrainingFailed
-from nowcast.core.evaluate import evaluate
+from nowcast.core.execution.signals import Interrupted, stop_signals
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor
 from nowcast.core.monitoring.throughput import Throughput
-from nowcast.core.progress import Line
-from nowcast.core.runs import Run
-from nowcast.core.sampling import step_seed
+from nowcast.core.scoring.sums import Scores
 from nowcast.core.settings import RunSettings
-from nowcast.core.sums import Scores
-from nowcast.core.task import Task
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks, any_rank, losses_told, wrapped
+from nowcast.core.terminal.progress import Line
 from nowcast.core.training import optim
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights
+from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.guards import LossFailure, LossGuard, all_finite
 from nowcast.core.training.length import length
-from nowcast.core.training.signals import Interrupted, stop_signals
+from nowcast.core.training.sampling import step_seed
+from nowcast.core.training.task import Task
 
 CPU = torch.device("cpu")
 SHOWN_SCORES = 3  # of a validation, beside the loss

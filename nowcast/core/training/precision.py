@@ -12,11 +12,11 @@ from typing import Literal
 
 import torch
 
-from nowcast.core.distributed import current, from_main
-from nowcast.core.evaluate import pick_device
-from nowcast.core.progress import say
-from nowcast.core.runs import Run
 from nowcast.core.settings import RunSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import current, from_main
+from nowcast.core.terminal.progress import say
+from nowcast.core.training.evaluate import pick_device
 
 # What oneDNN may be held to by ONEDNN_MAX_CPU_ISA that has AVX-512 but not its bf16 instructions;
 # of what has not even that, oneDNN itself says so.

@@ -6,26 +6,26 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from nowcast.core.distributed import Ranks, file_from_main, from_main, wait
 from nowcast.core.errors import ConfigError, TrainingFailed
-from nowcast.core.evaluate import pick_device
-from nowcast.core.files import write_json
+from nowcast.core.memel.plug import plug_in, plugged
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor, unstarted
-from nowcast.core.near_runs import meant_run
-from nowcast.core.plug import plug_in, plugged
-from nowcast.core.progress import line, say
-from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, RunSettings
-from nowcast.core.task import StatesItsData, Task
+from nowcast.core.storage.files import write_json
+from nowcast.core.storage.near_runs import meant_run
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks, file_from_main, from_main, wait
+from nowcast.core.terminal.progress import line, say
 from nowcast.core.training import optim
 from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.checkpoint import Progress, load_state, load_weights
+from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.gradient import share
 from nowcast.core.training.guards import bytes_needed, check_disk, full_disk_told
 from nowcast.core.training.length import length
 from nowcast.core.training.loop import AfterValidation, Loop
 from nowcast.core.training.precision import settled, warn_if_emulated
+from nowcast.core.training.task import StatesItsData, Task
 
 
 def build_model(task: Task, memel: MEmeLSettings | None) -> nn.Module:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from nowcast.core.comparison.jobs import Build, Resolve
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import TrainingFailed
-from nowcast.core.progress import line
-from nowcast.core.runs import Run
+from nowcast.core.execution.jobs import Build, Resolve
 from nowcast.core.settings import RangeSettings, RunSettings, TuneSettings
-from nowcast.core.task import Task
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.terminal.progress import line
 from nowcast.core.training.length import length
+from nowcast.core.training.task import Task
 from nowcast.core.training.trainer import train
 from nowcast.core.tuning.trials import Point, Trials, label
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.files import write_json, write_text
+from nowcast.core.scoring.table import DASH, csv_text
 from nowcast.core.settings import Choice
-from nowcast.core.table import DASH, csv_text
+from nowcast.core.storage.files import write_json, write_text
 from nowcast.core.tuning.trials import Trials
 
 STATES = ("complete", "pruned", "failed")

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import filelock
 
-from nowcast.core.comparison.jobs import RUNS, Build, Job, Resolve, plan, settle
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.evaluate import pick_device
-from nowcast.core.files import write_text
-from nowcast.core.near_runs import meant_run
-from nowcast.core.progress import say
-from nowcast.core.runs import Run
+from nowcast.core.execution.jobs import RUNS, Build, Job, Resolve, plan, settle
 from nowcast.core.settings import CompareSettings, RangeSettings, VariantSettings
-from nowcast.core.task import Task
+from nowcast.core.storage.files import write_text
+from nowcast.core.storage.near_runs import meant_run
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.terminal.progress import say
+from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.precision import Settled, settled, warn_if_emulated
+from nowcast.core.training.task import Task
 from nowcast.core.training.trainer import train
 from nowcast.core.tuning.search import Search, Searcher
 from nowcast.core.tuning.searchers import search_side_by_side

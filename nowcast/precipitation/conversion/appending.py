@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import write_text, writing
+from nowcast.core.storage.files import write_text, writing
 from nowcast.precipitation import masks
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.days import SPLITS, days_path

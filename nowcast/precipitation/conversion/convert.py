@@ -12,17 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.files import refused
+from nowcast.core.storage.files import refused
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.conversion.appending import ArchiveAppender
 from nowcast.precipitation.conversion.clock import step_between
 from nowcast.precipitation.conversion.cut import Cut
-from nowcast.precipitation.conversion.damage import (
-    Fields,
-    Skipped,
-    damaged_files,
-    write_skipped,
-)
+from nowcast.precipitation.conversion.damage import Fields, Skipped, damaged_files, write_skipped
 from nowcast.precipitation.conversion.target import Target, check_target
 from nowcast.precipitation.conversion.values import accumulation, check_alike, check_units, checked
 from nowcast.precipitation.conversion.written import Written, history, skipped_lines

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nowcast.core.errors import DataError
-from nowcast.core.files import write_text
+from nowcast.core.storage.files import write_text
 from nowcast.precipitation.importers.field import Field, Request, Source, files_in
 from nowcast.precipitation.importers.table import importer
 

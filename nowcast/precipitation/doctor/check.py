@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.threads import in_order
+from nowcast.core.system.threads import in_order
 from nowcast.precipitation import frames, masks
 from nowcast.precipitation.description import DESCRIPTION, Description
 from nowcast.precipitation.doctor.day import Expected, read_day

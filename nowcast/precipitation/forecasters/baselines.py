@@ -8,7 +8,7 @@ from typing import get_args
 from torch import nn
 
 from nowcast.core.errors import ConfigError, UnknownForecaster
-from nowcast.core.hints import did_you_mean
+from nowcast.core.terminal.hints import did_you_mean
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.forecasters.extrapolation import Extrapolation, Inflow
 from nowcast.precipitation.forecasters.motion import Method

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from nowcast.core.plug import Socket
+from nowcast.core.memel.plug import Socket
 
 LEAK = 0.2  # slope of the leaky ReLU; Shi et al. 2017, appendix
 

@@ -10,13 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.core.threads import one_thread
-from nowcast.precipitation.forecasters.advection import (
-    SEEN,
-    at,
-    displacements,
-    pixel_places,
-)
+from nowcast.core.system.threads import one_thread
+from nowcast.precipitation.forecasters.advection import SEEN, at, displacements, pixel_places
 from nowcast.precipitation.forecasters.bound import within_total
 from nowcast.precipitation.forecasters.cascade import cascade, matched
 from nowcast.precipitation.forecasters.cell import LEAK, each

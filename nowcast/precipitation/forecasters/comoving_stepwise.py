@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from nowcast.core.threads import one_thread
+from nowcast.core.system.threads import one_thread
 from nowcast.precipitation.forecasters.advection import SEEN, at, displacements, pixel_places
 from nowcast.precipitation.forecasters.bound import within_total
 from nowcast.precipitation.forecasters.cascade import Fading, Ranked

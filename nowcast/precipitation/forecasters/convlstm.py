@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nowcast.core.plug import Socket
+from nowcast.core.memel.plug import Socket
 from nowcast.precipitation.forecasters.cell import Cell, State, each
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nowcast.core.threads import one_thread
+from nowcast.core.system.threads import one_thread
 from nowcast.precipitation.forecasters.advection import advect
 from nowcast.precipitation.forecasters.motion import Method, motion_field, newest_with_data
 

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.compiler import is_compiling
 from torch.utils.checkpoint import checkpoint
 
-from nowcast.core.memel import MEmeL
+from nowcast.core.memel.layer import MEmeL
 from nowcast.precipitation.forecasters.cell import LEAK, GRUCell
 
 try:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.result_warnings import ResultWarning
+from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.precipitation.forecasters.advection import advect
 from nowcast.precipitation.forecasters.extrapolation import Inflow, with_data
 from nowcast.precipitation.forecasters.motion import motion_field, newest_with_data

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from nowcast.core.distributed import current
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.evaluate import pick_device
-from nowcast.core.result_warnings import collected
-from nowcast.core.runs import Run
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import current
+from nowcast.core.terminal.result_warnings import collected
 from nowcast.core.training.checkpoint import load_weights
+from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.forecasters.baselines import KM_PER_PIXEL, Setting, baseline
 from nowcast.precipitation.forecasters.comoving import BYTES_AT_MOST, Comoving

@@ -1,7 +1,7 @@
 """How few input frames a forecaster can do with, and which others do with as many as there are."""
 
 from nowcast.core.errors import NowcastError
-from nowcast.core.runs import Run
+from nowcast.core.storage.runs import Run
 from nowcast.precipitation.forecasters.baselines import BASELINES
 from nowcast.precipitation.forecasters.through_pysteps import NEEDS
 from nowcast.precipitation.settings import DataSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 from re import ASCII, compile
 
 from nowcast.core.errors import NowcastError
-from nowcast.core.files import write_json
+from nowcast.core.storage.files import write_json
 from nowcast.precipitation.forecasting.result import Forecast
 
 LATEST = "latest.json"

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.files import refused, write_json, write_whole
+from nowcast.core.storage.files import refused, write_json, write_whole
 from nowcast.precipitation.forecasting.archived import write_pack, write_tree
 from nowcast.precipitation.forecasting.netcdf import write_netcdf
 from nowcast.precipitation.forecasting.pictures import write_animation, write_pictures

@@ -25,12 +25,7 @@ from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.description import Grid
 from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.importers.corners import UnknownProjectionError, project
-from nowcast.precipitation.importers.field import (
-    Field,
-    Request,
-    Source,
-    to_minute,
-)
+from nowcast.precipitation.importers.field import Field, Request, Source, to_minute
 from nowcast.precipitation.importers.hdf5 import check_array, child, opened
 
 EXPECTED = "a SEVIR file of VIL (HDF5)"

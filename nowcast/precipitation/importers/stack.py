@@ -22,14 +22,7 @@ from nowcast.precipitation.importers.field import (
     check_ascending,
     whole,
 )
-from nowcast.precipitation.importers.hdf5 import (
-    SUFFIXES,
-    check_array,
-    child,
-    is_hdf5,
-    opened,
-    text,
-)
+from nowcast.precipitation.importers.hdf5 import SUFFIXES, check_array, child, is_hdf5, opened, text
 from nowcast.precipitation.importers.measure import Measure
 from nowcast.precipitation.importers.packed import packing
 from nowcast.precipitation.importers.stack_place import Place, said_place, stated_place

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.files import write_bytes, writing
+from nowcast.core.storage.files import write_bytes, writing
 from nowcast.precipitation import frames, masks
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import LISTS_FOLDER

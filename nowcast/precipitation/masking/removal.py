@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from nowcast.core.threads import in_order
+from nowcast.core.system.threads import in_order
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.clutter import KINDS, Kind
 from nowcast.precipitation.masking.declutter import Declutter

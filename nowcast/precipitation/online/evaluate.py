@@ -3,14 +3,14 @@
 import torch
 from torch import nn
 
-from nowcast.core.distributed import current
 from nowcast.core.errors import ConfigError
-from nowcast.core.evaluate import FORECASTER
-from nowcast.core.modes import in_mode
-from nowcast.core.progress import line
+from nowcast.core.memel.modes import in_mode
+from nowcast.core.scoring.sums import Scores
 from nowcast.core.settings import RunSettings
-from nowcast.core.sums import Scores
-from nowcast.core.task import Task
+from nowcast.core.system.distributed import current
+from nowcast.core.terminal.progress import line
+from nowcast.core.training.evaluate import FORECASTER
+from nowcast.core.training.task import Task
 from nowcast.precipitation.online.arrival import Observer
 from nowcast.precipitation.online.learner import OnlineLearner
 from nowcast.precipitation.online.stream import Stream

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.modes import in_mode
-from nowcast.core.sampling import draws
+from nowcast.core.memel.modes import in_mode
+from nowcast.core.training.sampling import draws
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.online.arrival import Arrival
 from nowcast.precipitation.settings import OnlineSettings

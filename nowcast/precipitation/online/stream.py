@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nowcast.core.errors import RunError
-from nowcast.core.sums import Sums
+from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.draws import Draw
 from nowcast.precipitation.online.arrival import Arrival
 from nowcast.precipitation.task import PrecipitationTask

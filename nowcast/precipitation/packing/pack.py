@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.files import refused, write_text, write_whole
+from nowcast.core.storage.files import refused, write_text, write_whole
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.frames import Moments
 from nowcast.precipitation.packing.join import check_room, join

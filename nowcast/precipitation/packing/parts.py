@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from nowcast.core.files import write_whole
+from nowcast.core.storage.files import write_whole
 from nowcast.precipitation import frames
 from nowcast.precipitation.packing.plan import Plan
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.core.sums import Scores
+from nowcast.core.scoring.sums import Scores
 
 NO_PIXEL = "no valid pixel"
 NO_NUMBER = "the forecast is not a number"

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.core.sums import Sums
+from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.balance import pixel_thresholds
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
 from nowcast.precipitation.verification.curves import Curve, because, ratio

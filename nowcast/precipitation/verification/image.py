@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
-from nowcast.core.sums import Sums
+from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.verification.curves import NO_NUMBER, Curve, because, ratio
 
 SSIM_WINDOW = 7  # pixels; this and the constants as in scikit-image and Wang et al. 2004

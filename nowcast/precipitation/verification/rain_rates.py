@@ -6,13 +6,8 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.core.sums import Sums
-from nowcast.precipitation.units import (
-    DBZ_AT_PIXEL_0,
-    DBZ_SPAN,
-    PIXEL_LEVELS,
-    Calibration,
-)
+from nowcast.core.scoring.sums import Sums
+from nowcast.precipitation.units import DBZ_AT_PIXEL_0, DBZ_SPAN, PIXEL_LEVELS, Calibration
 from nowcast.precipitation.verification.curves import NO_NUMBER, NO_PIXEL, Curve, because, ratio
 
 QUANTILES = (0.9, 0.95, 0.99, 0.999)

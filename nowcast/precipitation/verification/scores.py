@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.core.sums import Scores, Sums
+from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
 from nowcast.precipitation.verification.curves import (
     NO_NUMBER,

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.core.sums import Sums
+from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.verification.curves import NO_NUMBER, NO_PIXEL, Curve, because, ratio
 
 BAND_STARTS = (2, 4, 8, 16, 32, 64)  # shortest wavelength of each octave, pixels

@@ -3,7 +3,7 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nowcast.core.sums import Scores, Sums
+from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.curves import as_scores
 from nowcast.precipitation.verification.fractions import SCALES, fraction_curves, fraction_sums

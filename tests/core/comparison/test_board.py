@@ -16,13 +16,13 @@ from nowcast.core.comparison.board import Board
 from nowcast.core.comparison.findings import as_sections
 from nowcast.core.comparison.leaderboard import verdicts, write_leaderboard
 from nowcast.core.comparison.references import Reference
-from nowcast.core.comparison.significance import contrasts
-from nowcast.core.comparison.verdict import RULE
-from nowcast.core.distributed import Ranks
-from nowcast.core.evaluate import evaluate, evaluate_blocks
+from nowcast.core.comparison.statistics.significance import contrasts
+from nowcast.core.comparison.statistics.verdict import RULE
+from nowcast.core.scoring.sums import Scores, Sums
+from nowcast.core.scoring.table import Column
 from nowcast.core.settings import RunSettings
-from nowcast.core.sums import Scores, Sums
-from nowcast.core.table import Column
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.evaluate import evaluate, evaluate_blocks
 
 
 class Times(nn.Module):

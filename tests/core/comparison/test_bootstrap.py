@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nowcast.core.comparison import bootstrap
-from nowcast.core.comparison.bootstrap import LEAST_BLOCKS, Blocks, Difference, differences
-from nowcast.core.sums import Sums
-from nowcast.core.table import Column
+from nowcast.core.comparison.statistics import bootstrap
+from nowcast.core.comparison.statistics.bootstrap import (
+    LEAST_BLOCKS,
+    Blocks,
+    Difference,
+    differences,
+)
+from nowcast.core.scoring.sums import Sums
+from nowcast.core.scoring.table import Column
 
 COLUMNS = (
     Column("error", "Error", "less", 2, perfect=0.0),

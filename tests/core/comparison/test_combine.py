@@ -14,14 +14,14 @@ from test_compare import comparison, resolve
 from toy import ToyTask
 
 from nowcast.cli import main
-from nowcast.core.comparison.bootstrap import Difference
 from nowcast.core.comparison.combine import combine
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.results import board_command, report
-from nowcast.core.distributed import Ranks
+from nowcast.core.comparison.statistics.bootstrap import Difference
 from nowcast.core.errors import ConfigError
-from nowcast.core.sums import Scores
-from nowcast.core.table import Column
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.scoring.table import Column
+from nowcast.core.system.distributed import Ranks
 
 ACCURACY = Column("accuracy", "Accuracy", "more", 1, perfect=100.0)
 F1 = Column("f1", "F1", "more", 1, perfect=100.0)

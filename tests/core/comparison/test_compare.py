@@ -20,14 +20,14 @@ from torch import nn
 from toy import ToyBatch, ToyTask
 
 from nowcast.core.comparison.compare import compare
-from nowcast.core.comparison.jobs import plan
 from nowcast.core.comparison.results import report
-from nowcast.core.displays import TextLines
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.progress import shown
+from nowcast.core.execution.jobs import plan
+from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
-from nowcast.core.training.signals import Interrupted
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.terminal.displays import TextLines
+from nowcast.core.terminal.progress import shown
 
 VARIANTS = {
     "P-Original": {},

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from nowcast.core.comparison.bootstrap import Difference
 from nowcast.core.comparison.findings import as_csv, as_sections, sentence
 from nowcast.core.comparison.references import Reference
-from nowcast.core.comparison.significance import Contrast, SeedTest
-from nowcast.core.table import Column
+from nowcast.core.comparison.statistics.bootstrap import Difference
+from nowcast.core.comparison.statistics.significance import Contrast, SeedTest
+from nowcast.core.scoring.table import Column
 
 COLUMN = Column("b_mse", "B-MSE", "less", 0, perfect=0.0)
 SEEDS = SeedTest(-40.4, 24.2, -0.5, 0.2, 0.41, 6)

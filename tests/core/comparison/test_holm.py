@@ -2,7 +2,7 @@
 
 import pytest
 
-from nowcast.core.comparison.holm import holm
+from nowcast.core.comparison.statistics.holm import holm
 
 
 def test_steps_down_and_never_falls():

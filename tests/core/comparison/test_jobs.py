@@ -12,11 +12,11 @@ from toy import ToyTask
 
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.estimate import planned
-from nowcast.core.comparison.jobs import plan
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.runs import Run
+from nowcast.core.execution.jobs import plan
 from nowcast.core.settings import RunSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
 
 MEMEL = {"memel": {"late_start": 2}}
 GRAPH = {

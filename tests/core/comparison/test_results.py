@@ -9,9 +9,9 @@ from toy import ToyTask
 
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.results import FILMS, report
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.page.player import read_films
+from nowcast.core.report.player import read_films
+from nowcast.core.system.distributed import Ranks
 
 
 @pytest.fixture(scope="module")

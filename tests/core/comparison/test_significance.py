@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nowcast.core.comparison.bootstrap import Difference
-from nowcast.core.comparison.significance import contrasts
-from nowcast.core.sums import Scores
-from nowcast.core.table import Column, Row, Table
+from nowcast.core.comparison.statistics.bootstrap import Difference
+from nowcast.core.comparison.statistics.significance import contrasts
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.scoring.table import Column, Row, Table
 
 COLUMNS = (
     Column("error", "Error", "less", 1, perfect=0.0),

@@ -19,7 +19,6 @@ from tensorboard.compat.proto.event_pb2 import SessionLog
 from tensorboard.util.tensor_util import make_ndarray
 from toy import ToyTask
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.monitoring.events import (
     EventLog,
     event_files,
@@ -28,8 +27,9 @@ from nowcast.core.monitoring.events import (
     scalars,
     write_beside,
 )
-from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.trainer import train
 
 CHECKPOINT, LAST = 6, 10

@@ -8,8 +8,8 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import STATUS_RUNNING, STATUS_SUCCESS
 
 from nowcast.core.monitoring.hparams import columns, differing, outcome, row
-from nowcast.core.runs import Run
-from nowcast.core.sums import Scores
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.storage.runs import Run
 
 BASE = {"task": "toy", "train": {"seed": 0, "workers": 0}, "memel": None, "sizes": [8, 8]}
 

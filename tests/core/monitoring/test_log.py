@@ -9,8 +9,8 @@ from test_events import loaded, no_file_longer_than
 
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import LOG10_PHI_EDGES, Reading
-from nowcast.core.runs import Run
-from nowcast.core.sums import Scores
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.storage.runs import Run
 
 PICTURE = np.zeros((2, 3, 3), dtype=np.uint8)
 SCORES = Scores(

@@ -10,12 +10,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy import ToyBatch, ToyTask
 
 from nowcast import MEmeL
-from nowcast.core.displays import TextLines
-from nowcast.core.distributed import Ranks
 from nowcast.core.monitoring.monitor import CALLS_AT_ONCE, LOG10_PHI_EDGES, Monitor, unstarted
-from nowcast.core.progress import shown
-from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, RunSettings, TrainSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.terminal.displays import TextLines
+from nowcast.core.terminal.progress import shown
 from nowcast.core.training.trainer import train
 
 

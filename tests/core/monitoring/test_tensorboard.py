@@ -14,14 +14,14 @@ from urllib.request import Request, urlopen
 import pytest
 from toy import ToyTask
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
 from nowcast.core.monitoring.events import BESIDE, EventLog, write_beside
 from nowcast.core.monitoring.tensorboard import prepare, runs_below, variant_of
-from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.storage.yaml_files import dumps
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.trainer import train
-from nowcast.core.yaml_files import dumps
 
 CHROMIUM = Path("/usr/bin/chromium")
 

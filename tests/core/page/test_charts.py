@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nowcast.core.page.charts import Chart, _figure, drawn, legend_names, lines
+from nowcast.core.report.charts import Chart, _figure, drawn, legend_names, lines
 
 
 def curve(*values: float | None) -> dict[float, float | None]:

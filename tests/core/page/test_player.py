@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nowcast.core.page.player import Film, Reel, Scale, read_films, write_films
+from nowcast.core.report.player import Film, Reel, Scale, read_films, write_films
 
 
 def frames(seed: int, colours: int) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import torch
 
-from nowcast.core.page.provenance import config_differences, origins, versions
-from nowcast.core.table import DASH
+from nowcast.core.report.provenance import config_differences, origins, versions
+from nowcast.core.scoring.table import DASH
 
 PLAIN = {
     "train": {"steps": 20, "seed": 0},

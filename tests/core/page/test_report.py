@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from nowcast.core.page.player import Film, Reel, Scale
-from nowcast.core.page.report import Report, Section, write_report
-from nowcast.core.sums import Scores
-from nowcast.core.table import DASH, Column, Row, Table
+from nowcast.core.report.page import Report, Section, write_report
+from nowcast.core.report.player import Film, Reel, Scale
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.scoring.table import DASH, Column, Row, Table
 
 COLUMNS = (
     Column("error", "Error", "less", 0, perfect=0.0),

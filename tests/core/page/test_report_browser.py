@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from test_report import REPORT, TABLE
 
-from nowcast.core.page.player import Film, Reel, Scale
-from nowcast.core.page.report import Report, Section, write_report
-from nowcast.core.sums import Scores
-from nowcast.core.table import Column, Row, Table
+from nowcast.core.report.page import Report, Section, write_report
+from nowcast.core.report.player import Film, Reel, Scale
+from nowcast.core.scoring.sums import Scores
+from nowcast.core.scoring.table import Column, Row, Table
 
 CHROMIUM = Path("/usr/bin/chromium")
 LEADS = 6

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from nowcast.core.page.run_graph import Box, run_graph
+from nowcast.core.report.run_graph import Box, run_graph
 
 PARENTS = {"P": None, "M": None, "T": "P", "T-M": "M", "T-M-Tune": "T-M", "Scored": "T"}
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from toy import ToyModel, ToyTask
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.plug import plug_in, plugged
-from nowcast.core.runs import Run
+from nowcast.core.memel.plug import plug_in, plugged
 from nowcast.core.settings import RunSettings, TrainSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.trainer import train
 

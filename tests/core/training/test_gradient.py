@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from toy import ToyBatch, ToyModel, ToyTask
 
 from nowcast.core.comparison import estimate
-from nowcast.core.distributed import Ranks, unsynchronised, wrapped
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.runs import Run
+from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import RunSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks, unsynchronised, wrapped
 from nowcast.core.training.gradient import backward, share
-from nowcast.core.training.signals import Interrupted
 from nowcast.core.training.trainer import train
 
 pytestmark = pytest.mark.isa

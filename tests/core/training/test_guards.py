@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from toy import ToyBatch, ToyTask
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import RunError
-from nowcast.core.runs import Run
 from nowcast.core.settings import OptimSettings, RunSettings, TrainSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.training import guards
 from nowcast.core.training.guards import LossFailure, LossGuard, bytes_needed, check_disk
 from nowcast.core.training.trainer import train

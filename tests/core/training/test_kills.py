@@ -13,12 +13,12 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event
 from toy import ToyBatch, ToyTask
 
-from nowcast.core.comparison.jobs import Job, complete
-from nowcast.core.distributed import Ranks
+from nowcast.core.execution.jobs import Job, complete
+from nowcast.core.execution.signals import Interrupted
 from nowcast.core.monitoring.events import event_files, read_events
-from nowcast.core.runs import Run
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
-from nowcast.core.training.signals import Interrupted
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
 
 
 def settings(steps: int) -> RunSettings:

@@ -14,14 +14,14 @@ from toy import ToyTask
 
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.estimate import planned
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError
-from nowcast.core.progress import Silent, shown
-from nowcast.core.runs import Run
+from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import CompareSettings, RunSettings, TrainSettings, TuneSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.terminal.progress import Silent, shown
 from nowcast.core.training import precision
 from nowcast.core.training.precision import computes_bf16, settled
-from nowcast.core.training.signals import Interrupted
 from nowcast.core.training.trainer import train
 from nowcast.core.tuning.search import Search
 from nowcast.core.tuning.tune import run_search

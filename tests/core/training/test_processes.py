@@ -6,8 +6,8 @@ import signal
 import time
 from pathlib import Path
 
-from nowcast.core.training.processes import begin
-from nowcast.core.training.signals import stop_signals
+from nowcast.core.execution.processes import begin
+from nowcast.core.execution.signals import stop_signals
 
 PATIENCE_SECONDS = 60
 

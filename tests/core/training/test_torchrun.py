@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nowcast.core.runs import Run
+from nowcast.core.storage.runs import Run
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 90

@@ -10,13 +10,13 @@ import pytest
 import torch
 from toy import ToyBatch, ToyTask
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import RunError
-from nowcast.core.evaluate import evaluate
-from nowcast.core.runs import Run
+from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
+from nowcast.core.storage.runs import Run
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.checkpoint import load_weights
-from nowcast.core.training.signals import Interrupted
+from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import train, trained_model
 
 pytestmark = pytest.mark.isa

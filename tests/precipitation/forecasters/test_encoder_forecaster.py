@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast import plug_in
-from nowcast.core.plug import sockets
+from nowcast.core.memel.plug import sockets
 from nowcast.core.training.activations import recompute_blocks
 from nowcast.precipitation.forecasters import recurrence
 from nowcast.precipitation.forecasters.cell import Cell, State

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nowcast.core.distributed import Ranks
+from nowcast.core.scoring.sums import Sums
 from nowcast.core.settings import TrainSettings
-from nowcast.core.sums import Sums
+from nowcast.core.system.distributed import Ranks
 from nowcast.precipitation.days import SPLITS
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask

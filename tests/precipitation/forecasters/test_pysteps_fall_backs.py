@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.result_warnings import ResultWarning
+from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.precipitation.description import Description, Grid
 from nowcast.precipitation.forecasters.baselines import BASELINES, Setting, baseline
 from nowcast.precipitation.forecasters.through_pysteps import PystepsMethod, ThroughPysteps

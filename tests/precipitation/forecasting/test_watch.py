@@ -13,7 +13,7 @@ import pytest
 from tiny_runs import write_run
 
 from nowcast.core.errors import ConfigError, DataError, RunError
-from nowcast.core.files import write_json
+from nowcast.core.storage.files import write_json
 from nowcast.precipitation.archive import Archive
 from nowcast.precipitation.description import Description
 from nowcast.precipitation.forecasting.forecast import Choice, Forecaster

@@ -11,11 +11,11 @@ from conftest import every
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.core.distributed import Ranks
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.evaluate import evaluate
-from nowcast.core.plug import plugged
-from nowcast.core.sums import Sums
+from nowcast.core.memel.plug import plugged
+from nowcast.core.scoring.sums import Sums
+from nowcast.core.system.distributed import Ranks
+from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import build_model
 from nowcast.precipitation.batch import RadarBatch
 from nowcast.precipitation.description import Description

@@ -6,7 +6,7 @@ import torch
 from rain_fields import Frames, rain
 from torch import Tensor
 
-from nowcast.core.sums import Sums
+from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
 from nowcast.precipitation.verification.curves import Curve
 from nowcast.precipitation.verification.rain_rates import (

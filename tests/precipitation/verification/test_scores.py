@@ -13,9 +13,9 @@ from rain_fields import rain, verification_of_pysteps
 from scores.categorical import BinaryContingencyManager
 from xarray import DataArray
 
-from nowcast.core.distributed import Ranks
+from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.settings import TrainSettings
-from nowcast.core.sums import Scores, Sums
+from nowcast.core.system.distributed import Ranks
 from nowcast.precipitation.days import SPLITS
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask

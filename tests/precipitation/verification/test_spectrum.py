@@ -6,7 +6,7 @@ import torch
 from rain_fields import rain, verification_of_pysteps
 from scipy.ndimage import gaussian_filter
 
-from nowcast.core.sums import Sums
+from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.verification.spectrum import (
     radial_bins,
     spectrum_curves,

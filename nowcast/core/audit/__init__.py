@@ -1,0 +1,1 @@
+"""What MEmeL does in an update, and what breaks without a neuron."""

@@ -1,0 +1,1 @@
+"""Whether forecasters differ, and how sure that is."""

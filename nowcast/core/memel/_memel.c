@@ -1,0 +1,389 @@
+/* What MEmeL does to a batch on a CPU, in one pass over it: see nowcast/core/memel/fused.py.
+ *
+ * Samples lie one after another, neurons in memory order; sums are taken for a block of neurons at
+ * a time, so that the activation is read from memory once. The loops are plain for the compiler to
+ * vectorise, and on x86 Linux it does so for every kind of processor, chosen when it is loaded.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__linux__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if __GNUC__ >= 12 /* which knows AVX-512 with its 16-bit part by this name */
+#define FOR_EVERY_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
+#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx2", "default")))
+#endif
+#else
+#define FOR_EVERY_PROCESSOR
+#endif
+
+#define BLOCK 512 /* neurons; a block of 16 samples is 32 KB */
+
+typedef struct {
+    int32_t scale; /* the bits of a float that is not negative, which order as the floats do */
+    int64_t order; /* row-major number of the neuron: of equal scales the lowest is first */
+    int64_t place; /* its number in memory order */
+} Pick;
+
+typedef struct {
+    const void *values;
+    void *output;
+    float *mean, *variance, *scale;
+    int64_t *batches, *samples, *chosen;
+    double *moments; /* out, for several ranks to add up, in the place of new statistics; or NULL */
+    int64_t batch, neurons, channels; /* channels: the innermost dimension, 0 if row-major */
+    int64_t top_k, forget_steps, late_start;
+    float eps;
+    int is_bf16;
+} Call;
+
+static float from_bf16(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static uint16_t to_bf16(float value)
+{
+    uint32_t bits;
+    if (value != value)
+        return 0x7fc0;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16); /* to nearest, ties to even */
+}
+
+FOR_EVERY_PROCESSOR
+static void load(float *to, const Call *call, int64_t first, int64_t count)
+{
+    if (!call->is_bf16) {
+        memcpy(to, (const float *)call->values + first, count * sizeof *to);
+        return;
+    }
+    const uint16_t *from = (const uint16_t *)call->values + first;
+    for (int64_t j = 0; j < count; j++)
+        to[j] = from_bf16(from[j]);
+}
+
+FOR_EVERY_PROCESSOR
+static void add_to(float *sums, const float *x, int64_t count)
+{
+    for (int64_t j = 0; j < count; j++)
+        sums[j] += x[j];
+}
+
+/* Squared deviations from the batch's mean into `squares`; scales into `scale`, their largest out.
+ * NaN, whatever its sign, is the largest. */
+FOR_EVERY_PROCESSOR
+static int32_t deviate(float *squares, int32_t *scale, const float *x, const float *batch_mean,
+                       const float *mean, const float *unit, int64_t count)
+{
+    int32_t largest = 0;
+    for (int64_t j = 0; j < count; j++) {
+        float within = x[j] - batch_mean[j], from_past = x[j] - mean[j];
+        squares[j] += within * within;
+        float phi = from_past * from_past / unit[j];
+        int32_t bits;
+        memcpy(&bits, &phi, sizeof bits);
+        bits &= 0x7fffffff;
+        scale[j] = bits;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
+/* The batch's mean of a sum, how far it is from the running mean, and what a scale is measured in. */
+FOR_EVERY_PROCESSOR
+static void centre(float *batch_mean, float *shift, float *unit, const float *mean,
+                   const float *variance, int64_t count, float batch, float compensation)
+{
+    for (int64_t j = 0; j < count; j++) {
+        batch_mean[j] /= batch;
+        shift[j] = batch_mean[j] - mean[j];
+        float own = variance[j] + compensation;
+        unit[j] = own > FLT_MIN ? own : FLT_MIN;
+    }
+}
+
+/* New variances into `squares`, the bits of the largest out: of no number if a value was none. */
+FOR_EVERY_PROCESSOR
+static int32_t merge(float *squares, const float *shift, const float *variance, int64_t count,
+                     float keep, float within, float between)
+{
+    int32_t largest = 0;
+    for (int64_t j = 0; j < count; j++) {
+        float new = variance[j] * keep + squares[j] * within + shift[j] * shift[j] * between;
+        int32_t bits;
+        memcpy(&bits, &new, sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+        squares[j] = new;
+    }
+    return largest;
+}
+
+#define LANES 16
+FOR_EVERY_PROCESSOR
+static float mean_of(const float *x, int64_t count)
+{
+    float lanes[LANES] = {0};
+    int64_t j = 0;
+    for (; j + LANES <= count; j += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            lanes[lane] += x[j + lane];
+    double sum = 0;
+    for (; j < count; j++)
+        sum += x[j];
+    for (int lane = 0; lane < LANES; lane++)
+        sum += lanes[lane];
+    return (float)(sum / count);
+}
+
+static void pick(Pick *picks, int64_t top_k, int32_t scale, int64_t order, int64_t place)
+{
+    int64_t at = top_k;
+    while (at > 0 && (scale > picks[at - 1].scale
+                      || (scale == picks[at - 1].scale && order < picks[at - 1].order)))
+        at--;
+    if (at == top_k)
+        return;
+    memmove(picks + at + 1, picks + at, (top_k - 1 - at) * sizeof *picks);
+    picks[at] = (Pick){scale, order, place};
+}
+
+/* The mean in the place of every pick that is finite; how many were not, and whether any changed. */
+static int64_t edit(const Call *call, const Pick *picks, int *changed)
+{
+    int64_t left = 0;
+    for (int64_t n = 0; n < call->batch * call->top_k; n++) {
+        int64_t place = picks[n].place, at = n / call->top_k * call->neurons + place;
+        float mean = call->mean[place];
+        if (call->is_bf16) {
+            uint16_t *value = (uint16_t *)call->output + at, half = to_bf16(mean);
+            if (!isfinite(from_bf16(*value))) {
+                left++;
+                continue;
+            }
+            *changed |= from_bf16(*value) != from_bf16(half);
+            *value = half;
+        } else {
+            float *value = (float *)call->output + at;
+            if (!isfinite(*value)) {
+                left++;
+                continue;
+            }
+            *changed |= *value != mean;
+            *value = mean;
+        }
+    }
+    return left;
+}
+
+/* A batch of `batch` samples into the statistics, unless it makes them no numbers. */
+static void count_in(float *mean, float *variance, int64_t *batches, int64_t *samples,
+                     const float *shift, float *squares, int64_t neurons, int64_t batch,
+                     int64_t forget_steps)
+{
+    float past = *batches < forget_steps ? *samples : forget_steps * batch;
+    float total = past + batch, freedom = fmaxf(total - 1, 1);
+    float limit = FLT_MAX / neurons; /* so that their sum is a number too */
+    int32_t bits, largest = merge(squares, shift, variance, neurons, (past - 1) / freedom,
+                                  1 / freedom, past * batch / (total * freedom));
+    memcpy(&bits, &limit, sizeof bits);
+    if (largest >= bits)
+        return;
+    memcpy(variance, squares, neurons * sizeof *squares);
+    for (int64_t j = 0; j < neurons; j++)
+        mean[j] += shift[j] * (batch / total);
+    *batches += 1;
+    *samples += batch;
+}
+
+/* A batch's moments about the running mean, which add up over ranks: its size, the sums of its
+ * deviations, the sums of their squares. In double, so that `gather` loses nothing. */
+FOR_EVERY_PROCESSOR
+static void leave(double *moments, const float *shift, const float *squares, int64_t neurons,
+                  int64_t batch)
+{
+    double *sums = moments + 1, *square_sums = sums + neurons;
+    moments[0] = (double)batch;
+    if (!batch) /* whose mean is no number */
+        memset(sums, 0, 2 * neurons * sizeof *sums);
+    for (int64_t j = 0; batch && j < neurons; j++) {
+        sums[j] = (double)shift[j] * batch;
+        square_sums[j] = squares[j] + sums[j] * shift[j];
+    }
+}
+
+/* The inverse, of the sums of all ranks. */
+FOR_EVERY_PROCESSOR
+static void gather(const double *moments, float *shift, float *squares, int64_t neurons)
+{
+    const double *sums = moments + 1, *square_sums = sums + neurons;
+    for (int64_t j = 0; j < neurons; j++) {
+        double mean = sums[j] / moments[0], rest = square_sums[j] - sums[j] * mean;
+        shift[j] = (float)mean;
+        squares[j] = (float)(rest < 0 ? 0 : rest); /* NaN stays */
+    }
+}
+
+/* Everything of one call; the picks left alone, or -1 before `late_start`, or -2 without memory. */
+static int64_t see(const Call *call, int *changed)
+{
+    int64_t batch = call->batch, neurons = call->neurons, top_k = call->top_k, left = -1;
+    float *space = malloc((2 * neurons + batch * BLOCK) * sizeof *space);
+    Pick *picks = malloc(batch * top_k * sizeof *picks);
+    if (!space || !picks) {
+        free(space);
+        free(picks);
+        return -2;
+    }
+    float *shift = space, *squares = space + neurons, *rows = squares + neurons;
+    for (int64_t n = 0; n < batch * top_k; n++)
+        picks[n] = (Pick){0, INT64_MAX, 0};
+    float compensation = call->eps * mean_of(call->variance, neurons);
+
+    for (int64_t first = 0; first < neurons; first += BLOCK) {
+        int64_t count = neurons - first < BLOCK ? neurons - first : BLOCK;
+        float batch_mean[BLOCK] = {0}, unit[BLOCK];
+        int32_t scale[BLOCK];
+        for (int64_t b = 0; b < batch; b++) {
+            load(rows + b * BLOCK, call, b * neurons + first, count);
+            add_to(batch_mean, rows + b * BLOCK, count);
+        }
+        memset(squares + first, 0, count * sizeof *squares);
+        centre(batch_mean, shift + first, unit, call->mean + first, call->variance + first, count,
+               batch, compensation);
+        for (int64_t b = 0; b < batch; b++) {
+            Pick *own = picks + b * top_k;
+            int32_t largest = deviate(squares + first, scale, rows + b * BLOCK, batch_mean,
+                                      call->mean + first, unit, count);
+            if (largest >= own[top_k - 1].scale)
+                for (int64_t j = 0; j < count; j++)
+                    if (scale[j] >= own[top_k - 1].scale) {
+                        int64_t place = first + j, order = place;
+                        if (call->channels)
+                            order = place % call->channels * (neurons / call->channels)
+                                    + place / call->channels;
+                        pick(own, top_k, scale[j], order, place);
+                    }
+            if (call->scale)
+                memcpy(call->scale + b * neurons + first, scale, count * sizeof *scale);
+        }
+    }
+
+    if (call->output != call->values)
+        memcpy(call->output, call->values, batch * neurons * (call->is_bf16 ? 2 : 4));
+    for (int64_t n = 0; n < batch * top_k; n++)
+        call->chosen[n] = picks[n].place;
+    if (*call->batches >= call->late_start)
+        left = edit(call, picks, changed);
+
+    if (call->moments)
+        leave(call->moments, shift, squares, neurons, batch);
+    else
+        count_in(call->mean, call->variance, call->batches, call->samples, shift, squares, neurons,
+                 batch, call->forget_steps);
+    free(space);
+    free(picks);
+    return left;
+}
+
+static PyObject *memel_see(PyObject *self, PyObject *args)
+{
+    Call call;
+    unsigned long long values, output, mean, variance, batches, samples, chosen, scale, moments;
+    long long sizes[6];
+    int64_t left;
+    int changed = 0;
+    if (!PyArg_ParseTuple(args, "KKKKKKKKKLLLLLLfp", &values, &output, &mean, &variance, &batches,
+                          &samples, &chosen, &scale, &moments, &sizes[0], &sizes[1], &sizes[2], &sizes[3],
+                          &sizes[4], &sizes[5], &call.eps, &call.is_bf16))
+        return NULL;
+    call.values = (const void *)(uintptr_t)values;
+    call.output = (void *)(uintptr_t)output;
+    call.mean = (float *)(uintptr_t)mean;
+    call.variance = (float *)(uintptr_t)variance;
+    call.batches = (int64_t *)(uintptr_t)batches;
+    call.samples = (int64_t *)(uintptr_t)samples;
+    call.chosen = (int64_t *)(uintptr_t)chosen;
+    call.scale = (float *)(uintptr_t)scale;
+    call.moments = (double *)(uintptr_t)moments;
+    call.batch = sizes[0];
+    call.neurons = sizes[1];
+    call.channels = sizes[2];
+    call.top_k = sizes[3];
+    call.forget_steps = sizes[4];
+    call.late_start = sizes[5];
+    Py_BEGIN_ALLOW_THREADS
+    left = see(&call, &changed);
+    Py_END_ALLOW_THREADS
+    return left == -2 ? PyErr_NoMemory() : Py_BuildValue("Li", (long long)left, changed);
+}
+
+static PyObject *memel_count(PyObject *self, PyObject *args)
+{
+    unsigned long long sums, mean, variance, batches, samples;
+    long long neurons, forget_steps;
+    if (!PyArg_ParseTuple(args, "KKKKKLL", &sums, &mean, &variance, &batches, &samples, &neurons,
+                          &forget_steps))
+        return NULL;
+    const double *moments = (const double *)(uintptr_t)sums;
+    float *space = malloc(2 * neurons * sizeof *space);
+    if (!space)
+        return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    if (moments[0] > 0) {
+        gather(moments, space, space + neurons, neurons);
+        count_in((float *)(uintptr_t)mean, (float *)(uintptr_t)variance,
+                 (int64_t *)(uintptr_t)batches, (int64_t *)(uintptr_t)samples, space,
+                 space + neurons, neurons, (int64_t)moments[0], forget_steps);
+    }
+    Py_END_ALLOW_THREADS
+    free(space);
+    Py_RETURN_NONE;
+}
+
+static PyObject *memel_turn(PyObject *self, PyObject *args)
+{
+    unsigned long long gradient, output, places;
+    long long batch, neurons, top_k;
+    float delta;
+    int is_bf16;
+    if (!PyArg_ParseTuple(args, "KKKLLLfp", &gradient, &output, &places, &batch, &neurons, &top_k,
+                          &delta, &is_bf16))
+        return NULL;
+    const int64_t *chosen = (const int64_t *)(uintptr_t)places;
+    void *to = (void *)(uintptr_t)output;
+    Py_BEGIN_ALLOW_THREADS
+    memcpy(to, (const void *)(uintptr_t)gradient, batch * neurons * (is_bf16 ? 2 : 4));
+    for (int64_t n = 0; n < batch * top_k; n++) {
+        int64_t at = n / top_k * neurons + chosen[n];
+        if (is_bf16)
+            ((uint16_t *)to)[at] = to_bf16(from_bf16(((uint16_t *)to)[at]) * -delta);
+        else
+            ((float *)to)[at] *= -delta;
+    }
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"see", memel_see, METH_VARARGS, "Look at a batch: statistics, choice and inhibited values."},
+    {"count", memel_count, METH_VARARGS, "Take moments of several ranks' batches for one batch."},
+    {"turn", memel_turn, METH_VARARGS, "A gradient with -delta times that of the chosen neurons."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_memel", NULL, 0, methods};
+
+PyMODINIT_FUNC PyInit__memel(void)
+{
+    return PyModule_Create(&module);
+}

@@ -1,0 +1,1 @@
+"""Scores as mergeable sums, and tables of them."""

@@ -1,0 +1,1 @@
+"""Files, run folders and where their content comes from."""

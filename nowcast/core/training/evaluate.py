@@ -1,0 +1,128 @@
+"""Score a model on a split: every sample once, whatever the batch size and the number of ranks."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from nowcast.core.errors import ConfigError
+from nowcast.core.memel.modes import evaluating
+from nowcast.core.scoring.sums import Scores, Sums
+from nowcast.core.system.distributed import Ranks, any_rank
+from nowcast.core.terminal.progress import Line, line
+from nowcast.core.training.task import Batch, Task
+
+
+def pick_device(name: str, ranks: Ranks) -> torch.device:
+    """The device a config names; ``auto`` is this rank's GPU where there is one.
+
+    Raises:
+        ConfigError: cuda is asked for and not there.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigError(
+            "train.device: cuda was asked for, but torch finds no GPU; use auto or cpu"
+        )
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    return torch.device("cuda", ranks.local)
+
+
+FORECASTER = "the forecaster"  # where a message has no better name for it
+
+
+def evaluate(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    ranks: Ranks,
+    device: torch.device,
+    title: str = "scoring",
+    finite: bool = True,
+) -> Scores:
+    """Scores of a model in evaluation mode on a whole split; the same on every rank.
+
+    Args:
+        task: with the split.
+        model: in evaluation mode while this lasts.
+        split: of the task.
+        ranks: of this process.
+        device: where the model is.
+        title: of its progress.
+        finite: refuse forecasts that are no numbers; without it their scores are undefined.
+
+    Raises:
+        ConfigError: on every rank, where the split has fewer samples than there are ranks.
+        RunError: on every rank, where forecasts are no numbers.
+    """
+    total: Sums | None = None
+    with evaluating(model), line(title, task.samples(split), unit="samples") as scoring:
+        for batch in task.evaluation_batches(split, ranks):
+            sums = task.score(model, batch.to(device))
+            total = sums if total is None else total + sums
+            _count(scoring, batch, ranks)
+    _check_all_had_some(total is not None, split, ranks, device)
+    assert total is not None
+    total = total.over_ranks(device)
+    if finite:
+        total.check_finite(FORECASTER)
+    return task.read(total)
+
+
+def evaluate_blocks(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    ranks: Ranks,
+    device: torch.device,
+    full: bool = True,
+    name: str = FORECASTER,
+) -> dict[str, Sums]:
+    """The sums of a model apart for each block of the split; the same on every rank.
+
+    Args:
+        task: names the blocks, which hold whatever samples are not independent of each other.
+        model: in evaluation mode while this lasts.
+        split: of the task.
+        ranks: of this process.
+        device: where the model is.
+        full: as `task.verify` measures, or, less and sooner, `task.score`.
+        name: of the model, for its progress and messages.
+
+    Raises:
+        ConfigError, RunError: as `evaluate`.
+    """
+    measure = task.verify if full else task.score
+    found: dict[str, Sums] = {}
+    title = f"scoring {name} on {split}"
+    with evaluating(model), line(title, task.samples(split), unit="samples") as scoring:
+        for batch in task.evaluation_batches(split, ranks):
+            blocks_of = np.array(task.blocks(split, batch))
+            for block in dict.fromkeys(blocks_of.tolist()):
+                part = batch.take(np.flatnonzero(blocks_of == block))
+                sums = measure(model, part.to(device))
+                found[block] = found[block] + sums if block in found else sums
+            _count(scoring, batch, ranks)
+    _check_all_had_some(bool(found), split, ranks, device)
+    nothing = next(iter(found.values())).zero()
+    blocks = {
+        block: found.get(block, nothing).over_ranks(device) for block in task.block_names(split)
+    }
+    for sums in blocks.values():
+        sums.check_finite(name)
+    return blocks
+
+
+def _count(scoring: Line, batch: Batch, ranks: Ranks) -> None:
+    """Show what this rank has scored, as if the others had come as far."""
+    assert scoring.total is not None
+    done = scoring.done + len(batch.names()) * ranks.size
+    scoring.set(min(done, scoring.total), scoring.total)
+
+
+def _check_all_had_some(some: bool, split: str, ranks: Ranks, device: torch.device) -> None:
+    # Asked of all ranks, or those with samples would wait for the one without.
+    if any_rank(not some, device):
+        raise ConfigError(
+            f"{ranks.size} ranks, but fewer samples in the {split} split; use fewer ranks"
+        )
