@@ -267,9 +267,9 @@ def evaluate(
 def _unlike_training(entries: "dict[str, tuple[RunSettings, Task, nn.Module]]") -> list[str]:
     """Where the archive differs from what weights were trained on, a sentence each."""
     from nowcast.core.storage.runs import Run
+    from nowcast.precipitation.clips.trained_on import stated_by
+    from nowcast.precipitation.forecasting.released.weights import located, shipped
     from nowcast.precipitation.task import PrecipitationTask
-    from nowcast.precipitation.trained_on import stated_by
-    from nowcast.precipitation.weights import located, shipped
 
     notes: list[str] = []
     for name, (_, task, _) in entries.items():
@@ -288,7 +288,7 @@ def _entries(
     from nowcast.core.errors import ConfigError, UnknownForecaster
     from nowcast.core.storage.runs import Run
     from nowcast.core.training.trainer import trained_model
-    from nowcast.precipitation.weights import located, meant, shipped
+    from nowcast.precipitation.forecasting.released.weights import located, meant, shipped
 
     runs = {
         name: located(source) if source in shipped() else Run(Path(source))

@@ -22,7 +22,7 @@ def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) ->
     Example: `nowcast data sample data/dwd`
     """
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.sample import write_sample
+    from nowcast.precipitation.sources.sample import write_sample
 
     with counted("DWD sample") as progress:
         write_sample(out, progress)
@@ -45,7 +45,7 @@ def data_synth(
     Example: `nowcast data synth data/synthetic --days 6 --seed 0`
     """
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.synthetic import write_synthetic
+    from nowcast.precipitation.synthetic.archive import write_synthetic
 
     with counted("synthetic rain") as progress:
         write_synthetic(
@@ -70,8 +70,8 @@ def data_info(
     Example: `nowcast data info data/dwd data/synthetic`
     """
     from nowcast.core.terminal.progress import line
-    from nowcast.precipitation.info import archive_info
-    from nowcast.precipitation.store import open_archive
+    from nowcast.precipitation.archive.packed import open_archive
+    from nowcast.precipitation.preparation.info import archive_info
 
     infos = []
     for root in roots:
@@ -116,11 +116,11 @@ def data_pack(
     import os
 
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.archive import Archive
-    from nowcast.precipitation.importers.options import window
-    from nowcast.precipitation.packing.pack import pack
-    from nowcast.precipitation.quarantine import read_quarantine
+    from nowcast.precipitation.archive.packing.pack import pack
+    from nowcast.precipitation.archive.quarantine import read_quarantine
+    from nowcast.precipitation.archive.tree import Archive
     from nowcast.precipitation.settings import PAPER_CROP
+    from nowcast.precipitation.sources.options import window
 
     with counted("packed") as progress:
         pack(
@@ -156,8 +156,8 @@ def data_check(
     """
     from nowcast.core.storage.files import check_place, write_json
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.doctor.check import check_archive
-    from nowcast.precipitation.quarantine import write_quarantine
+    from nowcast.precipitation.archive.quarantine import write_quarantine
+    from nowcast.precipitation.preparation.doctor.check import check_archive
 
     for path in (json, quarantine):
         if path is not None:
@@ -203,9 +203,9 @@ def data_masks(
     Example: `nowcast data masks data/mine`, or `nowcast data masks data/synthetic --check`
     """
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.archive import Archive
-    from nowcast.precipitation.masking import estimates
-    from nowcast.precipitation.masking.static_mask import estimate_usable
+    from nowcast.precipitation.archive.tree import Archive
+    from nowcast.precipitation.preparation.masking import estimates
+    from nowcast.precipitation.preparation.masking.static_mask import estimate_usable
 
     archive = Archive(root)
     place = None if radar is None else estimates.radar_place(radar, archive.shape)
@@ -320,10 +320,10 @@ def data_convert(
     Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --crop 188,668,129,609`
     """
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.conversion.convert import convert
-    from nowcast.precipitation.conversion.target import Target
-    from nowcast.precipitation.importers import options
-    from nowcast.precipitation.importers.field import Request
+    from nowcast.precipitation.sources import options
+    from nowcast.precipitation.sources.conversion.convert import convert
+    from nowcast.precipitation.sources.conversion.target import Target
+    from nowcast.precipitation.sources.field import Request
 
     request = Request(
         unit=unit,
@@ -400,15 +400,15 @@ def data_days(
     Example: `nowcast data days data/mrms`, or `nowcast data days data/knmi --all test`
     """
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.archive import Archive
-    from nowcast.precipitation.quarantine import read_quarantine
-    from nowcast.precipitation.rainy_days import (
+    from nowcast.precipitation.archive.quarantine import read_quarantine
+    from nowcast.precipitation.archive.tree import Archive
+    from nowcast.precipitation.preparation.rainy_days import (
         WET_DAY_MM,
         find_rainy_days,
         refuse_existing,
         write_lists,
     )
-    from nowcast.precipitation.split_days import known_by, known_split
+    from nowcast.precipitation.preparation.split_days import known_by, known_split
 
     way, into = known_by(by), known_split(all_)
     if threshold_mm is None:

@@ -29,8 +29,8 @@ def export(
     Example: `nowcast export runs/first first.pt2 --lead-frames 24`
     """
     from nowcast.core.terminal.progress import line
-    from nowcast.precipitation.export import export as write
-    from nowcast.precipitation.weights import located
+    from nowcast.precipitation.forecasting.export import export as write
+    from nowcast.precipitation.forecasting.released.weights import located
 
     with line(f"exporting {run} and running what was written"):
         made = write(located(run), out, lead_frames)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nowcast.precipitation.forecasting.forecast import Choice
-    from nowcast.precipitation.forecasting.products import Format
-    from nowcast.precipitation.forecasting.result import Forecast
+    from nowcast.precipitation.forecasting.products.result import Forecast
+    from nowcast.precipitation.forecasting.products.written import Format
 
 forecasts = typer.Typer()
 
@@ -134,7 +134,7 @@ def _once(
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource
     from nowcast.precipitation.forecasting.places import opened
-    from nowcast.precipitation.forecasting.products import write
+    from nowcast.precipitation.forecasting.products.written import write
 
     with line(f"reading {places[0]}"):
         began = perf_counter()
@@ -170,8 +170,8 @@ def _follow(
     from nowcast.core.execution.signals import stop_signals
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource
-    from nowcast.precipitation.forecasting.outlet import LATEST, Outlet
-    from nowcast.precipitation.forecasting.products import write
+    from nowcast.precipitation.forecasting.products.outlet import LATEST, Outlet
+    from nowcast.precipitation.forecasting.products.written import write
     from nowcast.precipitation.forecasting.watch import Watch, opened_when_there
 
     with stop_signals() as stopping:
@@ -205,8 +205,8 @@ def _choice(name: str | None) -> "Choice":
     from nowcast.core.storage.runs import Run
     from nowcast.precipitation.forecasters.baselines import BASELINES
     from nowcast.precipitation.forecasting.forecast import Choice
+    from nowcast.precipitation.forecasting.released.weights import DEFAULT, located, meant, shipped
     from nowcast.precipitation.settings import PrecipitationSettings
-    from nowcast.precipitation.weights import DEFAULT, located, meant, shipped
 
     known = (
         f"weights that come with nowcast ({', '.join(shipped())}), the folder of a "
@@ -239,8 +239,8 @@ def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:
         the forecast that will be replaced, for people; None if there is none.
     """
     from nowcast.core.errors import ConfigError
-    from nowcast.precipitation.forecasting.outlet import FOLDER_NAME, LATEST
-    from nowcast.precipitation.forecasting.products import named
+    from nowcast.precipitation.forecasting.products.outlet import FOLDER_NAME, LATEST
+    from nowcast.precipitation.forecasting.products.written import named
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out: expected a folder, found the file {out}; choose another")

@@ -31,8 +31,8 @@ from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.evaluate import pick_device
-from nowcast.precipitation import weights as released
-from nowcast.precipitation.forecasters.comoving import Comoving
+from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
+from nowcast.precipitation.forecasters.comoving.network import Comoving
 from nowcast.precipitation.forecasting.call_of_pysteps import (
     check_keywords,
     notes_of_gaps,
@@ -40,10 +40,10 @@ from nowcast.precipitation.forecasting.call_of_pysteps import (
 )
 from nowcast.precipitation.forecasting.forecast import DRY_MM_H
 from nowcast.precipitation.forecasting.frames_needed import least_of_run, takers
+from nowcast.precipitation.forecasting.outages import STRONG_MM_H, WEAK_MM_H, find_outages, reach_px
+from nowcast.precipitation.forecasting.released import weights as released
 from nowcast.precipitation.model import forecaster
-from nowcast.precipitation.outages import STRONG_MM_H, WEAK_MM_H, find_outages, reach_px
 from nowcast.precipitation.settings import PrecipitationSettings
-from nowcast.precipitation.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
 
 METHOD = "nowcast"  # what pysteps calls it

@@ -9,7 +9,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   exit 1
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-compiled=(nowcast/core/memel/_memel.c nowcast/precipitation/forecasters/_gates.c nowcast/precipitation/verification/_tally.c)
+compiled=(nowcast/core/memel/_memel.c nowcast/precipitation/forecasters/cells/_gates.c nowcast/precipitation/verification/_tally.c)
 wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh "${compiled[@]}" | sha256sum)
 if [ "$(cat "$venv/installed" 2>/dev/null)" != "$wanted" ]; then
   echo "installing into $venv (about two minutes)" >&2

@@ -12,9 +12,9 @@ from hypothesis import settings
 
 from nowcast.cli import main
 from nowcast.core.memel import fused
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.synthetic import write_synthetic
-from nowcast.precipitation.writer import ArchiveWriter
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.synthetic.archive import write_synthetic
 
 # A deadline is a timing, and a timing depends on who else uses the machine.
 settings.register_profile("no deadline", deadline=None)
@@ -96,9 +96,7 @@ def write_archive(tmp_path: Path) -> Callable[..., Path]:
 def way(request: pytest.FixtureRequest) -> Iterator[None]:
     """Run a module's tests both ways in which MEmeL works on CPU."""
     if request.param == "in C" and not fused.available:
-        pytest.skip(
-            "_memel is not built: there was no C compiler at installation"
-        )
+        pytest.skip("_memel is not built: there was no C compiler at installation")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused, "available", request.param == "in C")
         yield

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nowcast.precipitation.description import Description, Grid, Quantity
-from nowcast.precipitation.forecasting.result import Forecast
+from nowcast.precipitation.archive.description import Description, Grid, Quantity
+from nowcast.precipitation.forecasting.products.result import Forecast
 
 # KNMI's own: radii in km, so coordinates are in km too. Its corner is that of `made`'s frames.
 KNMI = Grid(

@@ -19,7 +19,7 @@ from nowcast.core.storage.finite import check_answers
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.checkpoint import Progress, load_state, load_weights, save_state
 from nowcast.core.training.evaluate import evaluate, evaluate_blocks
-from nowcast.precipitation.archive import Archive
+from nowcast.precipitation.archive.tree import Archive
 from nowcast.pysteps import forecast as forecast_by_pysteps
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import pytest
 
 from nowcast.cli import app
 from nowcast.core.storage.yaml_files import dumps, loads
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.frames import frame_path
+from nowcast.precipitation.archive.frames import frame_path
+from nowcast.precipitation.archive.tree import Archive
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "precipitation"
 SMOKE = str(CONFIGS / "smoke.yaml")

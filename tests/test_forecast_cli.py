@@ -16,10 +16,10 @@ import pytest
 
 from nowcast import forecast_cli
 from nowcast.core.storage.yaml_files import dumps
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.frames import frame_path
-from nowcast.precipitation.writer import ArchiveWriter
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.frames import frame_path
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
 
 SMOKE = Path(__file__).parents[1] / "configs" / "precipitation" / "smoke.yaml"
 QUICK = ["train.steps=2", "train.validate_every=2", "train.log_every=2", "data.random_crop=[32,32]"]

@@ -111,7 +111,7 @@ def test_rain_goes_where_the_velocity_says(comoving: str):
 
 
 def test_own_velocity_given_by_hand_changes_nothing(comoving: str):
-    from nowcast.precipitation.forecasters.motion import motion_field
+    from nowcast.precipitation.forecasters.flow.motion import motion_field
     from nowcast.precipitation.units import Calibration
 
     rain = moving()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.bench import growth, latency, loader, memel, ranks, scores, start, training
-from nowcast.precipitation.synthetic import write_synthetic
+from nowcast.precipitation.synthetic.archive import write_synthetic
 
 BATCHES, THREADS = (4, 16), (1, 2)
 PRECISIONS = ("fp32", "bf16")

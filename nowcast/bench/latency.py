@@ -17,12 +17,12 @@ from nowcast.bench.apart import Apart, apart
 from nowcast.bench.paired import Pairs, alternate
 from nowcast.core.errors import RunError
 from nowcast.core.system.allocator import keep_freed_memory
-from nowcast.precipitation.description import Description
+from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, EncoderForecaster
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.forecasters.through_pysteps import ThroughPysteps
-from nowcast.precipitation.rain import FLOOR_DBZ, Rain
+from nowcast.precipitation.synthetic.rain import FLOOR_DBZ, Rain
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, PIXEL_LEVELS, encode, pixel_from_dbz
 
 STEP_MINUTES = 6

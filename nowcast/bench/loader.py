@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from nowcast.bench.paired import Pairs, alternate
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.clips import Clips, load
-from nowcast.precipitation.draws import Draw
-from nowcast.precipitation.frames import frame_path, mask_path
-from nowcast.precipitation.packing.pack import pack
+from nowcast.precipitation.archive.frames import frame_path, mask_path
+from nowcast.precipitation.archive.packed import Pack, open_archive
+from nowcast.precipitation.archive.packing.pack import pack
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.clips.clips import Clips, load
+from nowcast.precipitation.clips.draws import Draw
 from nowcast.precipitation.settings import PAPER_CROP, DataSettings
-from nowcast.precipitation.store import Pack, open_archive
 
 SETTINGS = {
     "paper, 120x120, 10 -> 10": DataSettings(

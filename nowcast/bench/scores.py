@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter
 
 from nowcast.bench.paired import Pairs, alternate
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.balance import BALANCING_WEIGHTS, pixel_thresholds
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 from nowcast.precipitation.verification import tally
+from nowcast.precipitation.verification.balance import BALANCING_WEIGHTS, pixel_thresholds
 from nowcast.precipitation.verification.scores import score_frames
 
 Scored = dict[str, NDArray[Any]]

@@ -3,8 +3,8 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nowcast.precipitation.balance import balancing_weights
 from nowcast.precipitation.units import Calibration
+from nowcast.precipitation.verification.balance import balancing_weights
 
 LOSS_SCALE = 5e-5  # HKO-7's NORMAL_LOSS_GLOBAL_SCALE
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from nowcast.precipitation.forecasters.comoving import Comoving
+from nowcast.precipitation.forecasters.comoving.network import Comoving
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.settings import ModelSettings

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nowcast.core.settings import Count, Place, Positive, RunSettings, Section
-from nowcast.precipitation.forecasters.comoving import CASCADE_FRAMES, Widths
-from nowcast.precipitation.forecasters.correction import MULTIPLE
+from nowcast.precipitation.forecasters.comoving.correction import MULTIPLE
+from nowcast.precipitation.forecasters.comoving.network import CASCADE_FRAMES, Widths
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, CellName, Stage
 
 PAPER_CROP = (164, 284, 175, 295)  # rows, columns: Wang et al. 2024, as released

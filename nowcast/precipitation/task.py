@@ -19,23 +19,23 @@ from nowcast.core.storage.origin import digest
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.threads import one_thread
 from nowcast.core.training.shared_memory import check_shared_memory
-from nowcast.precipitation.batch import RadarBatch
-from nowcast.precipitation.clips import Clips, load
-from nowcast.precipitation.days import SPLITS
-from nowcast.precipitation.draws import Draw, evaluation_draws, towards_rain, training_draws
-from nowcast.precipitation.features import FEATURES, groups
+from nowcast.precipitation.archive.days import SPLITS
+from nowcast.precipitation.archive.packed import open_archive
+from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.clips.batch import RadarBatch
+from nowcast.precipitation.clips.clips import Clips, load
+from nowcast.precipitation.clips.draws import Draw, evaluation_draws, towards_rain, training_draws
+from nowcast.precipitation.clips.features import FEATURES, groups
+from nowcast.precipitation.clips.identity import archive_hash
+from nowcast.precipitation.clips.mixture import Mixture, tickets
+from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
-from nowcast.precipitation.gallery import hang
-from nowcast.precipitation.identity import archive_hash
 from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
-from nowcast.precipitation.mixture import Mixture, tickets
 from nowcast.precipitation.model import forecaster
-from nowcast.precipitation.reader import ArchiveReader
-from nowcast.precipitation.reel import forecast, reels
-from nowcast.precipitation.render import strip
+from nowcast.precipitation.pictures.gallery import hang
+from nowcast.precipitation.pictures.reel import forecast, reels
+from nowcast.precipitation.pictures.render import strip
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
-from nowcast.precipitation.store import open_archive
-from nowcast.precipitation.trained_on import seen_by, written
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
 from nowcast.precipitation.verification.scores import benchmark_curves, read_scores, score_frames
 from nowcast.precipitation.verification.verify import read_verification, verify_frames

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from nowcast.bench import loader
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.clips import Clips
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.draws import Draw
-from nowcast.precipitation.writer import ArchiveWriter
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.clips.clips import Clips
+from nowcast.precipitation.clips.draws import Draw
 
 
 @pytest.fixture(scope="module")

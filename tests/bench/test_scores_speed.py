@@ -9,8 +9,8 @@ from nowcast.bench import scores
 from nowcast.bench.paired import Pairs
 from nowcast.bench.scores import Speed, measure, table
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.balance import BALANCING_WEIGHTS, pixel_thresholds
 from nowcast.precipitation.units import Calibration
+from nowcast.precipitation.verification.balance import BALANCING_WEIGHTS, pixel_thresholds
 from nowcast.precipitation.verification.scores import COUNTS, score_frames
 
 

@@ -16,8 +16,8 @@ from nowcast.core.memel.plug import plug_in
 from nowcast.core.settings import RunSettings
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate, evaluate_blocks
-from nowcast.precipitation.batch import RadarBatch
-from nowcast.precipitation.reel import forecast
+from nowcast.precipitation.clips.batch import RadarBatch
+from nowcast.precipitation.pictures.reel import forecast
 
 CPU = torch.device("cpu")
 # Models that a function has made itself and gives away in evaluation mode.

@@ -11,11 +11,11 @@ import pytest
 from conftest import every
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Description, Grid
-from nowcast.precipitation.frames import FrameError, frame_path
+from nowcast.precipitation.archive.description import Description, Grid
+from nowcast.precipitation.archive.frames import FrameError, frame_path
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
 from nowcast.precipitation.units import Calibration
-from nowcast.precipitation.writer import ArchiveWriter
 
 DESCRIPTION = Description("tiny", "the tests", 10, 4, 6, 200.0, 1.6)
 DAYS = {

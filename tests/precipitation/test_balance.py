@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nowcast.precipitation.balance import balancing_weights, pixel_thresholds
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
+from nowcast.precipitation.verification.balance import balancing_weights, pixel_thresholds
 
 HKO7 = Calibration()
 DWD = Calibration(DWD_ZR_A, DWD_ZR_B)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nowcast.precipitation.batch import RadarBatch
+from nowcast.precipitation.clips.batch import RadarBatch
 
 START = int(np.datetime64("2018-05-19T13:50", "m").astype(np.int64))
 MINUTES = START + torch.tensor([[0, 5, 10, 15, 20, 25], [60, 65, 70, 75, 80, 85]])

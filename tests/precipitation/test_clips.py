@@ -12,16 +12,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.clips import Clip, Clips, clip_starts, episodes
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.draws import Draw, evaluation_draws, training_draws
-from nowcast.precipitation.frames import frame_path, mask_path
-from nowcast.precipitation.packing.pack import pack
-from nowcast.precipitation.reader import ArchiveReader
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.frames import frame_path, mask_path
+from nowcast.precipitation.archive.packed import Pack
+from nowcast.precipitation.archive.packing.pack import pack
+from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.clips.clips import Clip, Clips, clip_starts, episodes
+from nowcast.precipitation.clips.draws import Draw, evaluation_draws, training_draws
 from nowcast.precipitation.settings import DataSettings
-from nowcast.precipitation.store import Pack
-from nowcast.precipitation.writer import ArchiveWriter
 
 SIX = np.timedelta64(6, "m")
 DAY = "2015-07-09T"

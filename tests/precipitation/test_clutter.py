@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.clutter import (
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.synthetic.archive import write_synthetic
+from nowcast.precipitation.synthetic.clutter import (
     KINDS,
     RING_WIDTH_PX,
     SPECKLE_PX,
@@ -15,8 +16,7 @@ from nowcast.precipitation.clutter import (
     Clutter,
     Struck,
 )
-from nowcast.precipitation.rain import FLOOR_DBZ
-from nowcast.precipitation.synthetic import write_synthetic
+from nowcast.precipitation.synthetic.rain import FLOOR_DBZ
 
 SHAPE = (96, 128)
 MIDDLE = ((SHAPE[0] - 1) / 2, (SHAPE[1] - 1) / 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.days import days_path, read_days, read_splits, write_days
+from nowcast.precipitation.archive.days import days_path, read_days, read_splits, write_days
 
 
 def listed(root: Path, text: str) -> Path:

@@ -3,7 +3,7 @@
 import pytest
 
 from nowcast.core.errors import DataError
-from nowcast.precipitation.description import Description, Grid
+from nowcast.precipitation.archive.description import Description, Grid
 
 
 def described(grid: Grid | None) -> Description:

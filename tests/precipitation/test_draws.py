@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nowcast.precipitation.draws import Draw, towards_rain, training_draws
+from nowcast.precipitation.clips.draws import Draw, towards_rain, training_draws
 from nowcast.precipitation.loss import balanced_loss
 from nowcast.precipitation.units import Calibration
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nowcast.precipitation.episodes import missing_frames, missing_in_gaps
+from nowcast.precipitation.archive.episodes import missing_frames, missing_in_gaps
 
 START = np.datetime64("2015-07-09T00:00", "m")
 

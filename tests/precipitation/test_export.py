@@ -14,8 +14,8 @@ from nowcast.core.memel.plug import plug_in
 from nowcast.core.storage.runs import Run
 from nowcast.core.storage.yaml_files import dumps
 from nowcast.core.training.checkpoint import load_weights, save_weights
-from nowcast.precipitation import export as exporting
-from nowcast.precipitation.export import METADATA, TOLERANCE, export
+from nowcast.precipitation.forecasting import export as exporting
+from nowcast.precipitation.forecasting.export import METADATA, TOLERANCE, export
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.features import by_motion, by_rain_rate
+from nowcast.precipitation.clips.features import by_motion, by_rain_rate
 
 
 def field(seed: int = 0) -> np.ndarray:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.frames import (
+from nowcast.precipitation.archive.frames import (
     FrameError,
     frame_path,
     frame_shape,

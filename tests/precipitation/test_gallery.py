@@ -12,7 +12,12 @@ from nowcast.core.comparison.board import Board
 from nowcast.core.scoring.pooling import pooled
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate_blocks
-from nowcast.precipitation.gallery import best_and_worst, hang, performance_diagram, spectra
+from nowcast.precipitation.pictures.gallery import (
+    best_and_worst,
+    hang,
+    performance_diagram,
+    spectra,
+)
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.days import days_path
-from nowcast.precipitation.identity import archive_hash
-from nowcast.precipitation.packing.pack import pack
+from nowcast.precipitation.archive.days import days_path
+from nowcast.precipitation.archive.packed import open_archive
+from nowcast.precipitation.archive.packing.pack import pack
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.settings import DataSettings
-from nowcast.precipitation.store import open_archive
 
 
 def hash_of(root: Path, **settings) -> str:

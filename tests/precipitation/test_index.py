@@ -13,9 +13,9 @@ from conftest import every
 
 from nowcast.core.storage import files
 from nowcast.core.storage.cache import cache_folder
-from nowcast.precipitation import frames, index
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.frames import frame_path
+from nowcast.precipitation.archive import frames, index
+from nowcast.precipitation.archive.frames import frame_path
+from nowcast.precipitation.archive.tree import Archive
 
 DAYS = {
     "train": [*every(6, "2015-07-09T10:00", 4), *every(6, "2015-07-09T20:00", 2)],

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.frames import write_frame
-from nowcast.precipitation.info import NO_RAIN, archive_info
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.frames import write_frame
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.preparation.info import NO_RAIN, archive_info
 from nowcast.precipitation.units import Calibration, encode
-from nowcast.precipitation.writer import ArchiveWriter
 
 START = np.datetime64("2021-03-04T00:00", "m")
 

@@ -16,7 +16,7 @@ from nowcast import config
 from nowcast.core.execution.jobs import Job, complete
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
-from nowcast.precipitation.batch import RadarBatch
+from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.masks import read_exclude, write_exclude
+from nowcast.precipitation.archive.masks import read_exclude, write_exclude
 
 USABLE = np.random.default_rng(3).random((20, 30)) < 0.7
 

@@ -10,13 +10,13 @@ import torch
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.system.distributed import Ranks
-from nowcast.precipitation.clips import load
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.mixture import Mixture, tickets
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.clips.clips import load
+from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 from nowcast.precipitation.units import Calibration, encode
-from nowcast.precipitation.writer import ArchiveWriter
 
 DAY = np.datetime64("2020-06-01T00:00", "m")
 RELATION = Calibration(200.0, 1.6)

@@ -21,10 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from mutations import mutations
 
 from nowcast.core.errors import DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.days import days_path, read_days, read_splits, write_days
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.frames import (
+from nowcast.precipitation.archive.days import days_path, read_days, read_splits, write_days
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.frames import (
     FrameError,
     day_folders,
     frame_path,
@@ -37,9 +36,10 @@ from nowcast.precipitation.frames import (
     write_frame,
     write_mask,
 )
-from nowcast.precipitation.masks import exclude_path, read_exclude, write_exclude
-from nowcast.precipitation.quarantine import Excluded, read_quarantine, write_quarantine
-from nowcast.precipitation.writer import ArchiveWriter
+from nowcast.precipitation.archive.masks import exclude_path, read_exclude, write_exclude
+from nowcast.precipitation.archive.quarantine import Excluded, read_quarantine, write_quarantine
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
 
 MOMENT = np.datetime64("2015-07-09T12:06", "m")
 SHAPE = (24, 32)

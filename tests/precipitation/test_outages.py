@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nowcast.precipitation.outages import STRONG_MM_H, WEAK_MM_H, Outages, find_outages, reach_px
+from nowcast.precipitation.forecasting.outages import (
+    STRONG_MM_H,
+    WEAK_MM_H,
+    Outages,
+    find_outages,
+    reach_px,
+)
 
 SIDE = 120
 REACH = 8

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nowcast.precipitation.projection import in_metres, pixel_km, read_projection
+from nowcast.precipitation.archive.projection import in_metres, pixel_km, read_projection
 
 FOOT_KM = 1e-3 * 1200 / 3937  # the US survey foot
 KNMI = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378.137 +b=6356.752 +x_0=0 +y_0=0"

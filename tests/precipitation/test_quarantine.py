@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.quarantine import Excluded, read_quarantine, write_quarantine
+from nowcast.precipitation.archive.quarantine import Excluded, read_quarantine, write_quarantine
 
 MOMENT = np.datetime64("2015-07-09T12:06", "m")
 

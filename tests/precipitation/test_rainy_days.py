@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.days import Split, days_path, read_splits, write_days
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.frames import frame_path
-from nowcast.precipitation.rainy_days import find_rainy_days, write_lists
-from nowcast.precipitation.split_days import By, all_in, known_by, split_days
+from nowcast.precipitation.archive.days import Split, days_path, read_splits, write_days
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.frames import frame_path
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.preparation.rainy_days import find_rainy_days, write_lists
+from nowcast.precipitation.preparation.split_days import By, all_in, known_by, split_days
 from nowcast.precipitation.units import Calibration
-from nowcast.precipitation.writer import ArchiveWriter
 
 Run = Callable[..., tuple[int, str, str]]
 

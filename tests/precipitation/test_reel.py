@@ -7,10 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nowcast.precipitation import reel as reel_module
-from nowcast.precipitation.draws import Draw
-from nowcast.precipitation.reel import DIFFERENCE_BANDS, difference_colours, forecast, reels
-from nowcast.precipitation.render import BANDS, MASKED, colours
+from nowcast.precipitation.clips.draws import Draw
+from nowcast.precipitation.pictures import reel as reel_module
+from nowcast.precipitation.pictures.reel import (
+    DIFFERENCE_BANDS,
+    difference_colours,
+    forecast,
+    reels,
+)
+from nowcast.precipitation.pictures.render import BANDS, MASKED, colours
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 

@@ -10,13 +10,13 @@ from tiny_runs import write_run
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.runs import Run
 from nowcast.core.training.checkpoint import load_weights
-from nowcast.precipitation import weights
+from nowcast.precipitation.clips.trained_on import trained_on
 from nowcast.precipitation.forecasting.frames_needed import least_of_run
+from nowcast.precipitation.forecasting.released import weights
+from nowcast.precipitation.forecasting.released.shipping import ship
+from nowcast.precipitation.forecasting.released.weights import CARD, located, shipped
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
-from nowcast.precipitation.shipping import ship
-from nowcast.precipitation.trained_on import trained_on
-from nowcast.precipitation.weights import CARD, located, shipped
 
 pytestmark = pytest.mark.isa
 

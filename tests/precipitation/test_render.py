@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nowcast.precipitation.render import (
+from nowcast.precipitation.pictures.render import (
     BANDS,
     GAP,
     MASKED,

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.statistics import flow_speed
-from nowcast.precipitation.writer import ArchiveWriter
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.preparation.rain_statistics import flow_speed
 
 SIZES = [(1, 1), (1, 7), (3, 200), (7, 7), (8, 8), (17, 5), (2, 2)]
 CLIPS = ["data.in_len=3", "data.out_len=3"]

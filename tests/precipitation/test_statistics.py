@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nowcast.precipitation.statistics import (
+from nowcast.precipitation.preparation.rain_statistics import (
     STRETCH_FRAMES,
     anomaly,
     decorrelation_steps,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.info import ArchiveInfo, archive_info
-from nowcast.precipitation.synthetic import write_synthetic
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.preparation.info import ArchiveInfo, archive_info
+from nowcast.precipitation.synthetic.archive import write_synthetic
 from nowcast.precipitation.units import PIXEL_LEVELS, dbz_from_pixel
 
 SIDE = 64

@@ -11,10 +11,10 @@ from nowcast.core.settings import MEmeLSettings
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import build_model
-from nowcast.precipitation.forecasters.convgru import ConvGRU
-from nowcast.precipitation.forecasters.convlstm import ConvLSTM
+from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
+from nowcast.precipitation.forecasters.cells.convlstm import ConvLSTM
+from nowcast.precipitation.forecasters.cells.trajgru import TrajGRU
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
-from nowcast.precipitation.forecasters.trajgru import TrajGRU
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 

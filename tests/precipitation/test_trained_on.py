@@ -6,9 +6,9 @@ import pytest
 
 from nowcast.core.errors import RunError
 from nowcast.core.storage.runs import Run
-from nowcast.precipitation.description import Description, Grid
+from nowcast.precipitation.archive.description import Description, Grid
+from nowcast.precipitation.clips.trained_on import TrainedOn, seen_by, trained_on
 from nowcast.precipitation.settings import AugmentSettings, DataSettings, SourceSettings
-from nowcast.precipitation.trained_on import TrainedOn, seen_by, trained_on
 
 
 def radar(name: str, step_minutes: int, km: float) -> Description:

@@ -9,9 +9,9 @@ from torch import nn
 
 from nowcast.core.errors import ConfigError, UnknownForecaster
 from nowcast.core.terminal.hints import did_you_mean
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.forecasters.extrapolation import Extrapolation, Inflow
-from nowcast.precipitation.forecasters.motion import Method
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation, Inflow
+from nowcast.precipitation.forecasters.flow.motion import Method
 from nowcast.precipitation.forecasters.persistence import Persistence
 from nowcast.precipitation.forecasters.through_pysteps import PystepsMethod, ThroughPysteps
 from nowcast.precipitation.units import Calibration

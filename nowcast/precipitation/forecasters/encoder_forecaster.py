@@ -12,10 +12,10 @@ from torch.autograd.function import once_differentiable
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from nowcast.precipitation.forecasters.cell import LEAK, Cell, State, each
-from nowcast.precipitation.forecasters.convgru import ConvGRU
-from nowcast.precipitation.forecasters.convlstm import ConvLSTM
-from nowcast.precipitation.forecasters.trajgru import TrajGRU
+from nowcast.precipitation.forecasters.cells.cell import LEAK, Cell, State, each
+from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
+from nowcast.precipitation.forecasters.cells.convlstm import ConvLSTM
+from nowcast.precipitation.forecasters.cells.trajgru import TrajGRU
 
 CellName = Literal["convgru", "trajgru", "convlstm"]
 

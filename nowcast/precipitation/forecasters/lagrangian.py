@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from nowcast.precipitation.forecasters.bound import CELL_PX, ceiling, within_total
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
-from nowcast.precipitation.forecasters.extrapolation import Extrapolation
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
 
 SCALES_PX = (2, 4, 8, 16)  # where one band of the extrapolation ends and the next begins
 

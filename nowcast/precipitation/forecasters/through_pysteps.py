@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.terminal.result_warnings import ResultWarning
-from nowcast.precipitation.forecasters.advection import advect
-from nowcast.precipitation.forecasters.extrapolation import Inflow, with_data
-from nowcast.precipitation.forecasters.motion import motion_field, newest_with_data
-from nowcast.precipitation.projection import LARGEST_KM, LEAST_KM
+from nowcast.precipitation.archive.projection import LARGEST_KM, LEAST_KM
+from nowcast.precipitation.forecasters.flow.advection import advect
+from nowcast.precipitation.forecasters.flow.extrapolation import Inflow, with_data
+from nowcast.precipitation.forecasters.flow.motion import motion_field, newest_with_data
 from nowcast.precipitation.units import Calibration
 
 PystepsMethod = Literal["extrapolation", "sprog", "anvil", "steps"]

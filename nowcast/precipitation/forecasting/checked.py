@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.forecasting import inputs
 from nowcast.precipitation.forecasting.inputs import FrameSource, Inputs
-from nowcast.precipitation.frames import FrameError, Moments
-from nowcast.precipitation.outages import (
+from nowcast.precipitation.forecasting.outages import (
     STRONG_MM_H,
     WEAK_MM_H,
     Outages,

@@ -20,20 +20,20 @@ from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import collected
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.evaluate import pick_device
-from nowcast.precipitation.description import Description
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.forecasters.baselines import KM_PER_PIXEL, Setting, baseline
-from nowcast.precipitation.forecasters.comoving import BYTES_AT_MOST, Comoving
-from nowcast.precipitation.forecasters.comoving_stepwise import (
+from nowcast.precipitation.forecasters.comoving.network import BYTES_AT_MOST, Comoving
+from nowcast.precipitation.forecasters.comoving.stepwise import (
     bytes_at_once,
     bytes_stepwise,
     stepwise,
 )
 from nowcast.precipitation.forecasting.frames_needed import least_of_baseline, least_of_run
 from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
-from nowcast.precipitation.forecasting.result import Forecast
+from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
-from nowcast.precipitation.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 
 BASE_BYTES = 400 * 2**20  # Python, torch and what they load

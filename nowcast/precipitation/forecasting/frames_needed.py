@@ -2,11 +2,11 @@
 
 from nowcast.core.errors import NowcastError
 from nowcast.core.storage.runs import Run
+from nowcast.precipitation.clips.trained_on import trained_on
 from nowcast.precipitation.forecasters.baselines import BASELINES
 from nowcast.precipitation.forecasters.through_pysteps import NEEDS
+from nowcast.precipitation.forecasting.released.weights import located, shipped
 from nowcast.precipitation.settings import DataSettings
-from nowcast.precipitation.trained_on import trained_on
-from nowcast.precipitation.weights import located, shipped
 
 MOTION_NEEDS = 2  # frames that show how rain moves
 

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import DESCRIPTION, Description
+from nowcast.precipitation.archive.description import DESCRIPTION, Description
+from nowcast.precipitation.archive.frames import FrameError, Moments
+from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.frames_needed import takers
-from nowcast.precipitation.frames import FrameError, Moments
-from nowcast.precipitation.reader import ArchiveReader
 
 MaskKind = Literal["frame", "exclude", "both"]
 

@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.frames import FRAME_FOLDER, FRAME_NAME, Moments, frame_path, locate
-from nowcast.precipitation.raw_files import is_pack, next_move
-from nowcast.precipitation.reader import ArchiveReader
-from nowcast.precipitation.store import SUFFIXES, open_archive
+from nowcast.precipitation.archive.frames import (
+    FRAME_FOLDER,
+    FRAME_NAME,
+    Moments,
+    frame_path,
+    locate,
+)
+from nowcast.precipitation.archive.packed import SUFFIXES, open_archive
+from nowcast.precipitation.archive.raw_files import is_pack, next_move
+from nowcast.precipitation.archive.reader import ArchiveReader
 
 
 def opened(places: Sequence[Path]) -> tuple[ArchiveReader, Moments]:

@@ -7,14 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError, NowcastError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.forecasting.checked import newest
-from nowcast.precipitation.forecasting.forecast import Forecaster
-from nowcast.precipitation.forecasting.inputs import FrameSource
-from nowcast.precipitation.forecasting.outlet import Delivery, Outlet, Say
-from nowcast.precipitation.forecasting.places import check_there
-from nowcast.precipitation.forecasting.result import Forecast
-from nowcast.precipitation.frames import (
+from nowcast.precipitation.archive.frames import (
     DayFolder,
     FrameError,
     Moments,
@@ -23,6 +16,13 @@ from nowcast.precipitation.frames import (
     list_day,
     mask_path,
 )
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.forecasting.checked import newest
+from nowcast.precipitation.forecasting.forecast import Forecaster
+from nowcast.precipitation.forecasting.inputs import FrameSource
+from nowcast.precipitation.forecasting.places import check_there
+from nowcast.precipitation.forecasting.products.outlet import Delivery, Outlet, Say
+from nowcast.precipitation.forecasting.products.result import Forecast
 
 DAY_MINUTES = 24 * 60
 

@@ -25,7 +25,7 @@ from torch.nn import functional
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.memel.modes import in_mode
 from nowcast.core.training.sampling import draws
-from nowcast.precipitation.batch import RadarBatch
+from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.online.arrival import Arrival
 from nowcast.precipitation.settings import OnlineSettings
 from nowcast.precipitation.task import PrecipitationTask

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nowcast.core.errors import RunError
 from nowcast.core.scoring.sums import Sums
-from nowcast.precipitation.draws import Draw
+from nowcast.precipitation.clips.draws import Draw
 from nowcast.precipitation.online.arrival import Arrival
 from nowcast.precipitation.task import PrecipitationTask
 

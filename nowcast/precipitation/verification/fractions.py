@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.core.scoring.sums import Sums
-from nowcast.precipitation.balance import pixel_thresholds
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
+from nowcast.precipitation.verification.balance import pixel_thresholds
 from nowcast.precipitation.verification.curves import Curve, because, ratio
 
 SCALES = (1, 2, 4, 8, 16, 32, 64)  # pixels, about km on the usual grids; each twice the one before

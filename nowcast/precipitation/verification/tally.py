@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from nowcast.precipitation.balance import (
+from nowcast.precipitation.units import Calibration
+from nowcast.precipitation.verification.balance import (
     BALANCING_WEIGHTS,
     balancing_weights,
     pixel_thresholds,
     rises,
 )
-from nowcast.precipitation.units import Calibration
 
 try:
     from nowcast.precipitation.verification import _tally

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from radar_files import write_knmi, write_odim
 
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.days import days_path, write_days
-from nowcast.precipitation.frames import frame_path, mask_path
+from nowcast.precipitation.archive.days import days_path, write_days
+from nowcast.precipitation.archive.frames import frame_path, mask_path
+from nowcast.precipitation.archive.tree import Archive
 
 Run = Callable[..., tuple[int, str, str]]
 SMOKE = Path(__file__).parents[3] / "configs" / "precipitation" / "smoke.yaml"

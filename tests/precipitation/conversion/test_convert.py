@@ -16,12 +16,12 @@ from radar_files import sevir_row, write_knmi, write_odim, write_sevir
 
 from nowcast.cli import main
 from nowcast.core.errors import ConfigError, DataError, NowcastError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.conversion.convert import convert as convert_to
-from nowcast.precipitation.conversion.target import Target
-from nowcast.precipitation.conversion.written import Written
-from nowcast.precipitation.importers.field import Request
-from nowcast.precipitation.importers.table import sources
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.sources.conversion.convert import convert as convert_to
+from nowcast.precipitation.sources.conversion.target import Target
+from nowcast.precipitation.sources.conversion.written import Written
+from nowcast.precipitation.sources.field import Request
+from nowcast.precipitation.sources.table import sources
 from nowcast.precipitation.units import Calibration
 
 MARSHALL_PALMER = Calibration(200.0, 1.6)
@@ -463,7 +463,7 @@ def test_frames_further_apart_than_an_archive_may_have_are_an_error(stack: Stack
 def test_frames_larger_than_an_archive_may_have_are_cut_or_refused(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("nowcast.precipitation.conversion.cut.LARGEST_PIXELS", 8)
+    monkeypatch.setattr("nowcast.precipitation.sources.conversion.cut.LARGEST_PIXELS", 8)
     with pytest.raises(ConfigError, match="would be frames of 3x3, expected at most 8 pixels"):
         stack(np.zeros((1, 3, 3)))
     target = Target(step_minutes=6, crop=(0, 2, 0, 3))

@@ -16,13 +16,9 @@ from hypothesis import strategies as st
 from mutations import mutations
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.days import days_path
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.doctor import day as check_day
-from nowcast.precipitation.doctor.check import check_archive
-from nowcast.precipitation.doctor.findings import KINDS, Report
-from nowcast.precipitation.frames import (
+from nowcast.precipitation.archive.days import days_path
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.frames import (
     FrameError,
     frame_path,
     mask_path,
@@ -30,8 +26,12 @@ from nowcast.precipitation.frames import (
     read_mask,
     write_frame,
 )
-from nowcast.precipitation.quarantine import read_quarantine
-from nowcast.precipitation.writer import ArchiveWriter
+from nowcast.precipitation.archive.quarantine import read_quarantine
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.preparation.doctor import day as check_day
+from nowcast.precipitation.preparation.doctor.check import check_archive
+from nowcast.precipitation.preparation.doctor.findings import KINDS, Report
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nowcast.precipitation.forecasters.advection import advect
+from nowcast.precipitation.forecasters.flow.advection import advect
 
 
 def field(height: int = 40, width: int = 50) -> Tensor:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.description import Description
+from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.forecasters.baselines import BASELINES, Setting, baseline
-from nowcast.precipitation.forecasters.extrapolation import Extrapolation
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
 from nowcast.precipitation.forecasters.persistence import Persistence
 from nowcast.precipitation.forecasters.through_pysteps import ThroughPysteps
 

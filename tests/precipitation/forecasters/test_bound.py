@@ -15,10 +15,10 @@ from nowcast.precipitation.forecasters.bound import (
     near_cells,
     within_total,
 )
-from nowcast.precipitation.forecasters.comoving import Comoving, Widths
-from nowcast.precipitation.forecasters.comoving_graph import ComovingGraph
+from nowcast.precipitation.forecasters.comoving.graph import ComovingGraph
+from nowcast.precipitation.forecasters.comoving.network import Comoving, Widths
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster, Stage
-from nowcast.precipitation.forecasters.extrapolation import Extrapolation
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
 from nowcast.precipitation.units import DBZ_SPAN, DWD_ZR_A, DWD_ZR_B, Calibration

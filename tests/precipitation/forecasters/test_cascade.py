@@ -8,7 +8,7 @@ import torch
 from rain_fields import rain
 from torch import Tensor
 
-from nowcast.precipitation.forecasters.cascade import cascade, matched
+from nowcast.precipitation.forecasters.flow.cascade import cascade, matched
 from nowcast.precipitation.units import Calibration
 
 pytestmark = pytest.mark.isa

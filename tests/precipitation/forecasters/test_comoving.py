@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from nowcast import plug_in
-from nowcast.precipitation.forecasters.cascade import cascade, matched
-from nowcast.precipitation.forecasters.comoving import (
+from nowcast.precipitation.forecasters.comoving.network import (
     Comoving,
     ComovingNetwork,
     Widths,
@@ -14,7 +13,8 @@ from nowcast.precipitation.forecasters.comoving import (
     motions,
     without_gaps,
 )
-from nowcast.precipitation.forecasters.extrapolation import Extrapolation
+from nowcast.precipitation.forecasters.flow.cascade import cascade, matched
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
 from nowcast.precipitation.units import Calibration
 
 pytestmark = pytest.mark.isa

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nowcast.precipitation.forecasters import cascade, comoving_graph
-from nowcast.precipitation.forecasters.comoving import ComovingNetwork, Widths
-from nowcast.precipitation.forecasters.comoving_graph import ComovingGraph
+from nowcast.precipitation.forecasters.comoving import graph as comoving_graph
+from nowcast.precipitation.forecasters.comoving.graph import ComovingGraph
+from nowcast.precipitation.forecasters.comoving.network import ComovingNetwork, Widths
+from nowcast.precipitation.forecasters.flow import cascade
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 
 pytestmark = pytest.mark.isa

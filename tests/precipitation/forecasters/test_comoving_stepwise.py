@@ -10,8 +10,8 @@ import torch
 from test_comoving import SMALL, moving_rain
 from torch import Tensor
 
-from nowcast.precipitation.forecasters.comoving import Comoving
-from nowcast.precipitation.forecasters.comoving_stepwise import bytes_at_once, bytes_stepwise
+from nowcast.precipitation.forecasters.comoving.network import Comoving
+from nowcast.precipitation.forecasters.comoving.stepwise import bytes_at_once, bytes_stepwise
 from nowcast.precipitation.forecasting.forecast import BASE_BYTES
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 
@@ -61,7 +61,7 @@ def test_a_pixel_that_is_no_number_is_refused():
 
 
 def test_eight_bits_do_as_well():
-    from nowcast.precipitation.forecasters.comoving_stepwise import stepwise
+    from nowcast.precipitation.forecasters.comoving.stepwise import stepwise
 
     levels = (moving_rain() * PIXEL_LEVELS).round().to(torch.uint8)
     model = made(3)
@@ -72,7 +72,7 @@ def test_eight_bits_do_as_well():
 
 
 def test_training_and_small_frames_are_done_at_once(monkeypatch: pytest.MonkeyPatch):
-    from nowcast.precipitation.forecasters import comoving
+    from nowcast.precipitation.forecasters.comoving import network as comoving
 
     monkeypatch.setattr(comoving, "stepwise", None)  # calling it would fail
     model = made(2)
@@ -92,10 +92,10 @@ PEAK = """
 import resource, sys
 import numpy as np
 import torch
-from nowcast.precipitation.forecasters.comoving_stepwise import bytes_stepwise, stepwise
+from nowcast.precipitation.forecasters.comoving.stepwise import bytes_stepwise, stepwise
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
-from nowcast.precipitation.weights import DEFAULT, located
+from nowcast.precipitation.forecasting.released.weights import DEFAULT, located
 
 height, width, in_len, out_len = map(int, sys.argv[1:])
 config = located(DEFAULT).config()

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast import plug_in
-from nowcast.precipitation.forecasters import recurrence
-from nowcast.precipitation.forecasters.convgru import ConvGRU
+from nowcast.precipitation.forecasters.cells import recurrence
+from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
 
 pytestmark = pytest.mark.isa
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.precipitation.forecasters.convlstm import ConvLSTM
+from nowcast.precipitation.forecasters.cells.convlstm import ConvLSTM
 
 pytestmark = pytest.mark.isa
 

@@ -8,16 +8,16 @@ from torch.nn import functional
 from nowcast import plug_in
 from nowcast.core.memel.plug import sockets
 from nowcast.core.training.activations import recompute_blocks
-from nowcast.precipitation.forecasters import recurrence
-from nowcast.precipitation.forecasters.cell import Cell, State
-from nowcast.precipitation.forecasters.convgru import ConvGRU
+from nowcast.precipitation.forecasters.cells import recurrence
+from nowcast.precipitation.forecasters.cells.cell import Cell, State
+from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
+from nowcast.precipitation.forecasters.cells.trajgru import TrajGRU
 from nowcast.precipitation.forecasters.encoder_forecaster import (
     PAPER_STAGES,
     CellName,
     EncoderForecaster,
     Stage,
 )
-from nowcast.precipitation.forecasters.trajgru import TrajGRU
 
 pytestmark = pytest.mark.isa
 

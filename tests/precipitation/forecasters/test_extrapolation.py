@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nowcast.precipitation.forecasters.extrapolation import Extrapolation, Inflow
-from nowcast.precipitation.forecasters.motion import Method
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation, Inflow
+from nowcast.precipitation.forecasters.flow.motion import Method
 
 METHODS: tuple[Method, ...] = ("dis", "farneback")
 

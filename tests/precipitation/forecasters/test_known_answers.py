@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nowcast.core.scoring.sums import Sums
 from nowcast.core.settings import TrainSettings
 from nowcast.core.system.distributed import Ranks
-from nowcast.precipitation.days import SPLITS
+from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nowcast import plug_in
 from nowcast.precipitation.forecasters.encoder_forecaster import CellName, EncoderForecaster, Stage
-from nowcast.precipitation.forecasters.extrapolation import Extrapolation
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
 from nowcast.precipitation.forecasters.lagrangian import SCALES_PX, Lagrangian, bands
 
 pytestmark = pytest.mark.isa

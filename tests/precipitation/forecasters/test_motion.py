@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nowcast.precipitation.forecasters.motion import Method, motion_field, newest_with_data
+from nowcast.precipitation.forecasters.flow.motion import Method, motion_field, newest_with_data
 
 METHODS: tuple[Method, ...] = ("dis", "farneback")
 SIDE = 128

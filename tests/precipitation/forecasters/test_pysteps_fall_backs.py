@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.terminal.result_warnings import ResultWarning
-from nowcast.precipitation.description import Description, Grid
+from nowcast.precipitation.archive.description import Description, Grid
 from nowcast.precipitation.forecasters.baselines import BASELINES, Setting, baseline
 from nowcast.precipitation.forecasters.through_pysteps import PystepsMethod, ThroughPysteps
 from nowcast.precipitation.units import Calibration

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from nowcast.core.training.checkpoint import load_weights
-from nowcast.precipitation.forecasters.advection import pixel_places
-from nowcast.precipitation.forecasters.comoving import Comoving
-from nowcast.precipitation.forecasters.correction import foreseen
+from nowcast.precipitation.forecasters.comoving.correction import foreseen
+from nowcast.precipitation.forecasters.comoving.network import Comoving
+from nowcast.precipitation.forecasters.flow.advection import pixel_places
+from nowcast.precipitation.forecasting.released.weights import located, shipped
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import Calibration
-from nowcast.precipitation.weights import located, shipped
 
 SIDE = 240
 LARGEST = 60.0  # mm/h

@@ -6,7 +6,7 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 from torch.nn import functional
 
-from nowcast.precipitation.forecasters.trajgru import TrajGRU, carry
+from nowcast.precipitation.forecasters.cells.trajgru import TrajGRU, carry
 
 pytestmark = pytest.mark.isa
 

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from nowcast.cli import app
 from nowcast.core.errors import DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Description
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
 from nowcast.precipitation.forecasting import inputs
 from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.forecast import Choice, Forecaster
@@ -18,7 +19,6 @@ from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.watch import Outlet, Watch
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import Calibration, encode
-from nowcast.precipitation.writer import ArchiveWriter
 
 START = np.datetime64("2020-06-01T12:00", "m")
 SIDE = 96

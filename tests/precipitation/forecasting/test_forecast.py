@@ -11,13 +11,13 @@ import torch
 from tiny_runs import IN_LEN, OUT_LEN, write_run
 
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Description, Grid
-from nowcast.precipitation.forecasters.extrapolation import Extrapolation
+from nowcast.precipitation.archive.description import Description, Grid
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
 from nowcast.precipitation.forecasting.forecast import Choice, Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource, Inputs, newest
+from nowcast.precipitation.forecasting.released.weights import located
 from nowcast.precipitation.settings import PrecipitationSettings
-from nowcast.precipitation.weights import located
 
 FLOW = Choice("flow", PrecipitationSettings())
 

@@ -9,13 +9,13 @@ import pytest
 from conftest import every
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Grid
+from nowcast.precipitation.archive.description import Grid
+from nowcast.precipitation.archive.frames import frame_path, mask_path, write_mask
+from nowcast.precipitation.archive.packed import open_archive
+from nowcast.precipitation.archive.packing.pack import pack
+from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.inputs import FrameSource, newest
 from nowcast.precipitation.forecasting.places import opened
-from nowcast.precipitation.frames import frame_path, mask_path, write_mask
-from nowcast.precipitation.packing.pack import pack
-from nowcast.precipitation.store import open_archive
 
 Write = Callable[..., Path]
 TWENTY = every(6, "2020-01-01T00:00", 20)  # frame n is filled with level n

@@ -10,8 +10,8 @@ import pytest
 from made_forecasts import made
 
 from nowcast.core.errors import ConfigError, NowcastError, RunError
-from nowcast.precipitation.forecasting import products
-from nowcast.precipitation.forecasting.products import Format, write
+from nowcast.precipitation.forecasting.products import written as products
+from nowcast.precipitation.forecasting.products.written import Format, write
 
 
 def files(folder: Path) -> set[str]:

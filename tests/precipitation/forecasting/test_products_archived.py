@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from made_forecasts import LONGLAT, made
 
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.forecasting.products import write
-from nowcast.precipitation.forecasting.result import Forecast
-from nowcast.precipitation.reader import ArchiveReader
-from nowcast.precipitation.store import open_archive
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.packed import open_archive
+from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.written import write
 
 
 def opened(kind: str, forecast: Forecast, out: Path) -> ArchiveReader:

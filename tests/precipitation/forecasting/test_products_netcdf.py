@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 from made_forecasts import KNMI, LONGLAT, made
 
-from nowcast.precipitation.description import Description, Grid
-from nowcast.precipitation.forecasting.georeference import georeference
-from nowcast.precipitation.forecasting.netcdf import write_netcdf
-from nowcast.precipitation.forecasting.result import Forecast
+from nowcast.precipitation.archive.description import Description, Grid
+from nowcast.precipitation.forecasting.products.georeference import georeference
+from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
+from nowcast.precipitation.forecasting.products.result import Forecast
 
 
 def opened(forecast: Forecast, folder: Path, engine: str = "h5netcdf") -> xr.Dataset:

@@ -7,9 +7,13 @@ import pytest
 from made_forecasts import made
 from PIL import Image
 
-from nowcast.precipitation.forecasting.pictures import _wrapped, write_animation, write_pictures
-from nowcast.precipitation.forecasting.result import Forecast
-from nowcast.precipitation.render import MASKED, colours
+from nowcast.precipitation.forecasting.products.pictures import (
+    _wrapped,
+    write_animation,
+    write_pictures,
+)
+from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.pictures.render import MASKED, colours
 from nowcast.precipitation.units import Calibration
 
 ZR = Calibration(200.0, 1.6)

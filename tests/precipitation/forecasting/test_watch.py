@@ -14,15 +14,15 @@ from tiny_runs import write_run
 
 from nowcast.core.errors import ConfigError, DataError, RunError
 from nowcast.core.storage.files import write_json
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Description
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.frames import frame_path, write_frame, write_mask
+from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.forecast import Choice, Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource
-from nowcast.precipitation.forecasting.outlet import Outlet, Write
-from nowcast.precipitation.forecasting.products import write as write_files
-from nowcast.precipitation.forecasting.result import Forecast
+from nowcast.precipitation.forecasting.products.outlet import Outlet, Write
+from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.written import write as write_files
 from nowcast.precipitation.forecasting.watch import Watch, opened_when_there
-from nowcast.precipitation.frames import frame_path, write_frame, write_mask
 from nowcast.precipitation.settings import PrecipitationSettings
 
 STEP = 5  # minutes

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import DataError
-from nowcast.precipitation.importers.field import Field, Source
+from nowcast.precipitation.sources.field import Field, Source
 
 
 @pytest.mark.parametrize(("minutes", "at"), [([0, 5, 5], 2), ([0, 5, 4, 3], 2), ([7, 0], 1)])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from radar_files import write_knmi
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.importers.field import Field, Request
-from nowcast.precipitation.importers.knmi import calibration, read_knmi
+from nowcast.precipitation.sources.field import Field, Request
+from nowcast.precipitation.sources.knmi import calibration, read_knmi
 
 RAW = np.array([[0, 1, 250], [65535, 65534, 7]], dtype=np.uint16)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nowcast.precipitation.importers.measure import Measure, measure, metres
+from nowcast.precipitation.sources.measure import Measure, measure, metres
 
 HOUR = 3600
 

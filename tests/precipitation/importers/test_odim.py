@@ -9,8 +9,8 @@ import pytest
 from radar_files import write_odim
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.importers.field import Field, Request
-from nowcast.precipitation.importers.odim import read_odim
+from nowcast.precipitation.sources.field import Field, Request
+from nowcast.precipitation.sources.odim import read_odim
 
 RAW = np.array([[0, 1, 64], [255, 104, 254]], dtype=np.uint8)
 

@@ -13,11 +13,11 @@ import pytest
 import xarray
 
 from nowcast.core.errors import DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.conversion.convert import convert
-from nowcast.precipitation.conversion.target import Target
-from nowcast.precipitation.importers.field import Request
-from nowcast.precipitation.importers.stack import read_stack
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.sources.conversion.convert import convert
+from nowcast.precipitation.sources.conversion.target import Target
+from nowcast.precipitation.sources.field import Request
+from nowcast.precipitation.sources.stack.reader import read_stack
 from nowcast.precipitation.units import Calibration
 
 NAN = np.nan

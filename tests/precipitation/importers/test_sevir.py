@@ -8,11 +8,11 @@ import pytest
 from radar_files import sevir_row, write_sevir
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.conversion.convert import convert
-from nowcast.precipitation.conversion.target import Target
-from nowcast.precipitation.importers.field import Request
-from nowcast.precipitation.importers.sevir import kg_m2_from_level, read_sevir
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.sources.conversion.convert import convert
+from nowcast.precipitation.sources.conversion.target import Target
+from nowcast.precipitation.sources.field import Request
+from nowcast.precipitation.sources.sevir import kg_m2_from_level, read_sevir
 
 
 @pytest.fixture(scope="module")

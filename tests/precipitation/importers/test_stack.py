@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.conversion.convert import convert
-from nowcast.precipitation.conversion.target import Target
-from nowcast.precipitation.importers import stack
-from nowcast.precipitation.importers.field import Request, Source
-from nowcast.precipitation.importers.stack import read_stack
-from nowcast.precipitation.sample import FILE
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.sources.conversion.convert import convert
+from nowcast.precipitation.sources.conversion.target import Target
+from nowcast.precipitation.sources.field import Request, Source
+from nowcast.precipitation.sources.sample import FILE
+from nowcast.precipitation.sources.stack import reader as stack
+from nowcast.precipitation.sources.stack.reader import read_stack
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration, encode
 
 FRAMES = np.arange(4 * 2 * 3, dtype=np.float32).reshape(4, 2, 3)

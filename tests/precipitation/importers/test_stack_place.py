@@ -10,9 +10,9 @@ import pytest
 import xarray
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.description import Grid
-from nowcast.precipitation.importers.field import Request, Source
-from nowcast.precipitation.importers.stack import read_stack
+from nowcast.precipitation.archive.description import Grid
+from nowcast.precipitation.sources.field import Request, Source
+from nowcast.precipitation.sources.stack.reader import read_stack
 
 RAIN = np.arange(6.0).reshape(1, 2, 3)
 LAEA = pyproj.CRS.from_epsg(3035)

@@ -15,14 +15,14 @@ import pytest
 from radar_files import LAEA, write_odim
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.conversion.convert import convert
-from nowcast.precipitation.conversion.target import Target
-from nowcast.precipitation.importers import through_pysteps
-from nowcast.precipitation.importers.field import Request
-from nowcast.precipitation.importers.knmi import read_knmi
-from nowcast.precipitation.importers.odim import read_odim
-from nowcast.precipitation.importers.through_pysteps import read_through_pysteps
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.sources import through_pysteps
+from nowcast.precipitation.sources.conversion.convert import convert
+from nowcast.precipitation.sources.conversion.target import Target
+from nowcast.precipitation.sources.field import Request
+from nowcast.precipitation.sources.knmi import read_knmi
+from nowcast.precipitation.sources.odim import read_odim
+from nowcast.precipitation.sources.through_pysteps import read_through_pysteps
 
 KNMI_NAMES = "RAD_NL25_RAP_5min_%Y%m%d%H%M.h5"
 

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from nowcast.core.errors import ConfigError
 from nowcast.data_cli import data
-from nowcast.precipitation import frames
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.synthetic import write_synthetic
+from nowcast.precipitation.archive import frames
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.synthetic.archive import write_synthetic
 
 
 @pytest.fixture

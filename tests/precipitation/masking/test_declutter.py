@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.clutter import KINDS, Kind
-from nowcast.precipitation.masking.declutter import Declutter
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.preparation.masking.declutter import Declutter
+from nowcast.precipitation.synthetic.clutter import KINDS, Kind
 from nowcast.precipitation.units import PIXEL_LEVELS, encode, pixel_from_dbz
 
 SIDE = 128

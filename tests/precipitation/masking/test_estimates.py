@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.precipitation import frames
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.masking.estimates import (
+from nowcast.precipitation.archive import frames
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.preparation.masking.estimates import (
     PART,
     absent,
     check_masks,
@@ -19,9 +20,8 @@ from nowcast.precipitation.masking.estimates import (
     radar_place,
     write_masks,
 )
-from nowcast.precipitation.masking.static_mask import estimate_usable
-from nowcast.precipitation.synthetic import write_synthetic
-from nowcast.precipitation.writer import ArchiveWriter
+from nowcast.precipitation.preparation.masking.static_mask import estimate_usable
+from nowcast.precipitation.synthetic.archive import write_synthetic
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nowcast.precipitation.masking.removal import NOTHING, Agreement, Removed, agreement
+from nowcast.precipitation.preparation.masking.removal import NOTHING, Agreement, Removed, agreement
 
 
 def test_agreement_of_two_masks_by_hand():

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.description import Description
-from nowcast.precipitation.masking.outliers import outliers
-from nowcast.precipitation.masking.static_mask import estimate_usable
-from nowcast.precipitation.synthetic import write_synthetic
-from nowcast.precipitation.writer import ArchiveWriter
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.preparation.masking.outliers import outliers
+from nowcast.precipitation.preparation.masking.static_mask import estimate_usable
+from nowcast.precipitation.synthetic.archive import write_synthetic
 
 SIDE = 40
 DAYS, A_DAY = 3, 48  # frames every half hour

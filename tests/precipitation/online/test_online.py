@@ -17,8 +17,9 @@ from nowcast.core.scoring.sums import Sums
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import build_model
-from nowcast.precipitation.batch import RadarBatch
-from nowcast.precipitation.description import Description
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.forecasters.persistence import Persistence
 from nowcast.precipitation.online import evaluate as online_evaluate
 from nowcast.precipitation.online.arrival import Arrival
@@ -27,7 +28,6 @@ from nowcast.precipitation.online.learner import OnlineLearner
 from nowcast.precipitation.online.stream import Request, Stream
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
-from nowcast.precipitation.writer import ArchiveWriter
 
 CPU = torch.device("cpu")
 STAGE = {"channels": 2, "hidden": 4, "kernel": 3, "down": [3, 2, 1], "up": [4, 2, 1]}

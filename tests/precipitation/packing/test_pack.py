@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError, DataError, RunError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.clips import Clips
-from nowcast.precipitation.draws import Draw
-from nowcast.precipitation.frames import frame_path
-from nowcast.precipitation.packing import plan as planning
-from nowcast.precipitation.packing.pack import pack
+from nowcast.precipitation.archive.frames import frame_path
+from nowcast.precipitation.archive.packed import Pack, open_archive
+from nowcast.precipitation.archive.packing import plan as planning
+from nowcast.precipitation.archive.packing.pack import pack
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.clips.clips import Clips
+from nowcast.precipitation.clips.draws import Draw
 from nowcast.precipitation.settings import DataSettings
-from nowcast.precipitation.store import Pack, open_archive
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +149,8 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from nowcast.core.errors import NowcastError
-from nowcast.precipitation.archive import Archive
-from nowcast.precipitation.packing.pack import pack
+from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.packing.pack import pack
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:
@@ -179,7 +179,7 @@ def test_parts_are_kept_where_there_is_no_room_to_join_them(
 
     out = tmp_path / "x.h5"
     with monkeypatch.context() as patch:
-        patch.setattr("nowcast.precipitation.packing.pack.join", full)
+        patch.setattr("nowcast.precipitation.archive.packing.pack.join", full)
         with pytest.raises(RunError, match=r"\(No space left .* 1 of 1 parts are kept .* goes on"):
             pack(Archive(synthetic), out)
     assert not out.exists()

@@ -9,8 +9,8 @@ from scores.spatial import fss_2d_single_field
 from torch import Tensor
 
 from nowcast.core.scoring.sums import Sums
-from nowcast.precipitation.balance import pixel_thresholds
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
+from nowcast.precipitation.verification.balance import pixel_thresholds
 from nowcast.precipitation.verification.fractions import SCALES, fraction_curves, fraction_sums
 
 HKO7 = Calibration()

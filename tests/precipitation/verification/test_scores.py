@@ -16,7 +16,7 @@ from xarray import DataArray
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.settings import TrainSettings
 from nowcast.core.system.distributed import Ranks
-from nowcast.precipitation.days import SPLITS
+from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration

@@ -1,0 +1,1 @@
+"""Radar archives in HKO-7's layout and its relatives."""

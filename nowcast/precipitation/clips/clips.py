@@ -1,0 +1,368 @@
+"""Moments become clips of `in_len + out_len` frames that stay within their split and step."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int64, UInt8
+from torch.utils.data import DataLoader, Dataset
+
+from nowcast.core.errors import ConfigError, DataError
+from nowcast.precipitation.archive.days import Split
+from nowcast.precipitation.archive.frames import Moments
+from nowcast.precipitation.archive.quarantine import read_quarantine
+from nowcast.precipitation.archive.reader import ArchiveReader, Window
+from nowcast.precipitation.clips.batch import RadarBatch, clip_bytes
+from nowcast.precipitation.clips.draws import Draw
+from nowcast.precipitation.settings import DataSettings
+from nowcast.precipitation.units import PIXEL_LEVELS
+from nowcast.precipitation.verification.balance import pixel_thresholds
+
+
+def episodes(moments: Moments, step: np.timedelta64, max_missing: int) -> list[Moments]:
+    """Split moments where more than `max_missing` frames in a row are missing, or the time is off
+    the step."""
+    gaps = np.diff(moments)
+    breaks = (gaps > step * (max_missing + 1)) | (gaps % step != np.timedelta64(0, "m"))
+    return np.split(moments, np.flatnonzero(breaks) + 1) if len(moments) else []
+
+
+def clip_starts(
+    moments: Moments, step: np.timedelta64, length: int, stride: int, max_missing: int
+) -> Moments:
+    """First moments of all clips of `length` frames, every `stride` steps from the start of each
+    episode.
+
+    Up to `max_missing` frames in a row may be missing anywhere in a clip, its ends included, as the
+    HKO-7 benchmark has it (Shi et al. 2017); there the count of clips is part of the result.
+    """
+    starts: list[Moments] = []
+    for episode in episodes(moments, step, max_missing):
+        last = episode[-1] - step * (length - 1 - min(max_missing, length - 1))
+        starts.append(np.arange(episode[0], last + step, step * stride))
+    if not starts:
+        return moments[:0]
+    return np.concatenate(starts)
+
+
+BLOCK_HOURS = 6  # longer than rain remembers itself: 2 to 3 hours even at 250 km (Germann et al.
+# 2006, doi:10.1175/JAS3735.1), so that blocks are nearly independent of each other
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip as arrays; see `RadarBatch` for their meaning."""
+
+    levels: UInt8[np.ndarray, "time 1 height width"]
+    mask: Bool[np.ndarray, "time 1 height width"]
+    times: Int64[np.ndarray, " time"]
+    missing: Bool[np.ndarray, " time"]
+
+
+class Clips(Dataset[Clip]):
+    """The clips of one split of an archive, read on demand.
+
+    Args:
+        archive: where the frames are, a tree or a pack.
+        split: ``train``, ``valid`` or ``test``.
+        settings: lengths, crop and masks.
+        stride: frames between clip starts.
+        random_crop: (height, width) of a window in the crop, whose corner each draw names.
+        min_wet: leave out clips with a smaller wet share.
+
+    Attributes:
+        blocks: of each clip, when its block began: clips of one block are of one rain and not
+            independent of each other.
+
+    Raises:
+        ConfigError: the split holds no clip of that length, the crop leaves the frame or what the
+            archive holds of it, or masks are wanted that it does not have.
+    """
+
+    def __init__(
+        self,
+        archive: ArchiveReader,
+        split: Split,
+        settings: DataSettings,
+        stride: int,
+        random_crop: tuple[int, int] | None = None,
+        min_wet: float = 0.0,
+    ) -> None:
+        self.archive = archive
+        self.settings = settings
+        self.split = split
+        self.length = settings.in_len + settings.out_len
+        moments = archive.moments_of(split)
+        if settings.quarantine is not None:
+            moments = moments[~np.isin(moments, read_quarantine(settings.quarantine))]
+        self.present = moments.astype(np.int64)
+        self.stride = stride
+        self.starts = clip_starts(
+            moments, archive.step, self.length, self.stride, settings.max_missing
+        )
+        if not len(self.starts):
+            raise ConfigError(
+                f"{archive.root}: expected clips of {self.length} frames in the {split} days, "
+                f"found {len(moments)} frames and no run of that length; shorten data.in_len or "
+                f"data.out_len, allow data.max_missing, or add days to the {split} list"
+            )
+        runs = episodes(moments, archive.step, settings.max_missing)
+        self.blocks = _blocks([run[0] for run in runs], self.starts)
+        self.crop = _crop(settings, archive)
+        self.random_crop = random_crop
+        if settings.masks != "exclude" and not archive.has_masks:
+            raise ConfigError(
+                f"{archive.root}: expected masks of frames as data.masks: {settings.masks} says, "
+                "found none; set data.masks: exclude, or estimate them with `nowcast data masks`"
+            )
+        self.usable = archive.usable[self.crop] if settings.masks != "frame" else None
+        self._reader = archive.reader(self.crop, settings.cache_mb)
+        self._wet: Float64[np.ndarray, " clip"] | None = None
+        if min_wet > 0:
+            self._keep_wet(min_wet)
+
+    def _keep_wet(self, least: float) -> None:
+        wet = self.wet_shares()
+        if not (wet >= least).any():
+            raise ConfigError(
+                f"{self.archive.root}: no clip has the wet share data.min_wet: {least}; the "
+                f"wettest has {wet.max():.3f}"
+            )
+        kept = wet >= least
+        self.starts, self.blocks, self._wet = self.starts[kept], self.blocks[kept], wet[kept]
+
+    @property
+    def height(self) -> int:
+        """Rows after the crop."""
+        return int(self.crop[0].stop - self.crop[0].start)
+
+    @property
+    def width(self) -> int:
+        """Columns after the crop."""
+        return int(self.crop[1].stop - self.crop[1].start)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(height, width) of the frames in a clip."""
+        return self.random_crop or (self.height, self.width)
+
+    def fingerprint(self) -> str:
+        """What tells these clips from others: a hash of archive, times, window and masks."""
+        settings, description = self.settings, self.archive.description
+        what = (
+            description.name,
+            description.step_minutes,
+            [
+                (axis.start + corner, axis.stop + corner)
+                for axis, corner in zip(self.crop, self.archive.held[::2], strict=True)
+            ],
+            settings.masks,
+            settings.in_len,
+            settings.out_len,
+            settings.max_missing,
+        )
+        times = self.starts.astype("<M8[m]").tobytes()
+        return hashlib.sha256(repr(what).encode() + times).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, draw: Draw) -> Clip:
+        """Read one clip; raises as `batch`."""
+        one = self.batch([draw])
+        return Clip(*(array[0].numpy() for array in (one.levels, one.mask, one.times, one.missing)))
+
+    def __getitems__(self, draws: Sequence[Draw]) -> RadarBatch:
+        """What `torch.utils.data.DataLoader` calls for a whole batch."""
+        return self.batch(draws)
+
+    def batch(self, draws: Sequence[Draw]) -> RadarBatch:
+        """Read clips, straight into the tensors of their batch.
+
+        Raises:
+            DataError: a file is absent or damaged, and `max_missing` does not allow for it.
+        """
+        shape = (len(draws), self.length, 1, *self.frame_size)
+        levels = torch.empty(shape, dtype=torch.uint8)
+        mask = torch.empty(shape, dtype=torch.bool)
+        missing = torch.empty(shape[:2], dtype=torch.bool)
+        times = np.stack([self._times(draw.clip) for draw in draws]).astype(np.int64)
+        for position, draw in enumerate(draws):
+            self._fill(
+                draw,
+                levels[position, :, 0].numpy(),
+                mask[position, :, 0].numpy(),
+                missing[position].numpy(),
+            )
+        weighted = any(draw.weight != 1 for draw in draws)
+        weight = torch.tensor([draw.weight for draw in draws]) if weighted else None
+        return RadarBatch(
+            levels, mask, torch.from_numpy(times), missing, self.settings.in_len, weight
+        )
+
+    def batch_bytes(self, count: int) -> int:
+        """What the tensors of a batch of so many clips take; see `RadarBatch`."""
+        return clip_bytes(count, self.length, *self.frame_size)
+
+    def between(self, first: np.datetime64, last: np.datetime64) -> Clip:
+        """All frames from one moment to another, cropped and masked as those of the clips are;
+        raises as `batch`."""
+        times = np.arange(first, last + self.archive.step, self.archive.step)
+        levels = np.empty((len(times), 1, self.height, self.width), dtype=np.uint8)
+        mask = np.empty_like(levels, dtype=bool)
+        missing = np.empty(len(times), dtype=bool)
+        whole = (slice(0, self.height), slice(0, self.width))
+        self._read(times, whole, levels[:, 0], mask[:, 0], missing)
+        return Clip(levels, mask, times.astype(np.int64), missing)
+
+    def episode_starts(self) -> Moments:
+        """Of each clip the first moment of its episode."""
+        moments = self.present.astype("datetime64[m]")
+        found = episodes(moments, self.archive.step, self.settings.max_missing)
+        firsts = np.array([episode[0] for episode in found])
+        return np.asarray(firsts[np.searchsorted(firsts, self.starts, side="right") - 1])
+
+    def _times(self, clip: int) -> Moments:
+        times = self.starts[clip] + self.archive.step * np.arange(self.length)
+        return np.asarray(times, dtype="datetime64[m]")
+
+    def _fill(
+        self,
+        draw: Draw,
+        levels: UInt8[np.ndarray, "time height width"],
+        mask: Bool[np.ndarray, "time height width"],
+        missing: Bool[np.ndarray, " time"],
+    ) -> None:
+        """Read a clip into these arrays, turned and mirrored as its draw says."""
+        height, width = self.frame_size
+        part = (slice(draw.row, draw.row + height), slice(draw.column, draw.column + width))
+        self._read(self._times(draw.clip), part, draw.view(levels), draw.view(mask), missing)
+
+    def _read(
+        self,
+        times: Moments,
+        part: Window,
+        levels: UInt8[np.ndarray, "time height width"],
+        mask: Bool[np.ndarray, "time height width"],
+        missing: Bool[np.ndarray, " time"],
+    ) -> None:
+        """Read consecutive frames; a missing one repeats the frame before it, its mask False."""
+        minutes = times.astype(np.int64)
+        found_at = np.searchsorted(self.present, minutes)
+        missing[:] = self.present[np.minimum(found_at, len(self.present) - 1)] != minutes
+        reasons: dict[int, str] = {}
+        own = None if self.usable is not None and self.settings.masks == "exclude" else mask
+        for first, last in _runs(~missing):
+            into = None if own is None else own[first:last]
+            found = self._reader.read(times[first:last], part, levels[first:last], into)
+            for at, problem in enumerate(found, start=first):
+                if problem is not None:
+                    reasons[at] = str(problem)
+                    missing[at] = True
+        run = 0
+        for at in np.flatnonzero(missing).tolist():
+            run = run + 1 if at and missing[at - 1] else 1
+            if run > self.settings.max_missing:
+                reason = reasons.get(at, f"{self.archive.root}: no frame at {times[at]}")
+                raise DataError(
+                    f"{reason} (data.max_missing allows {self.settings.max_missing} in a row)"
+                )
+            levels[at] = levels[at - 1] if at else 0
+            mask[at] = False
+        if self.usable is not None:
+            if own is None:
+                mask[~missing] = self.usable[part]
+            else:
+                mask &= self.usable[part]
+
+    def wet_shares(self) -> Float64[np.ndarray, " clip"]:
+        """Of each clip the share of the unmasked pixels at or above the lowest threshold, in the
+        last input frame; 0 where that frame is missing. Reads one frame a clip, once."""
+        if self._wet is None:
+            self._wet = self._read_wet_shares()
+        return self._wet
+
+    def _read_wet_shares(self) -> Float64[np.ndarray, " clip"]:
+        lowest = pixel_thresholds(self.archive.calibration)[0] * PIXEL_LEVELS
+        whole = (slice(0, self.height), slice(0, self.width))
+        shares = np.zeros(len(self))
+        levels = np.zeros((1, self.height, self.width), dtype=np.uint8)
+        for clip in range(len(self)):
+            last = self._times(clip)[self.settings.in_len - 1 :][:1]
+            mask = np.zeros_like(levels, dtype=bool)
+            try:
+                self._read(last, whole, levels, mask, np.zeros(1, dtype=bool))
+            except DataError:
+                continue
+            shares[clip] = ((levels >= lowest) & mask).sum() / max(mask.sum(), 1)
+        return shares
+
+    def wettest(self, count: int) -> list[int]:
+        """Clips with the largest wet share, no two of them overlapping."""
+        chosen: list[int] = []
+        apart = self.archive.step * self.length
+        for clip in np.argsort(self.wet_shares())[::-1]:
+            if len(chosen) < count and all(
+                abs(self.starts[clip] - self.starts[other]) >= apart for other in chosen
+            ):
+                chosen.append(int(clip))
+        return chosen
+
+
+def _blocks(episode_starts: Sequence[np.datetime64], starts: Moments) -> Moments:
+    """Of each clip the start of its block: its episode, cut every `BLOCK_HOURS`."""
+    began = np.array(episode_starts)[np.searchsorted(episode_starts, starts, side="right") - 1]
+    length = np.timedelta64(60 * BLOCK_HOURS, "m")
+    return np.asarray(began + (starts - began) // length * length, dtype="datetime64[m]")
+
+
+def load(clips: Dataset[Any], plan: Iterable[list[Any]], workers: int) -> Iterator[RadarBatch]:
+    """Batches as planned, of what `clips` gives for a list of the plan, read by this process (0) or
+    so many workers ahead of it."""
+    loader: DataLoader[RadarBatch] = DataLoader(
+        clips,
+        batch_sampler=plan,
+        num_workers=workers,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+def _as_it_is(batch: RadarBatch) -> RadarBatch:
+    """Clips come as a batch already."""
+    return batch
+
+
+def _runs(there: Bool[np.ndarray, " time"]) -> list[tuple[int, int]]:
+    """(first, end) of each unbroken run of True."""
+    edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
+    return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _crop(settings: DataSettings, archive: ArchiveReader) -> Window:
+    """The rows and columns of the settings' crop, in what the archive holds."""
+    height, width = archive.description.height, archive.description.width
+    top, bottom, left, right = settings.crop_bounds or (0, height, 0, width)
+    if bottom > height or right > width:
+        raise ConfigError(
+            f"data.crop [{top}, {bottom}, {left}, {right}] leaves the archive's frames of "
+            f"{height}x{width}; choose rows up to {height} and columns up to {width}"
+        )
+    held = archive.held
+    if top < held[0] or bottom > held[1] or left < held[2] or right > held[3]:
+        raise ConfigError(
+            f"{archive.root}: expected rows {top}:{bottom} and columns {left}:{right} as data.crop "
+            f"says, and only rows {held[0]}:{held[1]} and columns {held[2]}:{held[3]} were packed; "
+            f"set data.crop to {list(held)}, or pack the archive again"
+        )
+    random_crop = None if settings.sources else settings.random_crop  # a mixture pads to it
+    if random_crop and (random_crop[0] > bottom - top or random_crop[1] > right - left):
+        raise ConfigError(
+            f"data.random_crop {list(random_crop)} does not fit the {bottom - top}x{right - left} "
+            "pixels left by data.crop"
+        )
+    return slice(top - held[0], bottom - held[0]), slice(left - held[2], right - held[2])

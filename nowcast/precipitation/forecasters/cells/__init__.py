@@ -1,0 +1,1 @@
+"""Recurrent cells of the encoder-forecaster."""

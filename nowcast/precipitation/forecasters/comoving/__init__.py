@@ -1,0 +1,1 @@
+"""A recurrent network that moves with the rain."""

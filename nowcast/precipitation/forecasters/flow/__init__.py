@@ -1,0 +1,1 @@
+"""Optical flow: motion, and rain carried along it."""

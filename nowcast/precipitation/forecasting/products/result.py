@@ -1,0 +1,68 @@
+"""A forecast as it is handed on: what rain, when, where, and on what it rests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.frames import Moments
+from nowcast.precipitation.units import Calibration, dbz_from_pixel
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One forecast.
+
+    Args:
+        init: valid time of the newest frame that it rests on, UTC, whole minutes.
+        pixels: in [0, 1], the first `description.step_minutes` after `init`, then a step apart.
+        mask: True where that frame has data; elsewhere the forecast rests on nothing measured.
+        description: of the archive that the frames are from.
+        model: the forecaster, by the name it was asked for.
+        facts: what else is worth knowing later: weights, inputs, what was missing, timing.
+
+    Raises:
+        ValueError: no lead time, or mask, pixels and description are of different sizes.
+    """
+
+    init: np.datetime64
+    pixels: Float32[np.ndarray, "lead height width"]
+    mask: Bool[np.ndarray, "height width"]
+    description: Description
+    model: str
+    facts: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        size = (self.description.height, self.description.width)
+        if not len(self.pixels) or self.pixels.shape[1:] != size or self.mask.shape != size:
+            raise ValueError(
+                f"expected forecast frames and a mask of {size[0]}x{size[1]}, found "
+                f"{'x'.join(map(str, self.pixels.shape))} and "
+                f"{'x'.join(map(str, self.mask.shape))}"
+            )
+
+    @property
+    def times(self) -> Moments:
+        """The valid time of each lead, UTC."""
+        steps = np.arange(1, len(self.pixels) + 1) * self.description.step_minutes
+        return np.asarray(self.init.astype("datetime64[m]") + steps.astype("timedelta64[m]"))
+
+    def rate_mm_h(self) -> Float32[np.ndarray, "lead height width"]:
+        """Rain rate in mm/h by the archive's Z-R relation; nominal where it holds VIL."""
+        return np.stack([self.rate_at(lead) for lead in range(len(self.pixels))])
+
+    def rate_at(self, lead: int) -> Float32[np.ndarray, "height width"]:
+        """`rate_mm_h` of one lead, the first is 0: large frames have no room for all at once."""
+        calibration = Calibration(self.description.zr_a, self.description.zr_b)
+        return calibration.rate_from_pixel(self.pixels[lead]).astype(np.float32)
+
+    def dbz(self) -> Float32[np.ndarray, "lead height width"]:
+        """Reflectivity in dBZ; pixel 0, no rain, is -10 dBZ, the lowest of the scale."""
+        return np.stack([self.dbz_at(lead) for lead in range(len(self.pixels))])
+
+    def dbz_at(self, lead: int) -> Float32[np.ndarray, "height width"]:
+        """`dbz` of one lead, the first is 0."""
+        return dbz_from_pixel(self.pixels[lead]).astype(np.float32)

@@ -1,0 +1,174 @@
+"""The files of a forecast, written into one folder: all of them, and then the list of them."""
+
+import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from nowcast.core.errors import ConfigError
+from nowcast.core.storage.files import refused, write_json, write_whole
+from nowcast.precipitation.forecasting.products.archived import write_pack, write_tree
+from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
+from nowcast.precipitation.forecasting.products.pictures import write_animation, write_pictures
+from nowcast.precipitation.forecasting.products.result import Forecast
+
+Format = Literal["png", "gif", "nc", "h5"]
+
+SUMMARY = "forecast.json"
+UNITS = {"pixels": "(dBZ + 10) / 70, in [0, 1]", "rates": "mm/h", "times": "UTC"}
+
+
+def write(forecast: Forecast, out: Path, formats: Collection[Format]) -> list[Path]:
+    """Write a forecast into a folder, in place of the one that is there.
+
+    - ``png``: ``pictures/+005min.png`` and so on to look at, and the frames themselves as an
+      archive in HKO-7's layout: ``radarPNG/``, ``radarPNG_mask/``, ``hko_data/``, ``archive.json``;
+    - ``gif``: ``forecast.gif``, an animation;
+    - ``nc``: ``forecast.nc``, CF-netCDF (`netcdf`);
+    - ``h5``: ``forecast.h5``, plain HDF5 (`archived.write_pack`);
+    - always ``forecast.json``: what was forecast, rates for each lead time, and the other files.
+
+    ``forecast.json`` is written last, so where it lies all is whole. Files of an earlier forecast
+    are known from it and removed; others are never touched.
+
+    Returns:
+        The files, ``forecast.json`` last.
+
+    Raises:
+        ConfigError: a file to write is there already and is of no forecast that is listed.
+        OutputError: the folder cannot be written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out, prefix=".forecast-") as beside:
+            staged = _stage(forecast, Path(beside), formats)
+            summary = Path(beside) / SUMMARY
+            write_json(summary, _summary(forecast, sorted(staged)))
+            _clear(out, staged)
+            for name, path in [*staged.items(), (SUMMARY, summary)]:
+                _move(path, out / name)
+    except (OSError, RuntimeError) as error:  # h5py raises either where HDF5 cannot write
+        raise refused(out, error) from error
+    return [out / name for name in [*sorted(staged), SUMMARY]]
+
+
+def _png(forecast: Forecast, folder: Path) -> None:
+    write_tree(forecast, folder)
+    write_pictures(forecast, folder / "pictures")
+
+
+def _within(
+    name: str, write_file: Callable[[Forecast, Path], None]
+) -> Callable[[Forecast, Path], None]:
+    def into(forecast: Forecast, folder: Path) -> None:
+        folder.mkdir()
+        write_file(forecast, folder / name)
+
+    return into
+
+
+# What writes a format into a new folder.
+_WRITERS: dict[Format, Callable[[Forecast, Path], None]] = {
+    "png": _png,
+    "gif": _within("forecast.gif", write_animation),
+    "nc": _within("forecast.nc", write_netcdf),
+    "h5": _within("forecast.h5", write_pack),
+}
+
+
+def _stage(forecast: Forecast, beside: Path, formats: Collection[Format]) -> dict[str, Path]:
+    """Write everything beside its place: name within the forecast's folder -> where it is now."""
+    staged = {}
+    for kind in formats:
+        folder = beside / kind
+        _WRITERS[kind](forecast, folder)
+        for path in folder.rglob("*"):
+            if path.is_file():
+                staged[path.relative_to(folder).as_posix()] = path
+    return staged
+
+
+def _clear(out: Path, staged: dict[str, Path]) -> None:
+    """Remove the forecast that is there, its list first, and folders that are empty then."""
+    earlier = _listed(out / SUMMARY)
+    foreign = [name for name in staged if (out / name).exists() and name not in earlier]
+    if foreign:
+        raise ConfigError(
+            f"{out}: expected a new folder or one of a whole forecast, found {foreign[0]}, which "
+            f"no {SUMMARY} there lists; choose another --out, or remove it"
+        )
+    (out / SUMMARY).unlink(missing_ok=True)
+    for name in earlier:
+        path = out / name
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == out or not folder.is_dir() or any(folder.iterdir()):
+                break
+            folder.rmdir()
+
+
+def _listed(summary: Path) -> set[str]:
+    """The files that a ``forecast.json`` lists, all of them within its folder."""
+    if not summary.exists():
+        return set()
+    root = summary.parent.resolve()
+    try:
+        names = json.loads(summary.read_text())["files"]
+        outside = [name for name in names if root not in (root / name).resolve().parents]
+        if outside:
+            raise ValueError(f"{outside[0]} lies outside its folder")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{summary}: expected the list of files that an earlier forecast wrote here, found "
+            f"something else ({error!r}); choose another --out, or remove that file"
+        ) from error
+    return set(names)
+
+
+def named(out: Path) -> str | None:
+    """The forecast that lies in a folder, for people; None if there is none."""
+    try:
+        told = json.loads((out / SUMMARY).read_text())
+        return f"the forecast of {told['model']} from {told['init']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _move(staged: Path, target: Path) -> None:
+    def write(temporary: Path) -> None:
+        staged.replace(temporary)
+
+    write_whole(target, write)
+
+
+def _summary(forecast: Forecast, files: list[str]) -> dict[str, Any]:
+    """What ``forecast.json`` holds; rates are over unmasked pixels, null where there are none."""
+    description = forecast.description
+    minutes = (forecast.times - forecast.init).astype("timedelta64[m]").astype(int)
+    leads = []
+    for number, (lead, time) in enumerate(zip(minutes, forecast.times, strict=True)):
+        known = forecast.rate_at(number)[forecast.mask]
+        leads.append(
+            {
+                "lead_minutes": int(lead),
+                "time": f"{time}Z",
+                "max_mm_h": round(float(known.max()), 4) if known.size else None,
+                "mean_mm_h": round(float(known.mean(dtype=float)), 4) if known.size else None,
+            }
+        )
+    return {
+        "model": forecast.model,
+        "init": f"{forecast.init}Z",
+        "archive": description.name,
+        "credit": description.credit,
+        "note": description.note,
+        "step_minutes": description.step_minutes,
+        "height": description.height,
+        "width": description.width,
+        "known_share": round(float(forecast.mask.mean()), 4),
+        "units": UNITS,
+        "leads": leads,
+        "facts": dict(forecast.facts),
+        "files": files,
+    }

@@ -1,0 +1,1 @@
+"""What is done to an archive before training: check, masks, day lists, figures."""

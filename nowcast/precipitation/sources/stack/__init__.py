@@ -1,0 +1,1 @@
+"""netCDF, Zarr and HDF5 stacks: many frames in one array."""

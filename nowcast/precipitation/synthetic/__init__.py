@@ -1,0 +1,1 @@
+"""Made rain, clutter and outages, from a seed."""
