@@ -11,6 +11,8 @@ from typer.core import TyperGroup
 from nowcast import __version__
 from nowcast.arguments import Config, Overrides, parsed, settings_of
 from nowcast.audit_cli import audit
+from nowcast.cli.glue import glue, glue_data
+from nowcast.cli.imagenet import image_data
 from nowcast.compare_cli import comparisons
 from nowcast.core.errors import NowcastError
 from nowcast.core.storage.files import mendable
@@ -22,8 +24,6 @@ from nowcast.core.terminal.tables import UNFOLDED, is_terminal, print_scores
 from nowcast.data_cli import data
 from nowcast.export_cli import exports
 from nowcast.forecast_cli import forecasts
-from nowcast.glue_cli import glue, glue_data
-from nowcast.imagenet_cli import image_data
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,9 +12,9 @@ from nowcast.core.memel.modes import evaluating
 from nowcast.core.storage.finite import check_answers
 from nowcast.core.terminal.progress import line
 from nowcast.glue.benchmark import DATA_SETS, DataSet
-from nowcast.glue.folders import Absent, file_of
+from nowcast.glue.data.folders import Absent, file_of
+from nowcast.glue.data.splits import Split
 from nowcast.glue.scores import predicted
-from nowcast.glue.splits import Split
 from nowcast.glue.submission import PartOf, Predictions, missing, write_submission
 from nowcast.glue.task import GlueTask
 

@@ -21,11 +21,11 @@ from nowcast.core.training.sampling import evaluation_plan, passes
 from nowcast.core.training.task import WithoutPictures
 from nowcast.glue import weights
 from nowcast.glue.baseline import Majority
-from nowcast.glue.batch import TextBatch
 from nowcast.glue.benchmark import DATA_SETS, DataSet
+from nowcast.glue.data.batch import TextBatch
+from nowcast.glue.data.splits import Split, split_of
 from nowcast.glue.scores import ERROR, METRICS, read, read_metrics, sums_of_classes, sums_of_scores
 from nowcast.glue.settings import DataSettings, GlueSettings
-from nowcast.glue.splits import Split, split_of
 
 LONG = 32  # tokens
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nowcast.imagenet.augment import evaluated
-from nowcast.imagenet.decode import read_image
-from nowcast.imagenet.tree import ImageFiles
+from nowcast.imagenet.data.tree import ImageFiles
+from nowcast.imagenet.transforms.augment import evaluated
+from nowcast.imagenet.transforms.decode import read_image
 
 if TYPE_CHECKING:
     from transformers.modeling_outputs import ImageClassifierOutput

@@ -19,14 +19,14 @@ from nowcast.core.training.sampling import evaluation_plan
 from nowcast.core.training.shared_memory import check_shared_memory
 from nowcast.core.training.task import WithoutPictures
 from nowcast.imagenet import scores, weights
-from nowcast.imagenet.augment import Augment
 from nowcast.imagenet.baseline import BASELINES, baseline
-from nowcast.imagenet.batch import ImageBatch
-from nowcast.imagenet.load import load, training_plan
-from nowcast.imagenet.reader import EvaluationImages, TrainingImages
+from nowcast.imagenet.data.batch import ImageBatch
+from nowcast.imagenet.data.load import load, training_plan
+from nowcast.imagenet.data.reader import EvaluationImages, TrainingImages
+from nowcast.imagenet.data.splits import split_of
+from nowcast.imagenet.data.tree import ImageFiles
 from nowcast.imagenet.settings import ImagenetSettings
-from nowcast.imagenet.splits import split_of
-from nowcast.imagenet.tree import ImageFiles
+from nowcast.imagenet.transforms.augment import Augment
 
 
 class ImagenetTask(WithoutPictures):

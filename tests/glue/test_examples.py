@@ -10,7 +10,7 @@ from mutations import mutations
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.glue.benchmark import DATA_SETS, Part, data_set
-from nowcast.glue.examples import Examples, file_of, read_examples
+from nowcast.glue.data.examples import Examples, file_of, read_examples
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from glue_files import write, write_all
 
 from nowcast.core.errors import DataError
-from nowcast.glue import info
-from nowcast.glue.info import PartInfo, glue_info
+from nowcast.glue.data import info
+from nowcast.glue.data.info import PartInfo, glue_info
 
 Run = Callable[..., tuple[int, str, str]]
 

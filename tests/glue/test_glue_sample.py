@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.glue import stand_ins
 from nowcast.glue.benchmark import data_set
-from nowcast.glue.examples import read_examples
-from nowcast.glue.sample import write_sample
-from nowcast.glue.stand_ins import STAND_INS, clean
+from nowcast.glue.data import stand_ins
+from nowcast.glue.data.examples import read_examples
+from nowcast.glue.data.sample import write_sample
+from nowcast.glue.data.stand_ins import STAND_INS, clean
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -18,7 +18,7 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate, evaluate_blocks
 from nowcast.core.training.task import Task
 from nowcast.core.training.trainer import build_model
-from nowcast.glue.examples import file_of
+from nowcast.glue.data.examples import file_of
 from nowcast.glue.task import GlueTask
 
 CPU = torch.device("cpu")

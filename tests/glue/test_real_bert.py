@@ -13,7 +13,7 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import train, trained_model
 from nowcast.glue import weights
-from nowcast.glue.sample import write_sample
+from nowcast.glue.data.sample import write_sample
 from nowcast.glue.task import GlueTask
 
 CPU = torch.device("cpu")

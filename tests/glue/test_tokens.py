@@ -7,10 +7,10 @@ import pytest
 from tiny import write_bert, write_glue
 from transformers import AutoTokenizer
 
-from nowcast.glue import tokens as module
 from nowcast.glue.benchmark import data_set
-from nowcast.glue.examples import read_examples
-from nowcast.glue.tokens import Tokens, tokenised
+from nowcast.glue.data import tokens as module
+from nowcast.glue.data.examples import read_examples
+from nowcast.glue.data.tokens import Tokens, tokenised
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nowcast.core.errors import DataError
-from nowcast.glue.tsv import Broken, read_rows
+from nowcast.glue.data.tsv import Broken, read_rows
 
 FIELD = st.text(st.characters(exclude_characters="\t\n", exclude_categories=["Cs"]), max_size=6)
 

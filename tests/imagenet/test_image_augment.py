@@ -9,11 +9,11 @@ from PIL import Image
 
 from nowcast.config import validate
 from nowcast.core.errors import ConfigError
-from nowcast.imagenet.augment import Augment, erase, evaluated, jittered
-from nowcast.imagenet.geometry import RATIO, centre, random_box
-from nowcast.imagenet.pixels import DEVIATION, MEAN, normalised
-from nowcast.imagenet.randaugment import FILL, OPERATIONS, randaugment
 from nowcast.imagenet.settings import AugmentSettings
+from nowcast.imagenet.transforms.augment import Augment, erase, evaluated, jittered
+from nowcast.imagenet.transforms.geometry import RATIO, centre, random_box
+from nowcast.imagenet.transforms.pixels import DEVIATION, MEAN, normalised
+from nowcast.imagenet.transforms.randaugment import FILL, OPERATIONS, randaugment
 
 OFF = AugmentSettings(
     crop_scale=None, flip=0, colour_jitter=0, randaugment=None, erase=0, mixup=0, cutmix=0
@@ -184,7 +184,7 @@ def test_randaugment_draws_all_operations_and_their_strength(monkeypatch: pytest
 
     names = list(OPERATIONS)
     monkeypatch.setattr(
-        "nowcast.imagenet.randaugment.OPERATIONS", {name: note(name) for name in names}
+        "nowcast.imagenet.transforms.randaugment.OPERATIONS", {name: note(name) for name in names}
     )
     generator = np.random.default_rng(0)
     for _ in range(1000):

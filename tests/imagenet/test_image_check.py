@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from image_files import encoded, picture, write_tree
 
-from nowcast.imagenet.tree import list_images
-from nowcast.imagenet.unreadable import read_unreadable
+from nowcast.imagenet.data.tree import list_images
+from nowcast.imagenet.data.unreadable import read_unreadable
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -9,7 +9,7 @@ from mutations import mutations
 from PIL import Image
 
 from nowcast.core.errors import DataError
-from nowcast.imagenet.decode import decode, format_of, read_image
+from nowcast.imagenet.transforms.decode import decode, format_of, read_image
 
 TRUTH = picture(7)
 TURNED = Image.Exif()

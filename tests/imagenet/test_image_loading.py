@@ -15,13 +15,13 @@ from nowcast.core.errors import DataError
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.sampling import evaluation_plan
 from nowcast.core.training.task import Batch
-from nowcast.imagenet.augment import Augment, evaluated
-from nowcast.imagenet.batch import ImageBatch
-from nowcast.imagenet.decode import read_image
-from nowcast.imagenet.load import load, training_plan
-from nowcast.imagenet.reader import EvaluationImages, TrainingImages
+from nowcast.imagenet.data.batch import ImageBatch
+from nowcast.imagenet.data.load import load, training_plan
+from nowcast.imagenet.data.reader import EvaluationImages, TrainingImages
+from nowcast.imagenet.data.tree import list_images
 from nowcast.imagenet.settings import AugmentSettings
-from nowcast.imagenet.tree import list_images
+from nowcast.imagenet.transforms.augment import Augment, evaluated
+from nowcast.imagenet.transforms.decode import read_image
 
 SIZE = 16
 ALONE = Ranks()

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nowcast.core.system.distributed import Ranks
-from nowcast.imagenet.mix import Mix, draw_mix, partner, places_of, soft_targets
 from nowcast.imagenet.settings import AugmentSettings
+from nowcast.imagenet.transforms.mix import Mix, draw_mix, partner, places_of, soft_targets
 
 DEFAULT = AugmentSettings()
 

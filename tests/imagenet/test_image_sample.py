@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.imagenet import sample
-from nowcast.imagenet.decode import read_image
-from nowcast.imagenet.tree import list_images
+from nowcast.imagenet.data import sample
+from nowcast.imagenet.data.tree import list_images
+from nowcast.imagenet.transforms.decode import read_image
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -8,9 +8,9 @@ import pytest
 from image_files import write_tree
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.imagenet.ground_truth import ILSVRC
-from nowcast.imagenet.tree import list_images
-from nowcast.imagenet.unreadable import Unreadable, read_unreadable, write_unreadable
+from nowcast.imagenet.data.ground_truth import ILSVRC
+from nowcast.imagenet.data.tree import list_images
+from nowcast.imagenet.data.unreadable import Unreadable, read_unreadable, write_unreadable
 
 
 def touch(root: Path, *files: str) -> Path:

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.sampling import passes
-from nowcast.imagenet.batch import ImageBatch
-from nowcast.imagenet.mix import places_of
-from nowcast.imagenet.reader import EvaluationImages, Share, TrainingImages
+from nowcast.imagenet.data.batch import ImageBatch
+from nowcast.imagenet.data.reader import EvaluationImages, Share, TrainingImages
+from nowcast.imagenet.transforms.mix import places_of
 
 
 def training_plan(

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.imagenet.unreadable import Unreadable
+from nowcast.imagenet.data.unreadable import Unreadable
 
 
 @dataclass(frozen=True)

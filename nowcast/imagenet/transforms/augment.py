@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageEnhance, ImageOps
 
-from nowcast.imagenet.geometry import ATTEMPTS, centre, random_box, resized_part
-from nowcast.imagenet.pixels import normalised
-from nowcast.imagenet.randaugment import randaugment
 from nowcast.imagenet.settings import AugmentSettings
+from nowcast.imagenet.transforms.geometry import ATTEMPTS, centre, random_box, resized_part
+from nowcast.imagenet.transforms.pixels import normalised
+from nowcast.imagenet.transforms.randaugment import randaugment
 
 STREAM = 4  # of random numbers, apart from those of core.sampling and of mixing
 ERASED_AREA = (0.02, 1 / 3)  # share of the image

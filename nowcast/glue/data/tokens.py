@@ -22,7 +22,7 @@ from nowcast.core.storage.cache import cache_folder
 from nowcast.core.storage.files import write_whole
 from nowcast.core.storage.origin import digest
 from nowcast.glue.benchmark import DataSet, Part
-from nowcast.glue.examples import Examples, file_of, read_examples
+from nowcast.glue.data.examples import Examples, file_of, read_examples
 from nowcast.glue.weights import tokenizer_hash, tokenizer_of
 
 FORMAT = 1  # one more where the same text would become other tokens

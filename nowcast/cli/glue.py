@@ -82,7 +82,7 @@ def data_glue(
 
     from nowcast.core.storage.files import write_json
     from nowcast.core.terminal.progress import line
-    from nowcast.glue.info import HEADER, glue_info
+    from nowcast.glue.data.info import HEADER, glue_info
 
     with line(f"reading {root}"):
         infos = glue_info(root)
@@ -108,7 +108,7 @@ def data_glue_sample(
     Example: `nowcast data glue-sample data/glue_sample --sets sst-2,qnli`
     """
     from nowcast.core.terminal.progress import line
-    from nowcast.glue.sample import write_sample
+    from nowcast.glue.data.sample import write_sample
 
     with line(f"writing {out}"):
         written = write_sample(out, sets.split(","))

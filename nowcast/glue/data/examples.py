@@ -7,10 +7,10 @@ from pathlib import Path
 
 from nowcast.core.errors import DataError
 from nowcast.glue.benchmark import SCORE_RANGE, DataSet, Part, PartLayout
-from nowcast.glue.folders import MICROSOFT
-from nowcast.glue.folders import file_of as file_of
-from nowcast.glue.mrpc import read_microsoft_rows
-from nowcast.glue.tsv import Broken, read_rows
+from nowcast.glue.data.folders import MICROSOFT
+from nowcast.glue.data.folders import file_of as file_of
+from nowcast.glue.data.mrpc import read_microsoft_rows
+from nowcast.glue.data.tsv import Broken, read_rows
 
 Rows = Iterator[tuple[int, list[str] | Broken]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.files import write_text
 from nowcast.glue.benchmark import Part, data_set
-from nowcast.glue.stand_ins import STAND_INS, Row, StandIn
+from nowcast.glue.data.stand_ins import STAND_INS, Row, StandIn
 
 README = "README.txt"
 

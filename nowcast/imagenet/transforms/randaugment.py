@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from nowcast.imagenet.pixels import MEAN
+from nowcast.imagenet.transforms.pixels import MEAN
 
 LAYERS = 2  # operations an image
 PROBABILITY = 0.5  # of each

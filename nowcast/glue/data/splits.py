@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.origin import digest
 from nowcast.core.training.sampling import held_out
-from nowcast.glue.batch import TextBatch
 from nowcast.glue.benchmark import DataSet, Part
+from nowcast.glue.data.batch import TextBatch
+from nowcast.glue.data.tokens import Tokens, tokenised
 from nowcast.glue.settings import DataSettings
-from nowcast.glue.tokens import Tokens, tokenised
 
 SPLITS = ("train", "valid", "test", "submission")
 

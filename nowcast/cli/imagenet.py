@@ -34,8 +34,8 @@ def data_images(
 
     from nowcast.core.storage.files import write_json
     from nowcast.core.terminal.progress import counted
-    from nowcast.imagenet.check import HEADER, check_images
-    from nowcast.imagenet.unreadable import write_unreadable
+    from nowcast.imagenet.data.check import HEADER, check_images
+    from nowcast.imagenet.data.unreadable import write_unreadable
 
     processes, began = workers or os.cpu_count() or 1, time.monotonic()
     with counted("images") as progress:
@@ -69,7 +69,7 @@ def data_images_sample(
     Example: `nowcast data images-sample data/digits`
     """
     from nowcast.core.terminal.progress import counted
-    from nowcast.imagenet.sample import write_sample
+    from nowcast.imagenet.data.sample import write_sample
 
     with counted("digits") as progress:
         counts = write_sample(out, progress)

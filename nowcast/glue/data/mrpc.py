@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nowcast.core.errors import DataError
 from nowcast.glue.benchmark import Part
-from nowcast.glue.tsv import Broken, read_rows
+from nowcast.glue.data.tsv import Broken, read_rows
 
 IDS = ("#1 ID", "#2 ID")
 

@@ -11,7 +11,7 @@ from jaxtyping import Int64, Shaped
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.imagenet.ground_truth import KNOWN, find_truth, read_truth
+from nowcast.imagenet.data.ground_truth import KNOWN, find_truth, read_truth
 
 FOLDERS = {"train": ("train",), "valid": ("val", "valid", "validation"), "test": ("test",)}
 EXTENSIONS = frozenset({b".jpeg", b".jpg", b".png", b".bmp", b".webp", b".tif", b".tiff"})

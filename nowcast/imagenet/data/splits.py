@@ -5,9 +5,9 @@ from pathlib import Path
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.training.sampling import held_out
+from nowcast.imagenet.data.tree import ImageFiles, list_images
+from nowcast.imagenet.data.unreadable import read_unreadable
 from nowcast.imagenet.settings import DataSettings
-from nowcast.imagenet.tree import ImageFiles, list_images
-from nowcast.imagenet.unreadable import read_unreadable
 
 
 def split_of(root: Path, name: str, data: DataSettings) -> ImageFiles:

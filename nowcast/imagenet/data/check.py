@@ -16,9 +16,9 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.imagenet.decode import decode, format_of, read_bytes
-from nowcast.imagenet.tree import FOLDERS, ImageFiles, list_images
-from nowcast.imagenet.unreadable import Unreadable
+from nowcast.imagenet.data.tree import FOLDERS, ImageFiles, list_images
+from nowcast.imagenet.data.unreadable import Unreadable
+from nowcast.imagenet.transforms.decode import decode, format_of, read_bytes
 
 HEADER = ("split", "images", "classes", "formats", "short side", "long side", "unreadable")
 CHUNK = 64  # images a process is given at once

@@ -7,8 +7,8 @@ from typing import Literal
 
 from nowcast.core.errors import DataError
 from nowcast.glue.benchmark import DATA_SETS, DataSet, Part
-from nowcast.glue.examples import Examples, read_examples
-from nowcast.glue.folders import Absent, folder_of
+from nowcast.glue.data.examples import Examples, read_examples
+from nowcast.glue.data.folders import Absent, folder_of
 
 HEADER = ("set", "part", "examples", "published", "labels", "mean words", "most words", "left out")
 LEFT_OUT_SHOWN = 10  # lines a part; the JSON file has them all

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from nowcast.core.errors import DataError
-from nowcast.imagenet.augment import Augment, evaluated
-from nowcast.imagenet.batch import ImageBatch
-from nowcast.imagenet.decode import read_image
-from nowcast.imagenet.mix import draw_mix, partner, soft_targets
-from nowcast.imagenet.tree import ImageFiles
-from nowcast.imagenet.unreadable import Unreadable
+from nowcast.imagenet.data.batch import ImageBatch
+from nowcast.imagenet.data.tree import ImageFiles
+from nowcast.imagenet.data.unreadable import Unreadable
+from nowcast.imagenet.transforms.augment import Augment, evaluated
+from nowcast.imagenet.transforms.decode import read_image
+from nowcast.imagenet.transforms.mix import draw_mix, partner, soft_targets
 
 
 @dataclass(frozen=True)

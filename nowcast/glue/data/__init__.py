@@ -1,0 +1,1 @@
+"""GLUE's files as batches of tokens."""
