@@ -1,5 +1,5 @@
 """`python -m nowcast`, e.g. under torchrun."""
 
-from nowcast.cli import main
+from nowcast.cli.app import main
 
 main()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from nowcast.cli import main
+from nowcast.cli.app import main
 from nowcast.core.memel import fused
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.writer import ArchiveWriter

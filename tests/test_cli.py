@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nowcast.cli import app
+from nowcast.cli.app import app
 from nowcast.core.storage.yaml_files import dumps, loads
 from nowcast.precipitation.archive.frames import frame_path
 from nowcast.precipitation.archive.tree import Archive

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nowcast import forecast_cli
+from nowcast.cli import forecast as forecast_cli
 from nowcast.core.storage.yaml_files import dumps
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import frame_path

@@ -46,9 +46,9 @@ def test_nothing_reads_pickles():
 
 def test_import_and_help_wait_for_nothing_heavy():
     script = (
-        "import sys, nowcast, nowcast.cli\n"
+        "import sys, nowcast, nowcast.cli.app\n"
         "sys.argv = ['nowcast', '--help']\n"
-        "try:\n    nowcast.cli.main()\n"
+        "try:\n    nowcast.cli.app.main()\n"
         "except SystemExit:\n    pass\n"
         f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)\n"
     )
@@ -183,9 +183,9 @@ def test_without_the_module_resource_a_run_tells_all_but_its_memory():
 
 def test_the_command_line_asks_for_huge_pages_before_torch_is_there():
     script = (
-        "import os, sys\nos.environ.pop('THP_MEM_ALLOC_ENABLE', None)\nimport nowcast.cli\n"
+        "import os, sys\nos.environ.pop('THP_MEM_ALLOC_ENABLE', None)\nimport nowcast.cli.app\n"
         "assert 'THP_MEM_ALLOC_ENABLE' not in os.environ\nsys.argv = ['nowcast', '--version']\n"
-        "try:\n    nowcast.cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "try:\n    nowcast.cli.app.main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "print(os.environ['THP_MEM_ALLOC_ENABLE'], 'torch' in sys.modules)\n"
     )
     assert said_by(script).splitlines() == [f"nowcast {version('nowcast')}", "1 False"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_swin import write_colours
 
-from nowcast.cli import main
+from nowcast.cli.app import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from nowcast.cli import main
+from nowcast.cli.app import main
 from nowcast.core.errors import OutputError
 from nowcast.core.storage import files, yaml_files
 from nowcast.core.storage.files import (

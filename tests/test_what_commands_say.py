@@ -34,7 +34,7 @@ def told(run: Run, monkeypatch: pytest.MonkeyPatch) -> Told:
     def display_on(rank: str = "0") -> Iterator[TextLines]:
         yield TextLines(lines.append, lambda: next(clock))
 
-    monkeypatch.setattr("nowcast.cli.display_on", display_on)
+    monkeypatch.setattr("nowcast.cli.app.display_on", display_on)
 
     def call(*arguments: object) -> tuple[str, str]:
         lines.clear()

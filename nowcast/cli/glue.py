@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.arguments import settings_of
+from nowcast.cli.arguments import settings_of
 from nowcast.core.terminal.plain import command
 from nowcast.core.terminal.tables import print_table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nowcast import config, registry
+from nowcast import registry
 from nowcast.bench import latency
 from nowcast.bench.latency import (
     CONVGRU,
@@ -24,6 +24,7 @@ from nowcast.bench.latency import (
     network,
     table,
 )
+from nowcast.cli import config
 from nowcast.core.errors import RunError
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask

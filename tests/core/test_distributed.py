@@ -14,7 +14,8 @@ from ranks import in_ranks
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy import ToyBatch, ToyTask
 
-from nowcast import MEmeL, config, registry
+from nowcast import MEmeL, registry
+from nowcast.cli import config
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.execution.signals import Interrupted
 from nowcast.core.monitoring.monitor import Monitor

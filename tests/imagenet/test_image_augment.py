@@ -7,7 +7,7 @@ import pytest
 from image_files import picture
 from PIL import Image
 
-from nowcast.config import validate
+from nowcast.cli.config import validate
 from nowcast.core.errors import ConfigError
 from nowcast.imagenet.settings import AugmentSettings
 from nowcast.imagenet.transforms.augment import Augment, erase, evaluated, jittered

@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_kills import logged
 
-from nowcast import config
+from nowcast.cli import config
 from nowcast.core.execution.jobs import Job, complete
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks

@@ -165,7 +165,7 @@ def test_the_first_error_comes_before_torch(tmp_path: Path, options: list[str]):
     arguments = ["forecast", str(tmp_path), "--out", str(tmp_path / "out"), *options]
     without_torch = (
         f"import sys; sys.modules['torch'] = None; sys.argv = ['nowcast', *{arguments!r}]\n"
-        "from nowcast.cli import main\nmain()"
+        "from nowcast.cli.app import main\nmain()"
     )
     done = subprocess.run(
         [sys.executable, "-c", without_torch], capture_output=True, text=True, check=False

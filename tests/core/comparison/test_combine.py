@@ -13,7 +13,7 @@ from scipy import stats
 from test_compare import comparison, resolve
 from toy import ToyTask
 
-from nowcast.cli import main
+from nowcast.cli.app import main
 from nowcast.core.comparison.combine import combine
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.results import board_command, report

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from radar_files import sevir_row, write_knmi, write_odim, write_sevir
 
-from nowcast.cli import main
+from nowcast.cli.app import main
 from nowcast.core.errors import ConfigError, DataError, NowcastError
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.sources.conversion.convert import convert as convert_to

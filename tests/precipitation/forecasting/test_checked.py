@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from nowcast.cli import app
+from nowcast.cli.app import app
 from nowcast.core.errors import DataError
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.tree import Archive

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from nowcast.cli.data import data
 from nowcast.core.errors import ConfigError
-from nowcast.data_cli import data
 from nowcast.precipitation.archive import frames
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.synthetic.archive import write_synthetic

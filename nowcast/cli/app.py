@@ -9,11 +9,14 @@ import typer
 from typer.core import TyperGroup
 
 from nowcast import __version__
-from nowcast.arguments import Config, Overrides, parsed, settings_of
-from nowcast.audit_cli import audit
-from nowcast.cli.glue import glue, glue_data
-from nowcast.cli.imagenet import image_data
-from nowcast.compare_cli import comparisons
+from nowcast.cli.app.glue import glue, glue_data
+from nowcast.cli.app.imagenet import image_data
+from nowcast.cli.arguments import Config, Overrides, parsed, settings_of
+from nowcast.cli.audit import audit
+from nowcast.cli.compare import comparisons
+from nowcast.cli.data import data
+from nowcast.cli.export import exports
+from nowcast.cli.forecast import forecasts
 from nowcast.core.errors import NowcastError
 from nowcast.core.storage.files import mendable
 from nowcast.core.system.allocator import tune_process
@@ -21,9 +24,6 @@ from nowcast.core.terminal.displays import display_on
 from nowcast.core.terminal.progress import shown
 from nowcast.core.terminal.result_warnings import say_plainly
 from nowcast.core.terminal.tables import UNFOLDED, is_terminal, print_scores
-from nowcast.data_cli import data
-from nowcast.export_cli import exports
-from nowcast.forecast_cli import forecasts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,8 +128,8 @@ def train(
 
     On several GPUs or machines: `torchrun --nproc-per-node 4 -m -- nowcast train ...`
     """
-    from nowcast import config as configs
     from nowcast import registry
+    from nowcast.cli import config as configs
     from nowcast.core.storage.runs import Run
     from nowcast.core.system.distributed import joined
     from nowcast.core.training.trainer import train as train_run

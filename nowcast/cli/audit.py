@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nowcast.arguments import Overrides, parsed, settings_of
+from nowcast.cli.arguments import Overrides, parsed, settings_of
 from nowcast.core.terminal.tables import print_table
 
 AUDIT = "audit"  # folder within a run's
@@ -41,8 +41,8 @@ def audit_inhibition(
     from dataclasses import asdict
     from itertools import islice
 
-    from nowcast import config as configs
     from nowcast import registry
+    from nowcast.cli import config as configs
     from nowcast.core.audit.files import write_inhibition
     from nowcast.core.audit.inhibition import TooFewBatches, audited_model, single_update
     from nowcast.core.audit.inhibition import audit_inhibition as measure

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.arguments import Config, Overrides, Resolve, comparison_of, parsed
+from nowcast.cli.arguments import Config, Overrides, Resolve, comparison_of, parsed
 from nowcast.core.terminal.tables import print_scores, print_table
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def compare(
 
     Example: the same with `--plan` first, and `--only T-MEmeL` for a part of it
     """
-    from nowcast import config as configs
     from nowcast import registry
+    from nowcast.cli import config as configs
     from nowcast.core.comparison.compare import compare as compare_variants
     from nowcast.core.comparison.estimate import planned
     from nowcast.core.comparison.results import board_command
@@ -136,8 +136,8 @@ def tune(
     Example: `nowcast tune configs/precipitation/smoke.yaml data.root=data/dwd --out runs/tuned
     'tune.space={memel.top_k: [1, 5], memel.delta: [1, 10]}'`
     """
-    from nowcast import config as configs
     from nowcast import registry
+    from nowcast.cli import config as configs
     from nowcast.core.errors import ConfigError
     from nowcast.core.settings import TuneSettings
     from nowcast.core.system.distributed import joined

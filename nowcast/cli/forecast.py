@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.arguments import settings_of
+from nowcast.cli.arguments import settings_of
 
 if TYPE_CHECKING:
     import numpy as np

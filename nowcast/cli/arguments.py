@@ -30,7 +30,7 @@ class Resolve:
 
 def comparison_of(content: dict[str, Any], source: Path) -> "CompareSettings | None":
     """Take a config's `compare:` section out of it, if there is one."""
-    from nowcast import config as configs
+    from nowcast.cli import config as configs
     from nowcast.core.settings import CompareSettings
 
     if "compare" not in content:
@@ -46,8 +46,8 @@ def settings_of(
     content: dict[str, Any], source: object, changes: dict[str, Any], evaluating: bool = False
 ) -> "RunSettings":
     """The settings of a config's content with dotted overrides; raises ConfigError."""
-    from nowcast import config as configs
     from nowcast import registry
+    from nowcast.cli import config as configs
 
     content = configs.overridden(content, changes)
     for section in ("compare", "tune"):  # what is made of a run is no part of it
@@ -59,6 +59,6 @@ def settings_of(
 
 def parsed(overrides: list[str] | None) -> dict[str, Any]:
     """What ``key=value`` arguments say; raises ConfigError."""
-    from nowcast import config as configs
+    from nowcast.cli import config as configs
 
     return configs.parse_overrides(overrides or [])
