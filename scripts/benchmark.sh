@@ -3,4 +3,4 @@
 # e.g. `bash scripts/benchmark.sh --json bench.json`.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-python -m nowcast.bench all "$@"
+python -m scripts.bench all "$@"

@@ -15,6 +15,7 @@ from nowcast.core.memel import fused
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.writer import ArchiveWriter
 from nowcast.precipitation.synthetic.archive import write_synthetic
+from tests import ROOT
 
 # A deadline is a timing, and a timing depends on who else uses the machine.
 settings.register_profile("no deadline", deadline=None)
@@ -29,7 +30,7 @@ multiprocessing.set_forkserver_preload(
         *("optuna", "alembic.command", "pytest"),
     ]
 )
-RADAR_DEV = Path(__file__).parents[2] / "shared" / "radar_dev"
+RADAR_DEV = ROOT.parent / "shared" / "radar_dev"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -139,7 +140,7 @@ def run(
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four blocks, 16 wide, random weights; read it, do not change it."""
     pytest.importorskip("transformers", reason="needs nowcast[glue]")
-    from tiny import write_bert
+    from tests.glue.tiny import write_bert
 
     return write_bert(tmp_path_factory.mktemp("bert"))
 
@@ -147,6 +148,6 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """GLUE's layout, with a cache of its own; read it, do not change it."""
-    from tiny import write_glue
+    from tests.glue.tiny import write_glue
 
     return write_glue(tmp_path_factory.mktemp("words"))

@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "nowcast"
+PACKAGE = ROOT / "nowcast"
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 POSIX_ONLY = {"resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog"}
 HEAVY = ("torch", "cv2", "matplotlib", "tensorboard", "transformers", "scipy", "pydantic")
@@ -132,10 +132,10 @@ for name in {modules}:
 from nowcast.core.system import allocator
 allocator.ctypes = Told()
 imported = more()
-sys.path[:0] = {[str(PACKAGE.parent / "tests" / part) for part in ("core", "core/training")]}
+sys.path[:0] = [{str(ROOT)!r}]
 import tempfile
-from toy import ToyTask
-from test_trainer import settings
+from tests.core.toy import ToyTask
+from tests.core.training.test_trainer import settings
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.storage.runs import Run
 from nowcast.core.training.trainer import train

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_swin import write_colours
 
 from nowcast.cli.app import main
+from tests import ROOT
+from tests.imagenet.tiny_swin import write_colours
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
 

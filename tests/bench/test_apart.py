@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nowcast.bench.apart import apart
 from nowcast.core.errors import ConfigError
+from scripts.bench.apart import apart
 
 MIB = 1 << 20
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from nowcast.bench import everything, growth, latency, ranks, start, training
-from nowcast.bench.__main__ import app
-from nowcast.bench.growth import Growth, Work
-from nowcast.bench.latency import Latency
-from nowcast.bench.paired import Pairs
-from nowcast.bench.ranks import Speed
-from nowcast.bench.start import Start
-from nowcast.bench.training import Training
+from scripts.bench import everything, growth, latency, ranks, start, training
+from scripts.bench.__main__ import app
+from scripts.bench.growth import Growth, Work
+from scripts.bench.latency import Latency
+from scripts.bench.paired import Pairs
+from scripts.bench.ranks import Speed
+from scripts.bench.start import Start
+from scripts.bench.training import Training
 
 PAIRS = Pairs((1.0,) * 5, (2.0,) * 5)
 WORKS = tuple(Work(batch=batch) for batch in (1, 2, 4))

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from nowcast.bench import growth
-from nowcast.bench.growth import Growth, Work, measure, table
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.forecasters.encoder_forecaster import Stage
+from scripts.bench import growth
+from scripts.bench.growth import Growth, Work, measure, table
 
 
 def test_settings_along_an_axis_differ_in_it_alone(monkeypatch: pytest.MonkeyPatch):

@@ -9,8 +9,12 @@ import pytest
 import torch
 
 from nowcast import registry
-from nowcast.bench import latency
-from nowcast.bench.latency import (
+from nowcast.cli import config
+from nowcast.core.errors import RunError
+from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.task import PrecipitationTask
+from scripts.bench import latency
+from scripts.bench.latency import (
     CONVGRU,
     FLOW,
     LAGRANGIAN,
@@ -24,12 +28,9 @@ from nowcast.bench.latency import (
     network,
     table,
 )
-from nowcast.cli import config
-from nowcast.core.errors import RunError
-from nowcast.precipitation.settings import PrecipitationSettings
-from nowcast.precipitation.task import PrecipitationTask
+from tests import ROOT
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "precipitation"
+CONFIGS = ROOT / "configs" / "precipitation"
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from nowcast.bench import loader
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.archive.writer import ArchiveWriter
 from nowcast.precipitation.clips.clips import Clips
 from nowcast.precipitation.clips.draws import Draw
+from scripts.bench import loader
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import torch
 
-from nowcast.bench.memel import Cost, measure, table
-from nowcast.bench.paired import Pairs
+from scripts.bench.memel import Cost, measure, table
+from scripts.bench.paired import Pairs
 
 
 def test_measures_pairs_of_steps():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nowcast.bench.paired import Pairs, alternate
+from scripts.bench.paired import Pairs, alternate
 
 
 def test_both_are_called_in_turns_and_warmed_up():

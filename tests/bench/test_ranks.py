@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from nowcast.bench.paired import Pairs
-from nowcast.bench.ranks import Speed, measure, table, together
 from nowcast.core.errors import ConfigError
 from nowcast.core.system.distributed import Ranks, sum_over_ranks
 from nowcast.precipitation.forecasters.encoder_forecaster import Stage
+from scripts.bench.paired import Pairs
+from scripts.bench.ranks import Speed, measure, table, together
 
 
 def adding(start: int, ranks: Ranks) -> Callable[[], object]:

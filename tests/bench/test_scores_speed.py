@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from rain_fields import rain
 
-from nowcast.bench import scores
-from nowcast.bench.paired import Pairs
-from nowcast.bench.scores import Speed, measure, table
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.balance import BALANCING_WEIGHTS, pixel_thresholds
 from nowcast.precipitation.verification.scores import COUNTS, score_frames
+from scripts.bench import scores
+from scripts.bench.paired import Pairs
+from scripts.bench.scores import Speed, measure, table
+from tests.rain_fields import rain
 
 
 @pytest.mark.parametrize("name", ["_arrays", "_loops"])

@@ -2,10 +2,10 @@
 
 import pytest
 
-from nowcast.bench import start
-from nowcast.bench.paired import Pairs
-from nowcast.bench.start import Start, imported, measure, table
 from nowcast.core.errors import ConfigError
+from scripts.bench import start
+from scripts.bench.paired import Pairs
+from scripts.bench.start import Start, imported, measure, table
 
 
 def test_both_starts_are_timed_and_import_nothing_late():

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from nowcast.bench import step
 from nowcast.core.memel.layer import MEmeL
 from nowcast.core.system.distributed import Ranks
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster, Stage
+from scripts.bench import step
 
 STAGES = [Stage(2, 2, 3, (3, 2, 1), (4, 2, 1))] * 2
 

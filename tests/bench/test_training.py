@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from nowcast.bench import training
-from nowcast.bench.paired import Pairs
-from nowcast.bench.step import clips, network, training_step
-from nowcast.bench.straightforward import DenseMEmeL, PlainEncoderForecaster
-from nowcast.bench.training import Training, arithmetic, measure, straightforward, table
 from nowcast.core.memel.plug import plug_in
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
+from scripts.bench import training
+from scripts.bench.paired import Pairs
+from scripts.bench.step import clips, network, training_step
+from scripts.bench.straightforward import DenseMEmeL, PlainEncoderForecaster
+from scripts.bench.training import Training, arithmetic, measure, straightforward, table
 
 SMALL = (
     Stage(channels=4, hidden=8, kernel=5, down=(7, 5, 1), up=(7, 5, 1)),

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from glue_files import STSB_TEXT, mnli_rows, write, write_all
 from hypothesis import HealthCheck, given, settings
-from mutations import mutations
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.glue.benchmark import DATA_SETS, Part, data_set
 from nowcast.glue.data.examples import Examples, file_of, read_examples
+from tests.glue.glue_files import STSB_TEXT, mnli_rows, write, write_all
+from tests.mutations import mutations
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import settings
 
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
@@ -15,6 +14,7 @@ from nowcast.core.training.trainer import train, trained_model
 from nowcast.glue import weights
 from nowcast.glue.data.sample import write_sample
 from nowcast.glue.task import GlueTask
+from tests.glue.tiny import settings
 
 CPU = torch.device("cpu")
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import write_bert, write_glue
 from transformers import AutoTokenizer
 
 from nowcast.glue.benchmark import data_set
 from nowcast.glue.data import tokens as module
 from nowcast.glue.data.examples import read_examples
 from nowcast.glue.data.tokens import Tokens, tokenised
+from tests.glue.tiny import write_bert, write_glue
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from glue_files import write
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nowcast.core.errors import DataError
 from nowcast.glue.data.tsv import Broken, read_rows
+from tests.glue.glue_files import write
 
 FIELD = st.text(st.characters(exclude_characters="\t\n", exclude_categories=["Cs"]), max_size=6)
 

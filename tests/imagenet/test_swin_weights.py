@@ -6,7 +6,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
-from tiny_swin import SHAPE, SIZE, settings
 from torch import Tensor, nn
 from transformers import SwinForImageClassification
 
@@ -14,6 +13,7 @@ from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.memel.plug import middle_blocks
 from nowcast.imagenet import weights
 from nowcast.imagenet.shape import SIZES, Shape
+from tests.imagenet.tiny_swin import SHAPE, SIZE, settings
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 

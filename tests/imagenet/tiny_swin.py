@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from image_files import encoded
 
 from nowcast.imagenet.settings import ImagenetSettings
 from nowcast.imagenet.shape import Shape
+from tests.imagenet.image_files import encoded
 
 SIZE = 32
 SHAPE = Shape(embed_dim=8, depths=(1, 1, 4), num_heads=(1, 2, 2), window_size=2, patch_size=4)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_kills import logged
 
 from nowcast.cli import config
 from nowcast.core.execution.jobs import Job, complete
@@ -19,8 +18,10 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
+from tests import ROOT
+from tests.core.training.test_kills import logged
 
-SMOKE = Path(__file__).parents[2] / "configs" / "precipitation" / "smoke.yaml"
+SMOKE = ROOT / "configs" / "precipitation" / "smoke.yaml"
 KILLS = 30
 CHANGES = {
     "train.steps": 300,

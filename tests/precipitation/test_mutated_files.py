@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from mutations import mutations
 
 from nowcast.core.errors import DataError
 from nowcast.precipitation.archive.days import days_path, read_days, read_splits, write_days
@@ -40,6 +39,7 @@ from nowcast.precipitation.archive.masks import exclude_path, read_exclude, writ
 from nowcast.precipitation.archive.quarantine import Excluded, read_quarantine, write_quarantine
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.archive.writer import ArchiveWriter
+from tests.mutations import mutations
 
 MOMENT = np.datetime64("2015-07-09T12:06", "m")
 SHAPE = (24, 32)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy import SAMPLES, ToyTask
 
 from nowcast.core.comparison.board import Board
 from nowcast.core.comparison.findings import as_sections
@@ -23,6 +22,7 @@ from nowcast.core.scoring.table import Column
 from nowcast.core.settings import RunSettings
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate, evaluate_blocks
+from tests.core.toy import SAMPLES, ToyTask
 
 
 class Times(nn.Module):

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from scipy import stats
-from test_compare import comparison, resolve
-from toy import ToyTask
 
 from nowcast.cli.app import main
 from nowcast.core.comparison.combine import combine
@@ -22,6 +20,8 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.scoring.table import Column
 from nowcast.core.system.distributed import Ranks
+from tests.core.comparison.test_compare import comparison, resolve
+from tests.core.toy import ToyTask
 
 ACCURACY = Column("accuracy", "Accuracy", "more", 1, perfect=100.0)
 F1 = Column("f1", "F1", "more", 1, perfect=100.0)

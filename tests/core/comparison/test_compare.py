@@ -17,7 +17,6 @@ from filelock import FileLock
 from pydantic import ValidationError
 from scipy import stats
 from torch import nn
-from toy import ToyBatch, ToyTask
 
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.results import report
@@ -28,6 +27,7 @@ from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, T
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.terminal.displays import TextLines
 from nowcast.core.terminal.progress import shown
+from tests.core.toy import ToyBatch, ToyTask
 
 VARIANTS = {
     "P-Original": {},

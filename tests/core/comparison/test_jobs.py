@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
-from test_compare import comparison, resolve
-from toy import ToyTask
 
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.estimate import planned
@@ -17,6 +15,8 @@ from nowcast.core.execution.jobs import plan
 from nowcast.core.settings import RunSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
+from tests.core.comparison.test_compare import comparison, resolve
+from tests.core.toy import ToyTask
 
 MEMEL = {"memel": {"late_start": 2}}
 GRAPH = {

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from test_compare import VARIANTS, comparison, resolve
-from toy import ToyTask
 
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.results import FILMS, report
 from nowcast.core.errors import ConfigError
 from nowcast.core.report.player import read_films
 from nowcast.core.system.distributed import Ranks
+from tests.core.comparison.test_compare import VARIANTS, comparison, resolve
+from tests.core.toy import ToyTask
 
 
 @pytest.fixture(scope="module")

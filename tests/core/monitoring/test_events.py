@@ -17,7 +17,6 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import (
 )
 from tensorboard.compat.proto.event_pb2 import SessionLog
 from tensorboard.util.tensor_util import make_ndarray
-from toy import ToyTask
 
 from nowcast.core.monitoring.events import (
     EventLog,
@@ -31,6 +30,8 @@ from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, Tra
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.trainer import train
+from tests import ROOT
+from tests.core.toy import ToyTask
 
 CHECKPOINT, LAST = 6, 10
 
@@ -256,9 +257,8 @@ def main(folder: str, killed_at: int) -> None:
 def test_a_killed_training_run_leaves_the_events_of_an_unbroken_one(tmp_path: Path):
     whole, killed = Run(tmp_path / "whole"), Run(tmp_path / "killed")
     train(ToyTask(SETTINGS), SETTINGS, whole, Ranks())
-    here = Path(__file__).parent
-    call = f"import test_events; test_events.main({str(killed.folder)!r}, 13)"
-    paths = os.pathsep.join([*sys.path, str(here)])
+    call = f"from tests.core.monitoring import test_events; test_events.main({str(killed.folder)!r}, 13)"
+    paths = os.pathsep.join([*sys.path, str(ROOT)])
     done = subprocess.run([sys.executable, "-c", call], env=os.environ | {"PYTHONPATH": paths})
     assert done.returncode == -signal.SIGKILL
     path = file_of(killed.folder)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_events import loaded, no_file_longer_than
 
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import LOG10_PHI_EDGES, Reading
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.storage.runs import Run
+from tests.core.monitoring.test_events import loaded, no_file_longer_than
 
 PICTURE = np.zeros((2, 3, 3), dtype=np.uint8)
 SCORES = Scores(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toy import ToyBatch, ToyTask
 
 from nowcast import MEmeL
 from nowcast.core.monitoring.monitor import CALLS_AT_ONCE, LOG10_PHI_EDGES, Monitor, unstarted
@@ -17,6 +16,7 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.terminal.displays import TextLines
 from nowcast.core.terminal.progress import shown
 from nowcast.core.training.trainer import train
+from tests.core.toy import ToyBatch, ToyTask
 
 
 def test_numbers_by_hand():

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from toy import ToyTask
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.monitoring.events import BESIDE, EventLog, write_beside
@@ -22,6 +21,7 @@ from nowcast.core.storage.runs import Run
 from nowcast.core.storage.yaml_files import dumps
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.trainer import train
+from tests.core.toy import ToyTask
 
 CHROMIUM = Path("/usr/bin/chromium")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from toy import ToyModel, ToyTask
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.memel.plug import plug_in, plugged
@@ -17,10 +16,10 @@ from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.trainer import train
+from tests.core.toy import ToyModel, ToyTask
 
 pytest.importorskip("transformers", reason="needs nowcast[glue]")
 
-from tiny import settings as glue_settings
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -29,6 +28,7 @@ from transformers import (
 )
 
 from nowcast.glue.task import GlueTask
+from tests.glue.tiny import settings as glue_settings
 
 LENGTH, SIDE, STEPS = 7, 64, 5
 

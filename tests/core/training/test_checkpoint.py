@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from toy import ToyModel
 
 from nowcast import plug_in
 from nowcast.core.errors import RunError
@@ -18,6 +17,7 @@ from nowcast.core.training.checkpoint import (
     save_weights,
     write_whole,
 )
+from tests.core.toy import ToyModel
 
 
 def dry_run(model: torch.nn.Module) -> object:

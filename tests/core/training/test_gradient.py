@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from ranks import in_ranks
-from test_trainer import StopsAt, assert_same_run, settings, state
 from torch import Tensor, nn
-from toy import ToyBatch, ToyModel, ToyTask
 
 from nowcast.core.comparison import estimate
 from nowcast.core.errors import ConfigError, RunError
@@ -19,6 +16,9 @@ from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks, unsynchronised, wrapped
 from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.trainer import train
+from tests.core.ranks import in_ranks
+from tests.core.toy import ToyBatch, ToyModel, ToyTask
+from tests.core.training.test_trainer import StopsAt, assert_same_run, settings, state
 
 pytestmark = pytest.mark.isa
 

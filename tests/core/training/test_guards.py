@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from toy import ToyBatch, ToyTask
 
 from nowcast.core.errors import RunError
 from nowcast.core.settings import OptimSettings, RunSettings, TrainSettings
@@ -20,6 +19,7 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.training import guards
 from nowcast.core.training.guards import LossFailure, LossGuard, bytes_needed, check_disk
 from nowcast.core.training.trainer import train
+from tests.core.toy import ToyBatch, ToyTask
 
 
 def settings(**changes) -> RunSettings:

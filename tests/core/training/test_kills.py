@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 from tensorboard.compat.proto.event_pb2 import Event
-from toy import ToyBatch, ToyTask
 
 from nowcast.core.execution.jobs import Job, complete
 from nowcast.core.execution.signals import Interrupted
@@ -19,6 +18,7 @@ from nowcast.core.monitoring.events import event_files, read_events
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
+from tests.core.toy import ToyBatch, ToyTask
 
 
 def settings(steps: int) -> RunSettings:

@@ -2,10 +2,10 @@
 
 import pytest
 from pydantic import ValidationError
-from toy import SAMPLES, ToyTask
 
 from nowcast.core.settings import RunSettings, TrainSettings
 from nowcast.core.training.length import Length, length
+from tests.core.toy import SAMPLES, ToyTask
 
 TASK = ToyTask(RunSettings(task="toy"))
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_trainer import StopsAt
-from toy import ToyTask
 
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.estimate import planned
@@ -25,6 +23,8 @@ from nowcast.core.training.precision import computes_bf16, settled
 from nowcast.core.training.trainer import train
 from nowcast.core.tuning.search import Search
 from nowcast.core.tuning.tune import run_search
+from tests.core.toy import ToyTask
+from tests.core.training.test_trainer import StopsAt
 
 CPU = torch.device("cpu")
 WARNING = "has no instructions for bf16"

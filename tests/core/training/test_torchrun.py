@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from nowcast.core.storage.runs import Run
+from tests import ROOT
 
-ROOT = Path(__file__).parents[3]
+ROOT = ROOT
 PATIENCE_SECONDS = 90
 KILLED_AT, STEPS = 23, 40
 

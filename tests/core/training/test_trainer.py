@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy import ToyBatch, ToyTask
 
 from nowcast.core.errors import RunError
 from nowcast.core.execution.signals import Interrupted
@@ -18,6 +17,7 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import train, trained_model
+from tests.core.toy import ToyBatch, ToyTask
 
 pytestmark = pytest.mark.isa
 

@@ -16,7 +16,6 @@ import pytest
 from optuna.trial import TrialState
 from pydantic import ValidationError
 from torch import Tensor, nn
-from toy import ToyBatch, ToyTask
 
 import nowcast.core.tuning.search as loop
 from nowcast.core.comparison.compare import compare
@@ -28,6 +27,7 @@ from nowcast.core.tuning.search import Search, Searcher
 from nowcast.core.tuning.selection import read_selection, search_folder, tried
 from nowcast.core.tuning.trials import Trials, label
 from nowcast.core.tuning.tune import run_search, tuned
+from tests.core.toy import ToyBatch, ToyTask
 
 STEPS, VALIDATE_EVERY = 12, 6
 GOOD = [0.05, 0.04, 0.03, 0.02, 0.01]

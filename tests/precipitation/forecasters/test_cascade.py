@@ -5,11 +5,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from rain_fields import rain
 from torch import Tensor
 
 from nowcast.precipitation.forecasters.flow.cascade import cascade, matched
 from nowcast.precipitation.units import Calibration
+from tests.rain_fields import rain
 
 pytestmark = pytest.mark.isa
 

@@ -7,13 +7,13 @@ from math import prod
 
 import pytest
 import torch
-from test_comoving import SMALL, moving_rain
 from torch import Tensor
 
 from nowcast.precipitation.forecasters.comoving.network import Comoving
 from nowcast.precipitation.forecasters.comoving.stepwise import bytes_at_once, bytes_stepwise
 from nowcast.precipitation.forecasting.forecast import BASE_BYTES
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
+from tests.precipitation.forecasters.test_comoving import SMALL, moving_rain
 
 
 def made(out_len: int, calibration: Calibration | None = None) -> Comoving:

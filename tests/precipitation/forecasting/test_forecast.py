@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import IN_LEN, OUT_LEN, write_run
 
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.precipitation.archive.description import Description, Grid
@@ -18,6 +17,7 @@ from nowcast.precipitation.forecasting.forecast import Choice, Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource, Inputs, newest
 from nowcast.precipitation.forecasting.released.weights import located
 from nowcast.precipitation.settings import PrecipitationSettings
+from tests.tiny_runs import IN_LEN, OUT_LEN, write_run
 
 FLOW = Choice("flow", PrecipitationSettings())
 

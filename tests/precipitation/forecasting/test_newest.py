@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import every
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.description import Grid
@@ -16,6 +15,7 @@ from nowcast.precipitation.archive.packing.pack import pack
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.inputs import FrameSource, newest
 from nowcast.precipitation.forecasting.places import opened
+from tests.conftest import every
 
 Write = Callable[..., Path]
 TWENTY = every(6, "2020-01-01T00:00", 20)  # frame n is filled with level n

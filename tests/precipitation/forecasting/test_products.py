@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_forecasts import made
 
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.precipitation.forecasting.products import written as products
 from nowcast.precipitation.forecasting.products.written import Format, write
+from tests.made_forecasts import made
 
 
 def files(folder: Path) -> set[str]:

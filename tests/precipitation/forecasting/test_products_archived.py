@@ -6,13 +6,13 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from made_forecasts import LONGLAT, made
 
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.packed import open_archive
 from nowcast.precipitation.archive.reader import ArchiveReader
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import write
+from tests.made_forecasts import LONGLAT, made
 
 
 def opened(kind: str, forecast: Forecast, out: Path) -> ArchiveReader:

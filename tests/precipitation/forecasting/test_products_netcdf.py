@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from made_forecasts import KNMI, LONGLAT, made
 
 from nowcast.precipitation.archive.description import Description, Grid
 from nowcast.precipitation.forecasting.products.georeference import georeference
 from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
 from nowcast.precipitation.forecasting.products.result import Forecast
+from tests.made_forecasts import KNMI, LONGLAT, made
 
 
 def opened(forecast: Forecast, folder: Path, engine: str = "h5netcdf") -> xr.Dataset:

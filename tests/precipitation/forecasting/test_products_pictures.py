@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_forecasts import made
 from PIL import Image
 
 from nowcast.precipitation.forecasting.products.pictures import (
@@ -15,6 +14,7 @@ from nowcast.precipitation.forecasting.products.pictures import (
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.pictures.render import MASKED, colours
 from nowcast.precipitation.units import Calibration
+from tests.made_forecasts import made
 
 ZR = Calibration(200.0, 1.6)
 TOP = 2 * 17 + 6  # two lines of title above the frame, and a margin

@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_runs import write_run
 
 from nowcast.core.errors import ConfigError, DataError, RunError
 from nowcast.core.storage.files import write_json
@@ -24,6 +23,7 @@ from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import write as write_files
 from nowcast.precipitation.forecasting.watch import Watch, opened_when_there
 from nowcast.precipitation.settings import PrecipitationSettings
+from tests.tiny_runs import write_run
 
 STEP = 5  # minutes
 START = np.datetime64("2020-06-30T20:00", "m")

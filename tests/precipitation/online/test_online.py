@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import every
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,6 +27,7 @@ from nowcast.precipitation.online.learner import OnlineLearner
 from nowcast.precipitation.online.stream import Request, Stream
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
+from tests.conftest import every
 
 CPU = torch.device("cpu")
 STAGE = {"channels": 2, "hidden": 4, "kernel": 3, "down": [3, 2, 1], "up": [4, 2, 1]}

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from nowcast_bench.metrics import fss as fss_of_bench
-from rain_fields import rain, verification_of_pysteps
 from scores.spatial import fss_2d_single_field
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
 from nowcast.precipitation.verification.balance import pixel_thresholds
 from nowcast.precipitation.verification.fractions import SCALES, fraction_curves, fraction_sums
+from tests.rain_fields import rain, verification_of_pysteps
 
 HKO7 = Calibration()
 

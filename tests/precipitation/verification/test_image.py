@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from rain_fields import Frames, rain
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.image import image_curves, image_sums
 from nowcast.precipitation.verification.scores import score_frames
+from tests.rain_fields import Frames, rain
 
 
 def scores(frames: Frames) -> dict[str, float]:

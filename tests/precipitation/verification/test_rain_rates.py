@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from rain_fields import Frames, rain
 from torch import Tensor
 
 from nowcast.core.scoring.sums import Sums
@@ -14,6 +13,7 @@ from nowcast.precipitation.verification.rain_rates import (
     rain_rate_curves,
     rain_rate_sums,
 )
+from tests.rain_fields import Frames, rain
 
 HKO7, DWD = Calibration(), Calibration(DWD_ZR_A, DWD_ZR_B)
 

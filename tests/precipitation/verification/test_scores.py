@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nowcast_bench.metrics import categorical_scores
-from rain_fields import rain, verification_of_pysteps
 from scores.categorical import BinaryContingencyManager
 from xarray import DataArray
 
@@ -22,6 +21,7 @@ from nowcast.precipitation.task import PrecipitationTask
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
 from nowcast.precipitation.verification import tally
 from nowcast.precipitation.verification.scores import COUNTS, read_scores, score_frames
+from tests.rain_fields import rain, verification_of_pysteps
 
 pytestmark = pytest.mark.isa
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from rain_fields import rain, verification_of_pysteps
 from scipy.ndimage import gaussian_filter
 
 from nowcast.core.scoring.sums import Sums
@@ -13,6 +12,7 @@ from nowcast.precipitation.verification.spectrum import (
     spectrum_sums,
     wavelengths,
 )
+from tests.rain_fields import rain, verification_of_pysteps
 
 
 @pytest.mark.parametrize("size", [40, 41])

@@ -8,11 +8,11 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-from rain_fields import rain
 
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
 from nowcast.precipitation.verification import tally as module
 from nowcast.precipitation.verification.tally import Tally, tally
+from tests.rain_fields import rain
 
 pytestmark = pytest.mark.isa
 

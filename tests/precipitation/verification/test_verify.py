@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rain_fields import rain
 
 from nowcast.core.scoring.pooling import block_mean, pooled
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.verify import read_verification, verify_frames
+from tests.rain_fields import rain
 
 HKO7 = Calibration()
 

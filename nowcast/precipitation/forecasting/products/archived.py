@@ -37,7 +37,7 @@ def write_pack(forecast: Forecast, path: Path) -> None:
     - ``mask_of`` (lead,) int32: -1, every lead has that mask;
     - attributes ``description`` (the text of an ``archive.json``), ``init`` and ``model``.
 
-    It is laid out as a packed archive (`nowcast.precipitation.archive.packed`), so it can be read as one;
+    It is laid out as a packed archive (`archive.packed`), so it can be read as one;
     its day lists are empty, since a forecast belongs to no split.
     """
     description = forecast_description(forecast)

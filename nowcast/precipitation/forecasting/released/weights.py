@@ -8,7 +8,7 @@ from nowcast.core.storage.near_runs import meant_run
 from nowcast.core.storage.runs import Run
 from nowcast.core.terminal.hints import did_you_mean
 
-FOLDER = Path(__file__).parent / "released"
+FOLDER = Path(__file__).parent
 CARD = "README.md"
 DEFAULT = "comoving-memel"  # of `nowcast forecast` without --weights
 

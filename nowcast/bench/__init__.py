@@ -1,1 +1,0 @@
-"""What is measured side by side on the machine at hand: `python -m nowcast.bench`."""

@@ -1,0 +1,1 @@
+"""What is measured side by side on the machine at hand: `python -m scripts.bench`."""
