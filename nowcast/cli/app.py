@@ -9,14 +9,14 @@ import typer
 from typer.core import TyperGroup
 
 from nowcast import __version__
-from nowcast.cli.app.glue import glue, glue_data
-from nowcast.cli.app.imagenet import image_data
 from nowcast.cli.arguments import Config, Overrides, parsed, settings_of
 from nowcast.cli.audit import audit
 from nowcast.cli.compare import comparisons
 from nowcast.cli.data import data
 from nowcast.cli.export import exports
 from nowcast.cli.forecast import forecasts
+from nowcast.cli.glue import glue, glue_data
+from nowcast.cli.imagenet import image_data
 from nowcast.core.errors import NowcastError
 from nowcast.core.storage.files import mendable
 from nowcast.core.system.allocator import tune_process

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from nowcast.cli.app.config_errors import explained
+from nowcast.cli.config_errors import explained
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.yaml_files import Located, YamlError, loads, unread
 from nowcast.core.terminal.hints import near, question

@@ -257,7 +257,7 @@ def main(folder: str, killed_at: int) -> None:
 def test_a_killed_training_run_leaves_the_events_of_an_unbroken_one(tmp_path: Path):
     whole, killed = Run(tmp_path / "whole"), Run(tmp_path / "killed")
     train(ToyTask(SETTINGS), SETTINGS, whole, Ranks())
-    call = f"from tests.core.monitoring import test_events; test_events.main({str(killed.folder)!r}, 13)"
+    call = f"from {__name__} import main; main({str(killed.folder)!r}, 13)"
     paths = os.pathsep.join([*sys.path, str(ROOT)])
     done = subprocess.run([sys.executable, "-c", call], env=os.environ | {"PYTHONPATH": paths})
     assert done.returncode == -signal.SIGKILL

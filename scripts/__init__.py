@@ -1,0 +1,1 @@
+"""Development: checks, benchmarks and the scripts that reproduce results."""
