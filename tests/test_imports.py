@@ -8,6 +8,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from tests import ROOT
+
 PACKAGE = ROOT / "nowcast"
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 POSIX_ONLY = {"resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog"}
@@ -30,7 +32,7 @@ def test_torch_distributed_has_one_owner():
         for path in PACKAGE.rglob("*.py")
         if any(name.startswith("torch.distributed") for name in imported(path))
     }
-    assert owners == {"core/distributed.py"}
+    assert owners == {"core/system/distributed.py"}
 
 
 def test_nothing_reads_pickles():
@@ -110,6 +112,8 @@ def test_importing_every_module_and_using_the_library_changes_nothing_either():
         f"""{STATE}
 import ctypes, importlib, logging, torch, cv2, matplotlib, optuna
 from pathlib import Path
+
+from tests import ROOT
 def more():
     return {{
         "threads of torch": [torch.get_num_threads(), torch.get_num_interop_threads()],
