@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from nowcast.core.memel.plug import plug_in, unplug
 
 __all__ = ["MEmeL", "plug_in", "unplug"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "MEmeL": "nowcast.core.memel.layer",

@@ -60,7 +60,7 @@ def register(name: str = METHOD) -> None:
     except ImportError as error:
         raise ConfigError(
             f"register: expected the optional package pysteps, found none ({error}); install it "
-            'with `pip install "nowcast[pysteps]"`'
+            'with `pip install "memel-nowcast[pysteps]"`'
         ) from error
     methods = getattr(interface, "_nowcast_methods", None)
     if not isinstance(methods, dict):

@@ -2,5 +2,5 @@
 # Every benchmark, about 20 minutes on two cores with nothing else to do; arguments go on,
 # e.g. `bash scripts/benchmark.sh --json bench.json`.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+EXTRAS=dev source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 python -m scripts.bench all "$@"

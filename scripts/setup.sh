@@ -1,22 +1,24 @@
-# Sourced by the other scripts: makes .venv if needed and installs nowcast into it, pinned.
-# PYTHON chooses the interpreter; VENV another folder. Installs again only when a pin has changed.
+# Sourced by the other scripts: makes .venv if needed and installs nowcast into it, pinned, with the
+# extras in EXTRAS (default: radar). PYTHON chooses the interpreter; VENV another folder. Installs again
+# only when a pin has changed; the extras of dev hold all others.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 venv=${VENV:-$root/.venv}
 python=${PYTHON:-python3}
+extras=${EXTRAS:-radar}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   echo "nowcast needs Python 3.11 or newer as $python; name another with PYTHON=..." >&2
   exit 1
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-compiled=(nowcast/core/memel/_memel.c nowcast/precipitation/forecasters/cells/_gates.c nowcast/precipitation/verification/_tally.c)
-wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh "${compiled[@]}" | sha256sum)
-if [ "$(cat "$venv/installed" 2>/dev/null)" != "$wanted" ]; then
-  echo "installing into $venv (about two minutes)" >&2
+wanted=$(find nowcast -name '*.[ch]' | sort | xargs cat pyproject.toml constraints.txt scripts/setup.sh | sha256sum)
+installed() { [ "$(cat "$venv/installed-$1" 2>/dev/null)" = "$wanted" ]; }
+if ! installed "$extras" && ! installed dev; then
+  echo "installing nowcast[$extras] into $venv (one to two minutes)" >&2
   # torch by itself first: its own line, so that PIP_INDEX_URL or a wheel can choose the build.
   "$venv/bin/python" -m pip install --quiet --constraint constraints.txt torch
-  "$venv/bin/python" -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+  "$venv/bin/python" -m pip install --quiet --constraint constraints.txt --editable ".[$extras]"
   "$venv/bin/python" -m pip install --quiet --no-deps pycomlink==0.6.0
-  echo "$wanted" > "$venv/installed"
+  echo "$wanted" > "$venv/installed-$extras"
 fi
 export PATH="$venv/bin:$PATH"

@@ -2,7 +2,7 @@
 # Every check; arguments go to pytest, e.g. `bash scripts/test.sh -m slow`. Tests run in a process on each
 # core, at most 8, of 1.5 GB each; `-n 0` runs them in this one.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+EXTRAS=dev source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 # Real radar for the tests, a composite of MeteoSwiss; without a wheel for this platform they skip.
 python -m pip install --quiet --no-deps --only-binary :all: pyart-mch==2.4.1 ||
   echo "no pyart-mch: the tests on its files are skipped" >&2
@@ -12,10 +12,11 @@ cores=$(env -u OMP_NUM_THREADS nproc)  # which would take OMP_NUM_THREADS for th
 tests=(python -m pytest -n "$((cores < 8 ? cores : 8))" --dist worksteal)
 ruff format --check .
 ruff check .
+workflows() { check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml; }
 # Beside the tests, many of which wait for processes; what they say comes at the end.
 checked=$(mktemp)
 trap 'rm -f "$checked"' EXIT
-{ mypy && lint-imports; } > "$checked" 2>&1 &
+{ mypy && lint-imports && deptry nowcast && workflows; } > "$checked" 2>&1 &
 checks=$!
 status=0
 "${tests[@]}" "$@" || status=$?

@@ -8,7 +8,7 @@
 # a colon those named: data/knmi:20100826. OUT chooses another folder than runs/release, JOBS how many runs go
 # side by side; STEPS=2 is a trial of the whole in minutes, with so many steps a training.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+EXTRAS=pysteps source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 [ $# -ge 2 ] || { echo "usage: bash scripts/train_release.sh KNMI[:YYYYMMDD] TILE..." >&2; exit 2; }
 out=$(realpath -m "${OUT:-runs/release}")
 dwd=$(realpath -m "${DWD:-data/dwd}") synthetic=$out/synthetic

@@ -139,7 +139,7 @@ def run(
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four blocks, 16 wide, random weights; read it, do not change it."""
-    pytest.importorskip("transformers", reason="needs nowcast[glue]")
+    pytest.importorskip("transformers", reason="needs memel-nowcast[glue]")
     from tests.glue.tiny import write_bert
 
     return write_bert(tmp_path_factory.mktemp("bert"))

@@ -5,9 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
+from nowcast import __version__
 from tests import ROOT
 
 PACKAGE = ROOT / "nowcast"
@@ -192,4 +192,4 @@ def test_the_command_line_asks_for_huge_pages_before_torch_is_there():
         "try:\n    nowcast.cli.app.main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "print(os.environ['THP_MEM_ALLOC_ENABLE'], 'torch' in sys.modules)\n"
     )
-    assert said_by(script).splitlines() == [f"nowcast {version('nowcast')}", "1 False"]
+    assert said_by(script).splitlines() == [f"nowcast {__version__}", "1 False"]

@@ -51,7 +51,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def interface() -> Iterator[object]:
-    pytest.importorskip("pysteps", reason="needs nowcast[pysteps]")
+    pytest.importorskip("pysteps", reason="needs memel-nowcast[pysteps]")
     with contextlib.redirect_stdout(io.StringIO()):  # it tells of its settings
         import pysteps.nowcasts.interface as found
     before = dict(found._nowcast_methods)

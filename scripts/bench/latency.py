@@ -212,6 +212,6 @@ def table(rows: Sequence[Latency]) -> str:
     ]
     if not any(row.forecaster == SPROG for row in rows):
         lines.append(
-            'S-PROG is left out: pysteps is not installed (`pip install "nowcast[pysteps]"`).'
+            'S-PROG is left out: pysteps is not installed (`pip install "memel-nowcast[pysteps]"`).'
         )
     return "\n".join(lines)

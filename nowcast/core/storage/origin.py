@@ -6,12 +6,12 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from nowcast import __version__
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.fingerprint import READERS, significant
 
@@ -64,7 +64,7 @@ def origin(config: Mapping[str, Any], data: str, parent: str | None) -> Origin:
         data: hash of the samples.
         parent: key of the run that it starts from.
     """
-    return Origin(version("nowcast"), code_hash(), data, digest(config), parent)
+    return Origin(__version__, code_hash(), data, digest(config), parent)
 
 
 def digest(content: object) -> str:
@@ -101,6 +101,6 @@ def check_format(folder: Path, found: Mapping[str, Any]) -> None:
     if int(found.get("format", 0)) > FORMAT:
         raise ConfigError(
             f"{folder}: written by nowcast {found.get('version')} in format {found['format']}; "
-            f"this is nowcast {version('nowcast')}, which reads formats up to {FORMAT}. Update "
+            f"this is nowcast {__version__}, which reads formats up to {FORMAT}. Update "
             "nowcast, or choose another folder"
         )

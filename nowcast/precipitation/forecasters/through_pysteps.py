@@ -1,7 +1,7 @@
 """Extrapolation, S-PROG, ANVIL and STEPS of pysteps, as forecasters like any other.
 
 pysteps (Pulkkinen et al. 2019, doi:10.5194/gmd-12-4185-2019) is an optional extra:
-``pip install "nowcast[pysteps]"``.
+``pip install "memel-nowcast[pysteps]"``.
 """
 
 import contextlib
@@ -330,7 +330,7 @@ def _imported(method: str) -> _Pysteps:
     except ImportError as error:
         raise ConfigError(
             f"{method}: expected the optional package pysteps, found none ({error}); install it "
-            'with `pip install "nowcast[pysteps]"`'
+            'with `pip install "memel-nowcast[pysteps]"`'
         ) from error
     return _Pysteps(motion.dense_lucaskanade, extrapolation.forecast, nowcast.forecast)
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional
 
+from nowcast import __version__
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.storage.files import check_place, write_whole
 from nowcast.core.storage.runs import Run
@@ -320,7 +320,7 @@ def _metadata(
     run: Run, settings: PrecipitationSettings, graph: Graph, out_len: int
 ) -> dict[str, Any]:
     return {
-        "nowcast": version("nowcast"),
+        "nowcast": __version__,
         "run": run.folder.name,
         "in_len": settings.data.in_len,
         "out_len": out_len,
@@ -379,7 +379,7 @@ def _check_onnx() -> None:
     if absent:
         raise ConfigError(
             f"ONNX needs the optional packages onnx, onnxscript and onnxruntime, found no "
-            f'{", ".join(absent)}; install them with `pip install "nowcast[export]"`'
+            f'{", ".join(absent)}; install them with `pip install "memel-nowcast[export]"`'
         )
 
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from math import ceil
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
+from nowcast import __version__
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import current
@@ -206,7 +206,7 @@ class Forecaster:
             "beyond_training": choice.run is not None and self.out_len > data.out_len,
             "memory_bytes": self.memory_bytes,
             "device": self.device.type,
-            "nowcast": version("nowcast"),
+            "nowcast": __version__,
             "credit": self.description.credit,
         }
 

@@ -1,6 +1,6 @@
 """Formats that pysteps reads (KNMI, FMI, MeteoSwiss, BoM, OPERA, DWD, MRMS...).
 
-pysteps is an optional extra: ``pip install "nowcast[pysteps]"``. Its importers give values, unit
+pysteps is an extra: ``pip install "memel-nowcast[pysteps]"``. Its importers give values, unit
 and place, but no time: that is in the file names, by ``--name-pattern``. Nor do most of them read
 over how many minutes rain was summed; they state what is usual, which is not believed here.
 
@@ -117,7 +117,7 @@ def _importer(name: str) -> _Import:
     except ImportError as error:
         raise ConfigError(
             f"--importer {PREFIX}{name}: expected the optional package pysteps, found none "
-            f'({error}); install it with `pip install "nowcast[pysteps]"`'
+            f'({error}); install it with `pip install "memel-nowcast[pysteps]"`'
         ) from error
     importer: _Import | None = getattr(module, f"import_{name}", None)
     if importer is None:

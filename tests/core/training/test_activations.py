@@ -18,7 +18,7 @@ from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.trainer import train
 from tests.core.toy import ToyModel, ToyTask
 
-pytest.importorskip("transformers", reason="needs nowcast[glue]")
+pytest.importorskip("transformers", reason="needs memel-nowcast[glue]")
 
 from transformers import (
     BertConfig,

@@ -89,7 +89,7 @@ def test_radar_is_stopped_before_the_first_batch(free: Free, synthetic: Path):
 
 
 def test_images_are_stopped_before_the_first_batch(free: Free, tmp_path: Path):
-    pytest.importorskip("transformers", reason="needs nowcast[imagenet]")
+    pytest.importorskip("transformers", reason="needs memel-nowcast[imagenet]")
     from nowcast.imagenet.task import ImagenetTask
     from tests.imagenet.tiny_swin import settings, write_colours
 

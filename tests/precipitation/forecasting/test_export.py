@@ -69,7 +69,7 @@ def rain(batch: int, height: int, width: int) -> torch.Tensor:
     ],
 )
 def test_onnx_forecasts_as_the_module(tmp_path: Path, cell: str):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="needs nowcast[export]")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs memel-nowcast[export]")
     run = tiny_run(tmp_path / "run", cell=cell)
     made = export(run, tmp_path / "out.onnx")
     assert made.difference <= TOLERANCE
@@ -131,7 +131,7 @@ def read_back(path: Path, names: list[str]) -> Callable[..., torch.Tensor]:
     if path.suffix == ".pt2":
         with path.open("rb") as file:
             return torch.export.load(file).module()
-    onnxruntime = pytest.importorskip("onnxruntime", reason="needs nowcast[export]")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs memel-nowcast[export]")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def forecasts(*inputs: torch.Tensor) -> torch.Tensor:

@@ -6,13 +6,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from nowcast import __version__
 from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.archive.packed import CODECS, FORMAT, Pack
 from nowcast.precipitation.archive.packing.parts import part_path
@@ -53,7 +53,7 @@ def _origin(plan: Plan, archive: Archive) -> dict[str, Any]:
         "root": str(plan.root),
         "described_by": archive.origin,
         "identity": plan.identity(),
-        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by nowcast {version('nowcast')}",
+        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by nowcast {__version__}",
     }
 
 

@@ -9,7 +9,6 @@ Dimensions ``time`` (valid time), ``y`` from north to south, ``x``. Variables ``
 
 import json
 from datetime import UTC, datetime
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import h5netcdf
 import numpy as np
 from jaxtyping import Float32
 
+from nowcast import __version__
 from nowcast.precipitation.forecasting.products.georeference import Attributes, georeference
 from nowcast.precipitation.forecasting.products.result import Forecast
 
@@ -158,7 +158,7 @@ def _about(forecast: Forecast) -> Attributes:
     """Attributes of the whole file."""
     description = forecast.description
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}"
-    maker = f"nowcast {version('nowcast')}, forecaster {forecast.model}"
+    maker = f"nowcast {__version__}, forecaster {forecast.model}"
     return {
         "Conventions": CONVENTIONS,
         "title": f"Precipitation nowcast from {description.name}, init {forecast.init}Z",
