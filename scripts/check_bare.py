@@ -1,4 +1,4 @@
-"""Whether an installation without extras has what it promises: MEmeL, and a word on what is missing.
+"""Whether an installation without extras has what it promises: MEmeL, and a clear message.
 
 Run where nowcast is installed: ``python scripts/check_bare.py``.
 """
@@ -28,7 +28,7 @@ def main() -> None:
         batch = slice(step * 16 % 64, step * 16 % 64 + 16)
         loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         losses.append(loss.item())
     unplug(model)
