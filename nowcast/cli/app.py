@@ -198,6 +198,7 @@ def evaluate(
     from nowcast.core.terminal.progress import line
     from nowcast.core.training.evaluate import evaluate as score
     from nowcast.core.training.evaluate import pick_device
+    from nowcast.core.training.task import columns_of, compared, description_of, facts_of
 
     sections = registry.sections()
     split_up = [(text, *split_label(text, sections)) for text in forecasters]
@@ -229,7 +230,10 @@ def evaluate(
             task.samples(split)
         device = pick_device(settings.train.device, ranks)
         if out is not None:
-            models = {name: (task, model.to(device)) for name, (_, task, model) in entries.items()}
+            models = {
+                name: (compared(task, "--out"), model.to(device))
+                for name, (_, task, model) in entries.items()
+            }
             board = contest(models, split, ranks, device, out)
             table, facts = board.table, board.facts
         else:
@@ -240,7 +244,8 @@ def evaluate(
                 scores = evaluate_online(task, model, split, device, settings)
             else:
                 scores = score(task, model, split, ranks, device, f"scoring {names[0]} on {split}")
-            table, facts = Table(task.columns, (Row(names[0], {None: scores}),)), task.facts(split)
+            table = Table(columns_of(task), (Row(names[0], {None: scores}),))
+            facts = facts_of(task, split)
             if json_file is not None and ranks.is_main:
                 write_json(
                     json_file,
@@ -252,7 +257,7 @@ def evaluate(
     if out is not None:
         for text in verdicts(board):
             typer.echo(text)
-    typer.echo(f"{task.describe(split)}{', online' * online}")
+    typer.echo(f"{description_of(task, split)}{', online' * online}")
     for name, (_, _, scored) in entries.items():
         if replaced := getattr(scored, "replaced", 0):
             typer.echo(f"{name}: {replaced} clips were forecast otherwise; the warnings say why")
@@ -287,6 +292,7 @@ def _entries(
     from nowcast import registry
     from nowcast.core.errors import ConfigError, UnknownForecaster
     from nowcast.core.storage.runs import Run
+    from nowcast.core.training.task import Compared, compared
     from nowcast.core.training.trainer import trained_model
     from nowcast.precipitation.forecasting.released.weights import located, meant, shipped
 
@@ -303,12 +309,16 @@ def _entries(
         settings = settings_of(run.config() if run else first, source, changes, evaluating=True)
         task = registry.build(settings, task)
         try:
-            model = trained_model(task, settings, run, learning) if run else task.baseline(source)
+            model = (
+                trained_model(task, settings, run, learning)
+                if run
+                else compared(task, f"the baseline {source}").baseline(source)
+            )
         except UnknownForecaster as error:
             raise ConfigError(
                 f"{error}{meant(source)}. Weights that come with nowcast: {', '.join(shipped())}"
             ) from error
-        if name == task.reference != source:
+        if isinstance(task, Compared) and name == task.reference != source:
             raise ConfigError(
                 f"{source}: {name} is what a leaderboard sets others against; give it another "
                 f"name: NAME={source}"

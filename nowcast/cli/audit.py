@@ -114,12 +114,13 @@ def audit_neurons(
     from nowcast.core.errors import ConfigError
     from nowcast.core.storage.runs import Run
     from nowcast.core.system.distributed import Ranks
+    from nowcast.core.training.task import grouped
     from nowcast.core.training.trainer import trained_model
 
     # One clip a batch, so that each has its own loss.
     changes = parsed(overrides) | {"train.batch_size": 1}
     settings = settings_of(Run(run).config(), run, changes, evaluating=True)
-    task = registry.build(settings)
+    task = grouped(registry.build(settings), "nowcast audit neurons")
     if features not in task.features:
         raise ConfigError(
             f"--features: expected one of {', '.join(task.features)}, found {features!r}"

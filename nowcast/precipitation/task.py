@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nowcast.core.comparison.board import Board
 from nowcast.core.errors import ConfigError
 from nowcast.core.report.player import Reel
 from nowcast.core.scoring.sums import Scores, Sums
@@ -32,7 +31,7 @@ from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
 from nowcast.precipitation.model import forecaster
-from nowcast.precipitation.pictures.gallery import hang
+from nowcast.precipitation.pictures.gallery import write_gallery
 from nowcast.precipitation.pictures.reel import forecast, reels
 from nowcast.precipitation.pictures.render import strip
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
@@ -45,7 +44,7 @@ FRAMES_PER_ROW = 5
 
 
 class PrecipitationTask:
-    """Implements `nowcast.core.training.task.Task` for radar.
+    """Implements all protocols of `nowcast.core.training.task` for radar.
 
     Args:
         settings: the whole config of a run.
@@ -307,10 +306,15 @@ class PrecipitationTask:
         return reels(self.clips(split), models)
 
     def gallery(
-        self, board: Board, models: Mapping[str, nn.Module], split: str, out: Path
+        self,
+        parts: Mapping[str, Mapping[str, Sums]],
+        models: Mapping[str, nn.Module],
+        split: str,
+        out: Path,
     ) -> Mapping[str, Path]:
         """Performance diagram, spectra, best and worst episode; see `gallery`."""
-        return hang(board, self.clips(split), models, out)
+        clips = self.clips(split)
+        return write_gallery(parts, self.reference, self.read_columns, clips, models, out)
 
     def groups(self, feature: str, batch: RadarBatch) -> list[str]:
         """Rain rate, day or motion of each clip; see `features`."""

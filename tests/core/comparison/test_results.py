@@ -69,22 +69,11 @@ def test_a_run_scored_with_other_settings_is_drawn_as_such_wherever_runs_lie(tmp
     assert film.forecasters == ["identity", "M", "M-eval"]
 
 
-class WithoutPictures(ToyTask):
-    def reels(self, models: object, split: str) -> list:
-        return []
-
-
 class SamplesOfItsOwn(ToyTask):
     """A variant with another rate is scored on other samples, as its facts say."""
 
     def facts(self, split: str) -> dict:
         return super().facts(split) | {"cut": self.settings.optim.lr}
-
-
-def test_a_task_without_pictures_has_no_player(tmp_path: Path):
-    settings = comparison(seeds=[0], variants={"A": {}})
-    compare(settings, resolve, WithoutPictures, tmp_path, Ranks())
-    assert "<script" not in (tmp_path / "report.html").read_text()
 
 
 def test_only_what_forecasts_the_same_samples_is_on_film(tmp_path: Path):
