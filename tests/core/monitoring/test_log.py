@@ -10,7 +10,8 @@ from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import LOG10_PHI_EDGES, Reading
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.storage.runs import Run
-from tests.core.monitoring.test_events import loaded, no_file_longer_than
+from tests.core.monitoring.reading import loaded, points, watching
+from tests.core.monitoring.test_events import no_file_longer_than
 
 PICTURE = np.zeros((2, 3, 3), dtype=np.uint8)
 SCORES = Scores(
@@ -90,7 +91,8 @@ def test_a_resumed_log_drops_what_is_done_again_and_a_torn_line(tmp_path: Path):
         (10, 1 / 10),
         (15, 9.0),
     ]
-    assert [event.step for event in loaded(tmp_path).Scalars("train/loss")] == [5, 10, 15]
+    (curve,) = points(watching(tmp_path)).values()
+    assert [step for step, _ in curve] == [5, 10, 15]
 
 
 def test_other_ranks_write_nothing(tmp_path: Path):
