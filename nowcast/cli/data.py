@@ -104,19 +104,19 @@ def data_pack(
     lists: Annotated[Path | None, typer.Option(help="Folder of day lists and mask.")] = None,
     quarantine: Annotated[Path | None, typer.Option(help="Moments to leave out.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; without it, cores.")
+        int | None, typer.Option(min=1, help="Threads; all processors if not given.")
     ] = None,
 ) -> None:
     """Pack the listed days of an archive into one HDF5 file that trains much faster.
 
-    Stopped, it goes on with the same command. Use the file as `data.root=OUT.h5`.
+    Use the file as `data.root=OUT.h5`.
 
     Example: `nowcast data pack data/dwd data/dwd.h5`
     """
     import os
 
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.archive.packing.pack import pack
+    from nowcast.precipitation.archive.pack import pack
     from nowcast.precipitation.archive.quarantine import read_quarantine
     from nowcast.precipitation.archive.tree import Archive
     from nowcast.precipitation.settings import PAPER_CROP

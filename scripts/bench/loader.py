@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from nowcast.precipitation.archive.frames import frame_path, mask_path
+from nowcast.precipitation.archive.pack import pack
 from nowcast.precipitation.archive.packed import Pack, open_archive
-from nowcast.precipitation.archive.packing.pack import pack
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.clips.clips import Clips, load
 from nowcast.precipitation.clips.draws import Draw

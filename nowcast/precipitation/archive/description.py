@@ -1,24 +1,29 @@
 """What the numbers of an archive mean: ``archive.json`` at its root."""
 
 import json
-import math
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Literal, get_args
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from nowcast.core.errors import DataError
 from nowcast.precipitation.archive.frames import LARGEST_PIXELS
 from nowcast.precipitation.archive.projection import pixel_km
-from nowcast.precipitation.archive.typed_json import parsed, typed
 
 DESCRIPTION = "archive.json"
 LONGEST_STEP_MINUTES = 24 * 60  # a day without a frame is no archive to forecast from
 
 Quantity = Literal["reflectivity", "VIL"]
+Positive = Annotated[float, Field(gt=0)]
+Side = Annotated[int, Field(ge=1, le=LARGEST_PIXELS)]
+
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 NOMINAL = "VIL is no rain rate: thresholds and rates in mm/h are nominal"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Grid:
     """Where an archive's pixels lie on the map.
 
@@ -36,19 +41,8 @@ class Grid:
     projection: str
     x_west: float
     y_north: float
-    pixel_x: float
-    pixel_y: float
-
-    def __post_init__(self) -> None:
-        for name in ("x_west", "y_north", "pixel_x", "pixel_y"):
-            value = getattr(self, name)
-            if not math.isfinite(value):
-                raise ValueError(f"grid: {name}: expected a finite number, found {value}")
-        if not (self.pixel_x > 0 and self.pixel_y > 0):
-            raise ValueError(
-                f"grid: expected positive pixel_x and pixel_y, found {self.pixel_x:g} and "
-                f"{self.pixel_y:g}"
-            )
+    pixel_x: Positive
+    pixel_y: Positive
 
     def pixel_km(self, height: int, width: int) -> tuple[float, float]:
         """Width and height of a pixel in km, of a grid of so many rows and columns; see
@@ -57,7 +51,7 @@ class Grid:
         return pixel_km(self.projection, *place, height, width)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Description:
     """What an archive's numbers mean (``archive.json``).
 
@@ -82,38 +76,22 @@ class Description:
 
     name: str
     credit: str
-    step_minutes: int
-    height: int
-    width: int
-    zr_a: float
-    zr_b: float
+    step_minutes: Annotated[int, Field(ge=1, le=LONGEST_STEP_MINUTES)]
+    height: Side
+    width: Side
+    zr_a: Positive
+    zr_b: Positive
     quantity: Quantity = "reflectivity"
     grid: Grid | None = None
     history: tuple[str, ...] = ()
-    valid_share: float | None = None
+    valid_share: Annotated[float, Field(gt=0, le=1)] | None = None
 
     def __post_init__(self) -> None:
-        for name, largest in (
-            ("step_minutes", LONGEST_STEP_MINUTES),
-            ("height", LARGEST_PIXELS),
-            ("width", LARGEST_PIXELS),
-        ):
-            value = getattr(self, name)
-            if not 1 <= value <= largest:
-                raise ValueError(f"{name}: expected 1 to {largest}, found {value!r:.40}")
         if self.height * self.width > LARGEST_PIXELS:
             raise ValueError(
                 f"expected frames of at most {LARGEST_PIXELS} pixels, found {self.height}x"
                 f"{self.width}"
             )
-        if self.valid_share is not None and not 0 < self.valid_share <= 1:
-            raise ValueError(
-                f"valid_share: expected more than 0 and at most 1, found {self.valid_share}"
-            )
-        for name in ("zr_a", "zr_b"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name}: expected a finite number above 0, found {value}")
 
     @property
     def note(self) -> str | None:
@@ -157,22 +135,16 @@ class Description:
         """The description that `to_json` wrote.
 
         Raises:
-            ValueError: not such a text, a key stands twice, or a field is out of its range.
-            TypeError: a field is of another type.
+            ValueError: no JSON, a key twice, or fields that are unknown, missing, of another type
+                or out of range; all of them are named.
         """
-        held = typed(parsed(text), _KINDS, set(_KINDS) - _OPTIONAL)
-        grid = held.pop("grid", None)
-        if grid is not None:
-            grid = Grid(**typed(grid, _GRID_KINDS, set(_GRID_KINDS), "grid: "))
-        if held.get("quantity", "reflectivity") not in get_args(Quantity):
-            raise ValueError(
-                f"quantity: expected one of {', '.join(get_args(Quantity))}, found "
-                f"{held['quantity']!r:.40}"
-            )
-        history = tuple(held.pop("history", ()))
-        for line in history:
-            typed({"history": line}, {"history": str}, {"history"})
-        return cls(**held, grid=grid, history=history)
+        try:
+            json.loads(text, object_pairs_hook=_each_key_once)  # pydantic takes the last of two
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            raise ValueError("; ".join(map(_problem, error.errors()))) from error
+        except RecursionError as error:
+            raise ValueError("expected an object with keys, found one nested too deeply") from error
 
     def to_json(self) -> str:
         """As ``archive.json`` holds it; what is not stated is left out."""
@@ -180,25 +152,20 @@ class Description:
         return json.dumps(stated, indent=2, ensure_ascii=False) + "\n"
 
 
-# What JSON must hold under each key.
-_KINDS: dict[str, type] = {
-    "name": str,
-    "credit": str,
-    "step_minutes": int,
-    "height": int,
-    "width": int,
-    "zr_a": float,
-    "zr_b": float,
-    "quantity": str,
-    "grid": dict,
-    "valid_share": float,
-    "history": list,
-}
-_OPTIONAL = {field.name for field in fields(Description) if field.default is not MISSING}
-_GRID_KINDS: dict[str, type] = {
-    "projection": str,
-    "x_west": float,
-    "y_north": float,
-    "pixel_x": float,
-    "pixel_y": float,
-}
+def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content: dict[str, object] = {}
+    for key, value in pairs:
+        if key in content:
+            raise ValueError(f"{key}: expected this key once, found it twice")
+        content[key] = value
+    return content
+
+
+def _problem(details: Any) -> str:
+    """One error of pydantic in a line: key, what was expected, what was found."""
+    key = ".".join(map(str, details["loc"]))
+    if details["type"] == "unexpected_keyword_argument":
+        return f"{key}: unknown key"
+    shown = "" if isinstance(details["input"], dict) else f" (found {details['input']!r:.40})"
+    said = details["msg"].removeprefix("Value error, ")
+    return f"{key}: {said}{shown}" if key else f"{said}{shown}"

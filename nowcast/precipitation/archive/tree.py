@@ -144,7 +144,7 @@ class TreeReader:
 def _read_description(path: Path) -> Description:
     try:
         return Description.from_json(path.read_text())
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: {error}; correct it, or make the archive again") from error
 
 

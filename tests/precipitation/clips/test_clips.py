@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import frame_path, mask_path
+from nowcast.precipitation.archive.pack import pack
 from nowcast.precipitation.archive.packed import Pack
-from nowcast.precipitation.archive.packing.pack import pack
 from nowcast.precipitation.archive.reader import ArchiveReader
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.archive.writer import ArchiveWriter

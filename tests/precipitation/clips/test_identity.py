@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nowcast.precipitation.archive.days import days_path
+from nowcast.precipitation.archive.pack import pack
 from nowcast.precipitation.archive.packed import open_archive
-from nowcast.precipitation.archive.packing.pack import pack
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.settings import DataSettings

@@ -10,8 +10,8 @@ import pytest
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.description import Grid
 from nowcast.precipitation.archive.frames import frame_path, mask_path, write_mask
+from nowcast.precipitation.archive.pack import pack
 from nowcast.precipitation.archive.packed import open_archive
-from nowcast.precipitation.archive.packing.pack import pack
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.inputs import FrameSource, newest
 from nowcast.precipitation.forecasting.places import opened

@@ -118,14 +118,7 @@ def _described(
         description = Description.from_json(path.read_text())
         if _wet_level(description) > PIXEL_LEVELS:
             raise ValueError(f"no pixel reaches {WET_MM_H:g} mm/h with this Z-R relation")
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        OSError,
-        RecursionError,
-    ) as error:
+    except (ValueError, ArithmeticError, OSError) as error:
         findings.append(Finding("bad description", DESCRIPTION, printable(str(error))))
         return None, shape, step
     stated = description.height, description.width

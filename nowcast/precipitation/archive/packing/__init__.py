@@ -1,1 +1,0 @@
-"""An archive packed into one file."""
