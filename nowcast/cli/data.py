@@ -246,7 +246,8 @@ def data_convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="File or folder to read.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     importer: Annotated[
-        str, typer.Option(help="knmi, odim, stack, sevir, or pysteps:NAME, e.g. pysteps:mrms_grib.")
+        str,
+        typer.Option(help="knmi, odim, stack, sevir, pysteps:NAME, or one that a package adds."),
     ],
     unit: Annotated[
         str | None,

@@ -4,7 +4,7 @@ No frame is stretched: it is cropped, or averaged over whole blocks (`cut`). Wha
 (`importers`) is checked frame by frame (`values`) before it is written.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,6 @@ from nowcast.precipitation.sources.conversion.clock import step_between
 from nowcast.precipitation.sources.conversion.cut import Cut
 from nowcast.precipitation.sources.conversion.damage import (
     Fields,
-    Skipped,
     damaged_files,
     write_skipped,
 )
@@ -35,7 +34,7 @@ from nowcast.precipitation.sources.conversion.values import (
     checked,
 )
 from nowcast.precipitation.sources.conversion.written import Written, history, skipped_lines
-from nowcast.precipitation.sources.field import Request, Source, files_in
+from nowcast.precipitation.sources.field import Request, Source
 from nowcast.precipitation.sources.table import importer, sources
 from nowcast.precipitation.units import Calibration
 
@@ -71,7 +70,7 @@ def convert(
     check_target(request, target)
     damaged = damaged_files(importer_name, source, request) if target.skip_damaged else {}
     request = replace(request, skip=frozenset(damaged))
-    found = sources(importer_name, source, request) if _some_left(source, damaged) else []
+    found = sources(importer_name, source, request)
     many = importer(importer_name).many
     total, done = sum(map(len, found)), 0
     written = []
@@ -94,17 +93,6 @@ def convert(
             ) from error
         done += len(one)
     return written
-
-
-def _some_left(source: Path, damaged: Mapping[Path, Skipped]) -> bool:
-    """True unless every file of a folder is damaged, which is told with the first of them."""
-    if damaged and len(damaged) == len(files_in(source)[0]):
-        first = next(iter(damaged.values()))
-        raise DataError(
-            f"{source}: expected files that can be read, found {len(damaged)} that cannot, the "
-            f"first {first.file}: {first.reason}"
-        )
-    return True
 
 
 def _write(
