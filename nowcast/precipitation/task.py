@@ -17,6 +17,7 @@ from nowcast.core.scoring.table import Column
 from nowcast.core.storage.origin import digest
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.threads import one_thread
+from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.shared_memory import check_shared_memory
 from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.archive.packed import open_archive
@@ -29,6 +30,7 @@ from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
+from nowcast.precipitation.forecasting.released.weights import located, shipped
 from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
 from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.pictures.gallery import write_gallery
@@ -133,8 +135,16 @@ class PrecipitationTask:
         return forecaster(settings.model, settings.data.out_len, self.archive.calibration)
 
     def baseline(self, name: str) -> nn.Module:
-        """A forecaster that needs no training; see `forecasters.baselines`."""
-        return baseline(name, Setting(self.settings.data.out_len, self.archive.description))
+        """A forecaster that is not trained here: one of `forecasters.baselines`, or weights that
+        come with nowcast."""
+        out_len = self.settings.data.out_len
+        if name in shipped():
+            run = located(name)
+            settings = PrecipitationSettings.model_validate(run.config())
+            model = forecaster(settings.model, out_len, self.archive.calibration)
+            load_weights(run.best_weights, model)
+            return model
+        return baseline(name, Setting(out_len, self.archive.description))
 
     def dry_run(self, model: nn.Module) -> object:
         """Pass one dry clip of the training size through a model."""
