@@ -7,7 +7,7 @@ from typing import Any
 
 from nowcast.core.comparison.stored import SCORES, Stored, read_results
 from nowcast.core.errors import ConfigError
-from nowcast.core.scoring.sums import NO_SCORES
+from nowcast.core.scoring.sums import is_no_score
 from nowcast.core.scoring.table import Column, Row
 from nowcast.core.system.machine import when_and_where
 
@@ -55,7 +55,8 @@ def read_all(
                 f"{folder}: expected one comparison, found a table of several; name those: "
                 f"{', '.join(stored.comparisons)}"
             )
-        if name in {*facts, *NO_SCORES, "forecaster", "seed", "comparisons", AVERAGE}:
+        taken = {*facts, "forecaster", "seed", "comparisons", AVERAGE}
+        if name in taken or is_no_score(name):
             raise ConfigError(
                 f"{folder}: {name} has a meaning in {SCORES}; rename the folder, or name it: "
                 "NAME=DIR"

@@ -37,7 +37,7 @@ def transformers() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"this task needs the package {error.name}, which is not installed here: "
-            "pip install 'nowcast[glue]' or 'nowcast[imagenet]'"
+            f"pip install {error.name}"
         ) from error
     return library
 
