@@ -7,7 +7,7 @@ says only what differs.
 from collections.abc import Collection
 from math import prod
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -144,6 +144,24 @@ class TrainSettings(Section):
 class RunSettings(Section):
     """One training run of any task."""
 
+    incidental: ClassVar[frozenset[str]] = frozenset(
+        {
+            "start_from",
+            "memel.monitor",
+            "data.root",
+            "train.workers",
+            "train.device",
+            "train.log_every",
+            "train.accept_code",
+            "train.keep_state",
+            "train.checkpoint",
+            "train.detect_anomaly",
+            "train.explosion_factor",
+        }
+    )
+    """Dotted keys that say how a run is computed, watched and later evaluated, not what comes out
+    of it; and where data and weights lie, whose contents have hashes. A task adds its own."""
+
     task: str
     train: TrainSettings = TrainSettings()
     optim: OptimSettings = OptimSettings()
@@ -254,7 +272,7 @@ class VariantSettings(Section):
 
 
 class CompareSettings(Section):
-    """A comparison: variants by name, each trained with every seed, on the same clips."""
+    """A comparison: variants by name, each trained with every seed, on the same samples."""
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
     variants: Annotated[dict[str, VariantSettings], Field(min_length=1)]

@@ -19,7 +19,7 @@ from nowcast.core.comparison.stored import FILMS, SCORES, Stored, read_results
 from nowcast.core.errors import ConfigError
 from nowcast.core.report.player import write_films
 from nowcast.core.report.provenance import versions
-from nowcast.core.scoring.sums import NO_SCORES, Scores
+from nowcast.core.scoring.sums import Scores, is_no_score
 from nowcast.core.scoring.table import Column, Row, Table
 from nowcast.core.storage.files import write_json
 from nowcast.core.system.machine import when_and_where
@@ -143,7 +143,8 @@ def _read(
                 f"{folder}: expected one comparison, found a table of several; name those: "
                 f"{', '.join(stored.comparisons)}"
             )
-        if name in {*facts, *NO_SCORES, "forecaster", "seed", "comparisons", AVERAGE}:
+        taken = {*facts, "forecaster", "seed", "comparisons", AVERAGE}
+        if name in taken or is_no_score(name):
             raise ConfigError(
                 f"{folder}: {name} has a meaning in {SCORES}; rename the folder, or name it: "
                 "NAME=DIR"

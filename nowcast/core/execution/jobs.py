@@ -76,7 +76,8 @@ class Job:
 
     def claim(self, data: str) -> None:
         """Make its folder, or accept it; see `Run.claim`."""
-        self.run.claim(self.config(), data, self.settings.train.accept_code)
+        settings = self.settings
+        self.run.claim(self.config(), data, settings.train.accept_code, settings.incidental)
 
     def scores_file(self, split: str) -> Path:
         """Where the scores on a split are kept."""
@@ -214,7 +215,8 @@ def forecaster(job: Job, task: Task) -> nn.Module:
 
 
 def _check_same_training(name: str, own: RunSettings, other: RunSettings) -> None:
-    differing = differing_keys(own.model_dump(mode="json"), other.model_dump(mode="json"))
+    before, after = own.model_dump(mode="json"), other.model_dump(mode="json")
+    differing = differing_keys(before, after, own.incidental)
     more = sorted(set(differing) - OF_EVALUATION)
     if more:
         raise ConfigError(

@@ -47,7 +47,7 @@ class Report:
         parents: variant -> the variant it comes from, None: from scratch. What was never trained is
             left out.
         histories: ``variant/seed 0`` -> the rows of that run's ``history.jsonl``, either
-            ``{"step": 50, "loss": 1.2}`` or ``{"step": 200, "valid": {"csi/0.5": 0.41}}``.
+            ``{"step": 50, "loss": 1.2}`` or ``{"step": 200, "valid": {"error": 0.41}}``.
         pictures: caption -> a PNG or GIF file's content.
         command: that opens the runs in TensorBoard; empty: there are none.
         sections: further tables.
@@ -173,7 +173,7 @@ def _scores(report: Report, column: Column) -> Chart | None:
     for row in report.table.rows:
         for scores in row.scores.values():
             if column.score in scores.curves:
-                axis = scores.axis_name
+                axis = scores.axis_title
                 curve = dict(zip(scores.axis, scores.curves[column.score], strict=True))
                 curves.setdefault(row.name, []).append(curve)
     return Chart(column.title, axis, curves, limits=column.limits) if curves else None

@@ -10,7 +10,7 @@ from nowcast.core.monitoring.layout import charts, layout
 TAGS = [
     "train/loss",
     "train/lr",
-    "throughput/clips_per_second",
+    "throughput/samples_per_second",
     "memel/encoder.0.candidate/mean_phi",
     "memel/encoder.1.candidate/mean_phi",
     "valid/error",
@@ -39,7 +39,7 @@ def test_tags_are_sorted_into_charts_in_their_order():
             "objective on valid": ["valid/objective"],
         },
         "scores": {"error": ["valid/error"], "error by minutes": ["valid_by_minutes/error/5"]},
-        "throughput": {"clips_per_second": ["throughput/clips_per_second"]},
+        "throughput": {"samples_per_second": ["throughput/samples_per_second"]},
         "memel": {
             "mean_phi": ["memel/encoder.0.candidate/mean_phi", "memel/encoder.1.candidate/mean_phi"]
         },

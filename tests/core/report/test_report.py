@@ -30,7 +30,9 @@ def scores(error: float, hit: float | None) -> Scores:
         "error": (0.5 * error, error, 1.5 * error),
         "hit/2": (hit, None, None if hit is None else hit / 2),
     }
-    return Scores({"error": error, "hit/2": hit}, curves, "minutes", (5.0, 10.0, 15.0))
+    return Scores(
+        {"error": error, "hit/2": hit}, curves, "minutes", (5.0, 10.0, 15.0), along="lead_time"
+    )
 
 
 def history(start: float) -> list[dict[str, Any]]:
