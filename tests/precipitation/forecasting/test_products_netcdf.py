@@ -47,9 +47,10 @@ def test_values_times_and_what_is_missing(tmp_path: Path, engine: str):
     assert {"forecast_reference_time", "lead_time"} <= set(data.rainfall_rate.coords)
 
 
-def test_who_made_it_of_what(tmp_path: Path):
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_who_made_it_of_what(tmp_path: Path, engine: str):
     forecast = made()
-    stated = opened(forecast, tmp_path, "netcdf4").attrs
+    stated = opened(forecast, tmp_path, engine).attrs
     assert stated["Conventions"] == "CF-1.11"
     assert stated["institution"] == "Météo of the tests"
     assert "persistence" in stated["source"]
@@ -109,7 +110,7 @@ def test_an_unknown_place_is_numbers_of_pixels(tmp_path: Path):
 
 def test_what_pyproj_or_cf_cannot_say_is_said(tmp_path: Path):
     def mapping(projection: str) -> dict[str, object]:
-        stated = georeference(Grid(projection, 0.0, 0.0, 1e3, 1e3), 2, 2).mapping
+        _, stated = georeference(Grid(projection, 0.0, 0.0, 1e3, 1e3), 2, 2)
         assert stated is not None
         return stated
 

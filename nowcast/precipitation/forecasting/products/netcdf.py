@@ -3,8 +3,8 @@
 Dimensions ``time`` (valid time), ``y`` from north to south, ``x``. Variables ``rainfall_rate``
 (mm/h) and ``reflectivity`` (dBZ), missing where the newest frame had no data; no rain is 0 mm/h and
 -10 dBZ, the lowest of the pixels' scale. Coordinates ``forecast_reference_time`` (the init time),
-``lead_time`` and, where the place is known, ``crs``, ``lat`` and ``lon``. The attributes
-``nowcast_description`` and ``nowcast_facts`` are JSON.
+``lead_time`` and, where the grid is stated, ``lat`` and ``lon``; then ``crs`` is the grid mapping.
+The attributes ``nowcast_description`` and ``nowcast_facts`` are JSON.
 """
 
 import json
@@ -32,86 +32,60 @@ def write_netcdf(forecast: Forecast, path: Path) -> None:
 
     It is made in memory: HDF5 that meets a full disk brings the process down some time later.
     """
+    import xarray as xr  # takes a second, and only this needs it
+
     description = forecast.description
-    place = georeference(description.grid, description.height, description.width)
     init, times = (
         moments.astype("datetime64[m]").astype(np.int32)
         for moments in (forecast.init, forecast.times)
     )
-    coordinates = "forecast_reference_time lead_time"
+    lead = {"standard_name": "forecast_period", "long_name": "lead time", "units": "minutes"}
+    grid, mapping = georeference(description.grid, description.height, description.width)
+    dataset = xr.Dataset(
+        {
+            "rainfall_rate": (FIELD, _masked(forecast, forecast.rate_mm_h()), _rate(forecast)),
+            "reflectivity": (FIELD, _masked(forecast, forecast.dbz()), _reflectivity(forecast)),
+        },
+        coords={
+            "time": ("time", times, _clock("time", "valid time") | {"axis": "T"}),
+            "forecast_reference_time": (
+                (),
+                init,
+                _clock("forecast_reference_time", "init time: that of the newest frame"),
+            ),
+            "lead_time": ("time", times - init, lead),
+            **grid,
+        },
+        attrs=_about(forecast),
+    )
+    if mapping is not None:
+        for field in dataset.data_vars.values():
+            field.attrs["grid_mapping"] = "crs"
+        dataset["crs"] = ((), np.int32(0), mapping, {"coordinates": None})
+    encoding: dict[str, dict[str, Any]] = {"x": {"_FillValue": None}, "y": {"_FillValue": None}}
+    for name, variable in dataset.variables.items():
+        if variable.dims[-2:] == FIELD[1:]:  # a chunk a frame
+            encoding[str(name)] = {
+                "_FillValue": FILL,
+                "chunksizes": (1,) * (variable.ndim - 2) + variable.shape[-2:],
+                "zlib": True,
+                "complevel": 4,
+                "shuffle": True,
+            }
     image = BytesIO()
-    with h5netcdf.File(image, "w", format="NETCDF4_CLASSIC") as file:
-        file.attrs.update(_about(forecast))
-        file.dimensions = dict(zip(FIELD, forecast.pixels.shape, strict=True))
-        _add(file, "time", ("time",), times, _clock("time", "valid time") | {"axis": "T"})
-        reference = _clock("forecast_reference_time", "init time: that of the newest frame")
-        _add(file, "forecast_reference_time", (), init, reference)
-        lead = {"standard_name": "forecast_period", "long_name": "lead time", "units": "minutes"}
-        _add(file, "lead_time", ("time",), times - init, lead)
-        _add(file, "y", ("y",), place.y.centres, place.y.attributes)
-        _add(file, "x", ("x",), place.x.centres, place.x.attributes)
-        if place.latitude is not None and place.longitude is not None:
-            coordinates += " lat lon"
-            _add_packed(file, "lat", FIELD[1:], place.latitude, _degrees("latitude", "north"))
-            _add_packed(file, "lon", FIELD[1:], place.longitude, _degrees("longitude", "east"))
-        common = {"coordinates": coordinates}
-        if place.mapping is not None:
-            _add(file, "crs", (), np.int32(0), place.mapping)
-            common["grid_mapping"] = "crs"
-        for name, values, meaning in (
-            ("rainfall_rate", forecast.rate_at, _rate(forecast)),
-            ("reflectivity", forecast.dbz_at, _reflectivity(forecast)),
-        ):
-            variable = _packed(file, name, FIELD, forecast.pixels.shape, meaning | common)
-            for position in range(len(forecast.pixels)):
-                variable[position] = np.where(forecast.mask, values(position), FILL)
+    dataset.to_netcdf(image, format="NETCDF4_CLASSIC", engine="h5netcdf", encoding=encoding)
+    with h5netcdf.File(image, "a") as file:  # xarray says of UTF-8 that it is ASCII
+        for name, value in dataset.attrs.items():
+            if not value.isascii():
+                file.attrs[name] = value
     path.write_bytes(image.getbuffer())
 
 
-def _add(
-    file: h5netcdf.File,
-    name: str,
-    dimensions: tuple[str, ...],
-    data: Any,
-    attributes: Attributes,
-    **storage: Any,
-) -> None:
-    variable = file.create_variable(name, dimensions, data.dtype, data=data, **storage)
-    variable.attrs.update(attributes)
-
-
-def _add_packed(
-    file: h5netcdf.File,
-    name: str,
-    dimensions: tuple[str, ...],
-    data: Float32[np.ndarray, "..."],
-    attributes: Attributes,
-) -> None:
-    """A compressed field; NaN becomes the fill value."""
-    variable = _packed(file, name, dimensions, data.shape, attributes)
-    variable[...] = np.where(np.isnan(data), FILL, data)
-
-
-def _packed(
-    file: h5netcdf.File,
-    name: str,
-    dimensions: tuple[str, ...],
-    shape: tuple[int, ...],
-    attributes: Attributes,
-) -> h5netcdf.Variable:
-    """A compressed field without values yet, a chunk a frame."""
-    variable = file.create_variable(
-        name,
-        dimensions,
-        np.dtype(np.float32),
-        fillvalue=FILL,
-        chunks=(1,) * (len(shape) - 2) + shape[-2:],
-        compression="gzip",
-        compression_opts=4,
-        shuffle=True,
-    )
-    variable.attrs.update(attributes)
-    return variable
+def _masked(
+    forecast: Forecast, values: Float32[np.ndarray, "lead height width"]
+) -> Float32[np.ndarray, "lead height width"]:
+    values[:, ~forecast.mask] = np.nan
+    return values
 
 
 def _clock(standard_name: str, long_name: str) -> Attributes:
@@ -122,10 +96,6 @@ def _clock(standard_name: str, long_name: str) -> Attributes:
         "calendar": "standard",
         "units_metadata": "leap_seconds: none",
     }
-
-
-def _degrees(name: str, towards: str) -> Attributes:
-    return {"standard_name": name, "long_name": name, "units": f"degrees_{towards}"}
 
 
 def _rate(forecast: Forecast) -> Attributes:

@@ -55,14 +55,10 @@ class Forecast:
         return np.stack([self.rate_at(lead) for lead in range(len(self.pixels))])
 
     def rate_at(self, lead: int) -> Float32[np.ndarray, "height width"]:
-        """`rate_mm_h` of one lead, the first is 0: large frames have no room for all at once."""
+        """`rate_mm_h` of one lead, the first is 0."""
         calibration = Calibration(self.description.zr_a, self.description.zr_b)
         return calibration.rate_from_pixel(self.pixels[lead]).astype(np.float32)
 
     def dbz(self) -> Float32[np.ndarray, "lead height width"]:
         """Reflectivity in dBZ; pixel 0, no rain, is -10 dBZ, the lowest of the scale."""
-        return np.stack([self.dbz_at(lead) for lead in range(len(self.pixels))])
-
-    def dbz_at(self, lead: int) -> Float32[np.ndarray, "height width"]:
-        """`dbz` of one lead, the first is 0."""
-        return dbz_from_pixel(self.pixels[lead]).astype(np.float32)
+        return np.stack([dbz_from_pixel(pixels).astype(np.float32) for pixels in self.pixels])
