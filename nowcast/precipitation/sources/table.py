@@ -5,10 +5,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.sources.field import Request, Source, files_in
+from nowcast.precipitation.sources.field import Request, Source
+from nowcast.precipitation.sources.hdf5 import files_in
 from nowcast.precipitation.sources.importer import GROUP, Importer
 from nowcast.precipitation.sources.knmi import read_knmi
-from nowcast.precipitation.sources.odim import read_odim
+from nowcast.precipitation.sources.odim.reader import read_odim
 from nowcast.precipitation.sources.sevir import read_sevir
 from nowcast.precipitation.sources.stack.reader import read_stack
 from nowcast.precipitation.sources.through_pysteps import PREFIX, read_through_pysteps

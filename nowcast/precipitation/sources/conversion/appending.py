@@ -70,7 +70,7 @@ class ArchiveAppender:
         """Add a frame and its mask (True = use), or compare them with those that are there.
 
         Raises:
-            DataError: the archive has another frame or mask of that moment.
+            DataError: the archive has another frame or mask of that time.
         """
         if moment.astype("datetime64[m]").item() not in self._there:
             self._staged.write(moment, levels, mask)
@@ -83,7 +83,7 @@ class ArchiveAppender:
         if not alike:
             raise DataError(
                 f"{frame_path(root, moment)}: expected the frame that is to be added, found "
-                "another one of that moment; nothing is added. Remove it and its mask, or convert "
+                "another one of that time; nothing is added. Remove it and its mask, or convert "
                 "into a new folder, with the same options"
             )
         self.kept += 1

@@ -143,7 +143,7 @@ def _write(
     if fault is not None:
         description = replace(description, grid=None)
     valid = ValidCounts((cut.height, cut.width))
-    moments: list[np.datetime64] = []
+    times: list[np.datetime64] = []
     empty = 0
     with _writer(root, description, adds=there is not None) as writer:
         for position, field in chain([head], left):
@@ -155,14 +155,14 @@ def _write(
                     f"{field.accumulation_minutes:g}"
                 )
             levels, mask = cut.pixels(checked(field, minutes, where, target), field.unit)
-            moments.append(field.moment)
+            times.append(field.time)
             if mask.any():
-                writer.write(field.moment, levels, mask)
+                writer.write(field.time, levels, mask)
                 valid.add(mask)
             else:
                 empty += 1
             count(position + 1)
-        frames = len(moments) - empty
+        frames = len(times) - empty
         if not frames:
             raise DataError(
                 f"{named}: expected data in some frame, found none"
@@ -179,7 +179,7 @@ def _write(
             root=root,
             frames=frames,
             empty=empty,
-            missing=missing_frames(np.array(moments), np.timedelta64(step, "m")),
+            missing=missing_frames(np.array(times), np.timedelta64(step, "m")),
             usable_share=0.0,
             valid_share=target.valid_share or VALID_SHARE,
             description=description,
