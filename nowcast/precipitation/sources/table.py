@@ -30,18 +30,7 @@ IMPORTERS = {
         ),
     ),
 }
-_OPTIONS = {
-    "times": "--times",
-    "datasets": "--datasets",
-    "south_first": "--south-first",
-    "north_first": "--north-first",
-    "projection": "--projection",
-    "bounds": "--bounds",
-    "name_pattern": "--name-pattern",
-    "settings": "--setting",
-    "catalog": "--catalog",
-    "events": "--event",
-}
+_SINGULAR = {"settings": "setting", "events": "event"}  # options that may be given several times
 
 
 def importer(name: str) -> Importer:
@@ -104,5 +93,6 @@ def sources(name: str, path: Path, request: Request) -> list[Source]:
         if entry.name == "skip":  # not the user's
             continue
         if given and entry.name not in chosen.uses:
-            raise ConfigError(f"{_OPTIONS[entry.name]}: --importer {name} does not use it")
+            option = _SINGULAR.get(entry.name, entry.name).replace("_", "-")
+            raise ConfigError(f"--{option}: --importer {name} does not use it")
     return chosen.read(path, request)
