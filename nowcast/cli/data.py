@@ -120,7 +120,7 @@ def data_pack(
     from nowcast.precipitation.archive.quarantine import read_quarantine
     from nowcast.precipitation.archive.tree import Archive
     from nowcast.precipitation.settings import PAPER_CROP
-    from nowcast.precipitation.sources.options import window
+    from nowcast.precipitation.sources.conversion.options import window
 
     with counted("packed") as progress:
         pack(
@@ -321,7 +321,7 @@ def data_convert(
     Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --crop 188,668,129,609`
     """
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.sources import options
+    from nowcast.precipitation.sources.conversion import options
     from nowcast.precipitation.sources.conversion.convert import convert
     from nowcast.precipitation.sources.conversion.target import Target
     from nowcast.precipitation.sources.field import Request

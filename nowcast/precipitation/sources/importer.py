@@ -68,7 +68,7 @@ def file_importer(pattern: str, fields: Callable[[Path], Iterable[Field]]) -> Im
 
     def read(path: Path, request: Request) -> list[Source]:
         where = [
-            (field.moment, file, number)
+            (field.time, file, number)
             for file in files(path)
             if file not in request.skip
             for number, field in enumerate(_checked(file, fields))
@@ -86,7 +86,7 @@ def file_importer(pattern: str, fields: Callable[[Path], Iterable[Field]]) -> Im
         return [
             Source(
                 path.stem if path.is_file() else path.name,
-                np.array([moment for moment, *_ in where], dtype="datetime64[m]"),
+                np.array([time for time, *_ in where], dtype="datetime64[m]"),
                 field_at,
                 lambda position: str(where[position][1]),
             )
@@ -123,8 +123,8 @@ def _check(field: object, file: Path) -> None:
             f"{getattr(values, 'dtype', type(values).__name__)} of shape {np.shape(values)}; "
             f"{expected}"
         )
-    moment = field.moment
-    if not isinstance(moment, np.datetime64) or np.isnat(moment):
-        raise DataError(f"{file}: expected a time as datetime64, found {moment!r}; {expected}")
-    if moment != moment.astype("datetime64[m]"):
-        raise DataError(f"{file}: expected a time on a whole minute, found {moment}; {expected}")
+    time = field.time
+    if not isinstance(time, np.datetime64) or np.isnat(time):
+        raise DataError(f"{file}: expected a time as datetime64, found {time!r}; {expected}")
+    if time != time.astype("datetime64[m]"):
+        raise DataError(f"{file}: expected a time on a whole minute, found {time}; {expected}")

@@ -5,10 +5,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.sources.field import Request, Source, files_in
+from nowcast.precipitation.sources.field import Request, Source
+from nowcast.precipitation.sources.hdf5 import files_in
 from nowcast.precipitation.sources.importer import GROUP, Importer
 from nowcast.precipitation.sources.knmi import read_knmi
-from nowcast.precipitation.sources.odim import read_odim
+from nowcast.precipitation.sources.odim.reader import read_odim
 from nowcast.precipitation.sources.sevir import read_sevir
 from nowcast.precipitation.sources.stack.reader import read_stack
 from nowcast.precipitation.sources.through_pysteps import PREFIX, read_through_pysteps
@@ -29,18 +30,7 @@ IMPORTERS = {
         ),
     ),
 }
-_OPTIONS = {
-    "times": "--times",
-    "datasets": "--datasets",
-    "south_first": "--south-first",
-    "north_first": "--north-first",
-    "projection": "--projection",
-    "bounds": "--bounds",
-    "name_pattern": "--name-pattern",
-    "settings": "--setting",
-    "catalog": "--catalog",
-    "events": "--event",
-}
+_SINGULAR = {"settings": "setting", "events": "event"}  # options that may be given several times
 
 
 def importer(name: str) -> Importer:
@@ -103,5 +93,6 @@ def sources(name: str, path: Path, request: Request) -> list[Source]:
         if entry.name == "skip":  # not the user's
             continue
         if given and entry.name not in chosen.uses:
-            raise ConfigError(f"{_OPTIONS[entry.name]}: --importer {name} does not use it")
+            option = _SINGULAR.get(entry.name, entry.name).replace("_", "-")
+            raise ConfigError(f"--{option}: --importer {name} does not use it")
     return chosen.read(path, request)

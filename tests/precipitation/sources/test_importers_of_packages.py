@@ -152,9 +152,9 @@ def test_a_broken_package_is_one_error_that_names_it(
 def test_what_a_package_gives_is_checked(tmp_path: Path, field: object, message: str):
     if isinstance(field, tuple):
         made = object.__new__(Field)  # as a package without type checks can make it
-        for name, value in zip(("moment", "values", "unit"), field, strict=True):
+        for name, value in zip(("time", "values", "unit"), field, strict=True):
             object.__setattr__(made, name, value)
-        object.__setattr__(made, "moment", np.datetime64(field[0]))
+        object.__setattr__(made, "time", np.datetime64(field[0]))
         field = made
     (tmp_path / "one.rain").touch()
     with pytest.raises(DataError, match=f"one.rain: .*{message}"):
