@@ -36,7 +36,13 @@ class Section(BaseModel):
     """A frozen part of a config; unknown keys are errors, and so is a value of another kind: true,
     7.5 and "7" are no whole numbers, NaN and infinity no numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,  # for `nowcast config keys` and the JSON Schema
+    )
 
     @field_validator("*", mode="before")
     @classmethod
