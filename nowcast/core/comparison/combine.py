@@ -18,7 +18,7 @@ from nowcast.core.comparison.statistics.bootstrap import Difference, corrected
 from nowcast.core.comparison.stored import FILMS, SCORES, Stored, read_results
 from nowcast.core.errors import ConfigError
 from nowcast.core.report.player import write_films
-from nowcast.core.report.provenance import versions
+from nowcast.core.report.variants import versions
 from nowcast.core.scoring.sums import Scores, is_no_score
 from nowcast.core.scoring.table import Column, Row, Table
 from nowcast.core.storage.files import write_json

@@ -17,7 +17,7 @@ from nowcast.core.comparison.stored import FILMS, SCORES, read_results
 from nowcast.core.execution.jobs import COMPARE, Build, Job, forecaster
 from nowcast.core.report.page import Report, Section, write_report
 from nowcast.core.report.player import write_films
-from nowcast.core.report.provenance import versions
+from nowcast.core.report.variants import versions
 from nowcast.core.scoring.sums import Sums, load_blocks
 from nowcast.core.scoring.table import DASH, Row, Table
 from nowcast.core.settings import CompareSettings
