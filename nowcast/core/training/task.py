@@ -190,6 +190,24 @@ class StatesItsData(Protocol):
         ...
 
 
+def checked(task: object, whose: str) -> Task:
+    """What a package gives as a task, if it is one.
+
+    Args:
+        task: anything.
+        whose: it is, for the message.
+
+    Raises:
+        ConfigError: it lacks a member of `Task`.
+    """
+    if isinstance(task, Task):
+        return task
+    raise ConfigError(
+        f"{whose}: expected {', '.join(_lacking(task, Task))}, which {type(task).__name__} lacks; "
+        "repair the package (nowcast.core.training.task.Task says what they are)"
+    )
+
+
 def compared(task: Task, purpose: str) -> Compared:
     """The task, if it can be compared.
 
@@ -202,14 +220,14 @@ def compared(task: Task, purpose: str) -> Compared:
     """
     if isinstance(task, Compared):
         return task
-    raise _lacking(task, Compared, purpose)
+    raise _not_for(task, Compared, purpose)
 
 
 def grouped(task: Task, purpose: str) -> Grouped:
     """The task, if its samples can be grouped; raises ConfigError as `compared` does."""
     if isinstance(task, Grouped):
         return task
-    raise _lacking(task, Grouped, purpose)
+    raise _not_for(task, Grouped, purpose)
 
 
 def columns_of(task: Task) -> tuple[Column, ...]:
@@ -233,11 +251,15 @@ def description_of(task: Task, split: str) -> str:
     return f"{task.samples(split)} samples, {split} split"
 
 
-def _lacking(task: Task, protocol: type, purpose: str) -> ConfigError:
+def _lacking(task: object, protocol: type) -> list[str]:
     members = (*protocol.__annotations__, *vars(protocol))
-    lacking = [name for name in members if name[0] != "_" and not hasattr(task, name)]
+    return [name for name in members if name[0] != "_" and not hasattr(task, name)]
+
+
+def _not_for(task: Task, protocol: type, purpose: str) -> ConfigError:
     return ConfigError(
-        f"{purpose}: expected a task with {', '.join(lacking)}, which {type(task).__name__} lacks; "
-        f"add them (nowcast.core.training.task.{protocol.__name__} says what they are), or do "
-        "without this command: train, tune and evaluate need none of them"
+        f"{purpose}: expected a task with {', '.join(_lacking(task, protocol))}, which "
+        f"{type(task).__name__} lacks; add them (nowcast.core.training.task.{protocol.__name__} "
+        "says what they are), or do without this command: train, tune and evaluate need none of "
+        "them"
     )
