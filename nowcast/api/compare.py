@@ -13,13 +13,12 @@ from nowcast.api.settings import Config, Resolve, comparison_of, dotted, no_comp
 from nowcast.core.comparison.compare import compare as compare_variants
 from nowcast.core.comparison.estimate import Planned, planned
 from nowcast.core.comparison.stored import Stored, read_results
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, did_you_mean
 from nowcast.core.execution.jobs import RUNS
 from nowcast.core.scoring.table import Table
 from nowcast.core.settings import CompareSettings, TuneSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import joined
-from nowcast.core.terminal.hints import did_you_mean
 from nowcast.core.terminal.progress import line
 from nowcast.core.tuning.search import Search
 from nowcast.core.tuning.selection import Selection, read_selection, search_folder

@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from nowcast.api.config_errors import explained
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, near, question
 from nowcast.core.storage.yaml_files import Located, YamlError, loads, unread
-from nowcast.core.terminal.hints import near, question
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from nowcast.core.errors import did_you_mean, near, question
 from nowcast.core.settings import RunSettings
 from nowcast.core.storage.yaml_files import Located, Position
-from nowcast.core.terminal.hints import did_you_mean, near, question
 
 Keys = Sequence[str | int]
 WORDS_FOR_BOOL = ("yes", "no", "on", "off", "y", "n", "true", "false")

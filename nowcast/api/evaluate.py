@@ -11,14 +11,15 @@ from nowcast import hub, registry
 from nowcast.api.forecasters import LoadedForecaster, run_of
 from nowcast.api.progress import shows_progress
 from nowcast.api.settings import dotted, settings_of
-from nowcast.core.comparison.board import Board, contest
-from nowcast.core.comparison.labels import labels
+from nowcast.core.comparison.board import Board
+from nowcast.core.comparison.contest import contest
 from nowcast.core.comparison.leaderboard import verdicts
 from nowcast.core.errors import ConfigError, UnknownForecaster
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.scoring.table import Row, Table
 from nowcast.core.settings import RunSettings
 from nowcast.core.storage.files import check_folder
+from nowcast.core.storage.labels import labels
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks, joined
 from nowcast.core.terminal.progress import line

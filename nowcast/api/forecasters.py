@@ -9,9 +9,9 @@ from torch import nn
 
 from nowcast import hub, registry
 from nowcast.api.settings import settings_of
-from nowcast.core.comparison.labels import labels
 from nowcast.core.errors import ConfigError
 from nowcast.core.settings import RunSettings
+from nowcast.core.storage.labels import labels
 from nowcast.core.storage.runs import Run
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.trainer import trained_model

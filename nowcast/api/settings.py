@@ -8,9 +8,8 @@ from typing import Any
 from nowcast import registry
 from nowcast.api import config as configs
 from nowcast.api.shipped_configs import path_of
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, did_you_mean
 from nowcast.core.settings import CompareSettings, RunSettings
-from nowcast.core.terminal.hints import did_you_mean
 
 Config = str | Path | Mapping[str, Any]
 """The name of a config that comes with nowcast, the path of a YAML file, or its content."""

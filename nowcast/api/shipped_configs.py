@@ -4,8 +4,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from nowcast.core.errors import ConfigError
-from nowcast.core.terminal.hints import did_you_mean
+from nowcast.core.errors import ConfigError, did_you_mean
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")  # of a wheel, of a checkout

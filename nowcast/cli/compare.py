@@ -154,7 +154,7 @@ def combine(
     Example: `nowcast combine runs/table1/rte runs/table1/mrpc --out runs/table1/all`
     """
     from nowcast.core.comparison.combine import combine as combine_comparisons
-    from nowcast.core.comparison.labels import split_label
+    from nowcast.core.storage.labels import split_label
     from nowcast.core.terminal.progress import line
 
     named = [split_label(text) for text in folders]

@@ -54,9 +54,9 @@ def evaluate(
     """
     from nowcast import registry
     from nowcast.api.evaluate import evaluate_named
-    from nowcast.core.comparison.labels import is_forecaster, split_label
     from nowcast.core.errors import ConfigError
     from nowcast.core.storage.files import check_place, write_json
+    from nowcast.core.storage.labels import is_forecaster, split_label
 
     sections = registry.sections()
     split_up = [(text, *split_label(text, sections)) for text in forecasters]

@@ -147,7 +147,7 @@ def _follow(
     every: float,
     keep: int | None,
 ) -> None:
-    from nowcast.core.execution.signals import stop_signals
+    from nowcast.core.system.signals import stop_signals
     from nowcast.precipitation.forecasting.forecast import Forecaster
     from nowcast.precipitation.forecasting.inputs import FrameSource
     from nowcast.precipitation.forecasting.products.outlet import LATEST, Outlet

@@ -21,8 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from nowcast.core.errors import ConfigError
-from nowcast.core.terminal.hints import did_you_mean
+from nowcast.core.errors import ConfigError, did_you_mean
 
 # Absolute, so that a run's config means the same from every folder.
 Place = Annotated[

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.core.errors import ConfigError, UnknownForecaster
+from nowcast.core.errors import ConfigError, UnknownForecaster, did_you_mean
 from nowcast.core.memel.plug import middle_blocks
 from nowcast.core.scoring.blocks import block_names, block_of
 from nowcast.core.scoring.sums import Scores, Sums
@@ -16,7 +16,6 @@ from nowcast.core.storage.finite import check_answers
 from nowcast.core.storage.origin import digest
 from nowcast.core.storage.pretrained import weights_hash
 from nowcast.core.system.distributed import Ranks
-from nowcast.core.terminal.hints import did_you_mean
 from nowcast.core.training.sampling import evaluation_plan, passes
 from nowcast.glue import weights
 from nowcast.glue.baseline import Majority

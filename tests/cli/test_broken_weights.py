@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nowcast.core.comparison.board import contest
+from nowcast.core.comparison.contest import contest
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.settings import RunSettings
 from nowcast.core.storage.finite import check_answers

@@ -3,23 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from nowcast.core.comparison.leaderboard import write_leaderboard
 from nowcast.core.comparison.statistics.bootstrap import Difference, differences
-from nowcast.core.errors import ConfigError
 from nowcast.core.scoring.pooling import block_mean, pooled
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.scoring.table import Column, Row, Table
-from nowcast.core.system.distributed import Ranks, wait
-from nowcast.core.system.machine import when_and_where
-from nowcast.core.terminal.progress import line
-from nowcast.core.training.evaluate import evaluate_blocks
-from nowcast.core.training.task import Compared, Pictured
+from nowcast.core.training.task import Compared
 
 
 @dataclass(frozen=True)
@@ -103,47 +93,3 @@ class Board:
             if name != leader
             and self.difference(leader, name, column.score).verdict not in ("better", "different")
         ]
-
-
-def contest(
-    entries: Mapping[str, tuple[Compared, nn.Module]],
-    split: str,
-    ranks: Ranks,
-    device: torch.device,
-    out: Path,
-) -> Board:
-    """Score forecasters and the reference on the same samples, and write the leaderboard.
-
-    Args:
-        entries: forecaster -> its task, and itself on `device`.
-        split: of the task.
-        ranks: of this process; the main one writes.
-        device: to forecast on.
-        out: folder of the leaderboard.
-
-    Raises:
-        ConfigError: the tasks do not have the same samples.
-    """
-    task = next(iter(entries.values()))[0]
-    facts = dict(task.facts(split))
-    for name, (other, _) in entries.items():
-        differing = [key for key, fact in other.facts(split).items() if facts.get(key) != fact]
-        if differing:
-            raise ConfigError(
-                f"{name}: expected the same samples as of {next(iter(entries))}, found another "
-                f"{', '.join(differing)}; set it for all of them, e.g. data.{differing[-1]}=..."
-            )
-    models = {name: model for name, (_, model) in entries.items()}
-    if task.reference not in models:
-        models = {task.reference: task.baseline(task.reference).to(device), **models}
-    parts: dict[str, dict[str, Sums]] = {}
-    for name, model in models.items():
-        own = entries[name][0] if name in entries else task
-        parts[name] = evaluate_blocks(own, model, split, ranks, device, name=name)
-    board = Board(task, parts, facts | when_and_where())
-    if ranks.is_main:
-        with line(f"intervals, pictures and page of {out.name}"):
-            pictures = task.gallery(parts, models, split, out) if isinstance(task, Pictured) else {}
-            write_leaderboard(board, out, pictures)
-    wait()
-    return board

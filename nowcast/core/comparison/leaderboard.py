@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from nowcast.core.comparison.board import Board
 from nowcast.core.comparison.statistics.bootstrap import LEAST_BLOCKS, Difference
 from nowcast.core.comparison.statistics.verdict import LEVEL, NOT_DISTINGUISHABLE, RULE, p_text
 from nowcast.core.report.page import Report, Section, write_report
 from nowcast.core.scoring.table import DASH, Column, Table, csv_text
 from nowcast.core.storage.files import write_json, write_text
-
-if TYPE_CHECKING:
-    from nowcast.core.comparison.board import Board
 
 RANKS = ("Score", "Best", "Not distinguishable from it")
 SKILL = (
@@ -22,7 +19,7 @@ SKILL = (
 )
 
 
-def write_leaderboard(board: "Board", out: Path, pictures: Mapping[str, Path]) -> None:
+def write_leaderboard(board: Board, out: Path, pictures: Mapping[str, Path]) -> None:
     """Write ``leaderboard.json``, ``.csv``, ``.md``, ``.html`` and ``differences.csv``.
 
     Args:
@@ -80,7 +77,7 @@ def write_leaderboard(board: "Board", out: Path, pictures: Mapping[str, Path]) -
     )
 
 
-def verdicts(board: "Board") -> list[str]:
+def verdicts(board: Board) -> list[str]:
     """Of each column a line for the console: who is best, and who is not told apart from it."""
     if len(board.scores) < 2 or len(next(iter(board.parts.values()))) < LEAST_BLOCKS:
         return []
@@ -93,14 +90,14 @@ def verdicts(board: "Board") -> list[str]:
     return [*lines, f"{NOT_DISTINGUISHABLE}: p > {LEVEL} after Holm over all pairs, by blocks"]
 
 
-def _details(board: "Board") -> Section:
+def _details(board: Board) -> Section:
     """A table of further scores."""
     table = Table(board.task.details, board.table.rows)
     note = f"{table.legend}. All scores are in leaderboard.csv and .json."
     return Section("Further scores", ["Forecaster", *table.header()[1:]], table.cells(), note)
 
 
-def _skills(board: "Board") -> Section:
+def _skills(board: Board) -> Section:
     """A table of the skill of everyone but the reference."""
     columns = {each.header: each for each in (*board.task.columns, *board.task.details)}
     others = [name for name in board.scores if name != board.task.reference]
@@ -113,7 +110,7 @@ def _skills(board: "Board") -> Section:
     return Section(f"Skill against {board.task.reference}", ["Score", *others], rows, SKILL)
 
 
-def _differences(board: "Board") -> list[Section]:
+def _differences(board: Board) -> list[Section]:
     """The tables of differences."""
     against, columns = board.task.reference, board.task.columns
     others = [name for name in board.scores if name != against]

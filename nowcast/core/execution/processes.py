@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from nowcast.core.errors import NowcastError
-from nowcast.core.execution.signals import Interrupted
 from nowcast.core.storage.files import mendable
 from nowcast.core.system.allocator import tune_process
+from nowcast.core.system.signals import Interrupted
 from nowcast.core.training.shared_memory import share_memory_with
 
 

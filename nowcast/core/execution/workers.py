@@ -16,8 +16,8 @@ from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.execution.jobs import Build, Job, complete
 from nowcast.core.execution.processes import begin, failures_told
 from nowcast.core.execution.relay import Mirror, Relay, Report, Said
-from nowcast.core.execution.signals import Interrupted, stop_signals
 from nowcast.core.system.distributed import Ranks
+from nowcast.core.system.signals import Interrupted, stop_signals
 from nowcast.core.terminal.progress import line, shown
 from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.precision import warn_if_emulated

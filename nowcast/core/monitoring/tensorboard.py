@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from nowcast.core.comparison.labels import SEED
 from nowcast.core.errors import ConfigError
 from nowcast.core.monitoring.events import event_files, scalars, write_board_file
 from nowcast.core.monitoring.hparams import differing, results, table_head, table_row
 from nowcast.core.monitoring.layout import charts, layout
+from nowcast.core.storage.labels import SEED
 from nowcast.core.storage.runs import Run
 
 RUNS = "runs"  # of a comparison's folder

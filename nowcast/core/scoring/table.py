@@ -3,18 +3,20 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any, Literal
 
 from nowcast.core.scoring.sums import Scores
-from nowcast.core.terminal.plain import in_markdown
 
 DASH = "–"
 STAR = " *"
 BEST = "the best mean of its column, whether or not the difference is significant"
 ARROWS = {"less": "↓", "more": "↑", "one": "→ 1"}
+# A star or an underscore between two spaces, and an underscore within a word, mean nothing.
+_MARKDOWN = re.compile(r"[\\`\[\]<>|$]|(?<=\S)\*|\*(?=\S)|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,11 @@ def markdown_table(
     shown = ([*map(in_markdown, cells)] for cells in (header, *rows))
     first, *others = (f"| {' | '.join(cells)} |\n" for cells in shown)
     return "".join([first, f"| {' | '.join(rule or ['---'] * len(header))} |\n", *others])
+
+
+def in_markdown(text: str) -> str:
+    """A text that Markdown, with tables and mathematics, shows as it is."""
+    return _MARKDOWN.sub(lambda found: f"\\{found[0]}", text).replace("\n", "<br>")
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

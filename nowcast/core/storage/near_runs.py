@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from nowcast.core.terminal.hints import near, question
+from nowcast.core.errors import near, question
 
 CONFIG = "config.yaml"  # what makes a folder a run's
 RUNS = "runs"  # where the examples put them

@@ -1,6 +1,5 @@
 """Text from outside, such as a run's name, where some of its characters would mean something."""
 
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +9,6 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
-
-# A star or an underscore between two spaces, and an underscore within a word, mean nothing.
-_MARKDOWN = re.compile(r"[\\`\[\]<>|$]|(?<=\S)\*|\*(?=\S)|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)")
-
-
-def in_markdown(text: str) -> str:
-    """A text that Markdown, with tables and mathematics, shows as it is."""
-    return _MARKDOWN.sub(lambda found: f"\\{found[0]}", text).replace("\n", "<br>")
 
 
 def command(*words: str | Path) -> str:

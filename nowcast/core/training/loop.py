@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from nowcast.core.errors import TrainingFailed
-from nowcast.core.execution.signals import Interrupted, stop_signals
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor
 from nowcast.core.monitoring.throughput import Throughput
@@ -18,6 +17,7 @@ from nowcast.core.scoring.sums import Scores
 from nowcast.core.settings import RunSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks, any_rank, losses_told, wrapped
+from nowcast.core.system.signals import Interrupted, stop_signals
 from nowcast.core.terminal.progress import Line
 from nowcast.core.training import optim
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.execution.processes import begin, failures_told
 from nowcast.core.execution.relay import Mirror, Relay, Report, Said
-from nowcast.core.execution.signals import Interrupted, stop_signals
+from nowcast.core.system.signals import Interrupted, stop_signals
 from nowcast.core.terminal.progress import line, shown
 from nowcast.core.tuning.search import Search, Searcher
 from nowcast.core.tuning.trials import Trials, quiet

@@ -7,8 +7,7 @@ from typing import get_args
 
 from torch import nn
 
-from nowcast.core.errors import ConfigError, UnknownForecaster
-from nowcast.core.terminal.hints import did_you_mean
+from nowcast.core.errors import ConfigError, UnknownForecaster, did_you_mean
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation, Inflow
 from nowcast.precipitation.forecasters.flow.motion import Method

@@ -22,9 +22,9 @@ from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.results import report
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.execution.jobs import plan
-from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.system.distributed import Ranks
+from nowcast.core.system.signals import Interrupted
 from nowcast.core.terminal.displays import TextLines
 from nowcast.core.terminal.progress import shown
 from tests.core.toy import ToyBatch, ToyTask

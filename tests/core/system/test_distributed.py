@@ -15,7 +15,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from nowcast import MEmeL, registry
 from nowcast.api import config
 from nowcast.core.errors import ConfigError, NowcastError, RunError
-from nowcast.core.execution.signals import Interrupted
 from nowcast.core.monitoring.monitor import Monitor
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.storage.runs import Run
@@ -26,6 +25,7 @@ from nowcast.core.system.distributed import (
     losses_told,
     sum_over_ranks,
 )
+from nowcast.core.system.signals import Interrupted
 from nowcast.core.training.evaluate import evaluate, evaluate_blocks
 from nowcast.core.training.task import Task
 from nowcast.core.training.trainer import train, trained_model

@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 
 from nowcast.core.report.page import Section
 from nowcast.core.scoring.sums import Scores
-from nowcast.core.scoring.table import Column, Row, Table
-from nowcast.core.terminal.plain import add_legend, command, in_markdown
+from nowcast.core.scoring.table import Column, Row, Table, in_markdown
+from nowcast.core.terminal.plain import add_legend, command
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from nowcast.core.comparison import estimate
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import RunSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks, unsynchronised, wrapped
+from nowcast.core.system.signals import Interrupted
 from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.trainer import train
 from tests.core.ranks import in_ranks

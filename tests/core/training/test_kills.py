@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from nowcast.core.execution.jobs import Job, complete
-from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
+from nowcast.core.system.signals import Interrupted
 from tests.core.monitoring.reading import points, watching
 from tests.core.toy import ToyBatch, ToyTask
 

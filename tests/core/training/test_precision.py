@@ -13,10 +13,10 @@ import torch
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.estimate import planned
 from nowcast.core.errors import ConfigError
-from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import CompareSettings, RunSettings, TrainSettings, TuneSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
+from nowcast.core.system.signals import Interrupted
 from nowcast.core.terminal.progress import Silent, shown
 from nowcast.core.training import precision
 from nowcast.core.training.precision import computes_bf16, settled

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from nowcast.core.execution.processes import begin
-from nowcast.core.execution.signals import stop_signals
+from nowcast.core.system.signals import stop_signals
 
 PATIENCE_SECONDS = 60
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nowcast.core.comparison.board import contest
 from nowcast.core.comparison.compare import compare
+from nowcast.core.comparison.contest import contest
 from nowcast.core.comparison.estimate import planned
 from nowcast.core.errors import ConfigError
 from nowcast.core.settings import CompareSettings, RunSettings, TuneSettings

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from nowcast.core.errors import RunError
-from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
+from nowcast.core.system.signals import Interrupted
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import train, trained_model

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 import nowcast.core.tuning.search as loop
 from nowcast.core.comparison.compare import compare
 from nowcast.core.errors import ConfigError, RunError
-from nowcast.core.execution.signals import Interrupted
 from nowcast.core.settings import CompareSettings, RunSettings, TuneSettings
 from nowcast.core.system.distributed import Ranks
+from nowcast.core.system.signals import Interrupted
 from nowcast.core.tuning.search import Search, Searcher
 from nowcast.core.tuning.selection import read_selection, search_folder, tried
 from nowcast.core.tuning.trials import Trials, label

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, did_you_mean
 from nowcast.core.storage.near_runs import meant_run
 from nowcast.core.storage.runs import Run
-from nowcast.core.terminal.hints import did_you_mean
 
 FOLDER = Path(__file__).parent
 CARD = "README.md"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nowcast.core.comparison.labels import labels, split_label
 from nowcast.core.errors import ConfigError
+from nowcast.core.storage.labels import labels, split_label
 
 SECTIONS = {"data", "train", "memel", "start_from"}
 
