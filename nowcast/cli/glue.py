@@ -1,11 +1,10 @@
-"""What is of GLUE alone: `nowcast submit`, `nowcast data glue` and `glue-sample`."""
+"""What is of GLUE alone: `nowcast submit` and `nowcast data glue`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.core.terminal.plain import command
 from nowcast.core.terminal.tables import print_table
 
 if TYPE_CHECKING:
@@ -94,25 +93,3 @@ def data_glue(
         write_json(json, [asdict(info) | {"is_published": info.is_published} for info in infos])
     if any(info.state == "broken" for info in infos):
         raise typer.Exit(1)
-
-
-@glue_data.command("glue-sample")
-def data_glue_sample(
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
-    sets: Annotated[
-        str, typer.Option(metavar="SET,SET", help="Which of the four to write.")
-    ] = "sst-2,mrpc,sts-b,qnli",
-) -> None:
-    """Write other text in GLUE's layout, from packages that arrive with pip. It is not GLUE.
-
-    Example: `nowcast data glue-sample data/glue_sample --sets sst-2,qnli`
-    """
-    from nowcast.core.terminal.progress import line
-    from nowcast.glue.data.sample import write_sample
-
-    with line(f"writing {out}"):
-        written = write_sample(out, sets.split(","))
-    for name, parts in written.items():
-        counts = ", ".join(f"{count} {part}" for part, count in parts.items())
-        typer.echo(f"{name}: {counts}")
-    typer.echo(f"{out}: written; look at it with `{command('nowcast', 'data', 'glue', out)}`")

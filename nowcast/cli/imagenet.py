@@ -1,11 +1,10 @@
-"""What is of images alone: `nowcast data images` and `images-sample`."""
+"""What is of images alone: `nowcast data images`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nowcast.core.terminal.plain import command
 from nowcast.core.terminal.tables import print_table
 
 image_data = typer.Typer()
@@ -58,20 +57,3 @@ def data_images(
         typer.echo(f"{unreadable}: written; train without them with data.unreadable={unreadable}")
     if found:
         raise typer.Exit(1)
-
-
-@image_data.command("images-sample")
-def data_images_sample(
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
-) -> None:
-    """Write 5000 handwritten digits (MNIST), which arrive with pip, in ImageNet's layout.
-
-    Example: `nowcast data images-sample data/digits`
-    """
-    from nowcast.core.terminal.progress import counted
-    from nowcast.imagenet.data.sample import write_sample
-
-    with counted("digits") as progress:
-        counts = write_sample(out, progress)
-    parts = ", ".join(f"{count} in {split}" for split, count in counts.items())
-    typer.echo(f"{out}: {parts}; look at it with `{command('nowcast', 'data', 'images', out)}`")

@@ -12,8 +12,8 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import train, trained_model
 from nowcast.glue import weights
-from nowcast.glue.data.sample import write_sample
 from nowcast.glue.task import GlueTask
+from scripts.stand_ins.glue import write_sample
 from tests.glue.tiny import settings
 
 CPU = torch.device("cpu")

@@ -300,5 +300,5 @@ def test_what_is_lacking_is_said(
     with pytest.raises(ConfigError, match="expected a file or a folder"):
         read_through_pysteps("x", tmp_path / "none", REQUEST)
     monkeypatch.setitem(sys.modules, "pysteps.io.importers", None)
-    with pytest.raises(ConfigError, match=r'install it with `pip install "memel-nowcast\[pysteps\]"`'):
+    with pytest.raises(ConfigError, match=r"pip install .memel-nowcast\[pysteps\]"):
         read_through_pysteps("x", file, REQUEST)

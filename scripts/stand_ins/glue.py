@@ -1,4 +1,4 @@
-"""Real text in GLUE's layout, to try everything on without GLUE: `nowcast data glue-sample DIR`."""
+"""Real text in GLUE's layout, to try everything on without GLUE."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.files import write_text
 from nowcast.glue.benchmark import Part, data_set
-from nowcast.glue.data.stand_ins import STAND_INS, Row, StandIn
+from scripts.stand_ins import check_new
+from scripts.stand_ins.texts import STAND_INS, Row, StandIn
 
 README = "README.txt"
 
@@ -35,7 +36,10 @@ def write_sample(root: Path, sets: Sequence[str] = tuple(STAND_INS)) -> dict[str
         ConfigError: no stand-in of a name, a package is not installed, or `root` is not empty.
         DataError: a package does not hold what its version has.
     """
-    chosen = {name: _known(name) for name in sets}
+    unknown = [name for name in sets if name not in STAND_INS]
+    if unknown:
+        raise ConfigError(f"expected sets of {', '.join(STAND_INS)}, found {unknown[0]!r}")
+    chosen = {name: STAND_INS[name] for name in sets}
     lacking = {name: found.lacks() for name, found in chosen.items() if found.lacks()}
     if lacking:
         lines = [
@@ -46,8 +50,7 @@ def write_sample(root: Path, sets: Sequence[str] = tuple(STAND_INS)) -> dict[str
             "the text comes with Python packages that are not installed here; install them, or "
             f"leave the sets out with --sets:{''.join(lines)}"
         )
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ConfigError(f"{root}: expected a new or empty folder, found something there")
+    check_new(root)
     sizes: dict[str, dict[Part, int]] = {}
     for name, stand_in in chosen.items():
         parts = stand_in.rows()
@@ -57,12 +60,6 @@ def write_sample(root: Path, sets: Sequence[str] = tuple(STAND_INS)) -> dict[str
             _write(root / data_set(name).title / f"{part}.tsv", lines)
     _write(root / README, _readme(chosen, sizes))
     return sizes
-
-
-def _known(name: str) -> StandIn:
-    if name not in STAND_INS:
-        raise ConfigError(f"expected sets of {', '.join(STAND_INS)}, found {name!r}")
-    return STAND_INS[name]
 
 
 def _lines(name: str, part: Part, rows: Sequence[Row]) -> list[str]:
@@ -88,7 +85,7 @@ def _readme(chosen: dict[str, StandIn], sizes: dict[str, dict[Part, int]]) -> li
         "This is NOT the GLUE benchmark. It is other text in the layout of GLUE's files, to try a",
         "program on; scores on it are not comparable with any score on GLUE. For GLUE itself see",
         "https://gluebenchmark.com/tasks.",
-        "Written by `nowcast data glue-sample`.",
+        "Written by `python -m scripts.stand_ins glue`.",
     ]
     for name, stand_in in chosen.items():
         counts = ", ".join(f"{count} {part}" for part, count in sizes[name].items())

