@@ -33,9 +33,17 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     # Resolved on first use, so that `import nowcast` and `nowcast --help` do not wait for torch.
-    if name in _HOMES:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nowcast' has no attribute {name!r}")
+    try:
         return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'nowcast' has no attribute {name!r}")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "nowcast").startswith("nowcast"):
+            raise
+        raise ImportError(
+            f"nowcast.{name} needs {missing.name}, which is not installed; "
+            "pip install 'memel-nowcast[radar]', or [glue], [imagenet]"
+        ) from missing
 
 
 def __dir__() -> list[str]:

@@ -156,7 +156,7 @@ def _library() -> tuple[Any, tuple[type[Exception], ...]]:
     except ImportError as error:
         raise ConfigError(
             f"expected the package huggingface_hub for names that begin with {SCHEME}, found none; "
-            "install it with `pip install huggingface_hub`"
+            "pip install 'memel-nowcast[hub]'"
         ) from error
     # LocalEntryNotFoundError and OfflineModeIsEnabled are OSErrors or this.
     return hub, (errors.HfHubHTTPError, errors.HFValidationError, OSError)

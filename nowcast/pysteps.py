@@ -25,11 +25,10 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from nowcast.api.settings import settings_of
+from nowcast.api.forecasters import load, run_of
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import ResultWarning
-from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.forecasters.comoving.network import Comoving
@@ -38,12 +37,10 @@ from nowcast.precipitation.forecasting.call_of_pysteps import (
     notes_of_gaps,
     notes_of_keywords,
 )
-from nowcast.precipitation.forecasting.forecast import DRY_MM_H
-from nowcast.precipitation.forecasting.frames_needed import least_of_run, takers
+from nowcast.precipitation.forecasting.forecast import DRY_MM_H, Choice
+from nowcast.precipitation.forecasting.frames_needed import takers
 from nowcast.precipitation.forecasting.outages import STRONG_MM_H, WEAK_MM_H, find_outages, reach_px
-from nowcast.precipitation.forecasting.released import weights as released
-from nowcast.precipitation.model import forecaster
-from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.forecasting.released.weights import DEFAULT
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
 
 METHOD = "nowcast"  # what pysteps calls it
@@ -83,39 +80,31 @@ def forecast(
     kmperpixel: int | float | None = None,
     **others: object,
 ) -> Float[np.ndarray, "leads height width"]:
-    """A deterministic nowcast, with the arguments of those of pysteps.
+    """A deterministic nowcast, called as those of pysteps.
 
-    Unlike most of them it takes rain rates as they are, without ``utils.transformation``. Unlike
-    its extrapolation it leaves no gap where rain flows in from outside: weights with a motion of
-    their own put persistence there, others what they learned. NaN stands only where none of the
-    frames has data; where there are no data at all, the forecast is NaN and a warning says so.
+    Takes rain rates as they are, without ``utils.transformation``. Where rain flows in from outside
+    the frame there is no gap: weights with a motion of their own put persistence there, others what
+    they learned. NaN stands only where no frame has data. Frames that an outage of the radar made
+    dry or left standing still count as no data (`outages`). Warnings (`ResultWarning`) say so, and
+    where the call differs from training.
 
     Args:
-        precip: rain rates in mm/h, ``time height width``, evenly spaced in time and oldest first;
-            NaN or masked is no data. The last `data.in_len` of the run are used. With fewer, from
-            the shortest clips that it was trained on, a warning says so (5 to 10 frames for the
-            weights that come with nowcast).
+        precip: rain rates in mm/h, ``time height width``, evenly spaced in time, oldest first; NaN
+            or masked is no data. The last `data.in_len` of the run are used; it can do with fewer,
+            down to its shortest training clips (5 of 10 for the weights that come with nowcast).
         velocity: motion in pixels a step, ``2 height width``, x (columns) and y (rows), as
-            ``pysteps.motion`` gives it; None: OpenCV's optical flow, with which the weights were
-            trained. Weights of a comoving forecaster use it; others learned motion themselves and
-            warn that they do not.
-        timesteps: how many, or which whole ones, ascending. Beyond those that the weights were
-            trained for there is a warning.
-        weights: name of weights that come with nowcast, or the folder of a run; None: the
-            default ones.
-        zr_a: of the Z-R relation by which rates become the network's pixels, that of the archive
-            it was trained on: HKO-7's by default. A comoving forecaster was trained on many, and
-            does not depend on it.
+            ``pysteps.motion`` gives it; None: OpenCV's optical flow, as in training. Only weights
+            of a comoving forecaster use it.
+        timesteps: how many, or which whole ones, ascending.
+        weights: a name of weights that come with nowcast, the folder of a run, or
+            ``hf://OWNER/NAME``; None: the default ones.
+        zr_a: of the Z-R relation of the archive that the network was trained on; HKO-7's by
+            default. A comoving forecaster was trained on many and does not depend on it.
         zr_b: the same relation's exponent.
-        timestep: minutes between the frames; where the weights were trained on another one, a
-            warning says so.
-        kmperpixel: side of a pixel in km, likewise.
-        others: further keywords of pysteps' methods (`call_of_pysteps.KEYWORDS`), so that a call
-            written for one of them works; a network has no such settings, and a warning names
-            them.
-
-    Frames that a radar's outage made dry, or a part of them, and frames that stand still while it
-    rains count as no data (`outages`), and a warning says which.
+        timestep: minutes between the frames.
+        kmperpixel: side of a pixel in km.
+        others: further keywords of pysteps' methods (`call_of_pysteps.KEYWORDS`), which are ignored
+            with a warning, so that a call written for one of them works.
 
     Returns:
         Rain rates in mm/h, ``timesteps height width``, from the first step after the last frame.
@@ -130,64 +119,63 @@ def forecast(
     steps = _steps(timesteps)
     motion = None if velocity is None else np.asarray(velocity, dtype=np.float32)
     check_keywords(others, timestep, kmperpixel)
-    loaded = _loaded(weights, steps[-1], Calibration(zr_a, zr_b))
-    _check(rates, motion, loaded)
-    if motion is not None and not isinstance(loaded.model, Comoving):
+    network = _network(weights, steps[-1], Calibration(zr_a, zr_b))
+    _check(rates, motion, network)
+    if motion is not None and not isinstance(network.model, Comoving):
         warnings.warn(
-            f"velocity: {loaded.name} learned how rain moves and does not use it; pass None",
+            f"velocity: {network.name} learned how rain moves and does not use it; pass None",
             stacklevel=2,
         )
-    rates = rates[-loaded.in_len :]
+    rates = rates[-network.choice.in_len :]
     data = np.isfinite(rates)
     outages = find_outages(rates, data, WEAK_MM_H, STRONG_MM_H, _reach(motion))
     for note in (
-        *loaded.notes(len(rates), steps[-1], timestep, kmperpixel),
+        *network.notes(len(rates), steps[-1], timestep, kmperpixel),
         *notes_of_gaps(data),
-        *notes_of_keywords(others, loaded.name),
-        *(f"precip: {note}; taken for no data" for note in outages.notes),
+        *notes_of_keywords(others, network.name),
+        *(f"precip: {note}; treated as no data" for note in outages.notes),
     ):
         warnings.warn(note, ResultWarning, stacklevel=2)
     data = outages.mask(data)
-    if not bool((rates[data] >= DRY_MM_H).any()):
-        found = np.zeros((steps[-1], *rates.shape[1:]))
+    if bool((rates[data] >= DRY_MM_H).any()):
+        forecast_rates = network.forecast(rates, data, motion)
     else:
-        found = loaded.forecast(rates, data, motion)
-    found[:, ~data.any(axis=0)] = np.nan
-    return found[[step - 1 for step in steps]]
+        forecast_rates = np.zeros((steps[-1], *rates.shape[1:]))
+    forecast_rates[:, ~data.any(axis=0)] = np.nan
+    return forecast_rates[[step - 1 for step in steps]]
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """A model with its weights, in evaluation mode."""
+class _Network:
+    """Weights in a network that is ready to forecast."""
 
     name: str
+    choice: Choice
     model: nn.Module
-    in_len: int
-    least_in_len: int
-    out_len: int
-    seen: TrainedOn | None
     calibration: Calibration
+    trained_on: TrainedOn | None
 
     def notes(
         self, frames: int, steps: int, timestep: int | float | None, kmperpixel: int | float | None
     ) -> list[str]:
-        """Where what is asked differs from what it was trained for, a sentence each."""
-        found: list[str | None] = []
-        if frames < self.in_len:
-            found.append(
-                f"precip: {frames} frames, of the {self.in_len} that {self.name} takes; give as "
-                "many where you have them"
+        """Where the call differs from training, a sentence each."""
+        notes: list[str | None] = []
+        in_len, out_len = self.choice.in_len, self.choice.settings.data.out_len
+        if frames < in_len:
+            notes.append(
+                f"precip: {frames} frames, of the {in_len} that {self.name} takes; give as many "
+                "where you have them"
             )
-        if steps > self.out_len:
-            found.append(
-                f"timesteps: {steps} steps ahead is beyond the {self.out_len} that {self.name} was "
+        if steps > out_len:
+            notes.append(
+                f"timesteps: {steps} steps ahead is beyond the {out_len} that {self.name} was "
                 "trained for"
             )
-        if self.seen is not None:
+        if self.trained_on is not None:
             if timestep is not None:
-                found.append(self.seen.step_note(self.name, timestep))
-            found.append(self.seen.pixel_note(self.name, kmperpixel))
-        return [note for note in found if note is not None]
+                notes.append(self.trained_on.step_note(self.name, timestep))
+            notes.append(self.trained_on.pixel_note(self.name, kmperpixel))
+        return [note for note in notes if note is not None]
 
     def forecast(
         self,
@@ -198,17 +186,17 @@ class _Loaded:
         """Rain rates of all its steps."""
         pixels = self.calibration.pixel_from_rate(np.where(data, rates, 0.0)).astype(np.float32)
         frames, mask = _clip(pixels, self.model), _clip(data, self.model)
+        inputs = [frames, mask]
+        if motion is not None and isinstance(self.model, Comoving):
+            inputs.append(torch.from_numpy(motion)[None].to(frames))
         with torch.inference_mode():
-            if motion is not None and isinstance(self.model, Comoving):
-                found = self.model(frames, mask, torch.from_numpy(motion)[None].to(frames))
-            else:
-                found = self.model(frames, mask)
-        if not bool(found.isfinite().all()):
+            forecast: Tensor = self.model(*inputs)
+        if not bool(forecast.isfinite().all()):
             raise RunError(
                 f"{self.name}: expected a forecast in numbers, found NaN or infinity; choose other "
                 "weights"
             )
-        return self.calibration.rate_from_pixel(found[0, :, 0].clamp(0, 1).cpu().numpy())
+        return self.calibration.rate_from_pixel(forecast[0, :, 0].clamp(0, 1).cpu().numpy())
 
 
 def _reach(motion: NDArray[np.float32] | None) -> int:
@@ -223,34 +211,22 @@ def _clip(values: NDArray[np.generic], model: nn.Module) -> Tensor:
     return torch.from_numpy(values)[None, :, None].to(device)
 
 
-def _loaded(weights: str | None, out_len: int, calibration: Calibration) -> _Loaded:
-    name = weights or released.DEFAULT
-    file = released.located(name).best_weights
-    return _read(name, file.stat().st_mtime_ns, out_len, calibration)
+def _network(weights: str | None, out_len: int, calibration: Calibration) -> _Network:
+    name = weights or DEFAULT
+    written = run_of(name).best_weights.stat().st_mtime_ns
+    return _read(name, written, out_len, calibration)
 
 
 @lru_cache(maxsize=8)
-def _read(name: str, written: int, out_len: int, calibration: Calibration) -> _Loaded:
-    """Read from disk once in a process, and again when the weights were written anew."""
-    run = released.located(name)
-    settings = settings_of(run.config(), name, {"train.device": "auto"}, evaluating=True)
-    if not isinstance(settings, PrecipitationSettings):
-        raise ConfigError(
-            f"weights: expected a run that forecasts radar, found {name}, a run of the task "
-            f"{settings.task}"
-        )
-    model = forecaster(settings.model, out_len, calibration)
-    load_weights(run.best_weights, model)
-    model.eval().to(pick_device(settings.train.device, current()))
-    return _Loaded(
-        name,
-        model,
-        settings.data.in_len,
-        least_of_run(run, settings.data),
-        settings.data.out_len,
-        trained_on(run, settings.data),
-        calibration,
-    )
+def _read(name: str, written: int, out_len: int, calibration: Calibration) -> _Network:
+    """Read from disk once a process, and again when the weights have been written anew."""
+    loaded = load(name)
+    model = loaded.model(out_len, calibration)
+    choice = loaded.choice
+    assert choice.run is not None
+    model.to(pick_device(choice.settings.train.device, current()))
+    seen = trained_on(choice.run, choice.settings.data)
+    return _Network(name, choice, model, calibration, seen)
 
 
 def _steps(timesteps: int | Sequence[int | float]) -> list[int]:
@@ -268,19 +244,21 @@ def _steps(timesteps: int | Sequence[int | float]) -> list[int]:
     return steps
 
 
-def _check(rates: NDArray[np.float64], motion: NDArray[np.float32] | None, loaded: _Loaded) -> None:
-    if rates.ndim != 3 or len(rates) < loaded.least_in_len:
-        expected = f"precip: expected {loaded.least_in_len} frames or more"
-        if loaded.least_in_len < loaded.in_len:
-            expected += f" (better {loaded.in_len})"
+def _check(
+    rates: NDArray[np.float64], motion: NDArray[np.float32] | None, network: _Network
+) -> None:
+    least, in_len = network.choice.least_in_len, network.choice.in_len
+    if rates.ndim != 3 or len(rates) < least:
+        better = f" (better {in_len})" if least < in_len else ""
+        expected = f"precip: expected {least} frames or more{better}"
         if rates.ndim != 3:
             raise ValueError(
                 f"{expected}, time height width, found an array of shape {rates.shape}; give the "
-                f"last {loaded.in_len} frames"
+                f"last {in_len} frames"
             )
         raise ValueError(
             f"{expected}, found {len(rates)}, an array of shape {rates.shape}, for "
-            f"{loaded.name}; {takers(len(rates), baselines=False)}. Give more frames, or use a "
+            f"{network.name}; {takers(len(rates), baselines=False)}. Give more frames, or use a "
             "method of pysteps (sprog takes 3, extrapolation 1)"
         )
     if bool((rates < 0).any()):

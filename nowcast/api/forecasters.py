@@ -88,7 +88,7 @@ class LoadedForecaster:
         """Its settings; raises ConfigError unless it forecasts radar."""
         if not isinstance(self.settings, PrecipitationSettings):
             raise ConfigError(
-                f"--weights: expected a run that forecasts radar, found {self.source}, a run of "
+                f"weights: expected a run that forecasts radar, found {self.source}, a run of "
                 f"the task {self.settings.task}; choose another"
             )
         return self.settings
@@ -155,7 +155,7 @@ def load(name: str | Path | Run | LoadedForecaster = DEFAULT) -> LoadedForecaste
             return LoadedForecaster(name, name, PrecipitationSettings(), None)
         if not Run(Path(name)).best_weights.is_file():
             raise ConfigError(
-                f"--weights: expected weights that come with nowcast ({', '.join(shipped())}), the "
+                f"weights: expected weights that come with nowcast ({', '.join(shipped())}), the "
                 "folder of a run that has been validated, hf://OWNER/NAME, or a baseline "
                 f"({', '.join(BASELINES)}); found {name!r}{meant(name, BASELINES)}"
             )

@@ -67,7 +67,8 @@ def config_keys(
     """
     from nowcast.api.config_keys import keys_of
 
-    rows = [key.row() for key in keys_of(task) if f"{key.name}.".startswith(within)]
+    section = f"{within}." if within else ""
+    rows = [key.row() for key in keys_of(task) if f"{key.name}.".startswith(section)]
     if not rows:
         from nowcast.core.errors import ConfigError
 
