@@ -25,7 +25,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from nowcast.cli.arguments import settings_of
+from nowcast.api.settings import settings_of
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import ResultWarning

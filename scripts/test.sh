@@ -13,10 +13,11 @@ tests=(python -m pytest -n "$((cores < 8 ? cores : 8))" --dist worksteal)
 ruff format --check .
 ruff check .
 workflows() { check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml; }
+site() { NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict --site-dir "$made"; }
 # Beside the tests, many of which wait for processes; what they say comes at the end.
-checked=$(mktemp)
-trap 'rm -f "$checked"' EXIT
-{ mypy && lint-imports && deptry nowcast && workflows; } > "$checked" 2>&1 &
+checked=$(mktemp) made=$(mktemp -d)
+trap 'rm -rf "$checked" "$made"' EXIT
+{ mypy && lint-imports && deptry nowcast && workflows && site; } > "$checked" 2>&1 &
 checks=$!
 status=0
 "${tests[@]}" "$@" || status=$?

@@ -182,7 +182,7 @@ def test_without_the_module_resource_a_run_tells_all_but_its_memory():
         "from nowcast.core.monitoring.throughput import Throughput\n"
         "print(sorted(Throughput(torch.device('cpu')).read()))\n"
     )
-    assert said_by(script).strip() == "['clips_per_second', 'data_wait_share']"
+    assert said_by(script).strip() == "['data_wait_share', 'samples_per_second']"
 
 
 def test_the_command_line_asks_for_huge_pages_before_torch_is_there():

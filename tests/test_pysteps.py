@@ -289,5 +289,5 @@ def test_register_says_that_pysteps_is_absent(monkeypatch: pytest.MonkeyPatch):
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr("importlib.import_module", absent)
-    with pytest.raises(ConfigError, match=r'pip install "nowcast\[pysteps\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "memel-nowcast\[pysteps\]"'):
         register()

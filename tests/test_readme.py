@@ -1,135 +1,98 @@
-"""The README stays true: its commands and its Python run, its paths exist, its figures are ours."""
+"""The README stays true and short: its commands and its Python run, its table is the demo's."""
 
 import re
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
 
-from nowcast.cli.app import main
+from nowcast.core.storage.yaml_files import loads
 from tests import ROOT
-from tests.imagenet.tiny_swin import write_colours
+from tests.docs.pages import blocks, commands, run, workspace
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
-
-# What makes the guide's long commands short enough for a test.
-SHORTER = {
-    "train": ["train.steps=4", "train.validate_every=2", "data.random_crop=[32,32]"],
-    "tune": ["train.steps=4", "train.validate_every=2", "data.random_crop=[32,32]"],
-    "evaluate": ["data.stride=30"],
-    "export": ["--lead-frames", "2"],
-    "compare": [
-        "train.steps=4",
-        "train.validate_every=2",
-        "data.random_crop=[32,32]",
-        "data.min_wet=0",
-        "compare.seeds=[0]",
-        "compare.variants={P-Original: {}, T-Original: {start_from: P-Original}}",
-    ],
-}
-
-SHORTER_GLUE = ["train.epochs=0.5", "data.max_length=24"]
-SHORTER_IMAGES = [
-    "train.epochs=1",
-    "train.batch_size=8",
-    "train.workers=0",
-    "train.precision=fp32",
-    "data.size=32",
-    "model.own={embed_dim: 8, depths: [1, 1, 4], num_heads: [1, 2, 2], window_size: 2}",
-]
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+DEMO = ROOT / "configs" / "precipitation" / "demo.yaml"
 
 
-def blocks(language: str) -> list[str]:
-    return [text for found, text in BLOCKS if found == language]
+def demo_table(page: Path) -> list[list[str]]:
+    """The cells of the demo's table on a page, its header first."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("| forecaster | B-MSE"))
+    rows = []
+    for line in lines[first:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip(" *") for cell in line.strip("|").split("|")])
+    return rows[:1] + rows[2:]
 
 
-def commands() -> list[list[str]]:
-    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.startswith("nowcast ")]
+def test_it_is_short():
+    assert len(TEXT.splitlines()) <= 200
 
 
 def test_the_two_commands_come_first():
-    assert "bash scripts/demo.sh" in blocks("bash")[0]
-    assert "bash scripts/test.sh" in blocks("bash")[0]
-
-
-def task_of(arguments: list[str]) -> str:
-    """Which part of the guide a command belongs to; the parts use nothing of each other."""
-    text = " ".join(arguments)
-    if re.search("glue|sst-2|submit", text):
-        return "glue"
-    return "imagenet" if re.search("image|swin", text) else "precipitation"
-
-
-RAN = {
-    "precipitation": {
-        *("data check", "data pack", "data synth", "data info", "forecast", "export", "train"),
-        *("evaluate", "compare", "tune", "report", "audit inhibition", "audit neurons"),
-    },
-    "glue": {"data glue", "train", "evaluate", "submit"},
-    "imagenet": {"data images", "train", "evaluate", "audit inhibition"},
-}
+    first = blocks(README)[0].text
+    assert "bash scripts/demo.sh" in first and "bash scripts/test.sh" in first
 
 
 @pytest.mark.usefixtures("few_resamples")
-@pytest.mark.parametrize("task", RAN)
-def test_the_guides_commands_run_in_its_order(
-    synthetic: Path,
-    words: Path,
-    bert: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    task: str,
+def test_its_commands_run_in_their_order(
+    synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (tmp_path / "bert-base-uncased").symlink_to(bert)  # stands for Hugging Face's, narrower
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "dwd").symlink_to(synthetic)  # stands for the sample, smaller
-    (tmp_path / "data" / "glue").symlink_to(words)
-    write_colours(tmp_path / "data" / "images")
-    ran = []
-    for arguments in (mine for _, *mine in commands() if task_of(mine) == task):
-        if arguments[:2] == ["data", "sample"]:
-            continue  # test_sample.py runs it
-        if arguments[0] == "board":
-            continue  # serves until it is stopped; test_tensorboard.py runs it
-        if arguments[:2] == ["data", "synth"]:
-            arguments += ["--size", "32", "--step", "30"]
-        if task == "precipitation":
-            arguments += SHORTER.get(arguments[0], [])
-        elif any(f"configs/{task}" in argument for argument in arguments):
-            arguments += SHORTER_GLUE if task == "glue" else SHORTER_IMAGES
-        monkeypatch.setattr(sys, "argv", ["nowcast", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert not stop.value.code, arguments
-        ran.append(" ".join(arguments[: 2 if arguments[0] in ("data", "audit") else 1]))
-    assert set(ran) == RAN[task]
+    workspace(tmp_path, dwd=synthetic)  # stands for the sample, smaller
+    words = [
+        words for block in blocks(README) if block.language == "bash" for words in commands(block)
+    ]
+    ours = [each for each in words if each[0] == "nowcast"]
+    assert len(ours) == 8  # a forecast out of the box, and six commands
+    for each in ours:
+        run(each, monkeypatch)
 
 
-@pytest.mark.filterwarnings("ignore:'pin_memory'")  # of a Trainer where there is no GPU
-@pytest.mark.parametrize("code", blocks("python"))
-def test_its_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    if "transformers" in code:
-        pytest.importorskip("transformers", reason="the optional extra [transformers]")
-        pytest.importorskip("accelerate", reason="the optional extra [transformers]")
-    if "pysteps" in code:
-        pytest.importorskip("pysteps", reason="the optional extra [pysteps]")
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("code", [b.text for b in blocks(README) if b.language == "python"])
+def test_its_python_runs(code: str):
     exec(compile(code, "README.md", "exec"), {})
 
 
 def test_its_links_and_paths_exist():
-    links = re.findall(r"\]\((?!http)([^)#]+)", README)
-    paths = re.findall(r"`((?:nowcast|configs|scripts|hko_data|tests)/[\w./*]*)`", README)
-    assert links and paths
+    links = re.findall(r"\]\((?!http)([^)#]+)", TEXT)
+    paths = re.findall(r"`((?:nowcast|configs|scripts|hko_data|tests)/[\w./*]*)`", TEXT)
+    assert links
     for path in {*links, *paths}:
         assert list(ROOT.glob(path)) or (ROOT / path).exists(), path
 
 
+def test_its_table_is_that_of_the_results_page_and_names_what_the_demo_runs():
+    rows = demo_table(README)
+    assert rows == demo_table(ROOT / "docs" / "results.md")
+    compared = loads(DEMO.read_bytes())["compare"]
+    assert [row[0] for row in rows[1:]] == [*compared["baselines"], *compared["variants"]]
+
+
+@pytest.mark.slow
+def test_its_table_is_what_the_demo_gives(run, tmp_path: Path):
+    """Baselines to rounding; trained rows to their spread over seeds, since processors round
+    otherwise and training amplifies that."""
+    status, _, err = run("data", "sample", tmp_path / "dwd")
+    assert status == 0, err
+    out = tmp_path / "demo"
+    status, _, err = run(
+        "compare", DEMO, f"data.root={tmp_path / 'dwd'}", "--jobs", 2, "--out", out
+    )
+    assert status == 0, err
+    rows = (out / "table.md").read_text(encoding="utf-8").splitlines()
+    made = {
+        cells[0]: cells
+        for cells in ([c.strip(" *") for c in r.strip("|").split("|")] for r in rows)
+    }
+    for name, *shown in demo_table(README)[1:]:
+        for cell, own in zip(shown, made[name][1:], strict=True):
+            mean, _, spread = cell.partition(" ± ")
+            unit = 10.0 ** -len(mean.partition(".")[2])
+            allowed = max(1.5 * unit, 1.5 * float(spread or 0))
+            assert abs(float(own.partition(" ± ")[0]) - float(mean)) <= allowed, (name, cell, own)
+
+
 def test_it_speaks_of_the_project_alone():
-    assert "shared/" not in README
+    assert "shared/" not in TEXT

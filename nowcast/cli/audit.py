@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nowcast.cli.arguments import Overrides, parsed, settings_of
+from nowcast.cli.arguments import Overrides, parsed
 from nowcast.core.terminal.tables import print_table
 
 AUDIT = "audit"  # folder within a run's
@@ -15,7 +15,8 @@ audit = typer.Typer(help="Look inside a trained model: what its neurons do.", no
 @audit.command("inhibition")
 def audit_inhibition(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A trained run, or a YAML file.")
+        str,
+        typer.Argument(metavar="RUN_OR_CONFIG", help="A trained run, or a config: name or path."),
     ],
     overrides: Overrides = None,
     steps: Annotated[
@@ -42,7 +43,7 @@ def audit_inhibition(
     from itertools import islice
 
     from nowcast import registry
-    from nowcast.cli import config as configs
+    from nowcast.api.settings import read, settings_of
     from nowcast.core.audit.files import write_inhibition
     from nowcast.core.audit.inhibition import TooFewBatches, audited_model, single_update
     from nowcast.core.audit.inhibition import audit_inhibition as measure
@@ -51,10 +52,11 @@ def audit_inhibition(
     from nowcast.core.storage.runs import Run
     from nowcast.core.system.distributed import Ranks
 
-    content = Run(source).config() if source.is_dir() else configs.read(source)
-    settings = settings_of(content, source, parsed(overrides))
+    run = Run(Path(source)) if Path(source).is_dir() else None
+    content, name = read(source, {}) if run is None else (run.config(), source)
+    settings = settings_of(content, name, parsed(overrides))
     task = registry.build(settings)
-    model = audited_model(task, settings, Run(source) if source.is_dir() else None)
+    model = audited_model(task, settings, run)
     batches = islice(task.training_batches(0, Ranks()), steps)
     try:
         rows = measure(model, batches, task.loss, single_update(settings.optim), neurons, task.mask)
@@ -63,10 +65,10 @@ def audit_inhibition(
     if json_file is not None:
         write_json(json_file, [asdict(row) for row in rows])
     sites = list((settings.memel and settings.memel.sites) or task.sites)
-    folder = out or (source / AUDIT if source.is_dir() else None)
+    folder = out or (None if run is None else run.folder / AUDIT)
     if folder is not None:
         memel = None if settings.memel is None else settings.memel.model_dump(mode="json")
-        facts = {"source": source.resolve().name, "sites": sites, "memel": memel}
+        facts = {"source": Path(name).resolve().name, "sites": sites, "memel": memel}
         write_inhibition(folder, rows, facts)
     print_table(
         ["", "Decrease Ratio", "Total Update Ratio", "decrease - Original's"],
@@ -109,17 +111,19 @@ def audit_neurons(
     Example: `nowcast audit neurons runs/first --features by_rain_rate`
     """
     from nowcast import registry
+    from nowcast.api.settings import settings_of
     from nowcast.core.audit import ablation
     from nowcast.core.audit.files import write_neurons
     from nowcast.core.errors import ConfigError
     from nowcast.core.storage.runs import Run
     from nowcast.core.system.distributed import Ranks
+    from nowcast.core.training.task import grouped
     from nowcast.core.training.trainer import trained_model
 
     # One clip a batch, so that each has its own loss.
     changes = parsed(overrides) | {"train.batch_size": 1}
     settings = settings_of(Run(run).config(), run, changes, evaluating=True)
-    task = registry.build(settings)
+    task = grouped(registry.build(settings), "nowcast audit neurons")
     if features not in task.features:
         raise ConfigError(
             f"--features: expected one of {', '.join(task.features)}, found {features!r}"

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.cli.arguments import Config, Overrides, Resolve, comparison_of, parsed
+from nowcast.cli.arguments import Config, Overrides, parsed
 from nowcast.core.terminal.tables import print_scores, print_table
 
 if TYPE_CHECKING:
     from nowcast.core.comparison.estimate import Planned
+    from nowcast.core.scoring.table import Table
 
 comparisons = typer.Typer()
 
@@ -40,38 +41,26 @@ def compare(
 
     Example: the same with `--plan` first, and `--only T-MEmeL` for a part of it
     """
-    from nowcast import registry
-    from nowcast.cli import config as configs
-    from nowcast.core.comparison.compare import compare as compare_variants
-    from nowcast.core.comparison.estimate import planned
-    from nowcast.core.comparison.results import board_command
-    from nowcast.core.errors import ConfigError
-    from nowcast.core.execution.jobs import RUNS
-    from nowcast.core.system.distributed import joined
-    from nowcast.core.terminal.hints import did_you_mean
-    from nowcast.core.terminal.progress import line
+    from nowcast.api.compare import compare as compare_variants
+    from nowcast.api.compare import plan as plan_variants
 
-    content = configs.overridden(configs.read(config), parsed(overrides))
-    comparison = comparison_of(content, config)
-    if comparison is None:
-        raise ConfigError(
-            f"{config}: expected a `compare:` section with variants, found none"
-            f"{did_you_mean('compare', content)}"
-        )
-    comparison = comparison.selected(only or (), skip or ())
-    resolve = Resolve(content, config)
-    folder = (runs or out / RUNS).resolve()
+    changes = parsed(overrides)
     if plan:
-        with line("timing a few steps of each variant"):
-            variants = planned(comparison, resolve, registry.build, out.resolve(), folder)
+        variants = plan_variants(
+            config, out, only=only or (), skip=skip or (), runs=runs, overrides=changes
+        )
         _print_plan(variants, jobs)
         return
-    with joined() as ranks:
-        table = compare_variants(
-            comparison, resolve, registry.build, out.resolve(), ranks, jobs, folder
-        )
-    if table is None:  # another rank than the main one
-        return
+    comparison = compare_variants(
+        config, out, jobs=jobs, only=only or (), skip=skip or (), runs=runs, overrides=changes
+    )
+    if comparison.is_main:
+        _show(comparison.table(), out)
+
+
+def _show(table: "Table", out: Path) -> None:
+    from nowcast.core.comparison.results import board_command
+
     print_scores(table)
     typer.echo(f"report       {out / 'report.html'}")
     typer.echo(f"tensorboard  {board_command(out)}")
@@ -136,53 +125,18 @@ def tune(
     Example: `nowcast tune configs/precipitation/smoke.yaml data.root=data/dwd --out runs/tuned
     'tune.space={memel.top_k: [1, 5], memel.delta: [1, 10]}'`
     """
-    from nowcast import registry
-    from nowcast.cli import config as configs
-    from nowcast.core.errors import ConfigError
-    from nowcast.core.settings import TuneSettings
-    from nowcast.core.system.distributed import joined
-    from nowcast.core.terminal.hints import did_you_mean
-    from nowcast.core.tuning.search import Search
-    from nowcast.core.tuning.selection import read_selection, search_folder
-    from nowcast.core.tuning.tune import lineage, run_search, tuned
+    from nowcast.api.compare import tune as search
+    from nowcast.core.tuning.selection import search_folder
 
-    out = out.resolve()
-    content = configs.overridden(configs.read(config), parsed(overrides))
-    comparison = comparison_of(content, config)
-    if comparison is None:
-        searched = [config.stem]
-        if variant is not None:
-            raise ConfigError(f"--variant: {config} has no `compare:` section; leave it out")
-        own = content.pop("tune", None) or {}
-        settings = configs.validate(TuneSettings, own, f"{config}, section tune")
-        resolve = Resolve(content, config)
-        seed = resolve({}).train.seed if settings.seed is None else settings.seed
-        settings = settings.model_copy(update={"seed": seed})
-        base, folder = {"train.seed": seed}, search_folder(out, config.stem)
-        search = Search(config.stem, settings, base, resolve, registry.build, folder, storage)
-        with joined() as ranks:
-            run_search(search, ranks, jobs)
-    else:
-        searched = comparison.searched
-        if not searched or (variant is not None and variant not in searched):
-            raise ConfigError(
-                f"{config}: expected a variant with `tune:`{f', {variant}' if variant else ''}; "
-                f"found {', '.join(searched) or 'none'}{did_you_mean(variant, searched)}"
-            )
-        if variant is not None:
-            family = {name: comparison.variants[name] for name in lineage(comparison, variant)}
-            comparison = comparison.model_copy(update={"variants": family})
-            searched = [name for name in searched if name in family]
-        resolve = Resolve(content, config)
-        with joined() as ranks:
-            tuned(comparison, resolve, registry.build, out, ranks, storage, jobs)
-    if ranks.is_main:
-        for name in searched:
-            folder = search_folder(out, name)
-            found = read_selection(folder)
-            print_table(*found.shown())
-            typer.echo(f"* selected: the least on {found.split}")
-            typer.echo(f"{found.note}\n{folder / 'best.json'}, trials.csv")
+    found = search(
+        config, out, variant=variant, storage=storage, jobs=jobs, overrides=parsed(overrides)
+    )
+    for name, selection in found.items():
+        print_table(*selection.shown())
+        typer.echo(f"* selected: the least on {selection.split}")
+        typer.echo(
+            f"{selection.note}\n{search_folder(out.resolve(), name) / 'best.json'}, trials.csv"
+        )
 
 
 @comparisons.command()
@@ -201,7 +155,6 @@ def combine(
     """
     from nowcast.core.comparison.combine import combine as combine_comparisons
     from nowcast.core.comparison.labels import split_label
-    from nowcast.core.comparison.results import board_command
     from nowcast.core.terminal.progress import line
 
     named = [split_label(text) for text in folders]
@@ -209,9 +162,7 @@ def combine(
         table = combine_comparisons(
             [Path(folder) for _, folder in named], out, [name for name, _ in named]
         )
-    print_scores(table)
-    typer.echo(f"report       {out / 'report.html'}")
-    typer.echo(f"tensorboard  {board_command(out)}")
+    _show(table, out)
 
 
 @comparisons.command()
@@ -222,15 +173,12 @@ def report(
 
     Example: `nowcast report runs/demo`
     """
-    from nowcast.core.comparison.results import board_command
     from nowcast.core.comparison.results import report as write_report
     from nowcast.core.terminal.progress import line
 
     with line(f"table and report of {folder}"):
         table = write_report(folder)
-    print_scores(table)
-    typer.echo(f"report       {folder / 'report.html'}")
-    typer.echo(f"tensorboard  {board_command(folder)}")
+    _show(table, folder)
 
 
 @comparisons.command()

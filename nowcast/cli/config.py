@@ -1,116 +1,102 @@
-"""A YAML file and dotted overrides become frozen settings, or one list of all that is wrong."""
+"""`nowcast config`: the configs that come with nowcast, and what a config may say."""
 
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated
 
-from pydantic import BaseModel, ValidationError
+import typer
 
-from nowcast.cli.config_errors import explained
-from nowcast.core.errors import ConfigError
-from nowcast.core.storage.yaml_files import Located, YamlError, loads, unread
-from nowcast.core.terminal.hints import near, question
+from nowcast.cli.arguments import Config, Overrides, parsed
+from nowcast.core.terminal.tables import print_table
 
-Model = TypeVar("Model", bound=BaseModel)
+configs = typer.Typer(
+    help="List, show and describe configs: those that come with nowcast, and their keys.",
+    no_args_is_help=True,
+)
+Task = Annotated[str, typer.Argument(metavar="TASK", help="precipitation, glue or imagenet.")]
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML 1.2 file; its sections know their lines, see `Located`.
+@configs.command("list")
+def config_list() -> None:
+    """List the configs that come with nowcast; each can be used by its name.
 
-    Raises:
-        ConfigError: absent, not YAML, a key given twice, or not a mapping.
+    Example: `nowcast config list`
     """
-    try:
-        content = loads(path.read_bytes())
-    except OSError as error:
-        there = {file.stem: str(file) for file in path.parent.glob("*.yaml")}
-        meant = question([there[stem] for stem in near(path.stem, there)])
-        raise ConfigError(f"{path}: expected a config file: {error.strerror}{meant}") from error
-    except YamlError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(content, Located):
-        raise ConfigError(f"{path}: expected `key: value` lines, found {type(content).__name__}")
-    return content
+    from nowcast.api.shipped_configs import names, summary
+
+    rows = [[name, path.parent.name, summary(path)] for name, path in names().items()]
+    print_table(["name", "task", "what it is"], rows, text=(0, 1, 2))
 
 
-def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` arguments as dotted keys and YAML values, by the same rules as in a file.
+@configs.command("show")
+def config_show(
+    config: Config,
+    overrides: Overrides = None,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Every key with its value, defaults included.")
+    ] = False,
+) -> None:
+    """Print a config as it is written or, with --resolved or overrides, with all defaults.
 
-    Raises:
-        ConfigError: an argument without ``=``, one whose value is not YAML, a key or a part of it
-            that an earlier argument has set.
+    Example: `nowcast config show smoke`
+
+    Example: `nowcast config show smoke train.steps=100 > mine.yaml`
     """
-    overrides: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or not all(key.split(".")):
-            raise ConfigError(f"expected key=value, e.g. train.steps=100; found {argument!r}")
-        _check_not_set(key, overrides)
-        try:
-            overrides[key] = loads(value)
-            ignored = unread(value)
-        except YamlError as error:
-            raise ConfigError(f"{key}: the value {value!r} is not valid YAML: {error}") from error
-        if ignored:
-            raise ConfigError(
-                f"{key}: {ignored!r} of {value!r} would be a comment in YAML; quote the value, "
-                f"e.g. {key}='\"...\"'"
-            )
-    return overrides
+    from nowcast.api.settings import read, settings_of
+    from nowcast.api.shipped_configs import path_of
+    from nowcast.core.storage.yaml_files import dumps
+
+    content, source = read(config, parsed(overrides))
+    settings = settings_of(content, source, {})
+    if not resolved and not overrides:
+        typer.echo(path_of(config).read_text(encoding="utf-8"), nl=False)
+        return
+    several = {key: content[key] for key in ("compare", "tune") if key in content}
+    typer.echo(dumps(settings.model_dump(mode="json") | several), nl=False)
 
 
-def _check_not_set(key: str, earlier: Mapping[str, Any]) -> None:
-    if key in earlier:
-        raise ConfigError(f"{key}: given twice; leave one of them")
-    parts = [name for name in earlier if name.startswith(f"{key}.")]
-    if parts:
-        raise ConfigError(f"{key}: would replace {', '.join(parts)}; leave one, or give it first")
+@configs.command("keys")
+def config_keys(
+    task: Task = "precipitation",
+    within: Annotated[
+        str, typer.Option("--within", metavar="SECTION", help="Only keys of this section.")
+    ] = "",
+) -> None:
+    """List every key of a task's config with its type, default and meaning.
 
-
-def overridden(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a config with dotted keys set; a null or absent section on the way is made.
-
-    Raises:
-        ConfigError: a key goes through something that is no section.
+    Example: `nowcast config keys`, or `nowcast config keys precipitation --within memel`
     """
-    result = deepcopy(config if isinstance(config, dict) else dict(config))
-    for dotted, value in overrides.items():
-        *sections, last = dotted.split(".")
-        place = result
-        for section in sections:
-            if place.get(section) is None:
-                _put(place, section, {})
-            place = place[section]
-            if not isinstance(place, dict):
-                raise ConfigError(f"{dotted}: {section} is {place!r}, not a section")
-        _put(place, last, value)
-    return result
+    from nowcast.api.config_keys import keys_of
+
+    rows = [key.row() for key in keys_of(task) if f"{key.name}.".startswith(within)]
+    if not rows:
+        from nowcast.core.errors import ConfigError
+
+        sections = dict.fromkeys(key.name.partition(".")[0] for key in keys_of(task))
+        raise ConfigError(f"--within: expected one of {', '.join(sections)}, found {within!r}")
+    print_table(["key", "type", "default", "meaning"], rows, text=(0, 1, 2, 3))
 
 
-def _put(place: dict[str, Any], key: str, value: object) -> None:
-    if isinstance(place, Located):
-        place.put(key, value)
+@configs.command("schema")
+def config_schema(
+    task: Task = "precipitation",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; without it, print.")
+    ] = None,
+) -> None:
+    """Write the JSON Schema of a task's config, for completion and checks in an editor.
+
+    With the YAML extension of VS Code and others, begin a config with
+    `# yaml-language-server: $schema=PATH`.
+
+    Example: `nowcast config schema precipitation --out precipitation.schema.json`
+    """
+    import json
+
+    from nowcast.api.config_keys import schema_of
+    from nowcast.core.storage.files import write_json
+
+    if out is None:
+        typer.echo(json.dumps(schema_of(task), indent=2, ensure_ascii=False))
     else:
-        place[key] = value
-
-
-def validate(
-    model: type[Model], config: Mapping[str, Any], source: str, evaluating: bool = False
-) -> Model:
-    """The settings that a config describes.
-
-    Args:
-        model: the settings class.
-        config: what was read, overrides applied.
-        source: named in errors.
-        evaluating: leave out the contracts that only training needs.
-
-    Raises:
-        ConfigError: with every error and its path, one a line.
-    """
-    try:
-        return model.model_validate(config, context={"evaluating": evaluating})
-    except ValidationError as error:
-        lines = explained(error, model, config)
-        raise ConfigError(f"{source}: {len(lines)} to mend\n" + "\n".join(lines)) from error
+        write_json(out, schema_of(task))
+        typer.echo(f"{out}: written")

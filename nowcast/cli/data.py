@@ -120,7 +120,7 @@ def data_pack(
     from nowcast.precipitation.archive.quarantine import read_quarantine
     from nowcast.precipitation.archive.tree import Archive
     from nowcast.precipitation.settings import PAPER_CROP
-    from nowcast.precipitation.sources.options import window
+    from nowcast.precipitation.sources.conversion.options import window
 
     with counted("packed") as progress:
         pack(
@@ -136,117 +136,13 @@ def data_pack(
     typer.echo(f"{out}: {out.stat().st_size / 2**20:.1f} MB; train on it with data.root={out}")
 
 
-@data.command("check")
-def data_check(
-    root: Annotated[Path, typer.Argument(help="Archive to check.")],
-    lists: Annotated[
-        Path | None, typer.Option(help="Folder of day lists and mask_dat.npz.  [ROOT/hko_data]")
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every finding here.")] = None,
-    quarantine: Annotated[
-        Path | None, typer.Option(help="Write the moments that training must skip here (csv).")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads that read.  [all processors]")
-    ] = None,
-) -> None:
-    """Read all of an archive and say what is broken in it; exit status 1 if anything is.
-
-    Example: `nowcast data check data/dwd --quarantine data/dwd/quarantine.csv`
-    """
-    from nowcast.core.storage.files import check_place, write_json
-    from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.archive.quarantine import write_quarantine
-    from nowcast.precipitation.preparation.doctor.check import check_archive
-
-    for path in (json, quarantine):
-        if path is not None:
-            check_place(path)
-    with counted("checking") as progress:
-        report = check_archive(root, lists, workers, progress)
-    if report.findings:
-        print_table(["finding", "severity", "count", "first"], report.rows(), text=(0, 1, 3))
-    typer.echo(report.summary())
-    if json is not None:
-        write_json(json, report.content())
-    if quarantine is not None:
-        write_quarantine(quarantine, report.excluded())
-    if report.is_broken:
-        raise typer.Exit(1)
-
-
-@data.command("masks")
-def data_masks(
-    root: Annotated[Path, typer.Argument(help="An archive that lacks masks.")],
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; compare with the masks there.")
-    ] = False,
-    radar: Annotated[
-        str | None,
-        typer.Option(metavar="ROW,COLUMN", help="Where the radar is; the frame's middle if not."),
-    ] = None,
-    frames: Annotated[int, typer.Option(help="Frames sampled for the exclude mask.")] = 1000,
-    most: Annotated[float, typer.Option(help="Largest share of pixels to exclude.")] = 0.3,
-    picture: Annotated[
-        Path | None,
-        typer.Option(help="PNG of the frame with most removed; ROOT/masks.png if not given."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads; all processors if not.")
-    ] = None,
-) -> None:
-    """Estimate the masks an archive lacks: what never holds rain, and what in a frame is not rain.
-
-    Left out is what never holds rain (blocked beams, ground clutter) and, frame by frame, speckle,
-    thin rings around the radar and sun spikes. Masks that are there are never overwritten.
-
-    Example: `nowcast data masks data/mine`, or `nowcast data masks data/synthetic --check`
-    """
-    from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.archive.tree import Archive
-    from nowcast.precipitation.preparation.masking import estimates
-    from nowcast.precipitation.preparation.masking.static_mask import estimate_usable
-
-    archive = Archive(root)
-    place = None if radar is None else estimates.radar_place(radar, archive.shape)
-    lacks_frames, lacks_exclude = (False, False) if check else estimates.absent(archive)
-    rows: list[list[str]] = []
-    if check or lacks_exclude:
-        with counted("exclude mask") as progress:
-            static = estimate_usable(archive, frames, most, progress)
-        usable, rows = static.usable, static.rows()
-    else:
-        usable = archive.usable
-    with counted("frame masks") as progress:
-        if check:
-            agreed, removed = estimates.check_masks(archive, usable, place, workers, progress)
-        else:
-            removed = estimates.write_masks(archive, usable, place, workers, progress)
-    print_table(
-        ["not used", "pixels", "share", "of rain >= 0.5 mm/h", "frames"], rows + removed.rows()
-    )
-    if check:
-        print_table(["compared", "precision", "recall", "estimated", "there"], agreed)
-    else:
-        for path, lacked in estimates.places(archive, lacks_frames, lacks_exclude):
-            typer.echo(f"{path}: {'written' if lacked else 'was there, kept'}")
-    if removed.wet_share > estimates.ODD_WET_SHARE:
-        typer.echo(
-            f"{removed.wet_share:.1%} of the rain is taken for clutter, much for a radar: look at "
-            "the picture before you use these masks, and give the radar's place with --radar"
-        )
-    to = picture or (None if check else archive.root / "masks.png")
-    if to is not None and removed.busiest is not None:
-        estimates.picture(archive, removed.busiest, usable, place, to)
-        typer.echo(f"{to}: {removed.busiest}, the frame with most removed, before and after")
-
-
 @data.command("convert")
 def data_convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="File or folder to read.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     importer: Annotated[
-        str, typer.Option(help="knmi, odim, stack, sevir, or pysteps:NAME, e.g. pysteps:mrms_grib.")
+        str,
+        typer.Option(help="knmi, odim, stack, sevir, pysteps:NAME, or one that a package adds."),
     ],
     unit: Annotated[
         str | None,
@@ -320,7 +216,7 @@ def data_convert(
     Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --crop 188,668,129,609`
     """
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.sources import options
+    from nowcast.precipitation.sources.conversion import options
     from nowcast.precipitation.sources.conversion.convert import convert
     from nowcast.precipitation.sources.conversion.target import Target
     from nowcast.precipitation.sources.field import Request
@@ -364,75 +260,3 @@ def data_convert(
     forecast = quote(f"{written[0].root}-forecast")
     typer.echo(f"next: nowcast forecast {place} --out {forecast}, what comes after its last frame")
     typer.echo(f"or:   nowcast data days {place}, its rainy days, to train and evaluate on")
-
-
-@data.command("days")
-def data_days(
-    root: Annotated[Path, typer.Argument(help="Archive without day lists.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write the lists to.  [ROOT/hko_data]")
-    ] = None,
-    threshold_mm: Annotated[
-        float | None,
-        typer.Option(
-            help="Depth from which on a day is rainy, mm over the radar's area.  [1; 0 with --all]"
-        ),
-    ] = None,
-    by: Annotated[
-        str | None, typer.Option(help="year or episode.  [year if rain fell in 3 or more]")
-    ] = None,
-    all_: Annotated[
-        str | None,
-        typer.Option("--all", metavar="SPLIT", help="Put all days into train, valid or test."),
-    ] = None,
-    every: Annotated[
-        int, typer.Option(help="Read every so many frames of a day; the depth is scaled.")
-    ] = 1,
-    quarantine: Annotated[
-        Path | None, typer.Option(help="Skip the moments that `nowcast data check` listed here.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads that read.  [all processors]")
-    ] = None,
-) -> None:
-    """Find the rainy days of an archive and split them into train, valid and test lists.
-
-    Example: `nowcast data days data/mrms`, or `nowcast data days data/knmi --all test`
-    """
-    from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.archive.quarantine import read_quarantine
-    from nowcast.precipitation.archive.tree import Archive
-    from nowcast.precipitation.preparation.rainy_days import (
-        WET_DAY_MM,
-        find_rainy_days,
-        refuse_existing,
-        write_lists,
-    )
-    from nowcast.precipitation.preparation.split_days import known_by, known_split
-
-    way, into = known_by(by), known_split(all_)
-    if threshold_mm is None:
-        threshold_mm = WET_DAY_MM if into is None else 0.0
-    archive = Archive(root)
-    folder = archive.lists if out is None else out
-    refuse_existing(folder)
-    skip = None if quarantine is None else read_quarantine(quarantine)
-    with counted("rain of each day") as progress:
-        found = find_rainy_days(
-            archive,
-            threshold_mm=threshold_mm,
-            by=way,
-            into=into,
-            every=every,
-            skip=skip,
-            workers=workers,
-            progress=progress,
-        )
-    write_lists(folder, found.lists())
-    print_table(["", "days", "first", "last", "rain"], found.rows())
-    typer.echo(
-        f"{folder}: written; {found.rainy} of {len(found.depth_mm)} days have at least "
-        f"{threshold_mm:g} mm, {f'split by {found.split.by}' if into is None else f'all in {into}'}"
-    )
-    if every > 1:
-        typer.echo(f"depths are scaled: one frame in {every} of each day was read")

@@ -11,7 +11,11 @@ exports = typer.Typer()
 @exports.command()
 def export(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Folder of a run, or weights that come along.")
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="Folder of a run, weights that come with nowcast, or hf://OWNER/NAME.",
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A file OUT.pt2 or OUT.onnx.")],
     lead_frames: Annotated[
@@ -28,12 +32,12 @@ def export(
 
     Example: `nowcast export runs/first first.pt2 --lead-frames 24`
     """
+    from nowcast.api.forecasters import run_of
     from nowcast.core.terminal.progress import line
     from nowcast.precipitation.forecasting.export import export as write
-    from nowcast.precipitation.forecasting.released.weights import located
 
     with line(f"exporting {run} and running what was written"):
-        made = write(located(run), out, lead_frames)
+        made = write(run_of(run), out, lead_frames)
     facts = made.metadata
     for name, told in facts["inputs"].items():
         typer.echo(f"{name:9} {told['axes']}: {told['meaning']}")

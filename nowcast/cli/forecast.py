@@ -1,4 +1,4 @@
-"""`nowcast forecast`: what comes next, from the newest frames of one's own radar."""
+"""`nowcast forecast`: from the newest frames of an archive, once or whenever a frame lands."""
 
 import re
 from contextlib import suppress
@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.cli.arguments import settings_of
-
 if TYPE_CHECKING:
-    import numpy as np
-
+    from nowcast.api.forecasters import LoadedForecaster
     from nowcast.precipitation.forecasting.forecast import Choice
     from nowcast.precipitation.forecasting.products.result import Forecast
     from nowcast.precipitation.forecasting.products.written import Format
@@ -56,8 +53,8 @@ def forecast(
         str | None,
         typer.Option(
             metavar="NAME|RUN|BASELINE",
-            help="Weights that come with nowcast, the folder of a run, or a baseline as in "
-            "`nowcast evaluate`: flow, sprog, persistence ...",
+            help="Weights that come with nowcast, the folder of a run, hf://OWNER/NAME, or a "
+            "baseline as in `nowcast evaluate`: flow, sprog, persistence ...",
         ),
     ] = None,
     at: Annotated[
@@ -91,14 +88,14 @@ def forecast(
 
     Example: `nowcast forecast data/radar --weights runs/first --watch --keep 288 --out forecasts`
     """
+    from nowcast.api.forecasters import load
     from nowcast.core.errors import ConfigError
-    from nowcast.precipitation.forecasting.init_time import init_time
     from nowcast.precipitation.forecasting.places import check_there
+    from nowcast.precipitation.forecasting.released.weights import DEFAULT
 
     check_there(places, watch)
     minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
-    moment = None if at is None else init_time(at)
-    choice = _choice(weights)
+    loaded = load(weights or DEFAULT)
     if watch and overwrite:
         raise ConfigError("--overwrite: --watch makes a folder for each forecast; leave it out")
     replaced = _check_out(out, watch, overwrite)
@@ -106,56 +103,39 @@ def forecast(
     if not watch:
         if keep is not None:
             raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
-        _once(places, choice, moment, minutes, out, chosen)
+        _once(places, loaded, at, minutes, out, chosen)
         if replaced is not None:
             typer.echo(f"replaced  {replaced}")
         return
-    if moment is not None:
-        raise ConfigError("--at: --watch forecasts from what is newest; leave one of them out")
+    if at is not None:
+        raise ConfigError("--at: --watch forecasts from the newest frames; leave one of them out")
     if len(places) != 1:
         raise ConfigError(
-            f"--watch: expected the folder of one archive to follow, found {len(places)} places"
+            f"--watch: expected the folder of one archive to follow, found {len(places)} paths"
         )
-    _follow(places[0], choice, minutes, out, chosen, _seconds("--every", every, "s"), keep)
+    _follow(places[0], loaded.choice, minutes, out, chosen, _seconds("--every", every, "s"), keep)
 
 
 def _once(
     places: list[Path],
-    choice: "Choice",
-    at: "np.datetime64 | None",
+    loaded: "LoadedForecaster",
+    at: str | None,
     minutes: float | None,
     out: Path,
     formats: "tuple[Format, ...]",
 ) -> None:
     from time import perf_counter
 
-    from nowcast.core.terminal.progress import line
-    from nowcast.precipitation.forecasting.checked import newest
-    from nowcast.precipitation.forecasting.forecast import Forecaster
-    from nowcast.precipitation.forecasting.inputs import FrameSource
-    from nowcast.precipitation.forecasting.places import opened
-    from nowcast.precipitation.forecasting.products.written import write
+    from nowcast.api.forecast import forecast as make
+    from nowcast.core.terminal.result_warnings import collected
 
-    with line(f"reading {places[0]}"):
-        began = perf_counter()
-        archive, moments = opened(places)
-        source = FrameSource(archive, choice.masks)
-        opening = perf_counter() - began
-        forecaster = Forecaster(choice, source.description, minutes)
-        began = perf_counter()
-        inputs = newest(source, choice.in_len, at, moments, choice.least_in_len)
-        reading = opening + perf_counter() - began
-    if forecaster.memory_note is not None:
-        _say(forecaster.memory_note)
-    with line(f"forecasting with {choice.name} from {inputs.init}"):
-        made = forecaster.forecast(inputs, reading)
-    for note in made.facts["notes"]:
-        if note != forecaster.memory_note:  # said before
-            _say(note)
+    with collected() as notes:
+        made = make(places, loaded, at=at, lead_minutes=minutes)
+    for note in notes:
+        _say(note)
     began = perf_counter()
-    with line(f"writing {out}"):
-        files = write(made, out, formats)
-    _show(made, out, files, perf_counter() - began)
+    files = made.save(out, formats)
+    _show(made.product, out, files, perf_counter() - began)
 
 
 def _follow(
@@ -196,40 +176,6 @@ def _follow(
                         _say(note)
                         said.add(note)
                 typer.echo(f"{made.init}  {_rain(made, len(made.pixels) - 1)}")
-
-
-def _choice(name: str | None) -> "Choice":
-    """The weights or baseline of that name; ConfigError for any other."""
-    from nowcast.core.comparison.labels import labels
-    from nowcast.core.errors import ConfigError
-    from nowcast.core.storage.runs import Run
-    from nowcast.precipitation.forecasters.baselines import BASELINES
-    from nowcast.precipitation.forecasting.forecast import Choice
-    from nowcast.precipitation.forecasting.released.weights import DEFAULT, located, meant, shipped
-    from nowcast.precipitation.settings import PrecipitationSettings
-
-    known = (
-        f"weights that come with nowcast ({', '.join(shipped())}), the folder of a "
-        f"run that has been validated, or a baseline ({', '.join(BASELINES)})"
-    )
-    name = name or DEFAULT
-    if name not in shipped():
-        if name.partition(":")[0] in BASELINES and not Path(name).is_dir():
-            return Choice(name, PrecipitationSettings())
-        if not Run(Path(name)).best_weights.is_file():
-            raise ConfigError(
-                f"--weights: expected {known}; found {name!r}{meant(name, BASELINES)}"
-            )
-    run = located(name)
-    # Another machine than the one that trained it may have no GPU.
-    settings = settings_of(run.config(), name, {"train.device": "auto"}, evaluating=True)
-    if not isinstance(settings, PrecipitationSettings):
-        raise ConfigError(
-            f"--weights: expected a run that forecasts radar, found {name}, a run of the task "
-            f"{settings.task}"
-        )
-    label = name if name in shipped() else next(iter(labels([(None, str(run.folder))])))
-    return Choice(label, settings, run)
 
 
 def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:

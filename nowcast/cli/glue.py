@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.cli.arguments import settings_of
 from nowcast.core.terminal.plain import command
 from nowcast.core.terminal.tables import print_table
 
@@ -37,6 +36,7 @@ def submit(
     Example: `nowcast submit runs/cola runs/mnli ... --majority wnli --out runs/submission`
     """
     from nowcast import registry
+    from nowcast.api.settings import settings_of
     from nowcast.core.errors import ConfigError
     from nowcast.core.storage.runs import Run
     from nowcast.core.system.distributed import Ranks

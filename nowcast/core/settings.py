@@ -7,7 +7,7 @@ says only what differs.
 from collections.abc import Collection
 from math import prod
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -36,7 +36,13 @@ class Section(BaseModel):
     """A frozen part of a config; unknown keys are errors, and so is a value of another kind: true,
     7.5 and "7" are no whole numbers, NaN and infinity no numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,  # for `nowcast config keys` and the JSON Schema
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -143,6 +149,24 @@ class TrainSettings(Section):
 
 class RunSettings(Section):
     """One training run of any task."""
+
+    incidental: ClassVar[frozenset[str]] = frozenset(
+        {
+            "start_from",
+            "memel.monitor",
+            "data.root",
+            "train.workers",
+            "train.device",
+            "train.log_every",
+            "train.accept_code",
+            "train.keep_state",
+            "train.checkpoint",
+            "train.detect_anomaly",
+            "train.explosion_factor",
+        }
+    )
+    """Dotted keys that say how a run is computed, watched and later evaluated, not what comes out
+    of it; and where data and weights lie, whose contents have hashes. A task adds its own."""
 
     task: str
     train: TrainSettings = TrainSettings()
@@ -254,7 +278,7 @@ class VariantSettings(Section):
 
 
 class CompareSettings(Section):
-    """A comparison: variants by name, each trained with every seed, on the same clips."""
+    """A comparison: variants by name, each trained with every seed, on the same samples."""
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
     variants: Annotated[dict[str, VariantSettings], Field(min_length=1)]

@@ -23,7 +23,6 @@ from nowcast.core.scoring.table import Column
 PERCENT = 100.0
 ERROR = "error"
 CORRELATIONS = ("matthews", "spearman", "pearson")  # from -100 to 100; the others from 0
-NO_AXIS = "place"
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def read(sums: Sums, metrics: tuple[Metric, ...]) -> Scores:
         for metric in metrics
         if values[metric.score] is None
     }
-    return Scores(values, {}, NO_AXIS, (), support={"examples": count}, why=why)
+    return Scores(values, support={"examples": count}, why=why)
 
 
 def _of_classes(sums: Sums, metric: Metric) -> float | None:

@@ -38,6 +38,8 @@ class ModelSettings(Section):
 class GlueSettings(RunSettings):
     """One run of the GLUE task."""
 
+    incidental = RunSettings.incidental | {"data.cache", "model.pretrained"}
+
     task: Literal["glue"] = "glue"
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()

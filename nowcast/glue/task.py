@@ -18,7 +18,6 @@ from nowcast.core.storage.pretrained import weights_hash
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.terminal.hints import did_you_mean
 from nowcast.core.training.sampling import evaluation_plan, passes
-from nowcast.core.training.task import WithoutPictures
 from nowcast.glue import weights
 from nowcast.glue.baseline import Majority
 from nowcast.glue.benchmark import DATA_SETS, DataSet
@@ -30,8 +29,8 @@ from nowcast.glue.settings import DataSettings, GlueSettings
 LONG = 32  # tokens
 
 
-class GlueTask(WithoutPictures):
-    """Implements `nowcast.core.training.task.Task` for a data set of GLUE.
+class GlueTask:
+    """Implements `Compared` and `Grouped` of `nowcast.core.training.task` for a data set of GLUE.
 
     Args:
         settings: the whole config of a run.

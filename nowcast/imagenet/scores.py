@@ -51,7 +51,7 @@ def read(sums: Sums) -> Scores:
     values, count = read_columns(sums), int(sums["images"])
     values["cross_entropy"] = float(sums["entropy"]) / count if count else None
     why = {} if values["top5"] is not None else {"top5": "fewer than 6 classes"}
-    return Scores(values, {}, "place", (), support={"images": count}, why=why)
+    return Scores(values, support={"images": count}, why=why)
 
 
 def _share(sums: Sums, hits: str, of: str) -> float | None:

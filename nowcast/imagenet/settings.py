@@ -87,6 +87,8 @@ class ModelSettings(Section):
 class ImagenetSettings(RunSettings):
     """One run of the image task."""
 
+    incidental = RunSettings.incidental | {"model.pretrained"}
+
     task: Literal["imagenet"] = "imagenet"
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()

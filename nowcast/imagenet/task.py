@@ -17,7 +17,6 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.terminal.hints import did_you_mean
 from nowcast.core.training.sampling import evaluation_plan
 from nowcast.core.training.shared_memory import check_shared_memory
-from nowcast.core.training.task import WithoutPictures
 from nowcast.imagenet import scores, weights
 from nowcast.imagenet.baseline import BASELINES, baseline
 from nowcast.imagenet.data.batch import ImageBatch
@@ -29,8 +28,8 @@ from nowcast.imagenet.settings import ImagenetSettings
 from nowcast.imagenet.transforms.augment import Augment
 
 
-class ImagenetTask(WithoutPictures):
-    """Implements `nowcast.core.training.task.Task` for labelled images.
+class ImagenetTask:
+    """Implements `Compared` and `Grouped` of `nowcast.core.training.task` for labelled images.
 
     Args:
         settings: the whole config of a run.

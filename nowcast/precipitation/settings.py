@@ -234,6 +234,8 @@ class LossSettings(Section):
 class PrecipitationSettings(RunSettings):
     """One run of the precipitation task."""
 
+    incidental = RunSettings.incidental | {"online", "data.cache_mb"}
+
     task: Literal["precipitation"] = "precipitation"
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nowcast.core.comparison.board import Board
 from nowcast.core.errors import ConfigError
 from nowcast.core.report.player import Reel
 from nowcast.core.scoring.sums import Scores, Sums
@@ -18,6 +17,7 @@ from nowcast.core.scoring.table import Column
 from nowcast.core.storage.origin import digest
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.threads import one_thread
+from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.shared_memory import check_shared_memory
 from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.archive.packed import open_archive
@@ -30,9 +30,10 @@ from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
+from nowcast.precipitation.forecasting.released.weights import located, shipped
 from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
 from nowcast.precipitation.model import forecaster
-from nowcast.precipitation.pictures.gallery import hang
+from nowcast.precipitation.pictures.gallery import write_gallery
 from nowcast.precipitation.pictures.reel import forecast, reels
 from nowcast.precipitation.pictures.render import strip
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
@@ -45,7 +46,7 @@ FRAMES_PER_ROW = 5
 
 
 class PrecipitationTask:
-    """Implements `nowcast.core.training.task.Task` for radar.
+    """Implements all protocols of `nowcast.core.training.task` for radar.
 
     Args:
         settings: the whole config of a run.
@@ -134,8 +135,16 @@ class PrecipitationTask:
         return forecaster(settings.model, settings.data.out_len, self.archive.calibration)
 
     def baseline(self, name: str) -> nn.Module:
-        """A forecaster that needs no training; see `forecasters.baselines`."""
-        return baseline(name, Setting(self.settings.data.out_len, self.archive.description))
+        """A forecaster that is not trained here: one of `forecasters.baselines`, or weights that
+        come with nowcast."""
+        out_len = self.settings.data.out_len
+        if name in shipped():
+            run = located(name)
+            settings = PrecipitationSettings.model_validate(run.config())
+            model = forecaster(settings.model, out_len, self.archive.calibration)
+            load_weights(run.best_weights, model)
+            return model
+        return baseline(name, Setting(out_len, self.archive.description))
 
     def dry_run(self, model: nn.Module) -> object:
         """Pass one dry clip of the training size through a model."""
@@ -307,10 +316,15 @@ class PrecipitationTask:
         return reels(self.clips(split), models)
 
     def gallery(
-        self, board: Board, models: Mapping[str, nn.Module], split: str, out: Path
+        self,
+        parts: Mapping[str, Mapping[str, Sums]],
+        models: Mapping[str, nn.Module],
+        split: str,
+        out: Path,
     ) -> Mapping[str, Path]:
         """Performance diagram, spectra, best and worst episode; see `gallery`."""
-        return hang(board, self.clips(split), models, out)
+        clips = self.clips(split)
+        return write_gallery(parts, self.reference, self.read_columns, clips, models, out)
 
     def groups(self, feature: str, batch: RadarBatch) -> list[str]:
         """Rain rate, day or motion of each clip; see `features`."""

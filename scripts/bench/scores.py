@@ -87,7 +87,7 @@ def yardsticks() -> dict[str, Callable[..., tuple[NDArray[Any], ...]]]:
         numba = importlib.import_module("numba")
     except ImportError as error:
         raise ConfigError(
-            "the yardstick needs numba, which is not installed; pip install 'nowcast[dev]'"
+            "the yardstick needs numba, which is not installed; pip install 'memel-nowcast[dev]'"
         ) from error
     return {"arrays": numba.njit(_arrays), "loops": numba.njit(_loops)}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nowcast import registry
-from nowcast.cli import config
+from nowcast.api import config
 from nowcast.core.errors import RunError
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask

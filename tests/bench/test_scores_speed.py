@@ -56,5 +56,5 @@ def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
         raise ImportError(name)
 
     monkeypatch.setattr(scores.importlib, "import_module", missing)
-    with pytest.raises(ConfigError, match=r"nowcast\[dev\]"):
+    with pytest.raises(ConfigError, match=r"memel-nowcast\[dev\]"):
         scores.yardsticks()

@@ -38,6 +38,10 @@ def test_every_command_has_help_with_an_example(run: Run, command: tuple[str, ..
 def test_the_commands_are_those_of_the_guide():
     assert {" ".join(command) for command in commands()} == {
         "audit inhibition",
+        "config keys",
+        "config list",
+        "config schema",
+        "config show",
         "audit neurons",
         "data check",
         "data convert",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from nowcast.cli import config
+from nowcast.api import config
 from nowcast.core.errors import ConfigError
 from nowcast.core.settings import CompareSettings, TuneSettings
 from nowcast.core.storage.runs import Run

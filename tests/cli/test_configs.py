@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nowcast.cli import config
+from nowcast.api import config
 from nowcast.core.execution.jobs import plan
 from nowcast.core.settings import CompareSettings
 from nowcast.registry import settings_class

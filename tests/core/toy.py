@@ -45,15 +45,13 @@ class ToyModel(nn.Module):
         return self.last(self.hidden(torch.tanh(self.first(x))))
 
 
-class ToyTask:
+class PlainToy:
+    """No more than a `Task`."""
+
     sites = ("hidden",)
     objective = ("error",)
     loss_scale = 1.0
-    features = ("sign",)
     mask = None
-    columns = (Column("error", "Error", "less", 3, perfect=0.0),)
-    details = (Column("error", "Error again", "one", 2, perfect=1.0),)
-    reference = "identity"
 
     def __init__(self, settings: RunSettings, reuse: object = None) -> None:
         self.settings = settings
@@ -61,11 +59,6 @@ class ToyTask:
 
     def model(self) -> nn.Module:
         return ToyModel()
-
-    def baseline(self, name: str) -> nn.Module:
-        if name != "identity":
-            raise ConfigError(f"unknown baseline {name}")
-        return nn.Identity()
 
     def dry_run(self, model: nn.Module) -> object:
         return model(torch.zeros(1, 1))
@@ -95,7 +88,26 @@ class ToyTask:
         error = (model(batch.x) - 2 * batch.x).double().square().sum(0)
         return Sums({"error": error.numpy(), "samples": np.array([len(batch.x)])})
 
-    verify = score
+    def read(self, sums: Sums) -> Scores:
+        error = float(sums["error"][0] / sums["samples"][0])
+        return Scores({"error": error}, {"error": (error,)}, "place", (1.0,))
+
+    def data_hash(self) -> str:
+        return "toy"
+
+
+class ComparedToy(PlainToy):
+    """Without pictures or groups."""
+
+    columns = (Column("error", "Error", "less", 3, perfect=0.0),)
+    details = (Column("error", "Error again", "one", 2, perfect=1.0),)
+    reference = "identity"
+    verify = PlainToy.score
+
+    def baseline(self, name: str) -> nn.Module:
+        if name != "identity":
+            raise ConfigError(f"unknown baseline {name}")
+        return nn.Identity()
 
     def blocks(self, split: str, batch: ToyBatch) -> list[str]:
         return [f"{value:.0f}" for value in (5 * batch.x[:, 0]).tolist()]
@@ -103,21 +115,18 @@ class ToyTask:
     def block_names(self, split: str) -> list[str]:
         return list(dict.fromkeys(self.blocks(split, ToyBatch(self.x))))
 
-    def read(self, sums: Sums) -> Scores:
-        error = float(sums["error"][0] / sums["samples"][0])
-        return Scores({"error": error}, {"error": (error,)}, "place", (1.0,))
-
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
         return self.read(sums).values
-
-    def data_hash(self) -> str:
-        return "toy"
 
     def facts(self, split: str) -> Mapping[str, Any]:
         return {"samples": SAMPLES, "split": split}
 
     def describe(self, split: str) -> str:
         return f"{SAMPLES} numbers, {split} split"
+
+
+class ToyTask(ComparedToy):
+    features = ("sign",)
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, Any]:
         return {"a square": np.full((4, 6, 3), (255, 0, 64), dtype=np.uint8)}
@@ -137,7 +146,7 @@ class ToyTask:
         labels = ("+1", "+2", "+3")
         return [Reel("the last x", labels, red(2 * self.x), forecasts, scale=scale)]
 
-    def gallery(self, board: object, models: object, split: str, out: Path) -> Mapping[str, Path]:
+    def gallery(self, parts: object, models: object, split: str, out: Path) -> Mapping[str, Path]:
         return {}
 
     def groups(self, feature: str, batch: ToyBatch) -> list[str]:

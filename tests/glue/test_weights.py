@@ -98,5 +98,5 @@ def test_a_pretrained_encoder_without_a_head_or_pooler_is_taken(own: Path):
 
 def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    with pytest.raises(ConfigError, match=r"pip install 'nowcast\[glue\]'"):
+    with pytest.raises(ConfigError, match=r"memel-nowcast\[transformers\]"):
         pretrained.transformers()

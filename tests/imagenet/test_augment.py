@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nowcast.cli.config import validate
+from nowcast.api.config import validate
 from nowcast.core.errors import ConfigError
 from nowcast.imagenet.settings import AugmentSettings
 from nowcast.imagenet.transforms.augment import Augment, erase, evaluated, jittered

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nowcast.cli import config
+from nowcast.api import config
 from nowcast.core.execution.jobs import Job, complete
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks

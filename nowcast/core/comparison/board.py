@@ -19,7 +19,7 @@ from nowcast.core.system.distributed import Ranks, wait
 from nowcast.core.system.machine import when_and_where
 from nowcast.core.terminal.progress import line
 from nowcast.core.training.evaluate import evaluate_blocks
-from nowcast.core.training.task import Task
+from nowcast.core.training.task import Compared, Pictured
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Board:
         facts: what was scored, when and where.
     """
 
-    task: Task
+    task: Compared
     parts: Mapping[str, Mapping[str, Sums]]
     facts: Mapping[str, Any]
 
@@ -106,7 +106,7 @@ class Board:
 
 
 def contest(
-    entries: Mapping[str, tuple[Task, nn.Module]],
+    entries: Mapping[str, tuple[Compared, nn.Module]],
     split: str,
     ranks: Ranks,
     device: torch.device,
@@ -143,6 +143,7 @@ def contest(
     board = Board(task, parts, facts | when_and_where())
     if ranks.is_main:
         with line(f"intervals, pictures and page of {out.name}"):
-            write_leaderboard(board, out, task.gallery(board, models, split, out))
+            pictures = task.gallery(parts, models, split, out) if isinstance(task, Pictured) else {}
+            write_leaderboard(board, out, pictures)
     wait()
     return board

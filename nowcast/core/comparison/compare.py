@@ -4,7 +4,16 @@ from pathlib import Path
 
 from nowcast.core.comparison.results import is_made, report, write_results
 from nowcast.core.errors import ConfigError
-from nowcast.core.execution.jobs import RUNS, Build, Resolve, check_claims, complete, plan, settle
+from nowcast.core.execution.jobs import (
+    COMPARE,
+    RUNS,
+    Build,
+    Resolve,
+    check_claims,
+    complete,
+    plan,
+    settle,
+)
 from nowcast.core.execution.workers import complete_side_by_side
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.scoring.table import Row, Table
@@ -12,6 +21,7 @@ from nowcast.core.settings import CompareSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks, wait
 from nowcast.core.terminal.progress import line, say
+from nowcast.core.training.task import columns_of, compared
 from nowcast.core.tuning.selection import read_selection, search_folder
 from nowcast.core.tuning.tune import tuned, tuned_so_far
 
@@ -80,6 +90,6 @@ def compare(
         report(out)
     elif ranks.is_main:
         with line(f"table, report and pictures of {out.name}"):
-            write_results(settings, jobs, build, task, rows, searches, out)
+            write_results(settings, jobs, build, compared(task, COMPARE), rows, searches, out)
     wait()
-    return Table(task.columns, rows) if ranks.is_main else None
+    return Table(columns_of(task), rows) if ranks.is_main else None

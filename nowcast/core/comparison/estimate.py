@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nowcast.core.comparison.footprint import Footprint, footprint
-from nowcast.core.execution.jobs import Build, Job, Resolve, check_claims, plan, settle
+from nowcast.core.execution.jobs import COMPARE, Build, Job, Resolve, check_claims, plan, settle
 from nowcast.core.memel.modes import evaluating
 from nowcast.core.memel.plug import plugged
 from nowcast.core.monitoring.monitor import Monitor
@@ -26,7 +26,7 @@ from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.length import length
 from nowcast.core.training.precision import warn_if_emulated
-from nowcast.core.training.task import Batch, Task
+from nowcast.core.training.task import Batch, Task, compared
 from nowcast.core.training.trainer import build_model
 from nowcast.core.tuning.selection import search_folder
 from nowcast.core.tuning.tune import tuned_so_far
@@ -182,8 +182,8 @@ def costs(jobs: Sequence[Job], build: Build, split: str) -> list[Cost]:
         if key not in timed:
             timed[key] = _timed(task, job.settings, split)
         known = timed[key]
-        batches = ceil(_samples(task, "valid") / train.batch_size)
-        scored = ceil(_samples(task, split) / train.batch_size) if job.scored else 0
+        batches = ceil(task.samples("valid") / train.batch_size)
+        scored = ceil(task.samples(split) / train.batch_size) if job.scored else 0
         seconds, disk = scored * known.batch, known.leaves.scored * job.scored
         if job.trains and not job.run.is_finished:
             share = 1 - _done(job) / steps
@@ -217,10 +217,6 @@ def _what_is_timed(settings: RunSettings) -> str:
     return digest(content | {"train": train})
 
 
-def _samples(task: Task, split: str) -> int:
-    return int(next(iter(task.facts(split).values())))
-
-
 def _timed(task: Task, settings: RunSettings, split: str) -> _Timed:
     device = pick_device(settings.train.device, Ranks())
     warn_if_emulated(settings, device)
@@ -250,9 +246,9 @@ def _timed(task: Task, settings: RunSettings, split: str) -> _Timed:
         step(batch)
     training = (time.perf_counter() - began) / TIMED_STEPS
     evaluation, sums = _evaluation(task, model, device)
-    return _Timed(
-        training, evaluation, footprint(task, settings, model, optimiser, monitor, sums, split)
-    )
+    task = compared(task, COMPARE)
+    leaves = footprint(task, settings, model, optimiser, monitor, sums, split)
+    return _Timed(training, evaluation, leaves)
 
 
 def _evaluation(task: Task, model: nn.Module, device: torch.device) -> tuple[float, Sums]:

@@ -17,7 +17,7 @@ from nowcast.core.settings import RunSettings, TrainSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights
 from nowcast.core.training.length import Length
-from nowcast.core.training.task import Task
+from nowcast.core.training.task import Compared, Pictured
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Footprint:
 
 
 def footprint(
-    task: Task,
+    task: Compared,
     settings: RunSettings,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -74,7 +74,8 @@ def footprint(
     scores = task.read(sums)
     # Its forecast has the detail of the truth; a network's are smoother, but for its first ones.
     with torch.inference_mode():
-        pictures = task.pictures(task.baseline(task.reference), "valid")
+        reference = task.baseline(task.reference)
+        pictures = task.pictures(reference, "valid") if isinstance(task, Pictured) else {}
     with TemporaryDirectory() as place:
         run = Run(Path(place) / "run")
         run.folder.mkdir()

@@ -18,7 +18,7 @@ RANKS = ("Score", "Best", "Not distinguishable from it")
 SKILL = (
     "Skill score: 0 at the reference, 1 for a perfect forecast, below 0 for one that is further "
     "from perfect than the reference. It is 1 - |score - perfect| / |reference - perfect|; perfect "
-    "is 0 for errors, 1 for CSI and ratios, 100 for percentages."
+    "is that of the score: 0 for errors, 1 for ratios, 100 for percentages."
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nowcast.core.report.provenance import differing_keys
+from nowcast.core.report.variants import differing
 
 SHOWN_KEYS = 3
 
@@ -61,8 +61,8 @@ class Descent:
         """
         keys = {
             key
-            for pair in zip(self.line(one), self.line(other), strict=True)
-            for key in differing_keys(*map(self._config, pair))
+            for mine, theirs in zip(self.line(one), self.line(other), strict=True)
+            for key in differing({"one": self._config(mine), "other": self._config(theirs)})
         }
         of_memel = sorted(key for key in keys if key.partition(".")[0] == "memel")
         return sorted(keys.difference(of_memel)), of_memel
@@ -136,7 +136,7 @@ def _nearest(descent: Descent, name: str, variants: Sequence[str]) -> str | None
 def _why(descent: Descent, name: str, other: str) -> str:
     keys, of_memel = descent.differing(name, other)
     where = ""
-    if not differing_keys(*(descent.configs.get(each, {}) for each in (name, other))):
+    if not differing({each: descent.configs.get(each, {}) for each in (name, other)}):
         where = ", at an earlier stage"
     if not keys:
         return f"they differ in memel alone{where}" if of_memel else "their configs are the same"

@@ -14,10 +14,10 @@ from nowcast.core.comparison.references import Descent, references
 from nowcast.core.comparison.statistics.bootstrap import differences
 from nowcast.core.comparison.statistics.significance import contrasts
 from nowcast.core.comparison.stored import FILMS, SCORES, read_results
-from nowcast.core.execution.jobs import Build, Job, forecaster
+from nowcast.core.execution.jobs import COMPARE, Build, Job, forecaster
 from nowcast.core.report.page import Report, Section, write_report
 from nowcast.core.report.player import write_films
-from nowcast.core.report.provenance import versions
+from nowcast.core.report.variants import versions
 from nowcast.core.scoring.sums import Sums, load_blocks
 from nowcast.core.scoring.table import DASH, Row, Table
 from nowcast.core.settings import CompareSettings
@@ -26,14 +26,14 @@ from nowcast.core.storage.origin import code_hash, digest
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.machine import when_and_where
 from nowcast.core.terminal.plain import command
-from nowcast.core.training.task import Task
+from nowcast.core.training.task import Compared, Pictured, compared
 
 
 def write_results(
     settings: CompareSettings,
     jobs: list[Job],
     build: Build,
-    task: Task,
+    task: Compared,
     rows: tuple[Row, ...],
     searches: Mapping[str, str],
     out: Path,
@@ -106,10 +106,11 @@ def write_results(
     shown = [job for job in jobs if job.scored and job.seed in (None, settings.seeds[0])]
     models: dict[str, nn.Module] = {}
     for job in shown:
-        own = build(job.settings, task)  # variants may differ in their model
+        own = compared(build(job.settings, task), COMPARE)  # variants may differ in their model
         if own.facts(settings.split) == facts:  # or it forecasts other samples
             models[job.variant] = forecaster(job, own)
-    write_films(out / FILMS, task.reels(models, settings.split))
+    reels = task.reels(models, settings.split) if isinstance(task, Pictured) else ()
+    write_films(out / FILMS, reels)
     report(out)
 
 

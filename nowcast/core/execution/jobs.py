@@ -17,12 +17,13 @@ from nowcast.core.storage.runs import Run, differing_keys
 from nowcast.core.system.distributed import Ranks, from_main
 from nowcast.core.training.evaluate import evaluate_blocks, pick_device
 from nowcast.core.training.precision import Settled, settled
-from nowcast.core.training.task import Task
+from nowcast.core.training.task import Task, compared
 from nowcast.core.training.trainer import train, trained_model
 
 Resolve = Callable[[Mapping[str, object]], RunSettings]
 Build = Callable[[RunSettings, Task | None], Task]
 
+COMPARE = "nowcast compare"  # for messages
 RUNS = "runs"  # where a comparison's runs lie in its folder
 
 # What a variant may set that scores another's run: it acts in evaluation, not in training.
@@ -75,7 +76,8 @@ class Job:
 
     def claim(self, data: str) -> None:
         """Make its folder, or accept it; see `Run.claim`."""
-        self.run.claim(self.config(), data, self.settings.train.accept_code)
+        settings = self.settings
+        self.run.claim(self.config(), data, settings.train.accept_code, settings.incidental)
 
     def scores_file(self, split: str) -> Path:
         """Where the scores on a split are kept."""
@@ -163,14 +165,15 @@ def settle(
 
 
 def check_claims(jobs: list[Job], build: Build) -> Task | None:
-    """Refuse, before hours of other runs, a folder that belongs to another config, data or code.
+    """Refuse, before hours of other runs, a task that cannot be compared, and a folder that belongs
+    to another config, data or code.
 
     Returns:
         the task of the last job; None if there is none.
     """
     task: Task | None = None
     for job in jobs:
-        task = build(job.settings, task)
+        task = compared(build(job.settings, task), COMPARE)
         if job.run.config_file.is_file():
             job.claim(task.data_hash())
     return task
@@ -193,6 +196,7 @@ def complete(job: Job, task: Task, split: str, ranks: Ranks) -> Scores | None:
     if job.scored and not from_main(lambda: b"scored" if job.is_scored(split) else None):
         model = forecaster(job, task).to(device)
         name = job.title
+        task = compared(task, COMPARE)
         blocks = evaluate_blocks(task, model, split, ranks, device, full=False, name=name)
         if ranks.is_main:
             save_blocks(job.sums_file(split), blocks)
@@ -206,12 +210,13 @@ def complete(job: Job, task: Task, split: str, ranks: Ranks) -> Scores | None:
 def forecaster(job: Job, task: Task) -> nn.Module:
     """What a job scores: a baseline, or its trained model."""
     if job.seed is None:
-        return task.baseline(job.variant)
+        return compared(task, COMPARE).baseline(job.variant)
     return trained_model(task, job.settings, job.scores or job.run)
 
 
 def _check_same_training(name: str, own: RunSettings, other: RunSettings) -> None:
-    differing = differing_keys(own.model_dump(mode="json"), other.model_dump(mode="json"))
+    before, after = own.model_dump(mode="json"), other.model_dump(mode="json")
+    differing = differing_keys(before, after, own.incidental)
     more = sorted(set(differing) - OF_EVALUATION)
     if more:
         raise ConfigError(

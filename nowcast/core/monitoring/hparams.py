@@ -1,64 +1,41 @@
-"""The table of runs that TensorBoard shows as HParams: what sets them apart, and what came out."""
+"""The table of runs that TensorBoard shows as HParams: what sets them apart, and their results."""
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import metadata
-from tensorboard.plugins.hparams.api_pb2 import (
-    DATA_TYPE_BOOL,
-    DATA_TYPE_FLOAT64,
-    DATA_TYPE_STRING,
-    STATUS_RUNNING,
-    STATUS_SUCCESS,
-    Experiment,
-    HParamInfo,
-    MetricInfo,
-    MetricName,
-)
-from tensorboard.plugins.hparams.plugin_data_pb2 import (
-    HParamsPluginData,
-    SessionEndInfo,
-    SessionStartInfo,
-)
+from tensorboard.plugins.hparams import summary_v2 as hp
 
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.storage.runs import Run
 
-BEST_STEP = "valid_best/step"  # the metric that says at which step the others were
-
-Value = str | float | bool
-TYPES = {bool: DATA_TYPE_BOOL, float: DATA_TYPE_FLOAT64, str: DATA_TYPE_STRING}
+Values = Mapping[str, str | float]  # of a run, by dotted config key
 
 
-def differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Value]]:
-    """Of each config the dotted keys in which not all agree; of a single one, all.
+def differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Values]:
+    """The dotted keys in which the configs differ, with each config's values; all of a single one.
 
     A section is ``on`` or, where it is null, ``off``: its own keys count among those that have it.
+    A key with numbers in some configs and text in others is text in all.
     """
-    plain = {name: dict(_flat(config)) for name, config in configs.items()}
-    values: dict[str, list[Value]] = {}
-    for config in plain.values():
+    flat = {name: dict(_flat(config)) for name, config in configs.items()}
+    values: dict[str, set[str | float]] = {}
+    for config in flat.values():
         for key, value in config.items():
-            values.setdefault(key, []).append(value)
-    chosen = {key for key, own in values.items() if len(set(own)) > 1 or len(configs) == 1}
-    mixed = {key for key in chosen if len({type(value) for value in values[key]}) > 1}
+            values.setdefault(key, set()).add(value)
+    mixed = {key for key, all_of in values.items() if len(set(map(type, all_of))) > 1}
     return {
         name: {
-            key: _text(value) if key in mixed else value
+            key: f"{value:g}" if key in mixed and isinstance(value, float) else value
             for key, value in config.items()
-            if key in chosen
+            if len(values[key]) > 1 or len(configs) == 1
         }
-        for name, config in plain.items()
+        for name, config in flat.items()
     }
 
 
-def _text(value: Value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _flat(config: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Value]]:
+def _flat(config: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, str | float]]:
     for name, value in config.items():
         key = f"{above}{name}"
         if isinstance(value, Mapping):
@@ -66,16 +43,14 @@ def _flat(config: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Val
             yield from _flat(value, f"{key}.")
         elif value is None:
             yield key, "off"
-        elif isinstance(value, bool | str):
-            yield key, value
-        elif isinstance(value, int | float):
+        elif isinstance(value, int | float) and not isinstance(value, bool):
             yield key, float(value)
         else:
-            yield key, json.dumps(value)
+            yield key, value if isinstance(value, str) else json.dumps(value)
 
 
-def outcome(run: Run) -> dict[str, float]:
-    """What is known of how a run ended, by tag: scores on a split, and those of its best step."""
+def results(run: Run) -> dict[str, float]:
+    """A run's scores by tag: on each split, and of its best step on the validation split."""
     numbers: dict[str, float | None] = {}
     for path in sorted(run.folder.glob("scores_*.json")):
         split = path.stem.removeprefix("scores_")
@@ -87,48 +62,24 @@ def outcome(run: Run) -> dict[str, float]:
         for entry in run.history():
             if entry["step"] == best and "valid" in entry:
                 numbers |= {f"valid_best/{name}": value for name, value in entry["valid"].items()}
-        numbers |= {"valid_best/objective": result["best_objective"], BEST_STEP: best}
+        numbers |= {"valid_best/objective": result["best_objective"], "valid_best/step": best}
     return {tag: value for tag, value in numbers.items() if value is not None}
 
 
-def columns(values: Iterable[Mapping[str, Value]], metrics: Iterable[str]) -> Summary:
-    """The table's head: config keys with what they hold, and metrics by tag."""
-    domains: dict[str, list[Value]] = {}
-    for one in values:
-        for key, value in one.items():
-            domains.setdefault(key, []).append(value)
-    experiment = Experiment(
-        hparam_infos=[_column(key, domain) for key, domain in domains.items()],
-        metric_infos=[MetricInfo(name=MetricName(tag=tag)) for tag in metrics],
-    )
-    return _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
+def table_head(rows: Iterable[Values], metrics: Iterable[str]) -> Summary:
+    """The table's columns: config keys with the values that they take, and metrics by tag."""
+    values: dict[str, set[Any]] = {}
+    for row in rows:
+        for key, value in row.items():
+            values.setdefault(key, set()).add(value)
+    columns = [hp.HParam(key, hp.Discrete(taken)) for key, taken in values.items()]
+    return hp.hparams_config_pb(columns, [hp.Metric(tag) for tag in metrics])
 
 
-def _column(key: str, values: list[Value]) -> HParamInfo:
-    info = HParamInfo(name=key, type=TYPES[type(values[0])], differs=len(set(values)) > 1)
-    if isinstance(values[0], float):
-        info.domain_interval.min_value = min(values)
-        info.domain_interval.max_value = max(values)
-    else:
-        info.domain_discrete.extend(sorted(set(values)))
-    return info
+def table_row(name: str, values: Values, is_finished: bool) -> list[Summary]:
+    """A run's row without its metrics, which are scalars of the run."""
+    from torch.utils.tensorboard.summary import hparams
 
-
-def row(name: str, values: Mapping[str, Value], finished: bool) -> list[Summary]:
-    """A run's line, but for its metrics, which are scalars of the run."""
-    start = SessionStartInfo(group_name=name)
-    for key, value in values.items():
-        kind = {bool: "bool_value", float: "number_value", str: "string_value"}[type(value)]
-        setattr(start.hparams[key], kind, value)
-    end = SessionEndInfo(status=STATUS_SUCCESS if finished else STATUS_RUNNING)
-    return [
-        _summary(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
-        _summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end)),
-    ]
-
-
-def _summary(tag: str, content: HParamsPluginData) -> Summary:
-    value = Summary.Value(
-        tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR
-    )
-    return Summary(value=[value])
+    row = hp.hparams_pb(values, trial_id=name, start_time_secs=0)
+    _, _, success = hparams({}, {})  # type: ignore[no-untyped-call]
+    return [row, success] if is_finished else [row]

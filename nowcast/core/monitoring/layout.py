@@ -4,22 +4,10 @@ import re
 from collections.abc import Iterable
 
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.custom_scalar.layout_pb2 import (
-    Category,
-    Chart,
-    Layout,
-    MultilineChartContent,
-)
-from tensorboard.plugins.custom_scalar.metadata import (
-    CONFIG_SUMMARY_TAG,
-    create_summary_metadata,
-)
-from tensorboard.util.tensor_util import make_tensor_proto
 
 Charts = dict[str, dict[str, list[str]]]  # category -> chart -> tags
 
 LOSSES = ("training loss", "validation loss")  # side by side
-OPEN = ("training", "scores")  # the others are drawn when they are opened
 
 
 def charts(tags: Iterable[str]) -> Charts:
@@ -29,10 +17,10 @@ def charts(tags: Iterable[str]) -> Charts:
     each family of scores (``valid/family/member``): its members in one chart, and each member along
     the axis (``valid_by_minutes/family/member/5``). MEmeL has a chart a number, with all sites.
     """
-    found: Charts = {name: {} for name in OPEN}
+    arranged: Charts = {"training": {}, "scores": {}}
 
     def put(category: str, chart: str, tag: str) -> None:
-        found.setdefault(category, {}).setdefault(chart, []).append(tag)
+        arranged.setdefault(category, {}).setdefault(chart, []).append(tag)
 
     for tag in tags:
         group, *parts = tag.split("/")
@@ -51,31 +39,24 @@ def charts(tags: Iterable[str]) -> Charts:
             put(category, f"{'/'.join(parts[:-1])} {group[6:].replace('_', ' ')}", tag)
         elif group in ("memel", "throughput"):
             put(group, parts[-1], tag)
-    first = {title: found["training"][title] for title in LOSSES if title in found["training"]}
-    found["training"] = first | found["training"]
-    return {category: content for category, content in found.items() if content}
+    first = {
+        title: arranged["training"][title] for title in LOSSES if title in arranged["training"]
+    }
+    arranged["training"] = first | arranged["training"]
+    return {category: content for category, content in arranged.items() if content}
 
 
 def layout(arrangement: Charts) -> Summary:
     """The layout as TensorBoard reads it."""
-    content = Layout(
-        category=[
-            Category(
-                title=category,
-                closed=category not in OPEN,
-                chart=[_chart(title, tags) for title, tags in content.items()],
-            )
+    from torch.utils.tensorboard.summary import custom_scalars
+
+    return custom_scalars(  # type: ignore[no-untyped-call]
+        {
+            category: {title: ("Multiline", _patterns(tags)) for title, tags in content.items()}
             for category, content in arrangement.items()
-        ]
+        }
     )
-    value = Summary.Value(
-        tag=CONFIG_SUMMARY_TAG,
-        metadata=create_summary_metadata(),
-        tensor=make_tensor_proto(content.SerializeToString()),
-    )
-    return Summary(value=[value])
 
 
-def _chart(title: str, tags: list[str]) -> Chart:
-    patterns = [f"^{re.escape(tag)}$" for tag in tags]  # a tag must match from its start on
-    return Chart(title=title, multiline=MultilineChartContent(tag=patterns))
+def _patterns(tags: list[str]) -> list[str]:
+    return [f"^{re.escape(tag)}$" for tag in tags]  # TensorBoard matches the start of a tag

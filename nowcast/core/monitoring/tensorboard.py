@@ -1,10 +1,11 @@
 """`nowcast board`: TensorBoard on a folder of runs, with its charts laid out and a table of runs.
 
-Layout and table are in event files beside those that the runs write, made anew at each call; the
-runs' own stay as they are.
+Each run has its row of the table in an event file of its own; the first run's also holds the layout
+and the table's head, which TensorBoard takes from any run. They are written anew at each call.
 """
 
 import atexit
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -13,12 +14,11 @@ from typing import Any
 
 from nowcast.core.comparison.labels import SEED
 from nowcast.core.errors import ConfigError
-from nowcast.core.monitoring.events import BESIDE, event_files, read_tags, scalars, write_beside
-from nowcast.core.monitoring.hparams import BEST_STEP, columns, differing, outcome, row
+from nowcast.core.monitoring.events import event_files, scalars, write_board_file
+from nowcast.core.monitoring.hparams import differing, results, table_head, table_row
 from nowcast.core.monitoring.layout import charts, layout
 from nowcast.core.storage.runs import Run
 
-FORMER = "tensorboard"  # where layout and head lay before, as if they were a run of that name
 RUNS = "runs"  # of a comparison's folder
 
 
@@ -31,35 +31,31 @@ def runs_below(folder: Path) -> dict[str, Run]:
     Raises:
         ConfigError: there is none.
     """
-    places = sorted(path.parent for path in folder.rglob("config.yaml"))
-    places = [place for place in places if event_files(place)]
-    if not places:
+    found = sorted(path.parent for path in folder.rglob("config.yaml"))
+    folders = [run for run in found if event_files(run)]
+    if not folders:
         raise ConfigError(
             f"{folder}: expected runs with event files, found none; give the --out folder of "
             "`nowcast compare` or the --run folder of `nowcast train`, or a folder above"
         )
-    above, prefix = _named_from(folder, places)
-    return {(prefix / place.relative_to(above)).as_posix(): Run(place) for place in places}
+    above, prefix = _named_from(folder, folders)
+    return {(prefix / run.relative_to(above)).as_posix(): Run(run) for run in folders}
 
 
-def _named_from(folder: Path, places: Sequence[Path]) -> tuple[Path, PurePath]:
+def _named_from(folder: Path, runs: Sequence[Path]) -> tuple[Path, PurePath]:
     """The folder from which the paths to runs are their names, and what stands before these."""
-    runs, own = folder / RUNS, folder.resolve()
-    if folder in places:
+    below, own = folder / RUNS, folder.resolve()
+    if folder in runs:
         seed = SEED.fullmatch(own.name)
         return folder, PurePath(own.parent.name, own.name) if seed else PurePath(own.name)
-    if all(place.parent == folder and SEED.fullmatch(place.name) for place in places):
+    if all(run.parent == folder and SEED.fullmatch(run.name) for run in runs):
         return folder, PurePath(own.name)
     # A comparison's searches lie beside its runs.
-    return (runs if all(place.is_relative_to(runs) for place in places) else folder), PurePath()
+    return (below if all(run.is_relative_to(below) for run in runs) else folder), PurePath()
 
 
 def prepare(folder: Path) -> None:
-    """Write what TensorBoard needs beyond the runs' own event files.
-
-    It lies beside the runs' own event files, in place of what an earlier call has left there: each
-    run's line of the table, and with the first run the layout and the head of the table, which
-    TensorBoard takes from any run. A folder of their own would be listed as a run.
+    """Write layout and table.
 
     Args:
         folder: of a comparison, its ``runs/``, one run or any folder above runs.
@@ -68,22 +64,24 @@ def prepare(folder: Path) -> None:
         ConfigError: there are no runs.
     """
     runs = runs_below(folder)
-    files = [event_files(run.folder)[-1] for run in runs.values()]
-    tags = dict.fromkeys(tag for file in files for tag in read_tags(file))
-    values = {
-        name: {"variant": variant_of(runs[name]), **own}
-        for name, own in differing({n: _told_from(folder, run) for n, run in runs.items()}).items()
-    }
-    outcomes = {name: outcome(run) for name, run in runs.items()}
-    metrics = dict.fromkeys(tag for numbers in outcomes.values() for tag in numbers)
-    for earlier in folder.rglob(f"{FORMER}/{BESIDE}"):
-        earlier.unlink()
-    head = [layout(charts(tags)), columns(values.values(), metrics)]
+    tags = dict.fromkeys(tag for run in runs.values() for tag in scalar_tags(run.folder))
+    differences = differing({name: _config(folder, run) for name, run in runs.items()})
+    rows = {name: {"variant": variant_of(runs[name]), **own} for name, own in differences.items()}
+    metrics = {name: results(run) for name, run in runs.items()}
+    columns = dict.fromkeys(tag for numbers in metrics.values() for tag in numbers)
+    head = [layout(charts(tags)), table_head(rows.values(), columns)]
     for name, run in runs.items():
-        line = [(0, summary) for summary in (*head, *row(name, values[name], run.is_finished))]
-        best = int(outcomes[name].get(BEST_STEP, 0))
-        write_beside(run.folder, [*line, (best, scalars(outcomes[name]))])
+        row = table_row(name, rows[name], run.is_finished)
+        write_board_file(run.folder, [*head, *row, scalars(metrics[name])])
         head = []
+
+
+def scalar_tags(folder: Path) -> list[str]:
+    """The tags of a run's scalars in the order of their first appearance."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), purge_orphaned_data=False).Reload()
+    return list(events.Tags()["scalars"])
 
 
 def variant_of(run: Run) -> str:
@@ -92,7 +90,7 @@ def variant_of(run: Run) -> str:
     return folder.parent.name if SEED.fullmatch(folder.name) else folder.name
 
 
-def _told_from(folder: Path, run: Run) -> dict[str, Any]:
+def _config(folder: Path, run: Run) -> dict[str, Any]:
     """A run's config; where it starts from by the path below the folder, if it lies there."""
     config, root = run.config(), folder.resolve()
     start = config.get("start_from")
@@ -129,6 +127,7 @@ def launch(folder: Path, host: str, port: int) -> str:
     """
     from tensorboard.program import TensorBoard, TensorBoardServerException
 
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of each resumed run
     program = TensorBoard()
     program.configure(logdir=str(_source(folder)), host=host, port=port, load_fast="false")
     try:

@@ -14,11 +14,11 @@ except ImportError:  # on Windows
 
 
 class Throughput:
-    """Counts clips and the time that passes; asks nothing of a GPU but its highest memory.
+    """Counts samples and the time that passes; asks nothing of a GPU but its highest memory.
 
     Args:
         device: of this process.
-        ranks: how many processes count as many clips as this one.
+        ranks: how many processes count as many samples as this one.
     """
 
     def __init__(self, device: torch.device, ranks: int = 1) -> None:
@@ -27,7 +27,7 @@ class Throughput:
         self._restart()
 
     def _restart(self) -> None:
-        self._clips = 0
+        self._samples = 0
         self._waited = 0.0
         self._began = time.perf_counter()
 
@@ -45,21 +45,21 @@ class Throughput:
         yield
         self._began += time.perf_counter() - began
 
-    def count(self, clips: int) -> None:
-        """Clips that this process has trained with."""
-        self._clips += clips
+    def count(self, samples: int) -> None:
+        """Samples that this process has trained with."""
+        self._samples += samples
 
     def read(self) -> Mapping[str, float]:
         """Numbers since the last reading, by name.
 
-        ``clips_per_second`` is over all ranks; ``data_wait_share`` is the share of the time spent
+        ``samples_per_second`` is over all ranks; ``data_wait_share`` is the share of the time spent
         in `waiting`, 0 to 1; ``memory_mb`` (MiB) is the most that tensors have taken on a GPU, or
         else this process as a whole, since its start; it is not there where the system does not
         say it (Windows).
         """
         seconds = time.perf_counter() - self._began
         numbers = {
-            "clips_per_second": self._ranks * self._clips / seconds,
+            "samples_per_second": self._ranks * self._samples / seconds,
             "data_wait_share": self._waited / seconds,
         }
         peak = self._peak_bytes()

@@ -12,8 +12,7 @@ from markupsafe import Markup, escape
 
 from nowcast.core.report.charts import LINE_WIDTH, Chart, Curve, Line, drawn, legend, lines
 from nowcast.core.report.player import Film
-from nowcast.core.report.provenance import config_differences, origins
-from nowcast.core.report.run_graph import Box, run_graph
+from nowcast.core.report.variants import HEADER, variant_table
 from nowcast.core.scoring.table import ARROWS, BEST, DASH, STAR, Column, Table, markdown_table
 from nowcast.core.storage.files import write_text
 from nowcast.core.storage.yaml_files import dumps
@@ -47,15 +46,15 @@ class Report:
         parents: variant -> the variant it comes from, None: from scratch. What was never trained is
             left out.
         histories: ``variant/seed 0`` -> the rows of that run's ``history.jsonl``, either
-            ``{"step": 50, "loss": 1.2}`` or ``{"step": 200, "valid": {"csi/0.5": 0.41}}``.
+            ``{"step": 50, "loss": 1.2}`` or ``{"step": 200, "valid": {"error": 0.41}}``.
         pictures: caption -> a PNG or GIF file's content.
         command: that opens the runs in TensorBoard; empty: there are none.
         sections: further tables.
         films: forecasts to scrub through time.
         edges: variant -> how it comes from its parent, where that is not by fine-tuning.
-        configs: variant -> its resolved config; the first is what others are set against.
+        configs: variant -> its resolved config; the first is shown whole.
         versions: of what wrote the results.
-        origins: ``variant/seed 0`` -> what that run's ``origin.json`` says.
+        origins: ``variant/seed 0`` -> the content of that run's ``origin.json``.
         notes: sentences below the scores.
         pages: of a table of several comparisons, name -> link to its own page.
     """
@@ -92,6 +91,14 @@ def _page(report: Report) -> str:
     )
     styles = _styles(report)
     base = next(iter(report.configs), "")
+    untrained = [row.name for row in report.table.rows if row.name not in report.parents]
+    variants, shared = variant_table(
+        report.parents,
+        report.edges,
+        untrained if report.parents else (),  # a leaderboard has no variants
+        report.configs,
+        report.origins,
+    )
     score_charts = [chart for column in report.table.columns if (chart := _scores(report, column))]
     training_charts = _training(report)
     return environment.get_template("report.html.jinja").render(
@@ -112,11 +119,11 @@ def _page(report: Report) -> str:
         training_legend=legend(training_charts, styles),
         line_width=LINE_WIDTH,
         pictures={caption: _data_uri(picture) for caption, picture in report.pictures.items()},
-        graph=_graph(report),
+        variants_header=HEADER,
+        variants=variants,
         base=base,
         base_config=dumps(report.configs.get(base)),
-        differences=config_differences(report.configs),
-        origins=origins(report.origins),
+        origin=dict(report.versions) | shared,
     )
 
 
@@ -150,14 +157,6 @@ def _spread(table: Table) -> str:
     return f"Mean ± sample standard deviation over {count} seeds."
 
 
-def _graph(report: Report) -> list[Box]:
-    """Of a comparison; a leaderboard has no variants, and none."""
-    if not report.parents:
-        return []
-    baselines = [row.name for row in report.table.rows if row.name not in report.parents]
-    return run_graph(report.parents, report.edges, baselines)
-
-
 def _styles(report: Report) -> dict[str, Line]:
     return lines(chain((row.name for row in report.table.rows), map(_variant, report.histories)))
 
@@ -173,7 +172,7 @@ def _scores(report: Report, column: Column) -> Chart | None:
     for row in report.table.rows:
         for scores in row.scores.values():
             if column.score in scores.curves:
-                axis = scores.axis_name
+                axis = scores.axis_title
                 curve = dict(zip(scores.axis, scores.curves[column.score], strict=True))
                 curves.setdefault(row.name, []).append(curve)
     return Chart(column.title, axis, curves, limits=column.limits) if curves else None

@@ -33,7 +33,7 @@ def block_mean(parts: Sequence[Sums], read: Callable[[Sums], Scores]) -> Scores:
     score that is defined in none is None.
 
     Args:
-        parts: one for each block, e.g. a rain episode.
+        parts: one for each block, e.g. an episode.
         read: what the sums of one part say, e.g. `Task.read`.
 
     Raises:
@@ -55,6 +55,7 @@ def block_mean(parts: Sequence[Sums], read: Callable[[Sums], Scores]) -> Scores:
     return Scores(
         values=values,
         curves=curves,
+        along=whole.along,
         axis_name=whole.axis_name,
         axis=whole.axis,
         support={**whole.support, "blocks": len(parts)} | defined,

@@ -108,40 +108,50 @@ def load_blocks(path: Path) -> dict[str, Sums]:
 class Scores:
     """What sums say, by name: single numbers and curves along one axis.
 
-    A score that belongs to a family is named ``family/member``, e.g. ``csi/0.5``. An undefined
+    A score that belongs to a family is named ``family/member``. An undefined
     score (no event to score) is None, and `why` says why.
 
     Args:
         values: name -> number.
         curves: name -> numbers along the axis.
-        axis_name: e.g. ``minutes``.
-        axis: where along it.
-        support: what the scores rest on, name -> count over everything scored, e.g. ``clips``.
+        axis_name: the unit of the axis, e.g. ``minutes``.
+        axis: positions along it.
+        support: what the scores rest on, name -> count over everything scored, e.g. of samples.
         support_curves: the same along the axis, where it differs.
         why: score -> why it, or a point of its curve, is undefined.
+        along: what the axis is, words joined by ``_``, e.g. ``depth``.
     """
 
     values: Mapping[str, float | None]
-    curves: Mapping[str, tuple[float | None, ...]]
-    axis_name: str
-    axis: tuple[float, ...]
+    curves: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    axis_name: str = ""
+    axis: tuple[float, ...] = ()
     support: Mapping[str, int] = field(default_factory=dict)
     support_curves: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     why: Mapping[str, str] = field(default_factory=dict)
+    along: str = "axis"
+
+    @property
+    def axis_title(self) -> str:
+        """The axis as a chart names it."""
+        return f"{self.along.replace('_', ' ')} ({self.axis_name})"
 
     def resting_on(self, **counts: int) -> "Scores":
         """The same with more support, e.g. the number of episodes, which sums do not know."""
         return replace(self, support={**self.support, **counts})
 
     def document(self) -> dict[str, Any]:
-        """As nested plain values for JSON: families become objects, the curves ``by_lead_time``.
+        """As nested plain values for JSON: families become objects, and so do the curves under
+        ``by_`` and what they are along.
 
         ``support`` and ``undefined`` stand beside the scores where there are any.
         """
-        curves = {self.axis_name: list(self.axis)} | _nested(self.curves)
-        if self.support_curves:
-            curves[SUPPORT] = _nested(self.support_curves)
-        document = _nested(self.values) | {CURVES: curves}
+        document = _nested(self.values)
+        if self.axis:
+            curves = {self.axis_name: list(self.axis)} | _nested(self.curves)
+            if self.support_curves:
+                curves[SUPPORT] = _nested(self.support_curves)
+            document[f"{BY}{self.along}"] = curves
         for key, part in ((SUPPORT, self.support), (UNDEFINED, self.why)):
             if part:
                 document[key] = _nested(part)
@@ -150,13 +160,15 @@ class Scores:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Scores":
         """The scores that `document` wrote."""
-        values = {name: value for name, value in document.items() if name not in NO_SCORES}
-        (axis_name, axis), *rest = document[CURVES].items()
+        values = {name: value for name, value in document.items() if not is_no_score(name)}
+        by = next((name for name in document if name.startswith(BY)), BY)
+        (axis_name, axis), *rest = document.get(by, {"": ()}).items()
         curves = dict(rest)
         support_curves = curves.pop(SUPPORT, {})
         return cls(
             values=_flat(values),
             curves=_tuples(_flat(curves)),
+            along=by.removeprefix(BY) or "axis",
             axis_name=axis_name,
             axis=tuple(axis),
             support=_flat(document.get(SUPPORT, {})),
@@ -165,10 +177,14 @@ class Scores:
         )
 
 
-CURVES = "by_lead_time"
+BY = "by_"  # before what curves are along
 SUPPORT = "support"
 UNDEFINED = "undefined"
-NO_SCORES = (CURVES, SUPPORT, UNDEFINED)
+
+
+def is_no_score(name: str) -> bool:
+    """Whether a key of a document holds something else than a score or a family of scores."""
+    return name in (SUPPORT, UNDEFINED) or name.startswith(BY)
 
 
 def _tuples(curves: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

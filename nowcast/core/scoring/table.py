@@ -23,12 +23,12 @@ class Column:
 
     Args:
         score: its name in `Scores.values`.
-        header: as shown, e.g. ``B-MSE``.
+        header: as shown, e.g. ``top-1``.
         best: whether less or more is better, or the nearer to one.
         digits: decimals shown.
         main: whether it enters a table of several comparisons.
         perfect: score of a perfect forecast, in the unit of the column, e.g. 0 for an error, 1 for
-            CSI and 100 for a percentage; None where there is none, and then there is no skill.
+            a ratio and 100 for a percentage; None where there is none, and then there is no skill.
         limits: least and greatest value that the score can have; None: no limit.
     """
 

@@ -37,7 +37,7 @@ def transformers() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"this task needs the package {error.name}, which is not installed here: "
-            "pip install 'memel-nowcast[glue]' or 'memel-nowcast[imagenet]'"
+            "pip install 'memel-nowcast[transformers]'"
         ) from error
     return library
 

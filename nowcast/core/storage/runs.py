@@ -1,7 +1,7 @@
 """A run's folder: its resolved config, checkpoints, history and event files, under fixed names."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,26 +16,6 @@ from nowcast.core.storage.origin import Origin, check_format, origin
 from nowcast.core.storage.yaml_files import YamlError, dumps, loads
 
 BY_BYTES = "bytes"  # the code's hash of runs that do not say what it is of
-
-# Keys that say how a run is computed, watched and later evaluated, not what comes out of it; and
-# where things lie, since what lies there has a hash of its own.
-INCIDENTAL = {
-    ("start_from",),
-    ("data", "root"),
-    ("online",),
-    ("train", "workers"),
-    ("train", "device"),
-    ("train", "log_every"),
-    ("train", "accept_code"),
-    ("train", "keep_state"),
-    ("train", "checkpoint"),
-    ("train", "detect_anomaly"),
-    ("train", "explosion_factor"),
-    ("data", "cache_mb"),
-    ("data", "cache"),
-    ("model", "pretrained"),
-    ("memel", "monitor"),
-}
 
 
 @dataclass(frozen=True)
@@ -125,7 +105,13 @@ class Run:
                 f"else ({error}); choose another folder"
             ) from error
 
-    def claim(self, config: Mapping[str, Any], data: str, accept_code: bool = False) -> None:
+    def claim(
+        self,
+        config: Mapping[str, Any],
+        data: str,
+        accept_code: bool = False,
+        incidental: Collection[str] = (),
+    ) -> None:
         """Make the folder for this config and data, or accept it if it holds a run of the same.
 
         Args:
@@ -133,6 +119,7 @@ class Run:
             data: hash of the samples.
             accept_code: also accept a run that other code has made; what it is now joined by is
                 written down.
+            incidental: dotted keys that may differ, `RunSettings.incidental`.
 
         Raises:
             ConfigError: it holds a run of another config (the differing keys are named), of other
@@ -140,11 +127,13 @@ class Run:
         """
         start = config.get("start_from")
         parent = None if start is None else Run(Path(start)).origin().get("key")
-        own = origin(_telling(config), data, parent)
+        own = origin(_without(config, incidental), data, parent)
         if self.config_file.is_file():
             differing = [
                 f"{key} {before!r} there, {after!r} now"
-                for key, (before, after) in differing_keys(self.config(), config).items()
+                for key, (before, after) in differing_keys(
+                    self.config(), config, incidental
+                ).items()
             ]
             if differing:
                 raise ConfigError(
@@ -256,28 +245,31 @@ class Run:
         return found
 
 
-def _telling(config: Mapping[str, Any], *above: str) -> dict[str, Any]:
+def _without(config: Mapping[str, Any], incidental: Collection[str], above: str = "") -> Any:
     """The config without what is incidental."""
     return {
-        key: _telling(value, *above, key) if isinstance(value, Mapping) else value
+        key: _without(value, incidental, f"{above}{key}.") if isinstance(value, Mapping) else value
         for key, value in config.items()
-        if (*above, key) not in INCIDENTAL
+        if f"{above}{key}" not in incidental
     }
 
 
 def differing_keys(
-    old: Mapping[str, Any], new: Mapping[str, Any], *above: str
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    incidental: Collection[str],
+    above: str = "",
 ) -> dict[str, tuple[Any, Any]]:
     """The dotted keys in which two resolved configs differ, but for what is incidental, with the
     value in each."""
     found: dict[str, tuple[Any, Any]] = {}
     for key in sorted(old.keys() | new.keys()):
-        path = (*above, key)
-        if path in INCIDENTAL:
+        path = f"{above}{key}"
+        if path in incidental:
             continue
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found |= differing_keys(before, after, *path)
+            found |= differing_keys(before, after, incidental, f"{path}.")
         elif before != after:
-            found[".".join(path)] = before, after
+            found[path] = before, after
     return found

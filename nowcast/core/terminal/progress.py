@@ -2,7 +2,7 @@
 goes.
 
     with display_on() as display, shown(display):  # as a command does; else nothing is shown
-        with line("scoring flow", total=640, unit="clips") as scoring:
+        with line("scoring", total=640, unit="samples") as scoring:
             scoring.advance(by=16)
 
 A display may be a terminal's bars, a line of text now and then, or the process that started this

@@ -9,7 +9,7 @@ from nowcast.core.memel.modes import evaluating
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.system.distributed import Ranks, any_rank
 from nowcast.core.terminal.progress import Line, line
-from nowcast.core.training.task import Batch, Task
+from nowcast.core.training.task import Batch, Compared, Task
 
 
 def pick_device(name: str, ranks: Ranks) -> torch.device:
@@ -70,7 +70,7 @@ def evaluate(
 
 
 def evaluate_blocks(
-    task: Task,
+    task: Compared,
     model: nn.Module,
     split: str,
     ranks: Ranks,
@@ -78,15 +78,15 @@ def evaluate_blocks(
     full: bool = True,
     name: str = FORECASTER,
 ) -> dict[str, Sums]:
-    """The sums of a model apart for each block of the split; the same on every rank.
+    """The sums of a model for each block of the split; the same on every rank.
 
     Args:
-        task: names the blocks, which hold whatever samples are not independent of each other.
+        task: names the blocks; samples of one block are not independent of each other.
         model: in evaluation mode while this lasts.
         split: of the task.
         ranks: of this process.
         device: where the model is.
-        full: as `task.verify` measures, or, less and sooner, `task.score`.
+        full: measured by `task.verify`; otherwise by `task.score`, which is less and faster.
         name: of the model, for its progress and messages.
 
     Raises:

@@ -26,7 +26,7 @@ from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.guards import LossFailure, LossGuard, all_finite
 from nowcast.core.training.length import length
 from nowcast.core.training.sampling import step_seed
-from nowcast.core.training.task import Task
+from nowcast.core.training.task import Pictured, Task, columns_of
 
 CPU = torch.device("cpu")
 SHOWN_SCORES = 3  # of a validation, beside the loss
@@ -149,7 +149,8 @@ class Loop:
         objective = inf if None in parts else sum(part for part in parts if part is not None)
         step, best = self.progress.step, self.progress.best_objective
         if self.ranks.is_main:
-            pictures = self.task.pictures(self.model, "valid")
+            task = self.task
+            pictures = task.pictures(self.model, "valid") if isinstance(task, Pictured) else {}
             scale = self.task.loss_scale
             loss = None if scale is None else scale * objective
             self.log.validation(step, scores, pictures, {"objective": objective, "loss": loss})
@@ -168,7 +169,7 @@ class Loop:
         """Keep a validation's scores beside the loss until the next one."""
         shown = [
             f"{column.header} {value:.{column.digits}f}"
-            for column in self.task.columns[:SHOWN_SCORES]
+            for column in columns_of(self.task)[:SHOWN_SCORES]
             if (value := scores.values.get(column.score)) is not None
         ]
         loss = self.line.note.removesuffix(self._validated)

@@ -33,6 +33,16 @@ def in_metres(projection: str) -> str:
     return " ".join(f"+{name}={value}" if value else f"+{name}" for name, value in stated.items())
 
 
+def with_its_size(crs: pyproj.CRS) -> pyproj.CRS:
+    """The same, on an Earth whose size is in metres, where its radii were stated in km."""
+    if crs.ellipsoid is None or crs.ellipsoid.semi_major_metre >= LEAST_RADIUS_M:
+        return crs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PROJ's own form loses names
+        stated = crs.to_proj4()
+    return read_projection(stated.replace(" +units=m ", " "))  # PROJ adds it, the file says none
+
+
 @lru_cache(maxsize=32)
 def read_projection(projection: str) -> pyproj.CRS:
     """The coordinate system of a PROJ string, an EPSG code or WKT, with its Earth in metres.

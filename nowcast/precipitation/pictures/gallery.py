@@ -1,6 +1,6 @@
 """Pictures of a leaderboard: events, spectra, and its best and worst episode as animations."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from nowcast.core.comparison.board import Board
 from nowcast.core.report.charts import LINE_WIDTH, legend_names, lines
 from nowcast.core.scoring.pooling import pooled
+from nowcast.core.scoring.sums import Sums
 from nowcast.core.storage.files import write_whole
 from nowcast.core.terminal.plain import add_legend
 from nowcast.precipitation.clips.batch import RadarBatch
@@ -26,6 +26,8 @@ from nowcast.precipitation.pictures.render import side_by_side
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES, Calibration
 from nowcast.precipitation.verification.spectrum import wavelengths
 
+Parts = Mapping[str, Mapping[str, Sums]]  # forecaster -> block -> its sums, of `verify`
+
 DPI = 110
 FRAME_MS = 400
 HOLD_MS = 1200  # on the last frame
@@ -34,7 +36,7 @@ SHOWN_SCORES = np.arange(0.1, 1, 0.1)  # lines of equal CSI
 SHOWN_BIASES = (0.25, 0.5, 1, 2, 4)  # lines of equal bias
 
 
-def performance_diagram(board: Board) -> Figure:
+def performance_diagram(parts: Parts) -> Figure:
     """POD against success ratio (1 - FAR), with lines of equal CSI and of equal bias.
 
     Roebber 2009, doi:10.1175/2008WAF2222159.1. The better a forecast, the nearer it is to the
@@ -51,9 +53,9 @@ def performance_diagram(board: Board) -> Figure:
         axes.plot([0, end], [0, end * bias], color="#cccccc", linewidth=0.8, linestyle="--")
         axes.annotate(f"bias {bias:g}", (end, end * bias), fontsize=7, color="#777777")
     shown: dict[str, Artist] = {}
-    points = {name: _success_and_pod(board, name) for name in board.scores}
+    points = {name: _success_and_pod(blocks) for name, blocks in parts.items()}
     names = legend_names({name: np.nan_to_num(at).tolist() for name, at in points.items()})
-    for name, line in lines(board.scores).items():
+    for name, line in lines(parts).items():
         x, y = points[name]
         (shown[names[name]],) = axes.plot(
             x, y, color=line.colour, linestyle=line.style, linewidth=0.9
@@ -67,9 +69,9 @@ def performance_diagram(board: Board) -> Figure:
     return figure
 
 
-def _success_and_pod(board: Board, name: str) -> NDArray[np.float64]:
+def _success_and_pod(blocks: Mapping[str, Sums]) -> NDArray[np.float64]:
     """Success ratio and POD by threshold, ``2 threshold``; NaN where undefined."""
-    sums = pooled(list(board.parts[name].values()))
+    sums = pooled(list(blocks.values()))
     hits, misses, false_alarms = (
         sums[count].sum(-1).astype(float) for count in ("hits", "misses", "false_alarms")
     )
@@ -77,19 +79,19 @@ def _success_and_pod(board: Board, name: str) -> NDArray[np.float64]:
         return np.stack([hits / (hits + false_alarms), hits / (hits + misses)])
 
 
-def spectra(board: Board) -> Figure:
+def spectra(parts: Parts, step_minutes: int) -> Figure:
     """Mean power spectra of the pixels at the first and the last lead time, and of the truth.
 
     A curve below the truth's lacks variance at that wavelength: it is blurred.
     """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
-    styles = lines(board.scores)
+    styles = lines(parts)
     panels: tuple[Axes, Axes] = tuple(figure.subplots(1, 2, sharey=True))
-    minutes = next(iter(board.scores.values())).axis
     shown: dict[str, Artist] = {}
-    power = {name: pooled(list(board.parts[name].values()))["power_prediction"] for name in styles}
-    truth = pooled(list(next(iter(board.parts.values())).values()))["power_truth"]
+    power = {name: pooled(list(parts[name].values()))["power_prediction"] for name in styles}
+    truth = pooled(list(next(iter(parts.values())).values()))["power_truth"]
     length = wavelengths(len(truth))
+    minutes = step_minutes, step_minutes * truth.shape[1]  # first and last lead time
     names = legend_names({name: found[1:, [0, -1]].tolist() for name, found in power.items()})
     for axes, lead in zip(panels, (0, -1), strict=True):
         (shown["truth"],) = axes.plot(
@@ -118,30 +120,36 @@ def spectra(board: Board) -> Figure:
     return figure
 
 
-def best_and_worst(board: Board) -> dict[str, tuple[str, str]]:
+def best_and_worst(
+    parts: Parts, reference: str, read: Callable[[Sums], Mapping[str, float | None]]
+) -> dict[str, tuple[str, str]]:
     """The forecaster with the least B-MSE, and the blocks in which it does best and worst.
 
     Best is where its B-MSE is below the reference's by most, worst where by least or where it is
     above: differences, not ratios, which are large where there is hardly any rain. With one block
     there is no worst. The reference is no candidate itself.
 
+    Args:
+        parts: of all forecasters.
+        reference: that is among them.
+        read: the scores of sums, ``b_mse`` among them.
+
     Returns:
         ``best`` and ``worst`` -> (forecaster, block); nothing where there is none.
     """
-    against = board.by_block[board.task.reference]
     errors = {
         name: error
-        for name, scores in board.scores.items()
-        if name != board.task.reference and (error := scores.values["b_mse"]) is not None
+        for name, blocks in parts.items()
+        if name != reference and (error := read(pooled(list(blocks.values())))["b_mse"]) is not None
     }
     if not errors:
         return {}
     leader = min(errors, key=errors.__getitem__)
     gain = {
         block: start - own
-        for block, scores in board.by_block[leader].items()
-        if (own := scores.values["b_mse"]) is not None
-        and (start := against[block].values["b_mse"]) is not None
+        for block, sums in parts[leader].items()
+        if (own := read(sums)["b_mse"]) is not None
+        and (start := read(parts[reference][block])["b_mse"]) is not None
     }
     if not gain:
         return {}
@@ -198,18 +206,25 @@ def animate(clips: Clips, block: str, models: Mapping[str, nn.Module], path: Pat
     write_whole(path, write)
 
 
-def hang(board: Board, clips: Clips, models: Mapping[str, nn.Module], out: Path) -> dict[str, Path]:
+def write_gallery(
+    parts: Parts,
+    reference: str,
+    read: Callable[[Sums], Mapping[str, float | None]],
+    clips: Clips,
+    models: Mapping[str, nn.Module],
+    out: Path,
+) -> dict[str, Path]:
     """Write all pictures into ``out/pictures``: caption -> file."""
     folder = out / "pictures"
-    found = {}
+    written = {}
     for caption, name, figure in (
-        ("Events over all lead times", "performance.png", performance_diagram(board)),
-        ("Power spectra", "spectra.png", spectra(board)),
+        ("Events over all lead times", "performance.png", performance_diagram(parts)),
+        ("Power spectra", "spectra.png", spectra(parts, clips.archive.description.step_minutes)),
     ):
         write_whole(folder / name, partial(figure.savefig, format="png", dpi=DPI))
-        found[caption] = folder / name
-    for which, (leader, block) in best_and_worst(board).items():
+        written[caption] = folder / name
+    for which, (leader, block) in best_and_worst(parts, reference, read).items():
         path = folder / f"{which}.gif"
         animate(clips, block, models, path)
-        found[f"The {which} episode of {leader} against {board.task.reference}: {block}"] = path
-    return found
+        written[f"The {which} episode of {leader} against {reference}: {block}"] = path
+    return written

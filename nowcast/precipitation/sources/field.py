@@ -1,4 +1,4 @@
-"""One moment of radar as its source gives it: values, unit and place, before it is a frame."""
+"""One time of radar as its source gives it: values, unit and place, before it is a frame."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.errors import DataError
 from nowcast.precipitation.archive.description import Grid
 from nowcast.precipitation.archive.frames import Moments
-from nowcast.precipitation.sources.hdf5 import SUFFIXES, is_hdf5
-from nowcast.precipitation.sources.measure import WORKS, Measure, Unit, measure
+from nowcast.precipitation.sources.measure import Measure, Unit
 
 # Frames are named by year, month and day; a time outside these years is a damaged one.
 FIRST_YEAR, LAST_YEAR = 1900, 2100
@@ -22,10 +21,10 @@ FIRST_YEAR, LAST_YEAR = 1900, 2100
 
 @dataclass(frozen=True)
 class Field:
-    """What a radar saw at one moment.
+    """What a radar saw at one time.
 
     Args:
-        moment: UTC, unit minute. A source that sums rain states both ends of the sum: the moment
+        time: UTC, unit minute. A source that sums rain states both ends of the sum: the time
             is its end, when all of it has been seen. A source that states one time has that one.
         values: row 0 north. NaN where there is no data; where it is dry, 0, or -inf in dBZ.
         unit: of the values; ``VIL`` are SEVIR's 8-bit levels.
@@ -34,7 +33,7 @@ class Field:
         converted: how the source's own numbers became `values`; None where they are the same.
     """
 
-    moment: np.datetime64
+    time: np.datetime64
     values: Float[np.ndarray, "height width"]
     unit: Unit
     accumulation_minutes: float | None = None
@@ -48,7 +47,7 @@ class Source:
 
     Args:
         name: of the source, e.g. the folder, or the id of an event.
-        moments: of the fields, strictly ascending; no field was opened further than needed for it.
+        times: of the fields, strictly ascending; no field was opened further than needed for it.
         read: the field at a position.
         where: what to name in a message about the field at a position: its file.
         notes: what was read into the source that it does not say itself, a line each.
@@ -56,21 +55,21 @@ class Source:
             of a source of one.
 
     Raises:
-        DataError: the moments do not ascend.
+        DataError: the times do not ascend.
     """
 
     name: str
-    moments: Moments
+    times: Moments
     read: Callable[[int], Field]
     where: Callable[[int], str]
     notes: tuple[str, ...] = ()
     stated_step: int | None = None
 
     def __post_init__(self) -> None:
-        check_ascending(self.moments, self.where)
+        check_ascending(self.times, self.where)
 
     def __len__(self) -> int:
-        return len(self.moments)
+        return len(self.times)
 
     def __iter__(self) -> Iterator[Field]:
         return (self.read(position) for position in range(len(self)))
@@ -110,88 +109,55 @@ class Request:
     skip: frozenset[Path] = frozenset()
 
 
-def check_ascending(moments: Moments, where: Callable[[int], str]) -> None:
+def check_ascending(times: Moments, where: Callable[[int], str]) -> None:
     """Raise `DataError` where a clock stands still or goes backwards.
 
     Args:
-        moments: in the order of the source.
-        where: what to name in a message about the moment at a position.
+        times: in the order of the source.
+        where: what to name in a message about the time at a position.
     """
-    back = np.diff(moments).astype(np.int64) <= 0
+    back = np.diff(times).astype(np.int64) <= 0
     if back.any():
         position = int(back.argmax())
         raise DataError(
-            f"{where(position + 1)}: expected a later time than {moments[position]} of "
-            f"{where(position)}, found {moments[position + 1]}; sort the frames with their times "
+            f"{where(position + 1)}: expected a later time than {times[position]} of "
+            f"{where(position)}, found {times[position + 1]}; sort the frames with their times "
             "and remove what stands twice"
         )
 
 
 def source_of_files(
     name: str,
-    found: list[tuple[np.datetime64, Path]],
+    found: list[tuple[np.datetime64, float | None, Path]],
     read: Callable[[Path], Field],
     notes: tuple[str, ...] = (),
-    stated_step: int | None = None,
 ) -> Source:
-    """A source of one file a moment.
+    """A source of one file a time.
 
     Args:
         name: of the source.
-        found: the moment of every file.
+        found: of every file the time, and the minutes that it states to sum rain over.
         read: the field of a file.
         notes: see `Source`.
-        stated_step: see `Source`.
 
     Raises:
-        DataError: two files have the same moment.
+        DataError: two files have the same time, or some sum rain over other minutes than most.
     """
-    ordered = sorted(found)
-    for (moment, path), (following, other) in pairwise(ordered):
-        if moment == following:
+    ordered = sorted(found, key=lambda item: (item[0], item[2]))
+    for (time, _, path), (following, _, other) in pairwise(ordered):
+        if time == following:
             raise DataError(
-                f"{path} and {other}: both hold the moment {moment}; remove one of them (or convert"
-                " the products one by one)"
+                f"{path} and {other}: both hold the time {time}; remove one of them (or convert the"
+                " products one by one)"
             )
     return Source(
         name,
-        np.array([moment for moment, _ in ordered], dtype="datetime64[m]"),
-        lambda position: read(ordered[position][1]),
-        lambda position: str(ordered[position][1]),
+        np.array([time for time, *_ in ordered], dtype="datetime64[m]"),
+        lambda position: read(ordered[position][2]),
+        lambda position: str(ordered[position][2]),
         notes,
-        stated_step,
+        whole(_commonest_sum({path: minutes for _, minutes, path in found})),
     )
-
-
-def files_in(
-    source: Path, skip: frozenset[Path] = frozenset()
-) -> tuple[list[Path], tuple[str, ...]]:
-    """The source itself, or all HDF5 files under it, by name; and a note of what was left out.
-
-    A file is HDF5 by its content, whatever its name. One that is not, but is named as HDF5 files
-    are (or as those beside it), is damaged: it is among them, and reading it says so.
-
-    Raises:
-        ConfigError: there is no such file or folder, or nothing in it.
-    """
-    if source.is_file():
-        return [source], ()
-    if not source.is_dir():
-        raise ConfigError(f"{source}: expected a file or a folder to convert, found none")
-    every = sorted(path for path in source.rglob("*") if path.is_file())
-    inside = {path for path in every if is_hdf5(path)}
-    named = {path.suffix.lower() for path in inside if path.suffix} | set(SUFFIXES)
-    found = [path for path in every if path in inside or path.suffix.lower() in named]
-    if not found:
-        shown = ", ".join(path.name for path in every[:3])
-        raise ConfigError(
-            f"{source}: expected HDF5 files (usually ending in {', '.join(SUFFIXES)}), found none "
-            f"among {len(every)} files{f', e.g. {shown}' if shown else ''}; is this the folder, "
-            "unpacked, and the right --importer?"
-        )
-    left_out = len(every) - len(found)
-    found = [path for path in found if path not in skip]
-    return found, ((f"{left_out} files left out, which are not HDF5",) if left_out else ())
 
 
 def to_minute(time: datetime, path: Path) -> np.datetime64:
@@ -206,111 +172,15 @@ def to_minute(time: datetime, path: Path) -> np.datetime64:
     return np.datetime64(int((seconds + 30) // 60), "m")
 
 
-def said_measure(request: Request) -> Measure | None:
-    """What ``--unit`` says; None where it is not given.
-
-    Raises:
-        ConfigError: it is no unit of rain or reflectivity.
-    """
-    if request.unit is None:
-        return None
-    try:
-        found = measure(request.unit)
-    except ValueError as error:
-        raise ConfigError(f"--unit: {error}") from error
-    if found is None:
-        raise ConfigError(f"--unit: expected {WORKS}; found {request.unit!r}")
-    return found
-
-
-def agreed_measure(
-    stated: str | None,
-    request: Request,
-    where: str,
-    importer: str,
-    advice: str = "mend the attribute, or leave it out of the file and give --unit",
-) -> Measure:
-    """The unit of a source: what it states, or where it states none what the user says.
-
-    Args:
-        stated: by the source, in its own spelling; None where it states none.
-        request: what the user says.
-        where: what to name in a message.
-        importer: by name, likewise.
-        advice: what to do about a unit that is not understood.
-
-    Raises:
-        ConfigError: neither states it, or the user's is none.
-        DataError: the source's is not understood, or they contradict each other.
-    """
-    said = said_measure(request)
-    try:
-        found = None if stated is None else measure(stated)
-    except ValueError as error:
-        raise DataError(f"{where}: {error} as its units; {advice}") from error
-    if found is None:
-        if said is None:
-            raise ConfigError(
-                f"--unit: --importer {importer} needs to know it, since {where} states none; give "
-                "dBZ, mm/h (a rain rate) or mm (a rain sum)"
-            )
-        return said
-    if said is not None and not said.same(found):
-        raise DataError(
-            f"{where}: states the units {stated!r}, but --unit says {request.unit}; leave --unit "
-            "out (or mend the attribute)"
-        )
-    return found
-
-
-def only_unit(held: list[Unit], request: Request, importer: str, path: Path) -> Unit:
-    """The unit in which a file is read: the one that the user says, else the only one it holds.
-
-    Args:
-        held: units of what the file holds.
-        request: what the user says.
-        importer: by name, for messages.
-        path: of the file, likewise.
-
-    Raises:
-        ConfigError: none is stated and the file holds several, or it is no unit.
-        DataError: the user's is not one that the format has.
-    """
-    said = said_measure(request)
-    if said is not None:
-        if said.factor != 1 or said.linear:
-            raise DataError(
-                f"{path}: {importer} files are in {said.unit} or another unit that they state, but "
-                f"--unit says {request.unit}; leave --unit out"
-            )
-        return said.unit
-    if not held:
-        raise DataError(f"{path}: expected rain or reflectivity, found neither")
-    several = sorted(set(held))
-    if len(several) > 1:
-        raise ConfigError(
-            f"--unit: {path} holds {' and '.join(several)}; say which one to convert, e.g. --unit "
-            f"{several[-1]}"
-        )
-    return several[0]
-
-
-def commonest_sum(sums: Mapping[Path, float | None]) -> float | None:
-    """The minutes that most files sum rain over; None where one does not state them.
-
-    Args:
-        sums: of each file.
-
-    Raises:
-        DataError: some differ from what half the files or more have; it names the first of them.
-    """
+def _commonest_sum(sums: Mapping[Path, float | None]) -> float | None:
+    """The minutes that most files sum rain over; None where one does not state them."""
     counts = Counter(sums.values())
     (minutes, most), *_ = counts.most_common()
     if len(counts) > 1 and None not in counts and 2 <= most >= len(sums) / 2:
-        path, found = next(item for item in sums.items() if item[1] != minutes)
+        path, other = next(item for item in sums.items() if item[1] != minutes)
         raise DataError(
             f"{path}: expected a sum over {minutes:g} minutes as {most} of {len(sums)} files have, "
-            f"found {found:g}; convert the two products one by one, or remove the file"
+            f"found {other:g}; convert the two products one by one, or remove the file"
         )
     return None if None in counts else minutes
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.core.errors import DataError, NowcastError
+from nowcast.core.errors import ConfigError, DataError, NowcastError
 
 SUFFIXES = (".h5", ".hf5", ".hdf5", ".hdf", ".he5", ".nc", ".nc4")
 LARGEST = 2**28  # values; the largest radar composites have 2**25, so more is a damaged size
@@ -31,6 +31,37 @@ DAMAGED = (
 def is_hdf5(path: Path) -> bool:
     """Whether a file is HDF5 by its content."""
     return bool(h5py.is_hdf5(path))
+
+
+def files_in(
+    source: Path, skip: frozenset[Path] = frozenset()
+) -> tuple[list[Path], tuple[str, ...]]:
+    """The source itself, or all HDF5 files under it, by name; and a note of what was left out.
+
+    A file is HDF5 by its content, whatever its name. One that is not, but is named as HDF5 files
+    are (or as those beside it), is damaged: it is among them, and reading it says so.
+
+    Raises:
+        ConfigError: there is no such file or folder, or nothing in it.
+    """
+    if source.is_file():
+        return [source], ()
+    if not source.is_dir():
+        raise ConfigError(f"{source}: expected a file or a folder to convert, found none")
+    every = sorted(path for path in source.rglob("*") if path.is_file())
+    inside = {path for path in every if is_hdf5(path)}
+    named = {path.suffix.lower() for path in inside if path.suffix} | set(SUFFIXES)
+    found = [path for path in every if path in inside or path.suffix.lower() in named]
+    if not found:
+        shown = ", ".join(path.name for path in every[:3])
+        raise ConfigError(
+            f"{source}: expected HDF5 files (usually ending in {', '.join(SUFFIXES)}), found none "
+            f"among {len(every)} files{f', e.g. {shown}' if shown else ''}; is this the folder, "
+            "unpacked, and the right --importer?"
+        )
+    left_out = len(every) - len(found)
+    found = [path for path in found if path not in skip]
+    return found, ((f"{left_out} files left out, which are not HDF5",) if left_out else ())
 
 
 @contextmanager
@@ -191,6 +222,15 @@ def image(dataset: Any) -> NDArray[Any]:
             f"{dataset.shape}; it is damaged"
         )
     return np.asarray(dataset[...])
+
+
+def check_size(raw: Any, rows: float, columns: float, path: Path) -> None:
+    """Raise `DataError` unless an image has the size that its file states."""
+    if (rows, columns) != raw.shape:
+        raise DataError(
+            f"{path}: expected an image of {rows:.0f}x{columns:.0f} as the file says, found "
+            f"{'x'.join(map(str, raw.shape))}; it is damaged"
+        )
 
 
 def scaled(raw: NDArray[Any], gain: float, offset: float) -> NDArray[np.float64]:

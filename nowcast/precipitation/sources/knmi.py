@@ -13,6 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from nowcast.core.errors import DataError
 from nowcast.precipitation.archive.description import Grid
@@ -20,15 +21,21 @@ from nowcast.precipitation.sources.field import (
     Field,
     Request,
     Source,
-    commonest_sum,
-    files_in,
-    only_unit,
     source_of_files,
     to_minute,
-    whole,
 )
-from nowcast.precipitation.sources.hdf5 import child, image, number, opened, scaled, text
+from nowcast.precipitation.sources.hdf5 import (
+    check_size,
+    child,
+    files_in,
+    image,
+    number,
+    opened,
+    scaled,
+    text,
+)
 from nowcast.precipitation.sources.measure import Unit
+from nowcast.precipitation.sources.stated_unit import no_field, only_unit
 
 EXPECTED = "a KNMI radar image (HDF5)"
 UNIT_OF: dict[str, Unit] = {
@@ -42,30 +49,32 @@ _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
 
 
 def read_knmi(source: Path, request: Request) -> list[Source]:
-    """KNMI files as one source; the moment is the end of the product.
+    """KNMI files as one source; the time is the end of the product.
 
     Raises:
         ConfigError: there is no file, or a file holds several units and none is stated.
         DataError: a file is damaged, holds another quantity than `request.unit`, or two hold the
-            same moment.
+            same time.
     """
     paths, notes = files_in(source, request.skip)
     found = []
-    sums: dict[Path, float | None] = {}
     unit: Unit | None = None
     for path in paths:
         with opened(path, EXPECTED) as file:
             start, end = _times(file, path)
             unit = unit or _unit(file, path, request)
             _image_group(file, path, unit)
-            found.append((end, path))
-            sums[path] = float((end - start).astype(np.int64)) if unit == "mm" else None
+            found.append((end, _minutes(start, end, unit), path))
     assert unit is not None
-    notes += ("KNMI: moment = end of the product",)
+    notes += ("KNMI: time = end of the product",)
     if unit == "dBZ":
         notes += ("KNMI: pixel 0 of a reflectivity image read as dry, not as missing",)
-    step = whole(commonest_sum(sums))
-    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes, step)]
+    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes)]
+
+
+def _minutes(start: np.datetime64, end: np.datetime64, unit: Unit) -> float | None:
+    """That a sum is over."""
+    return float((end - start).astype(np.int64)) if unit == "mm" else None
 
 
 def _unit(file: h5py.File, path: Path, request: Request) -> Unit:
@@ -122,12 +131,12 @@ def _read(path: Path, unit: Unit) -> Field:
             values[raw == 0] = -np.inf
         else:
             values[raw == missing] = np.nan
-        grid, south_first = _grid(file, path, raw.shape)
+        grid, south_first = _grid(file, path, raw)
     return Field(
         end,
         values[::-1] if south_first else values,
         unit,
-        float((end - start).astype(np.int64)) if unit == "mm" else None,
+        _minutes(start, end, unit),
         grid,
     )
 
@@ -137,14 +146,8 @@ def _image_group(file: h5py.File, path: Path, unit: Unit) -> Any:
     held = _images(file)
     names = [name for name, parameter in held.items() if UNIT_OF.get(parameter) == unit]
     if not names:
-        known = [UNIT_OF[name] for name in held.values() if name in UNIT_OF]
-        advice = "it is no rain product that can be read"
-        if known:
-            advice = f"give --unit {known[0]}, or sort the files"
-        raise DataError(
-            f"{path}: expected an image in {unit} as --unit or the first file says, found "
-            f"{', '.join(held.values()) or 'no image'}; {advice}"
-        )
+        units = [UNIT_OF[name] for name in held.values() if name in UNIT_OF]
+        raise no_field(path, "an image", unit, list(held.values()), units)
     if len(names) > 1:
         raise DataError(
             f"{path}: expected one image in {unit}, found {len(names)}; a forecast file holds no "
@@ -179,15 +182,11 @@ def _time(written: str, path: Path) -> datetime:
         ) from error
 
 
-def _grid(file: h5py.File, path: Path, shape: tuple[int, ...]) -> tuple[Grid | None, bool]:
+def _grid(file: h5py.File, path: Path, raw: NDArray[Any]) -> tuple[Grid | None, bool]:
     """Where the pixels lie, and whether row 0 is the southernmost."""
     place = child(file, "geographic")
-    stated = (number(place, "geo_number_rows"), number(place, "geo_number_columns"))
-    if stated != shape:
-        raise DataError(
-            f"{path}: expected an image of {stated[0]:.0f}x{stated[1]:.0f} as the file says, found "
-            f"{shape[0]}x{shape[1]}; it is damaged"
-        )
+    rows, columns = number(place, "geo_number_rows"), number(place, "geo_number_columns")
+    check_size(raw, rows, columns, path)
     size_x, size_y = number(place, "geo_pixel_size_x"), number(place, "geo_pixel_size_y")
     if size_x <= 0 or size_y == 0:
         raise DataError(f"{path}: expected a pixel size, found {size_x} x {size_y}; it is damaged")
@@ -197,7 +196,7 @@ def _grid(file: h5py.File, path: Path, shape: tuple[int, ...]) -> tuple[Grid | N
         Grid(
             projection=text(child(place, "map_projection"), "projection_proj4_params"),
             x_west=number(place, "geo_column_offset") * size_x,
-            y_north=top + shape[0] * size_y if south_first else top,
+            y_north=top + rows * size_y if south_first else top,
             pixel_x=size_x,
             pixel_y=abs(size_y),
         ),

@@ -59,7 +59,7 @@ def kg_m2_from_level(level: NDArray[np.uint8]) -> NDArray[np.float64]:
 class _Event:
     id: str
     index: int
-    moments: Moments
+    times: Moments
     grid: Grid | None
     problem: str | None
 
@@ -103,11 +103,11 @@ def _source(path: Path, event: _Event) -> Source:
         if position == FRAMES - 1:
             held.clear()
         values = np.where(levels == MISSING, np.nan, levels.astype(np.float64))
-        return Field(event.moments[position], values, "VIL", None, event.grid)
+        return Field(event.times[position], values, "VIL", None, event.grid)
 
     return Source(
         event.id,
-        event.moments,
+        event.times,
         read,
         lambda position: f"{path}, event {event.id}, frame {position}",
         NOTES if event.problem is None else (*NOTES, f"grid not stated: {event.problem}"),
@@ -172,17 +172,17 @@ def _event(row: dict[str, str], line: str, catalog: Path) -> _Event:
         offsets = [int(offset) for offset in row["minute_offsets"].split(":")]
         if index < 0 or len(offsets) != FRAMES:
             raise ValueError(f"{len(offsets)} offsets and the index {index}")
-        moments = np.array(
+        times = np.array(
             [to_minute(middle + timedelta(minutes=offset), catalog) for offset in offsets]
         )
-        if (np.diff(moments).astype(np.int64) != STEP_MINUTES).any():
+        if (np.diff(times).astype(np.int64) != STEP_MINUTES).any():
             raise ValueError("offsets that are not 5 minutes apart")
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(
             f"{line}: expected an event of {FRAMES} frames {STEP_MINUTES} minutes apart, found "
             f"{error}"
         ) from error
-    return _Event(row["id"], index, moments, *_grid(row, line))
+    return _Event(row["id"], index, times, *_grid(row, line))
 
 
 def _grid(row: dict[str, str], line: str) -> tuple[Grid | None, str | None]:

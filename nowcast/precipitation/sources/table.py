@@ -1,38 +1,27 @@
 """Which importers there are, by the name that `--importer` takes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.sources.field import Request, Source
+from nowcast.precipitation.sources.hdf5 import files_in
+from nowcast.precipitation.sources.importer import GROUP, Importer
 from nowcast.precipitation.sources.knmi import read_knmi
-from nowcast.precipitation.sources.odim import read_odim
+from nowcast.precipitation.sources.odim.reader import read_odim
 from nowcast.precipitation.sources.sevir import read_sevir
 from nowcast.precipitation.sources.stack.reader import read_stack
 from nowcast.precipitation.sources.through_pysteps import PREFIX, read_through_pysteps
 
 
-@dataclass(frozen=True)
-class Importer:
-    """One format.
-
-    Args:
-        read: the sources at a path; one archive each.
-        uses: which of a `Request`'s fields it reads; any other that is set is a mistake.
-        many: it may hold several archives, each to be named by `Source.name`.
-        lists_hdf5: it opens every HDF5 file of a folder to list them (`field.files_in`).
-    """
-
-    read: Callable[[Path, Request], list[Source]]
-    uses: frozenset[str]
-    many: bool = False
-    lists_hdf5: bool = False
+def _hdf5_files(path: Path) -> list[Path]:
+    return files_in(path)[0]
 
 
 IMPORTERS = {
-    "odim": Importer(read_odim, frozenset({"unit"}), lists_hdf5=True),
-    "knmi": Importer(read_knmi, frozenset({"unit"}), lists_hdf5=True),
+    "odim": Importer(read_odim, frozenset({"unit"}), files=_hdf5_files),
+    "knmi": Importer(read_knmi, frozenset({"unit"}), files=_hdf5_files),
     "sevir": Importer(read_sevir, frozenset({"unit", "catalog", "events"}), many=True),
     "stack": Importer(
         read_stack,
@@ -41,36 +30,53 @@ IMPORTERS = {
         ),
     ),
 }
-_OPTIONS = {
-    "times": "--times",
-    "datasets": "--datasets",
-    "south_first": "--south-first",
-    "north_first": "--north-first",
-    "projection": "--projection",
-    "bounds": "--bounds",
-    "name_pattern": "--name-pattern",
-    "settings": "--setting",
-    "catalog": "--catalog",
-    "events": "--event",
-}
+_SINGULAR = {"settings": "setting", "events": "event"}  # options that may be given several times
 
 
 def importer(name: str) -> Importer:
-    """The importer of a name: one of `IMPORTERS`, or ``pysteps:NAME``.
+    """The importer of a name: of `IMPORTERS`, ``pysteps:NAME``, or an installed package's.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or a package's cannot be used.
     """
     if name.startswith(PREFIX):
         return Importer(
             lambda path, request: read_through_pysteps(name.removeprefix(PREFIX), path, request),
             frozenset({"unit", "name_pattern", "settings"}),
         )
-    if name not in IMPORTERS:
+    added = entry_points(group=GROUP)
+    entries = list(added.select(name=name))
+    if not entries and name not in IMPORTERS:
+        known = ", ".join([*IMPORTERS, *sorted(added.names)])
+        raise ConfigError(f"--importer: expected {known} or {PREFIX}NAME, found {name}")
+    if len(entries) + (name in IMPORTERS) > 1:
+        owners = [*(["nowcast"] if name in IMPORTERS else []), *map(_package, entries)]
         raise ConfigError(
-            f"--importer: expected {', '.join(IMPORTERS)} or {PREFIX}NAME, found {name}"
+            f"--importer {name}: expected one of that name, found it in {' and '.join(owners)}; "
+            "rename the entry point, or uninstall a package"
         )
-    return IMPORTERS[name]
+    return IMPORTERS[name] if name in IMPORTERS else _loaded(entries[0])
+
+
+def _loaded(entry: EntryPoint) -> Importer:
+    where = f"--importer {entry.name}: entry point {entry.value} of {_package(entry)}"
+    try:
+        found = entry.load()
+    except Exception as error:  # of code that is not ours
+        raise ConfigError(
+            f"{where}: expected to import it, found {type(error).__name__}: {error}; mend or "
+            "uninstall the package"
+        ) from error
+    if not isinstance(found, Importer):
+        raise ConfigError(
+            f"{where}: expected an Importer of {Importer.__module__}, found {found!r}; mend the "
+            "package"
+        )
+    return found
+
+
+def _package(entry: EntryPoint) -> str:
+    return "an installed package" if entry.dist is None else f"the package {entry.dist.name}"
 
 
 def sources(name: str, path: Path, request: Request) -> list[Source]:
@@ -87,5 +93,6 @@ def sources(name: str, path: Path, request: Request) -> list[Source]:
         if entry.name == "skip":  # not the user's
             continue
         if given and entry.name not in chosen.uses:
-            raise ConfigError(f"{_OPTIONS[entry.name]}: --importer {name} does not use it")
+            option = _SINGULAR.get(entry.name, entry.name).replace("_", "-")
+            raise ConfigError(f"--{option}: --importer {name} does not use it")
     return chosen.read(path, request)

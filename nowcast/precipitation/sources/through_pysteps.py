@@ -26,11 +26,10 @@ from nowcast.precipitation.sources.field import (
     Field,
     Request,
     Source,
-    agreed_measure,
-    said_measure,
     source_of_files,
     to_minute,
 )
+from nowcast.precipitation.sources.stated_unit import agreed_measure, said_measure
 
 PREFIX = "pysteps:"
 # What pysteps does unless told otherwise and an archive must not: MRMS is averaged over 4x4 pixels.
@@ -83,11 +82,11 @@ def read_through_pysteps(name: str, source: Path, request: Request) -> list[Sour
         paths = sorted(path for path in source.rglob("*") if path.is_file())
     else:
         raise ConfigError(f"{source}: expected a file or a folder to convert, found none")
-    found = []
+    found: list[tuple[np.datetime64, float | None, Path]] = []
     for path in paths:
         time = _time(path.name, request.name_pattern)
         if time is not None:
-            found.append((to_minute(time, path), path))
+            found.append((to_minute(time, path), None, path))
     if not found:
         shown = f", e.g. {paths[0].name}" if paths else ""
         raise ConfigError(

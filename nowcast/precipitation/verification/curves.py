@@ -88,6 +88,7 @@ def as_scores(
     return Scores(
         values={name: curve.mean() for name, curve in curves.items()},
         curves={name: curve.points() for name, curve in curves.items()},
+        along="lead_time",
         axis_name="minutes",
         axis=minutes,
         support={"clips": clips} | {name: int(counts.sum()) for name, counts in support.items()},

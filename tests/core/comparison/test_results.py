@@ -63,15 +63,9 @@ def test_a_run_scored_with_other_settings_is_drawn_as_such_wherever_runs_lie(tmp
     compare(settings, resolve, ToyTask, out, Ranks(), runs=tmp_path / "shared")
     page = (out / "report.html").read_text()
     assert "scored with other settings, run of M" in page
-    assert page.count('class="derived"') == 1
     assert "training loss" in page  # from the history in the shared folder
     (film,) = read_films(out / FILMS)
     assert film.forecasters == ["identity", "M", "M-eval"]
-
-
-class WithoutPictures(ToyTask):
-    def reels(self, models: object, split: str) -> list:
-        return []
 
 
 class SamplesOfItsOwn(ToyTask):
@@ -79,12 +73,6 @@ class SamplesOfItsOwn(ToyTask):
 
     def facts(self, split: str) -> dict:
         return super().facts(split) | {"cut": self.settings.optim.lr}
-
-
-def test_a_task_without_pictures_has_no_player(tmp_path: Path):
-    settings = comparison(seeds=[0], variants={"A": {}})
-    compare(settings, resolve, WithoutPictures, tmp_path, Ranks())
-    assert "<script" not in (tmp_path / "report.html").read_text()
 
 
 def test_only_what_forecasts_the_same_samples_is_on_film(tmp_path: Path):

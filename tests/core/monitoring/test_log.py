@@ -10,12 +10,14 @@ from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import LOG10_PHI_EDGES, Reading
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.storage.runs import Run
-from tests.core.monitoring.test_events import loaded, no_file_longer_than
+from tests.core.monitoring.reading import loaded, points, watching
+from tests.core.monitoring.test_events import no_file_longer_than
 
 PICTURE = np.zeros((2, 3, 3), dtype=np.uint8)
 SCORES = Scores(
     values={"error": 2.0, "hits/5": None, "hits/10": 0.5},
     curves={"error": (1.0, 3.0), "hits/10": (None, 0.5)},
+    along="lead_time",
     axis_name="minutes",
     axis=(5.0, 10.0),
 )
@@ -24,7 +26,7 @@ SCORES = Scores(
 def test_a_step_goes_to_both_and_timings_to_tensorboard_alone(tmp_path: Path):
     run = Run(tmp_path)
     log = RunLog(run, 0)
-    log.step(1, {"loss": 0.5, "lr": 0.25}, {"clips_per_second": 8.0})
+    log.step(1, {"loss": 0.5, "lr": 0.25}, {"samples_per_second": 8.0})
     log.step(2, {"loss": 0.25, "lr": 0.25})
     log.close()
     assert run.history() == [
@@ -32,9 +34,9 @@ def test_a_step_goes_to_both_and_timings_to_tensorboard_alone(tmp_path: Path):
         {"step": 2, "loss": 0.25, "lr": 0.25},
     ]
     seen = loaded(tmp_path)
-    assert seen.Tags()["scalars"] == ["train/loss", "train/lr", "throughput/clips_per_second"]
+    assert seen.Tags()["scalars"] == ["train/loss", "train/lr", "throughput/samples_per_second"]
     assert [event.value for event in seen.Scalars("train/loss")] == [0.5, 0.25]
-    assert [event.step for event in seen.Scalars("throughput/clips_per_second")] == [1]
+    assert [event.step for event in seen.Scalars("throughput/samples_per_second")] == [1]
 
 
 def test_a_validation_gives_scores_curves_pictures_and_objective(tmp_path: Path):
@@ -90,12 +92,13 @@ def test_a_resumed_log_drops_what_is_done_again_and_a_torn_line(tmp_path: Path):
         (10, 1 / 10),
         (15, 9.0),
     ]
-    assert [event.step for event in loaded(tmp_path).Scalars("train/loss")] == [5, 10, 15]
+    (curve,) = points(watching(tmp_path)).values()
+    assert [step for step, _ in curve] == [5, 10, 15]
 
 
 def test_other_ranks_write_nothing(tmp_path: Path):
     log = RunLog(Run(tmp_path), 0, shown=False)
-    log.step(1, {"loss": 1.0}, {"clips_per_second": 1.0})
+    log.step(1, {"loss": 1.0}, {"samples_per_second": 1.0})
     log.memel(1, {})
     log.validation(1, SCORES, {"a": PICTURE}, {})
     log.flush()

@@ -27,7 +27,7 @@ def test_clips_by_second_over_all_ranks_and_the_share_waited(clock: SimpleNamesp
     with throughput.paused():
         clock.now += 1000
     numbers = throughput.read()
-    assert numbers["clips_per_second"] == 2 * 4 * 3 / 8
+    assert numbers["samples_per_second"] == 2 * 4 * 3 / 8
     assert numbers["data_wait_share"] == 0.25
 
 
@@ -40,7 +40,7 @@ def test_each_reading_is_since_the_last(clock: SimpleNamespace):
     throughput.count(6)
     clock.now += 2
     numbers = throughput.read()
-    assert (numbers["clips_per_second"], numbers["data_wait_share"]) == (3, 0)
+    assert (numbers["samples_per_second"], numbers["data_wait_share"]) == (3, 0)
 
 
 def test_memory_is_the_most_that_the_process_took(clock: SimpleNamespace):

@@ -28,6 +28,7 @@ def test_a_document_nests_families_and_reads_back():
     scores = Scores(
         values={"b_mse": 2.5, "csi/0.5": 0.25, "csi/30": None},
         curves={"b_mse": (2.0, 3.0), "csi/0.5": (0.5, 0.0), "csi/30": (None, None)},
+        along="lead_time",
         axis_name="minutes",
         axis=(6.0, 12.0),
     )
@@ -42,6 +43,7 @@ def test_support_and_reasons_survive_the_way_into_json_and_back():
     scores = Scores(
         values={"b_mse": 2.5, "csi/30": None},
         curves={"b_mse": (2.0, 3.0), "csi/30": (None, None)},
+        along="lead_time",
         axis_name="minutes",
         axis=(6.0, 12.0),
         support={"clips": 4, "pixels": 100, "hits/30": 0},
@@ -54,6 +56,14 @@ def test_support_and_reasons_survive_the_way_into_json_and_back():
     assert document["by_lead_time"]["support"] == {"pixels": [60, 40], "hits": {"30": [0, 0]}}
     assert document["csi"] == {"30": None}
     assert Scores.from_document(document) == scores
+
+
+def test_scores_without_curves_have_none_in_json_and_older_files_are_read():
+    scores = Scores({"accuracy": 90.0}, support={"examples": 4})
+    assert scores.document() == {"accuracy": 90.0, "support": {"examples": 4}}
+    assert Scores.from_document(scores.document()) == scores
+    older = Scores.from_document({"accuracy": 90.0, "by_lead_time": {"place": []}})
+    assert (older.values, older.curves, older.axis) == ({"accuracy": 90.0}, {}, ())
 
 
 def test_the_sums_of_blocks_come_back_with_names_types_and_order(tmp_path: Path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.settings import RunSettings
 from nowcast.core.storage import origin
 from nowcast.core.storage.runs import Run
 
@@ -25,8 +26,11 @@ def test_the_same_config_may_come_back_and_another_may_not(tmp_path: Path):
 
 def test_what_does_not_change_the_result_may_differ(tmp_path: Path):
     run = Run(tmp_path / "run")
-    run.claim(CONFIG | {"data": {"root": "/here"}}, "data")
-    run.claim(CONFIG | {"train": {"steps": 5, "workers": 4}, "data": {"root": "/there"}}, "data")
+    there = CONFIG | {"train": {"steps": 5, "workers": 4}, "data": {"root": "/there"}}
+    for config in (CONFIG | {"data": {"root": "/here"}}, there):
+        run.claim(config, "data", incidental=RunSettings.incidental)
+    with pytest.raises(ConfigError, match=r"data.root .*; train.workers 0 there, 4 now"):
+        run.claim(there, "data")
 
 
 def test_other_data_is_refused(tmp_path: Path):
@@ -69,7 +73,7 @@ def test_the_key_tells_config_code_data_and_parent_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def key(name: str, config=CONFIG, data="data") -> str:
-        Run(tmp_path / name).claim(config, data)
+        Run(tmp_path / name).claim(config, data, incidental=RunSettings.incidental)
         return Run(tmp_path / name).origin()["key"]
 
     first, again = key("first"), key("again")

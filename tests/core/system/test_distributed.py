@@ -13,7 +13,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nowcast import MEmeL, registry
-from nowcast.cli import config
+from nowcast.api import config
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.execution.signals import Interrupted
 from nowcast.core.monitoring.monitor import Monitor

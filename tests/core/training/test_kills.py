@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tensorboard.compat.proto.event_pb2 import Event
 
 from nowcast.core.execution.jobs import Job, complete
 from nowcast.core.execution.signals import Interrupted
-from nowcast.core.monitoring.events import event_files, read_events
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings, TrainSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
+from tests.core.monitoring.reading import points, watching
 from tests.core.toy import ToyBatch, ToyTask
 
 
@@ -58,21 +57,6 @@ def run_job(folder: Path, steps: int, life: int | None = None) -> None:
         os._exit(3)
 
 
-def logged(folder: Path) -> list[Event]:
-    """The records of the run's one event file without what is a time."""
-    (file,) = event_files(folder)
-    events = []
-    for event in read_events(file):
-        event.wall_time = 0
-        values = [v for v in event.summary.value if not v.tag.startswith("throughput/")]
-        if event.HasField("summary") and not values:
-            continue
-        del event.summary.value[:]
-        event.summary.value.extend(values)
-        events.append(event)
-    return events
-
-
 @pytest.mark.parametrize(
     ("kills", "steps"), [(6, 300), pytest.param(30, 1000, marks=pytest.mark.slow)]
 )
@@ -98,5 +82,5 @@ def test_kills_at_any_moment_change_nothing(tmp_path: Path, kills: int, steps: i
     assert one["progress"] == other["progress"]
     for name in ("best.safetensors", "history.jsonl", "scores_test.json", "sums_test.safetensors"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
-    assert logged(whole) == logged(killed)
+    assert points(watching(whole)) == points(watching(killed))
     assert not list(killed.glob(".*.tmp"))

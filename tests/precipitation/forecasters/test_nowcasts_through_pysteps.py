@@ -158,7 +158,7 @@ def test_unknown_settings_and_a_missing_package_are_named(monkeypatch: pytest.Mo
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(through_pysteps.importlib, "import_module", missing)
-    with pytest.raises(ConfigError, match=r"sprog: expected .* pysteps.*pip install \"nowcast\[py"):
+    with pytest.raises(ConfigError, match=r"sprog: expected .* pysteps.*pip install \"memel-nowcast\[py"):
         model("sprog")
 
 

@@ -217,7 +217,7 @@ def test_onnx_says_which_package_it_lacks(tmp_path: Path, monkeypatch: pytest.Mo
         return None if name == "onnxscript" else name
 
     monkeypatch.setattr("importlib.util.find_spec", found)
-    with pytest.raises(ConfigError, match=r'found no onnxscript; .*"nowcast\[export\]"'):
+    with pytest.raises(ConfigError, match=r'found no onnxscript; .*"memel-nowcast\[export\]"'):
         export(Run(tmp_path), tmp_path / "out.onnx")
 
 

@@ -14,7 +14,6 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate_blocks
 from nowcast.precipitation.pictures.gallery import (
     best_and_worst,
-    hang,
     performance_diagram,
     spectra,
 )
@@ -51,7 +50,7 @@ def board(task: PrecipitationTask, models: dict[str, nn.Module]) -> Board:
 
 
 def test_a_performance_diagram_has_a_point_for_each_threshold(board: Board):
-    (axes,) = performance_diagram(board).axes
+    (axes,) = performance_diagram(board.parts).axes
     points = {
         (round(float(line.get_xdata()[0]), 6), round(float(line.get_ydata()[0]), 6))
         for line in axes.lines
@@ -70,7 +69,8 @@ def test_a_performance_diagram_has_a_point_for_each_threshold(board: Board):
 
 def test_spectra_are_those_of_the_first_and_the_last_lead_time(board: Board):
     sums = pooled(list(board.parts["blurred"].values()))
-    for axes, lead, title in zip(spectra(board).axes, (0, -1), ("+6 min", "+24 min"), strict=True):
+    figure = spectra(board.parts, step_minutes=6)
+    for axes, lead, title in zip(figure.axes, (0, -1), ("+6 min", "+24 min"), strict=True):
         assert axes.get_title() == title
         power = {line.get_label(): line.get_ydata() for line in axes.lines}
         assert list(power) == ["truth", "persistence", "blurred"]
@@ -80,7 +80,8 @@ def test_spectra_are_those_of_the_first_and_the_last_lead_time(board: Board):
 
 
 def test_the_best_episode_is_that_of_the_largest_gain(board: Board):
-    chosen = best_and_worst(board)
+    read = board.task.read_columns
+    chosen = best_and_worst(board.parts, "persistence", read)
     gain = {
         block: board.by_block["persistence"][block].values["b_mse"] - scores.values["b_mse"]
         for block, scores in board.by_block["blurred"].items()
@@ -88,14 +89,14 @@ def test_the_best_episode_is_that_of_the_largest_gain(board: Board):
     assert len(gain) > 2
     assert chosen["best"] == ("blurred", max(gain, key=gain.__getitem__))
     assert chosen["worst"] == ("blurred", min(gain, key=gain.__getitem__))
-    alone = Board(board.task, {"persistence": board.parts["persistence"]}, {})
-    assert best_and_worst(alone) == {}
+    alone = {"persistence": board.parts["persistence"]}
+    assert best_and_worst(alone, "persistence", read) == {}
 
 
-def test_what_is_hung(
+def test_a_gallery_is_four_pictures(
     board: Board, task: PrecipitationTask, models: dict[str, nn.Module], tmp_path: Path
 ):
-    found = hang(board, task.clips("test"), models, tmp_path)
+    found = task.gallery(board.parts, models, "test", tmp_path)
     assert sorted(path.name for path in found.values()) == [
         "best.gif",
         "performance.png",

@@ -37,8 +37,8 @@ def test_the_originals_hold_what_h5py_reads_off_them(radar_dev: Path):
         assert raw[seen].max() == known["raw_max"]
         assert (raw[seen] > 0).sum() == known["wet_pixels"]
         hour, minute = known["end"].split(";")[1].split(":")[:2]
-        assert field.moment == np.datetime64(f"2010-08-26T{hour}:{minute}", "m")
-        assert source.moments[position] == field.moment
+        assert field.time == np.datetime64(f"2010-08-26T{hour}:{minute}", "m")
+        assert source.times[position] == field.time
         assert field.accumulation_minutes == 5
     grid = source.read(0).grid
     assert (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y) == (0, -3650, 1, 1)
@@ -112,10 +112,10 @@ def test_what_contradicts_is_an_error(tmp_path: Path, unit: str, changed: dict, 
         read(tmp_path / "a.h5", unit)
 
 
-def test_two_files_of_one_moment_are_an_error_that_names_both(tmp_path: Path):
+def test_two_files_of_one_time_are_an_error_that_names_both(tmp_path: Path):
     for name in ("a.h5", "b.h5"):
         write_knmi(tmp_path / name, RAW)
-    with pytest.raises(DataError, match=r"a\.h5 and .*b\.h5: both hold the moment"):
+    with pytest.raises(DataError, match=r"a\.h5 and .*b\.h5: both hold the time"):
         read_knmi(tmp_path, Request(unit="mm"))
 
 
@@ -124,7 +124,7 @@ def test_files_come_in_order_of_their_own_time(tmp_path: Path):
     for name, end in zip("abc", times, strict=True):
         write_knmi(tmp_path / f"{name}.h5", RAW, end=end)
     (source,) = read_knmi(tmp_path, Request(unit="mm"))
-    assert [field.moment for field in source] == list(source.moments)
+    assert [field.time for field in source] == list(source.times)
     assert [Path(source.where(n)).name for n in range(3)] == ["b.h5", "c.h5", "a.h5"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.sources.field import Field, Request
-from nowcast.precipitation.sources.odim import read_odim
+from nowcast.precipitation.sources.odim.reader import read_odim
 from tests.radar_files import write_odim
 
 RAW = np.array([[0, 1, 64], [255, 104, 254]], dtype=np.uint8)
@@ -50,16 +50,16 @@ def test_nan_may_be_the_code_for_nodata(tmp_path: Path):
 def test_a_sum_is_dated_by_its_end_and_a_rate_by_its_nominal_time(tmp_path: Path):
     write_odim(tmp_path / "a.h5", RAW, quantity="ACRR", time="235500", minutes=15)
     field = read(tmp_path / "a.h5", "mm")
-    assert field.moment == np.datetime64("2020-06-02T00:10", "m")
+    assert field.time == np.datetime64("2020-06-02T00:10", "m")
     assert field.accumulation_minutes == 15
     write_odim(tmp_path / "a.h5", RAW, quantity="RATE", time="235500", minutes=15)
-    assert read(tmp_path / "a.h5", "mm_h").moment == np.datetime64("2020-06-01T23:55", "m")
+    assert read(tmp_path / "a.h5", "mm_h").time == np.datetime64("2020-06-01T23:55", "m")
 
 
 @pytest.mark.parametrize(("time", "minute"), [("045959", 300), ("050029", 300), ("050030", 301)])
 def test_seconds_go_to_the_nearest_minute(tmp_path: Path, time: str, minute: int):
     write_odim(tmp_path / "a.h5", RAW, time=time)
-    assert read(tmp_path / "a.h5").moment == np.datetime64("2020-06-01", "m") + minute
+    assert read(tmp_path / "a.h5").time == np.datetime64("2020-06-01", "m") + minute
 
 
 def test_corrected_reflectivity_is_taken_before_uncorrected(tmp_path: Path):
@@ -137,7 +137,7 @@ def test_a_projection_that_proj_does_not_know_is_said_with_its_text(
 def test_a_composite_of_meteoswiss(pyart_files: Path):
     field = read(pyart_files / "RFO_example_h5_grid.h5", "mm_h")
     assert field.values.shape == (640, 710)
-    assert field.moment == np.datetime64("2024-02-27T09:50", "m")
+    assert field.time == np.datetime64("2024-02-27T09:50", "m")
     with h5py.File(pyart_files / "RFO_example_h5_grid.h5") as file:
         raw = file["dataset1/data1/data"][...]
     assert np.array_equal(field.values, raw, equal_nan=True)
@@ -158,7 +158,7 @@ def set_what(path: Path, group: str = "what", **attributes: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("date", "time", "moment"),
+    ("date", "time", "expected"),
     [
         ("20200601", "0440", "2020-06-01T04:40"),
         ("20200601", "240000", "2020-06-02T00:00"),
@@ -173,11 +173,11 @@ def set_what(path: Path, group: str = "what", **attributes: object) -> None:
     ],
 )
 def test_times_in_the_spellings_that_are_sent(
-    tmp_path: Path, date: object, time: object, moment: str
+    tmp_path: Path, date: object, time: object, expected: str
 ):
     write_odim(tmp_path / "a.h5", RAW)
     set_what(tmp_path / "a.h5", date=date, time=time)
-    assert str(read(tmp_path / "a.h5").moment) == moment
+    assert str(read(tmp_path / "a.h5").time) == expected
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_sum_whose_start_is_not_stated_leaves_its_minutes_to_the_user(tmp_path
         write_odim(tmp_path / "a.h5", RAW, quantity="ACRR")
         set_what(tmp_path / "a.h5", "dataset1/what", **{key: None})
         field = read(tmp_path / "a.h5", "mm")
-        assert str(field.moment) == "2020-06-01T12:05" and field.accumulation_minutes is None
+        assert str(field.time) == "2020-06-01T12:05" and field.accumulation_minutes is None
     write_odim(tmp_path / "a.h5", RAW, quantity="ACRR")
     set_what(tmp_path / "a.h5", "dataset1/what", endtime=None)
     with pytest.raises(DataError, match="expected the attributes enddate and endtime"):

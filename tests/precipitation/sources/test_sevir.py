@@ -64,7 +64,7 @@ def test_chosen_events_only(tmp_path: Path, vil: np.ndarray):
     path, catalog = write_sevir(tmp_path, vil, rows())
     request = Request(catalog=catalog, events=("R2",))
     (source,) = read_sevir(path, request)
-    assert source.name == "R2" and source.moments[-1] == np.datetime64("2019-06-11T02:00", "m")
+    assert source.name == "R2" and source.times[-1] == np.datetime64("2019-06-11T02:00", "m")
     # Frames may be asked for in any order.
     assert np.array_equal(source.read(48).values, source.read(48).values, equal_nan=True)
     with pytest.raises(ConfigError, match=r"CATALOG.csv: expected S9 among the VIL events"):

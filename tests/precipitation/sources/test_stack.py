@@ -47,9 +47,9 @@ def read(folder: Path, frames: np.ndarray = FRAMES, times: np.ndarray = TIMES) -
 )
 def test_an_npy_stack(tmp_path: Path, times: np.ndarray):
     source = read(tmp_path, times=times)
-    assert np.array_equal(source.moments, TIMES)
+    assert np.array_equal(source.times, TIMES)
     assert np.array_equal([field.values for field in source], FRAMES)
-    assert source.read(2).moment == TIMES[2]
+    assert source.read(2).time == TIMES[2]
     assert source.read(2).unit == "mm_h"
 
 
@@ -86,7 +86,7 @@ def test_netcdf_attributes_are_honoured(tmp_path: Path):
         file["times"].attrs["units"] = "hours since 2020-06-01T00:50:00"
     (source,) = read_stack(tmp_path / "a.nc", Request(unit="mm_h"))
     np.testing.assert_allclose(source.read(0).values, [[1, 1.5, np.nan]])
-    assert [str(moment) for moment in source.moments] == ["2020-06-01T00:50", "2020-06-01T00:55"]
+    assert [str(moment) for moment in source.times] == ["2020-06-01T00:50", "2020-06-01T00:55"]
     with pytest.raises(DataError, match=r"states the units 'mm/h', but --unit says mm; leave"):
         read_stack(tmp_path / "a.nc", Request(unit="mm"))
 
@@ -202,7 +202,7 @@ def test_a_time_zone_in_the_units_is_honoured(tmp_path: Path):
         file["frames"], file["times"] = FRAMES, TIMES.astype(np.int64) + 120
         file["times"].attrs["units"] = "minutes since 1970-01-01T00:00+02:00"
     (source,) = read_stack(tmp_path / "a.h5", Request(unit="mm"))
-    assert np.array_equal(source.moments, TIMES)
+    assert np.array_equal(source.times, TIMES)
 
 
 def test_what_is_lacking_is_said(tmp_path: Path):
@@ -295,12 +295,12 @@ def test_bounds_of_the_times_end_a_sum_and_say_over_how_long(tmp_path: Path):
         file["times"].attrs["units"] = "minutes since 1970-01-01"
         file["time_bounds"] = np.stack([starts, starts + 5], axis=1)
     (source,) = read_stack(tmp_path / "a.h5", Request())
-    assert np.array_equal(source.moments, TIMES + np.timedelta64(5, "m"))
+    assert np.array_equal(source.times, TIMES + np.timedelta64(5, "m"))
     assert source.read(0).accumulation_minutes == 5 and source.stated_step == 5
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["frames"].attrs["units"] = "mm/h"
     (source,) = read_stack(tmp_path / "a.h5", Request())
-    assert np.array_equal(source.moments, TIMES)
+    assert np.array_equal(source.times, TIMES)
     assert source.read(0).accumulation_minutes is None
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["time_bounds"][1] = [9, 9]

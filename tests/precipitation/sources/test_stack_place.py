@@ -11,6 +11,7 @@ import xarray
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.description import Grid
+from nowcast.precipitation.archive.projection import pixel_km
 from nowcast.precipitation.sources.field import Request, Source
 from nowcast.precipitation.sources.stack.reader import read_stack
 
@@ -244,6 +245,7 @@ def test_a_radius_in_km_makes_kilometres_of_the_projections_unit(tmp_path: Path)
         grid = read(path).read(0).grid
         place = (grid.x_west, grid.y_north, grid.pixel_x, grid.pixel_y)
         assert place == pytest.approx((0, -3650, 1, 1))
+        assert pixel_km(grid.projection, *place, 765, 700) == pytest.approx((1, 1))
 
 
 @pytest.mark.parametrize(

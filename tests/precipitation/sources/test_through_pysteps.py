@@ -20,7 +20,7 @@ from nowcast.precipitation.sources.conversion.convert import convert
 from nowcast.precipitation.sources.conversion.target import Target
 from nowcast.precipitation.sources.field import Request
 from nowcast.precipitation.sources.knmi import read_knmi
-from nowcast.precipitation.sources.odim import read_odim
+from nowcast.precipitation.sources.odim.reader import read_odim
 from nowcast.precipitation.sources.through_pysteps import read_through_pysteps
 from tests.radar_files import LAEA, write_odim
 
@@ -41,10 +41,10 @@ def test_pysteps_reads_the_knmi_originals_as_we_do(
     folder = radar_dev / "knmi_hdf5_originals"
     (theirs,) = read_through_pysteps("knmi_hdf5", folder, Request("mm", name_pattern=KNMI_NAMES))
     (ours,) = read_knmi(folder, Request("mm"))
-    assert len(theirs) == 12 and np.array_equal(theirs.moments, ours.moments)
+    assert len(theirs) == 12 and np.array_equal(theirs.times, ours.times)
     for a, b in zip(theirs, ours, strict=True):
         np.testing.assert_allclose(a.values, b.values, rtol=1e-15)
-        assert (a.moment, a.unit) == (b.moment, "mm")
+        assert (a.time, a.unit) == (b.time, "mm")
         assert a.grid == b.grid
     assert any("1 files left out, not named" in note for note in theirs.notes)  # expected.json
     assert capsys.readouterr() == ("", "")
@@ -150,7 +150,7 @@ def test_pysteps_reads_an_odim_file_of_the_tests_as_we_do(pysteps: None, tmp_pat
     (ours,) = read_odim(tmp_path, Request("mm_h"))
     a, b = theirs.read(0), ours.read(0)
     assert np.array_equal(a.values, b.values, equal_nan=True)
-    assert a.moment == b.moment
+    assert a.time == b.time
     assert a.grid == b.grid and a.grid.projection == LAEA
     settings = {"qty": "DBZH"}
     (other,) = read_through_pysteps(
@@ -217,7 +217,7 @@ def test_rows_units_and_place_of_a_field(
     (source,) = read_through_pysteps("x", file.parent, REQUEST)
     field = source.read(0)
     assert np.array_equal(field.values, [[3, np.nan], [1, 2]], equal_nan=True)
-    assert field.moment == np.datetime64("2020-06-01T12:00", "m")
+    assert field.time == np.datetime64("2020-06-01T12:00", "m")
     assert (field.grid.x_west, field.grid.y_north) == (10, 26)
     assert (field.grid.pixel_x, field.grid.pixel_y) == (2, 3)
     assert capsys.readouterr().out == ""
@@ -300,5 +300,5 @@ def test_what_is_lacking_is_said(
     with pytest.raises(ConfigError, match="expected a file or a folder"):
         read_through_pysteps("x", tmp_path / "none", REQUEST)
     monkeypatch.setitem(sys.modules, "pysteps.io.importers", None)
-    with pytest.raises(ConfigError, match=r'install it with `pip install "nowcast\[pysteps\]"`'):
+    with pytest.raises(ConfigError, match=r'install it with `pip install "memel-nowcast\[pysteps\]"`'):
         read_through_pysteps("x", file, REQUEST)

@@ -25,7 +25,7 @@ LEAST_PAIRS = 3  # seeds; below, a p-value says nothing
 
 @dataclass(frozen=True)
 class SeedTest:
-    """A paired t-test over seeds: within one, variants see the same clips in the same order.
+    """A paired t-test over seeds: within one, variants see the same samples in the same order.
 
     Args:
         low: lower end of the 95 % interval of the mean difference (Student's t).

@@ -1,6 +1,5 @@
 """Frames added to an archive that is there: those it has are compared, nothing is replaced."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +20,10 @@ ALIKE = ("step_minutes", "height", "width", "zr_a", "zr_b", "quantity", "grid")
 
 
 class ArchiveAppender:
-    """Adds frames to an archive: written beside it, and moved into it when all of them are whole.
+    """Adds frames to an archive: `staged` writes them beside it, `finish` moves them into it.
 
-    Used as a context, as `ArchiveWriter`. Each frame is moved after its mask, so an archive whose
-    move was interrupted holds whole frames alone, and the same command goes on.
+    Each frame is moved after its mask, so an archive whose move was interrupted holds whole frames
+    alone, and the same command goes on.
 
     Args:
         root: of an archive that `nowcast data convert` made.
@@ -50,43 +49,36 @@ class ArchiveAppender:
                     f"{now}; convert into a new folder"
                 )
         self._there = set(self._archive.moments.tolist())
-        self._staged = ArchiveWriter(root.with_name(f"{root.name}.more"), self.description)
+        self.staged = ArchiveWriter(root.with_name(f"{root.name}.more"), self.description)
         self.added: list[np.datetime64] = []
         self.kept = 0
 
-    def __enter__(self) -> "ArchiveAppender":
-        self._staged.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._staged.part, ignore_errors=True)
-
-    def write(
+    def is_new(
         self,
-        moment: np.datetime64,
+        time: np.datetime64,
         levels: UInt8[np.ndarray, "height width"],
         mask: Bool[np.ndarray, "height width"],
-    ) -> None:
-        """Add a frame and its mask (True = use), or compare them with those that are there.
+    ) -> bool:
+        """Whether a frame is to be added: the archive has none of that time.
 
         Raises:
-            DataError: the archive has another frame or mask of that moment.
+            DataError: the archive has another frame or mask of that time.
         """
-        if moment.astype("datetime64[m]").item() not in self._there:
-            self._staged.write(moment, levels, mask)
-            self.added.append(moment)
-            return
+        if time.astype("datetime64[m]").item() not in self._there:
+            self.added.append(time)
+            return True
         root = self._archive.root
-        alike = np.array_equal(levels, self._archive.frame(moment)) and np.array_equal(
-            mask, self._archive.mask(moment)
+        alike = np.array_equal(levels, self._archive.frame(time)) and np.array_equal(
+            mask, self._archive.mask(time)
         )
         if not alike:
             raise DataError(
-                f"{frame_path(root, moment)}: expected the frame that is to be added, found "
-                "another one of that moment; nothing is added. Remove it and its mask, or convert "
-                "into a new folder, with the same options"
+                f"{frame_path(root, time)}: expected the frame that is to be added, found another "
+                "one of that time; nothing is added. Remove it and its mask, or convert into a new "
+                "folder, with the same options"
             )
         self.kept += 1
+        return False
 
     def finish(self, valid_share: float, history: tuple[str, ...]) -> None:
         """Move the frames into the archive, and make its exclude mask and description true again.
@@ -97,7 +89,7 @@ class ArchiveAppender:
         """
         root = self._archive.root
         for name in (MASK_FOLDER, FRAME_FOLDER):
-            folder = self._staged.part / name
+            folder = self.staged.part / name
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 target = root / name / path.relative_to(folder)
                 with writing(target):
@@ -108,11 +100,10 @@ class ArchiveAppender:
         for moment in self._archive.moments:
             valid.add(self._archive.mask(moment))
         masks.write_exclude(self._archive.lists, valid.usable(valid_share))
-        known = self.description.history
         self.description = replace(
             self.description,
             valid_share=valid_share,
-            history=(*known, *history) if self.added else known,
+            history=self.description.history + (history if self.added else ()),
         )
         write_text(root / DESCRIPTION, self.description.to_json())
 

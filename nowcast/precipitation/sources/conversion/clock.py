@@ -15,15 +15,15 @@ def step_between(source: Source, step_minutes: int | None) -> int:
     are named.
 
     Args:
-        source: whose moments grow.
+        source: whose times grow.
         step_minutes: as the user states it; None for the commonest gap, or what a single frame
             states (`Source.stated_step`).
 
     Raises:
         ConfigError: a single frame and no step, or frames too far apart.
-        DataError: a moment does not lie on the step.
+        DataError: a time does not lie on the step.
     """
-    minutes = source.moments.astype("datetime64[m]").astype(np.int64)
+    minutes = source.times.astype("datetime64[m]").astype(np.int64)
     if step_minutes is None and len(minutes) < 2:
         step_minutes = source.stated_step
         if step_minutes is None:
@@ -32,7 +32,7 @@ def step_between(source: Source, step_minutes: int | None) -> int:
                 "between frames; give them"
             )
     if step_minutes is None:
-        step_minutes = int(commonest_gap(source.moments) / np.timedelta64(1, "m"))
+        step_minutes = int(commonest_gap(source.times) / np.timedelta64(1, "m"))
     if step_minutes > LONGEST_STEP_MINUTES:
         raise ConfigError(
             f"--step: {source.name} has frames {step_minutes} minutes apart, expected at most "
@@ -46,10 +46,10 @@ def step_between(source: Source, step_minutes: int | None) -> int:
     off = minutes % step_minutes != clock
     if off.any():
         position = int(off.argmax())
-        right = source.moments[int((~off).argmax())]
+        right = source.times[int((~off).argmax())]
         raise DataError(
             f"{source.where(position)}: expected times every {step_minutes} minutes as {right} "
-            f"and {int((~off).sum()) - 1} others have, found {source.moments[position]}"
+            f"and {int((~off).sum()) - 1} others have, found {source.times[position]}"
             f"{_others(int(off.sum()) - 1)}; remove what lies between, or give --step"
         )
     return step_minutes

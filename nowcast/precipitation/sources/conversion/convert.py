@@ -4,7 +4,7 @@ No frame is stretched: it is cropped, or averaged over whole blocks (`cut`). Wha
 (`importers`) is checked frame by frame (`values`) before it is written.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,6 @@ from nowcast.precipitation.sources.conversion.clock import step_between
 from nowcast.precipitation.sources.conversion.cut import Cut
 from nowcast.precipitation.sources.conversion.damage import (
     Fields,
-    Skipped,
     damaged_files,
     write_skipped,
 )
@@ -35,7 +34,7 @@ from nowcast.precipitation.sources.conversion.values import (
     checked,
 )
 from nowcast.precipitation.sources.conversion.written import Written, history, skipped_lines
-from nowcast.precipitation.sources.field import Request, Source, files_in
+from nowcast.precipitation.sources.field import Request, Source
 from nowcast.precipitation.sources.table import importer, sources
 from nowcast.precipitation.units import Calibration
 
@@ -53,7 +52,7 @@ def convert(
     """Turn radar in another format into archives in the HKO-7 layout.
 
     One archive at `root`; for an importer of many, one for each of its sources at `root`/name.
-    An archive is in its place only when it is whole. Those made before an error stay.
+    An archive is in its folder only when it is whole. Those made before an error stay.
 
     Args:
         source: file or folder to read.
@@ -66,12 +65,12 @@ def convert(
     Raises:
         ConfigError: an option is out of range or missing, or there already is an archive.
         DataError: a file is damaged or holds what cannot be rain, or the disk is full; it names
-            file and place.
+            file and position.
     """
     check_target(request, target)
     damaged = damaged_files(importer_name, source, request) if target.skip_damaged else {}
     request = replace(request, skip=frozenset(damaged))
-    found = sources(importer_name, source, request) if _some_left(source, damaged) else []
+    found = sources(importer_name, source, request)
     many = importer(importer_name).many
     total, done = sum(map(len, found)), 0
     written = []
@@ -82,29 +81,18 @@ def convert(
             if progress is not None:
                 progress(start + frames, total)
 
-        place = root / one.name if many else root
+        folder = root / one.name if many else root
         fields = Fields(one, target.skip_damaged, list(damaged.values()))
         try:
-            written.append(_write(one, fields, place, target, importer_name, count))
+            written.append(_write(one, fields, folder, target, importer_name, count))
         except OSError as error:
             made = f"; {len(written)} archives before it are whole" if written else ""
             raise DataError(
-                f"{refused(place, error)}. What was begun at {place} is removed{made}: convert "
+                f"{refused(folder, error)}. What was begun at {folder} is removed{made}: convert "
                 "again"
             ) from error
         done += len(one)
     return written
-
-
-def _some_left(source: Path, damaged: Mapping[Path, Skipped]) -> bool:
-    """True unless every file of a folder is damaged, which is told with the first of them."""
-    if damaged and len(damaged) == len(files_in(source)[0]):
-        first = next(iter(damaged.values()))
-        raise DataError(
-            f"{source}: expected files that can be read, found {len(damaged)} that cannot, the "
-            f"first {first.file}: {first.reason}"
-        )
-    return True
 
 
 def _write(
@@ -155,9 +143,10 @@ def _write(
     if fault is not None:
         description = replace(description, grid=None)
     valid = ValidCounts((cut.height, cut.width))
-    moments: list[np.datetime64] = []
+    times: list[np.datetime64] = []
     empty = 0
-    with _writer(root, description, adds=there is not None) as writer:
+    appender = None if there is None else ArchiveAppender(root, description)
+    with ArchiveWriter(root, description) if appender is None else appender.staged as writer:
         for position, field in chain([head], left):
             where = source.where(position)
             check_alike(field, first, where)
@@ -167,14 +156,15 @@ def _write(
                     f"{field.accumulation_minutes:g}"
                 )
             levels, mask = cut.pixels(checked(field, minutes, where, target), field.unit)
-            moments.append(field.moment)
+            times.append(field.time)
             if mask.any():
-                writer.write(field.moment, levels, mask)
+                if appender is None or appender.is_new(field.time, levels, mask):
+                    writer.write(field.time, levels, mask)
                 valid.add(mask)
             else:
                 empty += 1
             count(position + 1)
-        frames = len(moments) - empty
+        frames = len(times) - empty
         if not frames:
             raise DataError(
                 f"{named}: expected data in some frame, found none"
@@ -182,7 +172,7 @@ def _write(
             )
         # The description is written last, so that it can say what was found.
         lines = history(source, importer_name, minutes, first, cut, target, frames, empty)
-        told = (
+        entries = (
             *lines,
             *skipped_lines(fields.skipped),
             *(() if fault is None else (f"grid not stated: {fault}",)),
@@ -191,27 +181,27 @@ def _write(
             root=root,
             frames=frames,
             empty=empty,
-            missing=missing_frames(np.array(moments), np.timedelta64(step, "m")),
+            missing=missing_frames(np.array(times), np.timedelta64(step, "m")),
             usable_share=0.0,
             valid_share=target.valid_share or VALID_SHARE,
             description=description,
             grid_fault=fault,
             skipped=tuple(fields.skipped),
         )
-        if isinstance(writer, ArchiveAppender):
-            unlisted = tuple(writer.days_of_no_list())
-            writer.finish(written.valid_share, told)
+        if appender is not None:
+            unlisted = tuple(appender.days_of_no_list())
+            appender.finish(written.valid_share, entries)
             write_skipped(root, fields.skipped)
             return replace(
                 written,
-                frames=len(writer.added),
-                there=writer.kept,
+                frames=len(appender.added),
+                there=appender.kept,
                 unlisted=unlisted,
-                usable_share=writer.usable_share,
-                description=writer.description,
+                usable_share=appender.usable_share,
+                description=appender.description,
             )
         write_skipped(writer.part, fields.skipped)
-        writer.description = replace(description, history=told)
+        writer.description = replace(description, history=entries)
         usable = valid.usable(written.valid_share)
         writer.finish(usable, None)
     return replace(written, usable_share=float(usable.mean()), description=writer.description)
@@ -237,7 +227,3 @@ def _as_there(target: Target, there: Description) -> Target:
         step_minutes=target.step_minutes or there.step_minutes,
         valid_share=target.valid_share or there.valid_share,
     )
-
-
-def _writer(root: Path, description: Description, adds: bool) -> ArchiveWriter | ArchiveAppender:
-    return ArchiveAppender(root, description) if adds else ArchiveWriter(root, description)

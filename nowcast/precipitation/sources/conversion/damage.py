@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nowcast.core.errors import DataError
 from nowcast.core.storage.files import write_text
-from nowcast.precipitation.sources.field import Field, Request, Source, files_in
+from nowcast.precipitation.sources.field import Field, Request, Source
 from nowcast.precipitation.sources.table import importer
 
 SKIPPED = "skipped.csv"  # in the archive's folder
@@ -38,16 +38,26 @@ def damaged_files(name: str, source: Path, request: Request) -> dict[Path, Skipp
         name: of the importer.
         source: what is to be converted.
         request: what the user says of it.
+
+    Raises:
+        DataError: all of them are damaged; it gives the first one's reason.
     """
     chosen = importer(name)
-    if not (chosen.lists_hdf5 and source.is_dir()):
+    if chosen.files is None or not source.is_dir():
         return {}
+    paths = chosen.files(source)
     found: dict[Path, Skipped] = {}
-    for path in files_in(source)[0]:
+    for path in paths:
         try:
             chosen.read(path, request)
         except DataError as error:
             found[path] = Skipped(str(path), _without(path, error))
+    if found and len(found) == len(paths):
+        first = found[paths[0]]
+        raise DataError(
+            f"{source}: expected files that can be read, found {len(found)} that cannot, the "
+            f"first {first.file}: {first.reason}"
+        )
     return found
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.description import LONGEST_STEP_MINUTES
-from nowcast.precipitation.sources.field import Request, said_measure
+from nowcast.precipitation.sources.field import Request
+from nowcast.precipitation.sources.stated_unit import said_measure
 from nowcast.precipitation.units import Calibration
 
 

@@ -63,18 +63,18 @@ def check_alike(field: Field, first: Field, where: str) -> None:
     """Raise `DataError` unless a field has the unit, the size and the grid of the first one."""
     if field.unit != first.unit:
         raise DataError(
-            f"{where}: expected {first.unit} as the frame of {first.moment} has, found "
+            f"{where}: expected {first.unit} as the frame of {first.time} has, found "
             f"{field.unit}; convert the two units one by one"
         )
     if field.values.shape != first.values.shape:
         raise DataError(
             f"{where}: expected {first.values.shape[0]}x{first.values.shape[1]} pixels as the "
-            f"frame of {first.moment} has, found {field.values.shape[0]}x{field.values.shape[1]}; "
+            f"frame of {first.time} has, found {field.values.shape[0]}x{field.values.shape[1]}; "
             "convert the two sizes one by one"
         )
     if field.grid != first.grid:
         raise DataError(
-            f"{where}: expected the grid of the frame of {first.moment}, {first.grid}, found "
+            f"{where}: expected the grid of the frame of {first.time}, {first.grid}, found "
             f"{field.grid}; convert the two grids one by one"
         )
 

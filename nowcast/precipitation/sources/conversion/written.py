@@ -21,7 +21,7 @@ class Written:
     Args:
         root: where it is.
         frames: frames in it.
-        empty: moments left out because their field had no data at all.
+        empty: times left out because their field had no data at all.
         missing: frames that the source lacks within episodes, see `episodes.missing_frames`.
         usable_share: share of pixels that the exclude mask leaves.
         valid_share: of the frames, from which on a pixel is left in, `Target.valid_share`.
@@ -105,7 +105,7 @@ def history(
     """
     yield (
         f"{len(source)} fields of {source.name} through nowcast data convert --importer "
-        f"{importer_name}, {source.moments[0]} to {source.moments[-1]} UTC"
+        f"{importer_name}, {source.times[0]} to {source.times[-1]} UTC"
     )
     yield from source.notes
     match first.unit:

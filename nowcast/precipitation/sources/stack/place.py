@@ -14,6 +14,7 @@ from pyproj.exceptions import CRSError
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.description import Grid
+from nowcast.precipitation.archive.projection import with_its_size
 from nowcast.precipitation.sources.field import Request
 from nowcast.precipitation.sources.hdf5 import attribute, path_of, text
 from nowcast.precipitation.sources.measure import metres
@@ -34,7 +35,6 @@ NOT_SAID = (
     "grid not stated: the stack has no x and y coordinates; give --projection and --bounds to "
     "place it on the map"
 )
-KM_RADIUS = 10_000  # KNMI states the earth's radius in km, and +units not at all
 UNEVEN = 0.05  # of a pixel: single precision blurs coordinates; more is no grid
 SAME = 0.5  # of a pixel: further apart are two places
 
@@ -207,7 +207,7 @@ def _crs_of(frames: h5py.Dataset) -> tuple[CRS | None, str | None]:
             continue
         try:
             crs = CRS.from_cf(stated) if key == "grid_mapping_name" else CRS(stated[key])
-            return crs, None
+            return with_its_size(crs), None
         except (CRSError, KeyError, TypeError, ValueError) as error:
             said = said or f"PROJ does not know the grid mapping {name[0]}: {error}"
     return None, f"grid not stated: {said or f'the grid mapping {name[0]} names no projection'}"
@@ -220,15 +220,13 @@ def _factor(found: Coordinate, crs: CRS) -> float | None:
     if not found.units:
         return 1.0
     unit = float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
-    if crs.ellipsoid is not None and crs.ellipsoid.semi_major_metre < KM_RADIUS:
-        unit = 1000.0
     length = metres(found.units)
     return None if length is None else length / unit
 
 
 def _crs(projection: str) -> CRS:
     try:
-        return CRS(projection)
+        return with_its_size(CRS(projection))
     except CRSError as error:
         raise ConfigError(
             f"--projection: expected what PROJ knows, e.g. '+proj=stere +lat_0=90' or EPSG:3035, "

@@ -18,7 +18,6 @@ from nowcast.precipitation.sources.field import (
     Field,
     Request,
     Source,
-    agreed_measure,
     check_ascending,
     whole,
 )
@@ -26,7 +25,8 @@ from nowcast.precipitation.sources.hdf5 import SUFFIXES, check_array, child, is_
 from nowcast.precipitation.sources.measure import Measure
 from nowcast.precipitation.sources.stack.packed import packing
 from nowcast.precipitation.sources.stack.place import Place, said_place, stated_place
-from nowcast.precipitation.sources.stack.times import StatedTimes, moments_of, stated_times
+from nowcast.precipitation.sources.stack.times import StatedTimes, plain_times, stated_times
+from nowcast.precipitation.sources.stated_unit import agreed_measure
 
 EXPECTED = "an HDF5 stack of frames"
 SLAB_BYTES = 2**27  # read at once from HDF5, whose chunks may span many frames
@@ -42,7 +42,7 @@ class _Stack:
 
     count: int
     values: _Values
-    times: StatedTimes
+    stated: StatedTimes
     times_in: str
     measure: Measure
     place: Place
@@ -80,21 +80,21 @@ def read_stack(source: Path, request: Request) -> list[Source]:
             f"{source}: expected a stack ending in .npy, .h5 or .nc, or one that is such a file "
             f"inside, found one that begins with {start!r}"
         )
-    moments = stack.times.moments
-    if stack.measure.unit == "mm" and stack.times.ends is not None:
-        moments = stack.times.ends
-    if len(moments) != stack.count:
+    times = stack.stated.times
+    if stack.measure.unit == "mm" and stack.stated.ends is not None:
+        times = stack.stated.ends
+    if len(times) != stack.count:
         raise DataError(
             f"{stack.times_in}: expected one time for each of the {stack.count} frames of {source},"
-            f" found {len(moments)}"
+            f" found {len(times)}"
         )
-    check_ascending(moments, lambda position: f"{stack.times_in}, position {position}")
-    minutes = stack.times.minutes if stack.measure.unit == "mm" else None
+    check_ascending(times, lambda position: f"{stack.times_in}, position {position}")
+    minutes = stack.stated.minutes if stack.measure.unit == "mm" else None
 
     def read(position: int) -> Field:
         frame = stack.measure.convert(stack.values(position))
         return Field(
-            moments[position],
+            times[position],
             frame[:: -1 if stack.place.south_first else 1, :: -1 if stack.place.east_first else 1],
             stack.measure.unit,
             None if minutes is None else float(minutes[position]),
@@ -108,11 +108,11 @@ def read_stack(source: Path, request: Request) -> list[Source]:
     elif stack.measure.factor != 1:
         notes += (f"stack: multiplied by {stack.measure.factor:g} to be {stack.measure.unit}",)
     if minutes is not None:
-        notes += ("stack: moment = end of the interval that the times' bounds state",)
+        notes += ("stack: time = end of the interval that the times' bounds state",)
     return [
         Source(
             source.stem,
-            moments,
+            times,
             read,
             lambda position: f"{source}, frame {position}",
             notes,
@@ -156,7 +156,7 @@ def _from_npy(path: Path, request: Request) -> _Stack:
     return _Stack(
         len(frames),
         lambda position: np.array(frames[position], dtype=np.float64),
-        StatedTimes(moments_of(_load(request.times), request.times)),
+        StatedTimes(plain_times(_load(request.times), request.times)),
         str(request.times),
         agreed_measure(None, request, str(path), "stack"),
         said_place(frames.shape[1:], request),
@@ -170,11 +170,11 @@ def _from_hdf5(path: Path, request: Request) -> _Stack:
         )
     name, times_name = request.datasets
     with opened(path, EXPECTED) as file:
-        frames, times = child(file, name), child(file, times_name)
+        frames = child(file, name)
         check_array(frames, 3, "(time, height, width)")
         stated = _units(frames)
         found = agreed_measure(stated, request, f"{path}: {frames.name}", "stack")
-        moments = stated_times(times, path)
+        times = stated_times(child(file, times_name), path)
         packed = packing(frames)
         place = stated_place(frames, request)
         count, height, width = frames.shape
@@ -194,4 +194,4 @@ def _from_hdf5(path: Path, request: Request) -> _Stack:
                 held[number_of_slab] = np.asarray(file[name][first : first + slab])
         return packed.values(held[number_of_slab][position % slab], dry)
 
-    return _Stack(count, values, moments, f"{path}, {times_name}", found, place)
+    return _Stack(count, values, times, f"{path}, {times_name}", found, place)

@@ -18,7 +18,7 @@ from nowcast.precipitation.sources.hdf5 import attribute, check_array, child, te
 _EPOCH = np.datetime64("1970-01-01", "m")
 
 
-def moments_of(times: NDArray[Any], path: Path) -> Moments:
+def plain_times(times: NDArray[Any], path: Path) -> Moments:
     """Times without a units attribute: datetime64, or whole minutes since 1970-01-01.
 
     Raises:
@@ -46,12 +46,12 @@ class StatedTimes:
     """Times of an HDF5 stack.
 
     Args:
-        moments: of the frames.
+        times: of the frames.
         ends: of the intervals that the frames hold for (CF's ``bounds``); None without any.
         minutes: that each interval has.
     """
 
-    moments: Moments
+    times: Moments
     ends: Moments | None = None
     minutes: Float[np.ndarray, " time"] | None = None
 
@@ -88,7 +88,7 @@ def stated_times(times: Any, path: Path) -> StatedTimes:
 
 def _decoded(raw: NDArray[Any], times: h5py.Dataset, path: Path) -> Moments:
     if "units" not in times.attrs:
-        return moments_of(raw, path)
+        return plain_times(raw, path)
     units = text(times, "units")
     calendar = str(attribute(times, "calendar")).lower() if "calendar" in times.attrs else None
     missing = ~np.isfinite(raw)
@@ -113,7 +113,7 @@ def _decoded(raw: NDArray[Any], times: h5py.Dataset, path: Path) -> Moments:
 
 
 def _whole_minutes(minutes: Float[np.ndarray, " time"], path: Path) -> Moments:
-    """Minutes since 1970 as moments; off by less than a second is rounding, more an error."""
+    """Minutes since 1970 as times; off by less than a second is rounding, more an error."""
     nearest = np.rint(minutes)
     off = np.abs(minutes - nearest) > 1 / 61
     if off.any():

@@ -18,19 +18,20 @@ from numpy.typing import NDArray
 from nowcast.core.errors import DataError
 from nowcast.precipitation.archive.description import Grid
 from nowcast.precipitation.sources.corners import UnknownProjectionError, grid_between
-from nowcast.precipitation.sources.field import (
-    Field,
-    Request,
-    Source,
-    commonest_sum,
+from nowcast.precipitation.sources.field import Field, Request, Source, source_of_files
+from nowcast.precipitation.sources.hdf5 import (
+    check_size,
+    child,
     files_in,
-    only_unit,
-    source_of_files,
-    whole,
+    image,
+    number,
+    opened,
+    scaled,
+    text,
 )
-from nowcast.precipitation.sources.hdf5 import child, image, number, opened, scaled, text
 from nowcast.precipitation.sources.measure import Unit
-from nowcast.precipitation.sources.odim_times import sum_times, time_of
+from nowcast.precipitation.sources.odim.times import sum_times, time_of
+from nowcast.precipitation.sources.stated_unit import no_field, only_unit
 
 EXPECTED = "an ODIM-HDF5 composite"
 OBJECTS = ("COMP", "IMAGE", "CVOL")  # on a grid
@@ -81,35 +82,32 @@ class _Part:
 def read_odim(source: Path, request: Request) -> list[Source]:
     """ODIM files as one source.
 
-    The moment of a rain sum (ACRR) is its end (``enddate``, ``endtime``); that of a rate or a
+    The time of a rain sum (ACRR) is its end (``enddate``, ``endtime``); that of a rate or a
     reflectivity is the nominal time of the product (``what/date``, ``what/time``).
 
     Raises:
         ConfigError: there is no file, or the files hold several units and none is stated.
         DataError: a file is damaged, polar, holds no or several fields in `request.unit`, or two
-            hold the same moment.
+            hold the same time.
     """
     paths, notes = files_in(source, request.skip)
     unit: Unit | None = None
     found, quantities, problems = [], set(), set()
-    sums: dict[Path, float | None] = {}
     for path in paths:
         with opened(path, EXPECTED) as file:
             unit = unit or _unit(file, path, request)
             part = _chosen(file, path, unit)
-            moment, sums[path] = _times(part, path, unit)
-            found.append((moment, path))
+            found.append((*_times(part, path, unit), path))
             quantities.add(part.quantity)
             _, problem = _grid(path, part)
             problems |= {problem} if problem else set()
     assert unit is not None
     end = "end of the sum" if unit == "mm" else "nominal time of the product"
     notes += (
-        f"ODIM: {', '.join(sorted(quantities))}; moment = {end}",
+        f"ODIM: {', '.join(sorted(quantities))}; time = {end}",
         *(f"grid not stated: {problem}" for problem in sorted(problems)),
     )
-    step = whole(commonest_sum(sums))
-    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes, step)]
+    return [source_of_files(source.name, found, lambda path: _read(path, unit), notes)]
 
 
 def _unit(file: h5py.File, path: Path, request: Request) -> Unit:
@@ -120,7 +118,7 @@ def _unit(file: h5py.File, path: Path, request: Request) -> Unit:
 def _read(path: Path, unit: Unit) -> Field:
     with opened(path, EXPECTED) as file:
         part = _chosen(file, path, unit)
-        moment, minutes = _times(part, path, unit)
+        time, minutes = _times(part, path, unit)
         raw = image(child(part.data, "data"))
         gain, offset = (_coefficient(part, key, raw, path) for key in ("gain", "offset"))
         undetect, nodata = _code(part, "undetect"), _code(part, "nodata")
@@ -136,7 +134,7 @@ def _read(path: Path, unit: Unit) -> Field:
         if nodata is not None:
             values[_is_code(raw, nodata)] = np.nan
         grid, _ = _grid(path, part)
-    return Field(moment, values, unit, minutes, grid)
+    return Field(time, values, unit, minutes, grid)
 
 
 def _coefficient(part: _Part, key: str, raw: NDArray[Any], path: Path) -> float:
@@ -185,24 +183,18 @@ def _chosen(file: h5py.File, path: Path, unit: Unit) -> _Part:
     # Corrected and uncorrected reflectivity may stand side by side.
     first = min((_ORDER.index(part.quantity) for part in fitting), default=0)
     fitting = [part for part in fitting if part.quantity == _ORDER[first]]
-    names = ", ".join(part.quantity or "no quantity" for part in held) or "nothing"
+    names = [part.quantity or "no quantity" for part in held]
     if not fitting:
-        known = [QUANTITIES[part.quantity] for part in held if part.quantity in QUANTITIES]
-        advice = "it holds no rain that can be read"
-        if known:
-            advice = f"give --unit {known[0]}, or sort the files"
-        raise DataError(
-            f"{path}: expected a quantity in {unit} as --unit or the first file says, found "
-            f"{names}; {advice}"
-        )
+        units = [QUANTITIES[name] for name in names if name in QUANTITIES]
+        raise no_field(path, "a quantity", unit, names, units)
     if len(fitting) > 1:
         levels, advice = "", "write it out as a stack"
         if text(child(file, "what"), "object") == "CVOL":
             levels = f" of a Cartesian volume at {', '.join(_levels(fitting))}"
             advice = "write one height out as an IMAGE or a stack"
         raise DataError(
-            f"{path}: expected one field in {unit}, found {len(fitting)} ({names}){levels}; which "
-            f"one is meant cannot be told: {advice}"
+            f"{path}: expected one field in {unit}, found {len(fitting)} ({', '.join(names)})"
+            f"{levels}; which one is meant cannot be told: {advice}"
         )
     return fitting[0]
 
@@ -230,7 +222,7 @@ def _holder(groups: list[Any], key: str) -> Any | None:
 
 
 def _times(part: _Part, path: Path, unit: Unit) -> tuple[np.datetime64, float | None]:
-    """The moment of a field, and the minutes it sums rain over, where they are stated."""
+    """The time of a field, and the minutes it sums rain over, where they are stated."""
     if unit != "mm":
         what = child(part.data.file, "what")
         return time_of(text(what, "date"), text(what, "time"), path), None
@@ -247,12 +239,7 @@ def _grid(path: Path, part: _Part) -> tuple[Grid | None, str | None]:
     where = part.dataset.get("where")
     if where is None or "projdef" not in where.attrs:
         where = child(part.data.file, "where")
-    stated = (number(where, "ysize"), number(where, "xsize"))
-    if stated != data.shape:
-        raise DataError(
-            f"{path}: expected an image of {stated[0]:.0f}x{stated[1]:.0f} as the file says, found "
-            f"{'x'.join(map(str, data.shape))}; it is damaged"
-        )
+    check_size(data, number(where, "ysize"), number(where, "xsize"), path)
     lower, upper = (
         (number(where, f"{corner}_lon"), number(where, f"{corner}_lat")) for corner in ("LL", "UR")
     )

@@ -1,0 +1,1 @@
+"""What notebooks and the command line call; `nowcast` itself has the public names."""

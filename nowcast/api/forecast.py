@@ -1,0 +1,190 @@
+"""Forecasts from Python: from an archive, from files, or from an array of rain."""
+
+import time
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+from jaxtyping import Float32
+
+from nowcast.api.arrays import array_archive
+from nowcast.api.forecasters import LoadedForecaster, load
+from nowcast.api.progress import shows_progress
+from nowcast.core.errors import ConfigError
+from nowcast.core.terminal.progress import line, say
+from nowcast.core.terminal.result_warnings import ResultWarning
+from nowcast.precipitation.archive.description import Grid
+from nowcast.precipitation.archive.frames import Moments
+from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.forecasting.checked import newest
+from nowcast.precipitation.forecasting.forecast import Forecaster
+from nowcast.precipitation.forecasting.init_time import init_time
+from nowcast.precipitation.forecasting.inputs import FrameSource
+from nowcast.precipitation.forecasting.places import check_there, opened
+from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
+from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.written import Format, write
+from nowcast.precipitation.forecasting.released.weights import DEFAULT
+
+if TYPE_CHECKING:
+    import xarray
+
+DEFAULT_FORMATS: tuple[Format, ...] = ("png", "gif", "nc")
+
+
+@dataclass(frozen=True)
+class Nowcast:
+    """A forecast: rain rates, times, and what must be known of both.
+
+    Args:
+        product: the forecast as the file writers take it.
+    """
+
+    product: Forecast
+
+    @property
+    def rates(self) -> Float32[np.ndarray, "time y x"]:
+        """Rain rates in mm/h, row 0 north; NaN where the newest frame had no data."""
+        rates = self.product.rate_mm_h()
+        rates[:, ~self.product.mask] = np.nan
+        return rates
+
+    @property
+    def times(self) -> Moments:
+        """Valid time of each lead time, UTC, datetime64[m]."""
+        return self.product.times
+
+    @property
+    def init(self) -> np.datetime64:
+        """Init time, UTC: that of the newest frame."""
+        return self.product.init
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Weights, inputs, missing frames, timing: what ``forecast.json`` holds as ``facts``."""
+        return self.product.facts
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user must know of it, a sentence each."""
+        return list(self.facts["notes"])
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """As an xarray.Dataset with CF attributes: ``rainfall_rate`` (mm/h) and ``reflectivity``
+        (dBZ) over time, y and x, and where the pixels lie as far as that is known.
+
+        Raises:
+            ConfigError: xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise ConfigError(
+                "to_xarray: expected the package xarray, found none; install it with `pip install "
+                "xarray`, or write netCDF with save(folder, ['nc'])"
+            ) from error
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "forecast.nc"
+            write_netcdf(self.product, path)
+            return xarray.load_dataset(path, engine="h5netcdf", decode_timedelta=False)
+
+    def save(self, folder: str | Path, formats: Collection[str] = DEFAULT_FORMATS) -> list[Path]:
+        """Write pictures and frames (png), an animation (gif), netCDF (nc) or HDF5 (h5), and
+        ``forecast.json``, in place of a forecast that is there.
+
+        Returns:
+            the files, ``forecast.json`` last.
+
+        Raises:
+            ConfigError: a file to write is there already and is of no forecast; unknown format.
+            OutputError: the folder cannot be written to.
+        """
+        known = [kind for kind in get_args(Format) if kind in formats]
+        if len(known) != len(set(formats)):
+            raise ConfigError(
+                f"formats: expected some of {', '.join(get_args(Format))}, found "
+                f"{', '.join(formats)}"
+            )
+        with line(f"writing {folder}"):
+            return write(self.product, Path(folder), known)
+
+    def __repr__(self) -> str:
+        count, height, width = self.product.pixels.shape
+        return (
+            f"<Nowcast by {self.product.model} from {self.init} UTC: {count} x "
+            f"{self.product.description.step_minutes} minutes, {height}x{width} pixels>"
+        )
+
+
+@shows_progress
+def forecast(
+    source: Any,
+    weights: str | Path | LoadedForecaster | None = None,
+    *,
+    times: Any = None,
+    unit: str = "mm/h",
+    zr: tuple[int | float, int | float] | None = None,
+    grid: Grid | None = None,
+    at: str | np.datetime64 | None = None,
+    lead_minutes: int | float | None = None,
+) -> Nowcast:
+    """Forecast rain from the newest frames of a radar.
+
+    What a user must know of the forecast (missing frames, a radar outage, another time step than
+    trained on) is a `ResultWarning` each, and in `Nowcast.notes`.
+
+    Args:
+        source: the path of an archive (a folder with radarPNG/, or a packed file), paths of some
+            of its frames, or an array ``time height width``, row 0 north, with NaN for no data, or
+            an xarray.DataArray of these dimensions with a coordinate ``time``.
+        weights: as `load` takes them; None: `comoving-memel`, which comes with nowcast.
+        times: of an array: valid time of each frame, UTC.
+        unit: of an array: ``mm/h`` or ``dBZ``.
+        zr: of an array: a and b of its Z-R relation; None: HKO-7's.
+        grid: of an array: where its pixels lie.
+        at: use no frame after this time: ISO text with an offset or in UTC, or datetime64 (UTC).
+        lead_minutes: how far ahead; None: as far as trained, 10 steps for a baseline.
+
+    Raises:
+        ConfigError: no such archive, array or weights.
+        DataError: too many frames are missing or damaged.
+        RunError: the weights cannot be loaded, or give no numbers.
+    """
+    loaded = load(DEFAULT if weights is None else weights)
+    moment = init_time(at) if isinstance(at, str) else at
+    began = time.perf_counter()
+    archive: ArchiveReader
+    paths = _paths(source)
+    with line(f"reading {paths[0] if paths else 'frames'}"):
+        if paths:
+            check_there(paths, watching=False)
+            archive, moments = opened(paths)
+        else:
+            archive = array_archive(source, times, unit, zr, grid)
+            moments = archive.moments
+        choice = loaded.choice
+        frames = FrameSource(archive, choice.masks)
+        minutes = None if lead_minutes is None else float(lead_minutes)
+        forecaster = Forecaster(choice, frames.description, minutes)
+        inputs = newest(frames, choice.in_len, moment, moments, choice.least_in_len)
+    if forecaster.memory_note is not None:
+        say(forecaster.memory_note)  # before the memory is taken
+    with line(f"forecasting with {choice.name} from {inputs.init}"):
+        made = forecaster.forecast(inputs, time.perf_counter() - began)
+    for note in made.facts["notes"]:
+        if note != forecaster.memory_note:
+            warnings.warn(note, ResultWarning, stacklevel=3)
+    return Nowcast(made)
+
+
+def _paths(source: object) -> list[Path]:
+    """The paths that a source consists of; none if it is an array."""
+    if isinstance(source, str | Path):
+        return [Path(source)]
+    if isinstance(source, list | tuple) and all(isinstance(part, str | Path) for part in source):
+        return [Path(part) for part in source]
+    return []

@@ -1,0 +1,25 @@
+"""Progress of a call from Python: bars on a terminal, lines of text in a notebook or a file."""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from nowcast.core.terminal.displays import display_on
+from nowcast.core.terminal.progress import Silent, display, shown
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def shows_progress(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Show on stderr how far a function is, unless its caller shows it already."""
+
+    @wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        if not isinstance(display(), Silent):
+            return function(*args, **kwargs)
+        with display_on(rank=os.environ.get("RANK", "0")) as own, shown(own):
+            return function(*args, **kwargs)
+
+    return call

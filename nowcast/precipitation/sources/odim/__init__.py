@@ -1,0 +1,1 @@
+"""ODIM-HDF5, the European exchange format."""
