@@ -4,19 +4,21 @@ Layout (HKO-7): ``radarPNG/YYYY/MM/DD/RADyymmddHHMM00.png`` holds an 8-bit grey 
 ``radarPNG_mask/YYYY/MM/DD/RADyymmddHHMM00.mask`` holds zlib-compressed booleans, True = use.
 """
 
+import io
 import os
 import re
 import stat
-import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
+from PIL.PngImagePlugin import PngImageFile
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.storage.files import writing
@@ -25,8 +27,6 @@ from nowcast.precipitation.archive.raw_files import next_move
 FRAME_FOLDER = "radarPNG"
 MASK_FOLDER = "radarPNG_mask"
 LISTS_FOLDER = "hko_data"
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_HEADER = b"\0\0\0\x0dIHDR"  # what every PNG goes on with: 13 bytes of header
 FRAME_NAME = re.compile(r"RAD(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})00\.png", re.ASCII)
 
 LARGEST_PIXELS = 2**26  # of a frame; the largest national composites have 2.5e7
@@ -36,6 +36,14 @@ Moments = Shaped[np.ndarray, "_"]  # datetime64, UTC, unit minute, ascending
 
 class FrameError(DataError):
     """A frame or mask file that is absent or does not hold one whole frame."""
+
+
+class FrameSizeError(FrameError):
+    """A frame of another size than the archive's."""
+
+
+class NotGreyError(FrameError):
+    """A PNG that is not 8-bit grey."""
 
 
 def frame_path(root: Path, moment: np.datetime64) -> Path:
@@ -184,14 +192,9 @@ def frame_shape(path: Path) -> tuple[int, int]:
     Raises:
         FrameError: absent, no PNG, its header is damaged or claims a size no radar frame has.
     """
-    with _opened(path) as file:
-        head = file.read(PNG_HEAD_BYTES)
-    if len(head) < PNG_HEAD_BYTES or not head.startswith(PNG_SIGNATURE + PNG_HEADER):
-        raise FrameError(f"{path}: expected a PNG, found {len(head)} bytes of something else")
-    if zlib.crc32(head[12:-4]) != int.from_bytes(head[-4:], "big"):
-        raise FrameError(f"{path}: damaged, a checksum inside the PNG does not match; {_MEND}")
-    height, width = _png_size(head)
-    if not 0 < height * width <= LARGEST_PIXELS:
+    with _opened(path) as file, _png(path, file) as image:
+        height, width = image.height, image.width
+    if height * width > LARGEST_PIXELS:
         raise FrameError(
             f"{path}: expected at most {LARGEST_PIXELS} pixels, found a PNG that claims "
             f"{height}x{width}; {_MEND}"
@@ -199,19 +202,11 @@ def frame_shape(path: Path) -> tuple[int, int]:
     return height, width
 
 
-PNG_HEAD_BYTES = 33  # signature and the whole header with its checksum
-
-
-def _png_size(data: bytes) -> tuple[int, int]:
-    width, height = struct.unpack_from(">II", data, 16)
-    return height, width
-
-
 def read_frame(path: Path, shape: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
     """The 8-bit levels of one frame.
 
-    Every chunk of the PNG is checked against its own checksum first, because decoders return
-    a truncated file as a whole image whose rest is garbage.
+    Every chunk of the PNG is checked against its own checksum first: decoders fill up a truncated
+    file with garbage.
 
     Args:
         path: the PNG file.
@@ -222,55 +217,37 @@ def read_frame(path: Path, shape: tuple[int, int]) -> UInt8[np.ndarray, "height 
     """
     # Uncompressed 16-bit colour, or a chunk every pixel, is smaller.
     data = _read(path, 16 * shape[0] * shape[1] + 2**20)
-    _check_png(path, data)
-    height, width = _png_size(data)
-    if (height, width) != shape:  # before a decoder makes room for what the header claims
-        raise FrameError(
-            f"{path}: expected {shape[0]}x{shape[1]} pixels as in the rest of the archive, found "
-            f"{height}x{width}; {_MEND}"
-        )
-    depth, colour = data[24], data[25]
-    if depth < 8:  # decoders stretch it to the whole range
-        raise FrameError(
-            f"{path}: expected one 8-bit grey channel, found {depth} bits, PNG colour type "
-            f"{colour}; {_MEND}"
-        )
-    try:
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise FrameError(f"{path}: OpenCV cannot decode it: {error.err}; {_MEND}") from error
-    if image is None:
-        raise FrameError(f"{path}: a damaged PNG that cannot be decoded; {_MEND}")
-    if image.dtype != np.uint8 or image.ndim != 2:
-        channels = 1 if image.ndim == 2 else image.shape[2]
-        raise FrameError(
-            f"{path}: expected one 8-bit grey channel, found {channels} of {image.dtype}; {_MEND}"
-        )
-    assert image.shape == shape
-    return np.asarray(image, dtype=np.uint8)
+    with _png(path, io.BytesIO(data)) as image:
+        if (image.height, image.width) != shape:  # before there is room made for its pixels
+            raise FrameSizeError(
+                f"{path}: expected {shape[0]}x{shape[1]} pixels as in the rest of the archive, "
+                f"found {image.height}x{image.width}; {_MEND}"
+            )
+        if (raw := image.tile[0].args) != "L":
+            raise NotGreyError(
+                f"{path}: expected one 8-bit grey channel, found Pillow's mode {raw}; {_MEND}"
+            )
+        image.verify()
+    # OpenCV decodes: where rows are missing though every checksum holds, Pillow makes them 0.
+    levels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if levels is None:
+        raise FrameError(f"{path}: expected a whole PNG, found one without all rows; {_MEND}")
+    return np.asarray(levels, dtype=np.uint8)
 
 
 _MEND = "fetch it again, or remove it and allow data.max_missing"
 
 
-def _check_png(path: Path, data: bytes) -> None:
-    if not data.startswith(PNG_SIGNATURE):
-        raise FrameError(f"{path}: expected a PNG, found {len(data)} bytes of something else")
-    position = len(PNG_SIGNATURE)
-    if len(data) >= PNG_HEAD_BYTES and not data.startswith(PNG_HEADER, position):
-        raise FrameError(f"{path}: a damaged PNG that does not begin with its header; {_MEND}")
-    while position + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            break
-        (checksum,) = struct.unpack_from(">I", data, end - 4)
-        if zlib.crc32(data[position + 4 : end - 4]) != checksum:
-            raise FrameError(f"{path}: damaged, a checksum inside the PNG does not match; {_MEND}")
-        if data[position + 4 : position + 8] == b"IEND" and position > len(PNG_SIGNATURE):
-            return
-        position = end
-    raise FrameError(f"{path}: truncated, its {len(data)} bytes end before the PNG does; {_MEND}")
+@contextmanager
+def _png(path: Path, file: io.BufferedReader | io.BytesIO) -> Iterator[PngImageFile]:
+    """A PNG; whatever Pillow cannot read of it is an error that names it."""
+    try:
+        with PngImageFile(file) as image:
+            yield image
+    except FrameError:
+        raise
+    except Exception as error:  # what Pillow raises has no common class
+        raise FrameError(f"{path}: expected a whole PNG, found {error}; {_MEND}") from error
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
@@ -310,7 +287,7 @@ def _read(path: Path, largest: int) -> bytes:
         return file.read()
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> io.BufferedReader:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
             raise FrameError(f"{path}: cannot be read: it is no regular file; {_MEND}")

@@ -9,8 +9,16 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from nowcast.precipitation.archive import frames
-from nowcast.precipitation.archive.frames import DayFolder, FrameError, Moments
+from nowcast.precipitation.archive.frames import (
+    DayFolder,
+    FrameError,
+    FrameSizeError,
+    Moments,
+    NotGreyError,
+)
 from nowcast.precipitation.preparation.doctor.findings import Finding, printable, relative
+
+KINDS = {FrameSizeError: "frame of another size", NotGreyError: "frame not 8-bit grey"}
 
 # Of the unmasked pixels; with fewer, two frames may be equal by chance.
 RAINY_SHARE, RAINY_PIXELS = 0.01, 4
@@ -74,7 +82,7 @@ def read_day(day: DayFolder, expected: Expected) -> DayReading:
         try:
             levels = frames.read_frame(path, expected.shape or (1, 1))
         except FrameError as error:
-            kind = _kind_of_damage(path, expected.shape)
+            kind = KINDS.get(type(error), "unreadable frame")
             findings.append(_damage(kind, path, error, expected.root, moment))
             continue
         digest = hashlib.blake2b(levels.tobytes(), digest_size=8).digest()
@@ -91,15 +99,3 @@ def _damage(kind: str, path: Path, error: FrameError, root: Path, moment: np.dat
     """The finding that a reader's error is."""
     detail = printable(str(error).removeprefix(f"{path}: "))
     return Finding(kind, relative(path, root), detail, np.array([moment], "datetime64[m]"))
-
-
-def _kind_of_damage(path: Path, shape: tuple[int, int] | None) -> str:
-    try:
-        size = frames.frame_shape(path)
-        with path.open("rb") as file:
-            depth, colour = file.read(frames.PNG_HEAD_BYTES)[24:26]
-    except (FrameError, OSError):
-        return "unreadable frame"
-    if shape is not None and size != shape:
-        return "frame of another size"
-    return "unreadable frame" if (depth, colour) == (8, 0) else "frame not 8-bit grey"
