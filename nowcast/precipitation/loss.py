@@ -1,4 +1,7 @@
-"""The training loss: balanced errors, B-MSE + B-MAE (Shi et al. 2017, section 4)."""
+"""The training loss: balanced errors, B-MSE + B-MAE.
+
+Shi et al. 2017, section 4, doi:10.48550/arXiv.1706.03458.
+"""
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -7,6 +10,7 @@ from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.balance import balancing_weights
 
 LOSS_SCALE = 5e-5  # HKO-7's NORMAL_LOSS_GLOBAL_SCALE
+PERSISTENCE_FLOOR = 2e-3  # a pixel; keeps clips that hardly change from ruling a batch
 
 
 def balanced_loss(
@@ -16,18 +20,14 @@ def balanced_loss(
     calibration: Calibration,
     clip_weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    """``5e-5 * (B-MSE + B-MAE)``, a mean over clips and lead times; masked pixels do not count.
+    """``5e-5 * (B-MSE + B-MAE)``, averaged over clips and lead times; masked pixels do not count.
 
-    `clip_weights` multiply the loss of each clip; the mean is still over their number.
+    Range [0, inf), best 0. `clip_weights` multiply the loss of each clip; the mean is still over
+    their number.
     """
-    weights = balancing_weights(truth, calibration) * mask
-    error = prediction.float() - truth
-    errors = weights * (error.square() + error.abs())
+    errors = _errors(prediction, truth, balancing_weights(truth, calibration) * mask)
     total = errors.sum() if clip_weights is None else clip_weights @ errors.flatten(1).sum(1)
     return LOSS_SCALE * total / (truth.shape[0] * truth.shape[1])
-
-
-PERSISTENCE_FLOOR = 2e-3  # a pixel; keeps clips that hardly change from ruling a batch
 
 
 def relative_loss(
@@ -37,12 +37,14 @@ def relative_loss(
     last: Float[Tensor, "batch 1 height width"],
     calibration: Calibration,
 ) -> Float[Tensor, ""]:
-    """B-MSE + B-MAE of each clip per that of persistence, a mean over clips; masked pixels do not
-    count. `PERSISTENCE_FLOOR` for each unmasked pixel is added to what is divided by.
+    """B-MSE + B-MAE divided by persistence's, averaged over clips; masked pixels do not count.
+
+    Range [0, inf), best 0; 1 is as good as persistence. `PERSISTENCE_FLOOR` for each unmasked pixel
+    is added to the divisor.
 
     Args:
-        prediction: pixels.
-        truth: pixels.
+        prediction: pixels in [0, 1].
+        truth: pixels in [0, 1].
         mask: True = use.
         last: the last input frame, which persistence forecasts.
         calibration: of the pixels.
@@ -50,8 +52,13 @@ def relative_loss(
     weights = balancing_weights(truth, calibration) * mask
 
     def total(forecast: Tensor) -> Float[Tensor, " batch"]:
-        error = forecast.float() - truth
-        return (weights * (error.square() + error.abs())).flatten(1).sum(1)
+        return _errors(forecast, truth, weights).flatten(1).sum(1)
 
     floor = PERSISTENCE_FLOOR * mask.flatten(1).sum(1)
     return (total(prediction) / (total(last[:, None]) + floor).clamp(min=1.0)).mean()
+
+
+def _errors(prediction: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    """Of each pixel the weighted squared error plus the weighted absolute one."""
+    error = prediction.float() - truth
+    return weights * (error.square() + error.abs())

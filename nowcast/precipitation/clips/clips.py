@@ -1,4 +1,4 @@
-"""Moments become clips of `in_len + out_len` frames that stay within their split and step."""
+"""Clips of `in_len + out_len` frames that stay within their split and step, read on demand."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,39 +17,10 @@ from nowcast.precipitation.archive.quarantine import read_quarantine
 from nowcast.precipitation.archive.reader import ArchiveReader, Window
 from nowcast.precipitation.clips.batch import RadarBatch, clip_bytes
 from nowcast.precipitation.clips.draws import Draw
+from nowcast.precipitation.clips.starts import blocks, clip_starts, episode_starts
 from nowcast.precipitation.settings import DataSettings
 from nowcast.precipitation.units import PIXEL_LEVELS
 from nowcast.precipitation.verification.balance import pixel_thresholds
-
-
-def episodes(moments: Moments, step: np.timedelta64, max_missing: int) -> list[Moments]:
-    """Split moments where more than `max_missing` frames in a row are missing, or the time is off
-    the step."""
-    gaps = np.diff(moments)
-    breaks = (gaps > step * (max_missing + 1)) | (gaps % step != np.timedelta64(0, "m"))
-    return np.split(moments, np.flatnonzero(breaks) + 1) if len(moments) else []
-
-
-def clip_starts(
-    moments: Moments, step: np.timedelta64, length: int, stride: int, max_missing: int
-) -> Moments:
-    """First moments of all clips of `length` frames, every `stride` steps from the start of each
-    episode.
-
-    Up to `max_missing` frames in a row may be missing anywhere in a clip, its ends included, as the
-    HKO-7 benchmark has it (Shi et al. 2017); there the count of clips is part of the result.
-    """
-    starts: list[Moments] = []
-    for episode in episodes(moments, step, max_missing):
-        last = episode[-1] - step * (length - 1 - min(max_missing, length - 1))
-        starts.append(np.arange(episode[0], last + step, step * stride))
-    if not starts:
-        return moments[:0]
-    return np.concatenate(starts)
-
-
-BLOCK_HOURS = 6  # longer than rain remembers itself: 2 to 3 hours even at 250 km (Germann et al.
-# 2006, doi:10.1175/JAS3735.1), so that blocks are nearly independent of each other
 
 
 @dataclass(frozen=True)
@@ -109,8 +80,7 @@ class Clips(Dataset[Clip]):
                 f"found {len(moments)} frames and no run of that length; shorten data.in_len or "
                 f"data.out_len, allow data.max_missing, or add days to the {split} list"
             )
-        runs = episodes(moments, archive.step, settings.max_missing)
-        self.blocks = _blocks([run[0] for run in runs], self.starts)
+        self.blocks = blocks(self.starts, self.episode_starts())
         self.crop = _crop(settings, archive)
         self.random_crop = random_crop
         if settings.masks != "exclude" and not archive.has_masks:
@@ -208,7 +178,7 @@ class Clips(Dataset[Clip]):
         return clip_bytes(count, self.length, *self.frame_size)
 
     def between(self, first: np.datetime64, last: np.datetime64) -> Clip:
-        """All frames from one moment to another, cropped and masked as those of the clips are;
+        """All frames from one time to another, cropped and masked as those of the clips are;
         raises as `batch`."""
         times = np.arange(first, last + self.archive.step, self.archive.step)
         levels = np.empty((len(times), 1, self.height, self.width), dtype=np.uint8)
@@ -219,11 +189,9 @@ class Clips(Dataset[Clip]):
         return Clip(levels, mask, times.astype(np.int64), missing)
 
     def episode_starts(self) -> Moments:
-        """Of each clip the first moment of its episode."""
+        """Of each clip the first time of its episode."""
         moments = self.present.astype("datetime64[m]")
-        found = episodes(moments, self.archive.step, self.settings.max_missing)
-        firsts = np.array([episode[0] for episode in found])
-        return np.asarray(firsts[np.searchsorted(firsts, self.starts, side="right") - 1])
+        return episode_starts(self.starts, moments, self.archive.step, self.settings.max_missing)
 
     def _times(self, clip: int) -> Moments:
         times = self.starts[clip] + self.archive.step * np.arange(self.length)
@@ -310,13 +278,6 @@ class Clips(Dataset[Clip]):
             ):
                 chosen.append(int(clip))
         return chosen
-
-
-def _blocks(episode_starts: Sequence[np.datetime64], starts: Moments) -> Moments:
-    """Of each clip the start of its block: its episode, cut every `BLOCK_HOURS`."""
-    began = np.array(episode_starts)[np.searchsorted(episode_starts, starts, side="right") - 1]
-    length = np.timedelta64(60 * BLOCK_HOURS, "m")
-    return np.asarray(began + (starts - began) // length * length, dtype="datetime64[m]")
 
 
 def load(clips: Dataset[Any], plan: Iterable[list[Any]], workers: int) -> Iterator[RadarBatch]:

@@ -13,13 +13,11 @@ from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from nowcast.core.errors import ConfigError
 from nowcast.core.storage.origin import digest
-from nowcast.precipitation.archive.frames import Moments
-from nowcast.precipitation.archive.packed import open_archive
 from nowcast.precipitation.clips.batch import RadarBatch, clip_bytes
 from nowcast.precipitation.clips.identity import archive_hash
-from nowcast.precipitation.settings import DataSettings, SourceSettings
+from nowcast.precipitation.clips.mixture_source import Frames, MixtureSource
+from nowcast.precipitation.settings import DataSettings
 from nowcast.precipitation.synthetic.simulated_outages import empty
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration, encode
 from nowcast.precipitation.verification.balance import pixel_thresholds
@@ -42,9 +40,6 @@ class Ticket:
         """Of this clip, or of another place in its batch."""
         chosen = self.place if place is None else place
         return np.random.default_rng((self.seed, self.step, 4, chosen + 1))
-
-
-Frames = tuple[UInt8[np.ndarray, "time height width"], Bool[np.ndarray, "time height width"]]
 
 
 class Mixture(Dataset[RadarBatch]):
@@ -70,7 +65,7 @@ class Mixture(Dataset[RadarBatch]):
         self.calibration = calibration
         self.side = settings.random_crop[0]
         self.lengths = settings.lengths or ((settings.in_len, settings.out_len),)
-        self.sources = [_Source(source, settings, calibration) for source in settings.sources]
+        self.sources = [MixtureSource(source, settings, calibration) for source in settings.sources]
         for source in self.sources:
             for length in self.lengths:
                 source.speeds(sum(length))
@@ -150,7 +145,7 @@ class Mixture(Dataset[RadarBatch]):
         return times.astype("datetime64[m]").astype(np.int64)
 
     def _window(
-        self, rng: np.random.Generator, source: "_Source", coarse: bool
+        self, rng: np.random.Generator, source: "MixtureSource", coarse: bool
     ) -> tuple[slice, slice]:
         wanted = self.side * COARSE if coarse else self.side
         edges = []
@@ -197,68 +192,6 @@ class Mixture(Dataset[RadarBatch]):
         if augment.rate_factor > 1 and scaled:
             levels = self._levels(self._rates * augment.rate_factor**exponent)[levels]
         return levels, mask
-
-
-class _Source:
-    """One archive, its levels brought to a Z-R relation."""
-
-    def __init__(
-        self, settings: SourceSettings, data: DataSettings, calibration: Calibration
-    ) -> None:
-        self.settings = settings
-        self.archive = open_archive(settings.root, settings.lists)
-        if not self.archive.has_masks:
-            raise ConfigError(
-                f"{settings.root}: expected masks of frames, found none; estimate them with "
-                "`nowcast data masks`"
-            )
-        height, width = self.archive.shape
-        self._reader = self.archive.reader((slice(0, height), slice(0, width)), data.cache_mb)
-        self._moments = self.archive.moments_of("train")
-        self._starts: dict[tuple[int, int], Moments] = {}
-        self._translated: UInt8[np.ndarray, " level"] | None = None
-        if self.archive.calibration != calibration:
-            rates = self.archive.calibration.rate_from_pixel(
-                np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS
-            )
-            self._translated = encode(calibration.pixel_from_rate(rates))
-
-    def starts(self, speed: int, length: int) -> Moments:
-        """First moments of the clips of which every frame is there."""
-        key = speed, length
-        if key not in self._starts:
-            step = self.archive.step * speed
-            whole = np.ones(len(self._moments), dtype=bool)
-            for frame in range(1, length):
-                whole &= np.isin(self._moments + frame * step, self._moments)
-            self._starts[key] = self._moments[whole]
-        return self._starts[key]
-
-    def speeds(self, length: int) -> list[int]:
-        """Those of its speeds at which it has clips of a length; ConfigError if none."""
-        found = [speed for speed in self.settings.speeds if len(self.starts(speed, length))]
-        if not found:
-            raise ConfigError(
-                f"{self.settings.root}: expected clips of {length} frames at one of the speeds "
-                f"{list(self.settings.speeds)} in its training days, found {len(self._moments)} "
-                "frames and no such run; shorten data.lengths, or leave the archive out"
-            )
-        return found
-
-    def moments(self, rng: np.random.Generator, length: int) -> Moments:
-        """Those of a clip."""
-        speed = int(rng.choice(self.speeds(length)))
-        first = rng.choice(self.starts(speed, length))
-        return np.asarray(first + np.arange(length) * self.archive.step * speed)
-
-    def read(self, moments: Moments, window: tuple[slice, slice]) -> Frames:
-        """Frames and masks of a window; raises `FrameError` where a file is damaged."""
-        shape = (len(moments), *(edge.stop - edge.start for edge in window))
-        levels, mask = np.empty(shape, dtype=np.uint8), np.empty(shape, dtype=bool)
-        for problem in self._reader.read(moments, window, levels, mask):
-            if problem is not None:
-                raise problem
-        return (levels if self._translated is None else self._translated[levels]), mask
 
 
 def tickets(

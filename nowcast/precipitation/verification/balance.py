@@ -1,6 +1,7 @@
 """How much each pixel counts: heavy rain is rare, so its errors weigh more.
 
-Shi et al. 2017, Deep Learning for Precipitation Nowcasting, section 4.
+Shi et al. 2017, Deep Learning for Precipitation Nowcasting, section 4,
+doi:10.48550/arXiv.1706.03458.
 """
 
 from functools import cache

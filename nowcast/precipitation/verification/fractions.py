@@ -76,7 +76,8 @@ def fraction_curves(sums: Sums) -> dict[str, Curve]:
 
     f and o are the fractions of a window's pixels at or above T mm/h in forecast and truth; sums
     are over all clips before the ratio is taken. Range [0, 1], best 1; above 0.5 + half the
-    frequency of the event a forecast is commonly called useful at that scale.
+    frequency of the event a forecast is commonly called useful at that scale (Roberts and Lean
+    2008, doi:10.1175/2007MWR2123.1).
     """
     curves = {}
     for column, scale in enumerate(SCALES):

@@ -76,12 +76,14 @@ def image_curves(sums: Sums) -> dict[str, Curve]:
 
     - ``gdl``: mean over neighbouring pixels, down and right, of ``||dp| - |dt||``, dp and dt
       their differences in prediction and truth; [0, 1], best 0 (Mathieu et al. 2016, Deep
-      multi-scale video prediction beyond mean square error, with exponent 1).
+      multi-scale video prediction beyond mean square error, doi:10.48550/arXiv.1511.05440, with
+      exponent 1).
     - ``ssim``: mean structural similarity of 7 x 7 windows, uniform weights, sample covariance,
       as `skimage.metrics.structural_similarity` takes them by default; [-1, 1], best 1 (Wang et
       al. 2004, doi:10.1109/TIP.2003.819861).
-    - ``psnr`` = -10 log10(mse) in dB, of the mean over all clips, not a mean over frames; best
-      inf, which is undefined here. Needs ``mse`` and ``pixels`` among the sums.
+    - ``psnr`` = -10 log10(mse) in dB, of the mean over all clips, not a mean over frames; [0, inf],
+      best inf, which is undefined here (Huynh-Thu and Ghanbari 2008, doi:10.1049/el:20080522).
+      Needs ``mse`` and ``pixels`` among the sums.
     """
     mse = ratio(sums["mse"], sums["pixels"])
     with np.errstate(divide="ignore"):

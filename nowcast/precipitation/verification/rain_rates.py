@@ -61,10 +61,14 @@ def _histogram(pixel: Tensor, mask: Tensor) -> Tensor:
 def rain_rate_curves(sums: Sums, calibration: Calibration) -> dict[str, Curve]:
     """Scores by lead time.
 
-    - ``rmse_mm_h``: root of the mean squared error of the rain rate; mm/h, [0, inf), best 0.
-    - ``rain_amount`` = mean rain rate of the prediction / of the truth; [0, inf), best 1.
+    - ``rmse_mm_h`` = sqrt(mean (p - t)^2) of the rain rates p of the prediction and t of the truth;
+      mm/h, [0, inf), best 0.
+    - ``rain_amount`` = mean p / mean t; [0, inf), best 1. Also: multiplicative bias.
     - ``quantile_bias/q`` = the rain rate that a share q of the prediction's valid pixels, dry ones
       too, does not exceed / that of the truth; [0, inf), best 1, below 1 extremes are lacking.
+
+    The first two as in Jolliffe and Stephenson 2012, Forecast Verification, chapter 5,
+    doi:10.1002/9781119960003; the third is the ratio of two quantiles.
     """
     lost = (np.isnan(sums["rate_error"]), NO_NUMBER)
     curves = {

@@ -38,12 +38,12 @@ def score_frames(
     ``false_alarms``, ``correct_negatives`` (int64). A prediction that is not a number is an event
     at no threshold, so it counts as a miss or a correct negative, and makes the errors NaN.
     """
-    seen = tally(prediction, truth, mask, calibration)
-    mae, mse, b_mae, b_mse = (term.cpu().numpy() for term in seen.errors)
+    counted = tally(prediction, truth, mask, calibration)
+    mae, mse, b_mae, b_mse = (term.cpu().numpy() for term in counted.errors)
     hits, observed, warned = (
-        counts.cpu().numpy() for counts in (seen.hits, seen.observed, seen.warned)
+        counts.cpu().numpy() for counts in (counted.hits, counted.observed, counted.warned)
     )
-    valid = seen.valid.cpu().numpy()
+    valid = counted.valid.cpu().numpy()
     return Sums(
         {
             "clips": np.array(truth.shape[0]),
@@ -63,23 +63,24 @@ def score_frames(
 def read_scores(sums: Sums, step_minutes: int) -> Scores:
     """Scores per lead time and their means over lead times, with their support.
 
-    - ``b_mse``, ``b_mae``: balanced errors, mean over clips of the sum over a frame's unmasked
-      pixels; range [0, inf), best 0 (Shi et al. 2017, section 5.1).
-    - ``mse``, ``mae``: mean squared and absolute error of an unmasked pixel, in [0, 1] pixel
-      units (an error of 1 is 70 dB); [0, 1], best 0.
+    - ``b_mse`` = sum w e^2, ``b_mae`` = sum w |e| over a frame's unmasked pixels, averaged over
+      clips; e is the error in [0, 1] pixel units, w the balancing weight of the truth; [0, inf),
+      best 0 (Shi et al. 2017, section 5.1, doi:10.48550/arXiv.1706.03458).
+    - ``mse`` = mean e^2, ``mae`` = mean |e| over unmasked pixels (an error of 1 is 70 dB); [0, 1],
+      best 0.
     - ``csi/T`` = hits / (hits + misses + false alarms); [0, 1], best 1. Also: threat score.
     - ``hss/T`` = 2 (a d - b c) / ((a + c)(c + d) + (a + b)(b + d)), a hits, b false alarms,
-      c misses, d correct negatives; (-1, 1], best 1, 0 is chance.
+      c misses, d correct negatives; [-1, 1], best 1, 0 is chance.
     - ``gss/T`` = (a - r) / (a + b + c - r), r = (a + b)(a + c) / (a + b + c + d) hits by chance;
       [-1/3, 1], best 1. Also: equitable threat score.
     - ``pod/T`` = hits / (hits + misses); [0, 1], best 1.
     - ``far/T`` = false alarms / (hits + false alarms); [0, 1], best 0.
     - ``bias/T`` = (hits + false alarms) / (hits + misses); [0, inf), best 1.
 
-    T is the threshold in mm/h; event scores as in Jolliffe and Stephenson 2012, Forecast
-    Verification, chapter 3. A score whose denominator is 0 is None, with its reason, and the mean
-    over lead times takes the defined ones. An error is None where the forecast is not a number,
-    and so is its mean.
+    T is the threshold in mm/h; ``mse``, ``mae`` and event scores as in Jolliffe and Stephenson
+    2012, Forecast Verification, chapters 3 and 5, doi:10.1002/9781119960003. A score whose
+    denominator is 0 is None, with its reason, and the mean over lead times takes the defined ones.
+    An error is None where the forecast is not a number, and so is its mean.
     """
     curves = benchmark_curves(sums)
     return as_scores(curves, int(sums["clips"]), benchmark_support(sums), step_minutes)
@@ -115,12 +116,13 @@ def benchmark_support(sums: Sums) -> dict[str, NDArray[np.int64]]:
 
 
 def event_scores(
-    a: NDArray[np.float64],
-    c: NDArray[np.float64],
-    b: NDArray[np.float64],
-    d: NDArray[np.float64],
+    hits: NDArray[np.float64],
+    misses: NDArray[np.float64],
+    false_alarms: NDArray[np.float64],
+    correct_negatives: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
-    """Event scores of a hits, c misses, b false alarms, d correct negatives; NaN if undefined."""
+    """Event scores of counts, see `read_scores`; NaN where undefined."""
+    a, b, c, d = hits, false_alarms, misses, correct_negatives
     by_chance = ratio((a + b) * (a + c), a + b + c + d)
     return {
         "csi": ratio(a, a + b + c),

@@ -83,7 +83,8 @@ def spectrum_curves(sums: Sums) -> dict[str, Curve]:
     """``spectrum/n`` = power of the prediction / power of the truth at n to 2 n pixels wavelength.
 
     Mean power over all clips before the ratio is taken. Range [0, inf), best 1; below 1 the
-    forecast is too smooth at that scale, above it too rough. Needs ``pixels`` among the sums.
+    forecast is too smooth at that scale, above it too rough (Ruzanski and Chandrasekar 2011,
+    doi:10.1109/TGRS.2010.2103946). Needs ``pixels`` among the sums.
     """
     predicted, true = sums["power_prediction"], sums["power_truth"]
     length = wavelengths(len(true))

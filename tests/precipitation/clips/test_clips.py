@@ -18,8 +18,9 @@ from nowcast.precipitation.archive.packed import Pack
 from nowcast.precipitation.archive.reader import ArchiveReader
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.archive.writer import ArchiveWriter
-from nowcast.precipitation.clips.clips import Clip, Clips, clip_starts, episodes
+from nowcast.precipitation.clips.clips import Clip, Clips
 from nowcast.precipitation.clips.draws import Draw, evaluation_draws, training_draws
+from nowcast.precipitation.clips.starts import clip_starts, episodes
 from nowcast.precipitation.settings import DataSettings
 from tests.conftest import every
 
