@@ -1,15 +1,14 @@
 """How a search goes on in one process: which point is next, who runs it, when it is given up.
 
 Any number of processes do this side by side. Optuna's GridSampler does not promise that each point
-of a grid is tried once then, nor after a kill; here a trial belongs to whoever holds its lock.
+of a grid is tried once then, nor after a kill.
 """
 
 import itertools
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +24,12 @@ from nowcast.core.terminal.progress import line
 from nowcast.core.training.length import length
 from nowcast.core.training.task import Task
 from nowcast.core.training.trainer import train
-from nowcast.core.tuning.trials import Point, Trials, label
+from nowcast.core.tuning.trials import Point, Trials, is_lost, label
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 POLL_SECONDS = 0.5
-BEAT_SECONDS = 60.0
-SILENT_SECONDS = 600.0
 SAMPLED_TRIES, RANDOM_TRIES = 20, 1000
 
 
@@ -89,14 +86,11 @@ class Searcher:
     Args:
         search: what it does.
         trials: the study.
-        place: a word that all processes share that see the same folder, and no others.
     """
 
     search: Search
     trials: Trials
-    place: str
     _task: Task | None = None
-    _heard: dict[int, tuple[object, float]] = field(default_factory=dict)
 
     def work(self) -> None:
         """Run trials until none is left, here or elsewhere.
@@ -105,41 +99,33 @@ class Searcher:
             Interrupted: a signal came; the same search goes on.
             NowcastError: as `trainer.train` does, but for TrainingFailed, which ends one trial.
         """
-        while True:
-            with self._claimed(self._running()) as trial:
-                if trial is not None:
-                    self._run(trial)
-            if trial is not None or self._begin():
-                continue
-            # Read again: another process may have begun the last trial in the meantime.
-            running = self._running()
-            if not running:
-                return
-            with line(f"waiting for others, which try {len(running)} settings"):
-                self._wait(len(running))
-
-    def _wait(self, count: int) -> None:
-        """Until one of the trials that others run is finished, or may be taken over."""
-        while True:
-            time.sleep(POLL_SECONDS)
-            running = self._running()
-            if len(running) != count:
-                return
-            with self._claimed(running) as trial:
-                if trial is not None:
+        waiting, waited_for = ExitStack(), 0
+        with waiting:
+            while True:
+                self.trials.drop_silent()
+                with self._claimed() as trial:
+                    if trial is not None:
+                        waiting.close()
+                        waited_for = 0
+                        with self.trials.running(trial.number):
+                            self._run(trial)
+                if trial is not None or self._add():
+                    continue
+                # Read again: another process may have begun the last trial in the meantime.
+                count = len(self.trials.unfinished())
+                if count == 0:
                     return
-
-    def _running(self) -> list["FrozenTrial"]:
-        return [trial for trial in self.trials.all() if not trial.state.is_finished()]
+                if count != waited_for:
+                    waiting.close()
+                    text = f"waiting for others, which try {count} settings"
+                    waiting.enter_context(line(text))
+                    waited_for = count
+                time.sleep(POLL_SECONDS)
 
     @contextmanager
-    def _claimed(self, running: Sequence["FrozenTrial"]) -> Iterator["FrozenTrial | None"]:
-        """A trial that nobody else runs, for as long as the block; None if there is none."""
-        for trial in running:
-            # A trial of this place is run by whoever holds its lock. The locks of another place
-            # are not seen from here, but its beats are.
-            if trial.user_attrs["place"] != self.place and not self._is_silent(trial):
-                continue
+    def _claimed(self) -> Iterator["FrozenTrial | None"]:
+        """A trial that this process may run, for as long as the block; None if there is none."""
+        for trial in self.trials.unfinished():
             folder = self.search.run(self.trials.point(trial)).folder
             folder.parent.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(folder.with_name(f"{folder.name}.lock"))
@@ -148,20 +134,21 @@ class Searcher:
             except filelock.Timeout:
                 continue
             try:
-                now = self.trials.get(trial.number)
-                if not now.state.is_finished():
-                    yield now
+                if self.trials.begin(trial.number):
+                    yield trial
                     return
             finally:
                 lock.release()
         yield None
 
-    def _begin(self) -> bool:
-        """Begin the next trial, for any process of this place to run; False if there is none."""
+    def _add(self) -> bool:
+        """Add the next trial, for any process to run; False if there is none."""
         with self.search.lock:
-            point = self._next({self.trials.label(trial) for trial in self.trials.all()})
+            trials = self.trials.all()
+            lost = [self.trials.point(trial) for trial in trials if is_lost(trial)]
+            point = lost[0] if lost else self._next({self.trials.label(one) for one in trials})
             if point is not None:
-                self.trials.add(point, self.place)
+                self.trials.add(point)
         return point is not None
 
     def _next(self, tried: set[str]) -> Point | None:
@@ -192,20 +179,18 @@ class Searcher:
             if worth_asking and self.trials.is_hopeless(number, steps):
                 raise _GivenUp
 
-        self.trials.note(number, place=self.place)
         self._task = self.search.build(settings, self._task)
         steps = length(settings.train, self._task).steps
         title = f"{self.search.variant} {label(point)}"
         objective = None
         try:
-            with self._beating(number):
-                # A kill may have come between a validation and what the study was to hear of it.
-                validations = _validations(run, self._task.objective)
-                for earlier in validations[:-1]:
-                    self._report(number, *earlier)
-                for last in validations[-1:]:
-                    follow(*last)
-                train(self._task, settings, run, Ranks(), title, follow)
+            # A kill may have come between a validation and what the study was to hear of it.
+            validations = _validations(run, self._task.objective)
+            for earlier in validations[:-1]:
+                self._report(number, *earlier)
+            for last in validations[-1:]:
+                follow(*last)
+            train(self._task, settings, run, Ranks(), title, follow)
             state, objective = TrialState.COMPLETE, float(run.result()["best_objective"])
             self.trials.note(number, best_step=run.result()["best_step"])
         except _GivenUp:
@@ -224,37 +209,6 @@ class Searcher:
         if isfinite(objective):  # an undefined one is no ground to compare trials on
             self.trials.report(number, step, objective)
 
-    def _is_silent(self, trial: "FrozenTrial") -> bool:
-        """Whether another place's trial has not been heard of for long; by the clock of this
-        process alone, since those of two machines may differ."""
-        heard = (trial.user_attrs["place"], trial.user_attrs.get("beats"), trial.last_step)
-        now = time.monotonic()
-        before, since = self._heard.get(trial.number, (None, now))
-        self._heard[trial.number] = heard, since if heard == before else now
-        return heard == before and now - since > SILENT_SECONDS
-
-    @contextmanager
-    def _beating(self, number: int) -> Iterator[None]:
-        """Let other places hear that a trial is being run."""
-        if self.search.url is None:
-            yield  # a journal is read in its own place
-            return
-        done = threading.Event()
-
-        def beat() -> None:
-            for count in itertools.count(1):
-                if done.wait(BEAT_SECONDS):
-                    return
-                self.trials.note(number, beats=count)
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
 
 def grid(tune: TuneSettings) -> list[Point]:
     """All points of a space of choices, the last key's running fastest."""
@@ -264,9 +218,9 @@ def grid(tune: TuneSettings) -> list[Point]:
 
 def _validations(run: Run, names: Sequence[str]) -> list[tuple[int, float]]:
     """Step and objective of the validations in a run's history."""
-    found = []
+    validations = []
     for entry in run.history():
         if "valid" in entry:
             parts = [entry["valid"][name] for name in names]
-            found.append((entry["step"], inf if None in parts else float(sum(parts))))
-    return found
+            validations.append((entry["step"], inf if None in parts else float(sum(parts))))
+    return validations

@@ -22,7 +22,7 @@ POLL_SECONDS = 0.2
 Answers: TypeAlias = "SimpleQueue[Report | Said | NowcastError | str]"
 
 
-def search_side_by_side(search: Search, name: str, place: str, count: int, trials: Trials) -> None:
+def search_side_by_side(search: Search, name: str, count: int, trials: Trials) -> None:
     """Run all trials, `count` at a time.
 
     A signal to this process, or a failure in one of them, stops all at their next step; what they
@@ -31,7 +31,6 @@ def search_side_by_side(search: Search, name: str, place: str, count: int, trial
     Args:
         search: what and where.
         name: of the study.
-        place: as of `Searcher`.
         count: of processes.
         trials: the study, to see how far it is.
 
@@ -49,7 +48,7 @@ def search_side_by_side(search: Search, name: str, place: str, count: int, trial
         stack.callback(_stop, workers)
         for _ in range(count):
             answers: Answers = context.SimpleQueue()
-            what = (search, name, place, threads, count, answers)
+            what = (search, name, threads, count, answers)
             workers.append(_Worker(context.Process(target=_work, args=what), answers))
             workers[-1].process.start()
         working = True
@@ -57,7 +56,7 @@ def search_side_by_side(search: Search, name: str, place: str, count: int, trial
             working = any(worker.process.is_alive() for worker in workers)
             if stopping.is_set():
                 raise Interrupted("stopped, all trials saved; the same command goes on from there")
-            done = sum(trial.state.is_finished() for trial in trials.all())
+            done = len(trials.all()) - len(trials.unfinished())
             if done != settings.done:
                 settings.set(done, total)
             for worker in workers:
@@ -101,7 +100,6 @@ def _stop(workers: list[_Worker]) -> None:
 def _work(
     search: Search,
     name: str,
-    place: str,
     threads: int,
     processes: int,
     answers: Answers,
@@ -114,4 +112,4 @@ def _work(
         quiet(),
     ):
         trials = Trials(name, search.tune, search.folder, search.url)
-        Searcher(search, trials, place).work()
+        Searcher(search, trials).work()

@@ -1,11 +1,14 @@
 """Where a search keeps its trials: an Optuna study in a journal file or a database.
 
-Trials are only ever added in the state RUNNING with all that they need to be run, in one write, so
-a kill leaves either no trial or one that can be gone on with.
+A trial waits, with its point, until a process begins it. A process that dies leaves its trial
+running. In the same folder the free lock of the trial shows that; to machines that share only a
+database Optuna's heartbeats do, which a journal does not have.
 """
 
+import platform
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -24,11 +27,12 @@ if TYPE_CHECKING:
 Point = Mapping[str, Choice]
 
 PRUNING_NEEDS = 5  # trials that have run to their end
+HEARTBEAT_SECONDS, GRACE_SECONDS = 30, 180
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within the block Optuna does not tell of each trial; afterwards as its user had it."""
+    """Keep Optuna from logging each trial within the block."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -37,6 +41,18 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+def experimental() -> AbstractContextManager[object]:
+    """Heartbeats are experimental in Optuna, which warns of each use."""
+    from optuna.exceptions import ExperimentalWarning
+
+    return warnings.catch_warnings(action="ignore", category=ExperimentalWarning)
+
+
+def is_lost(trial: "FrozenTrial") -> bool:
+    """Whether a trial ended because its process did, not by a failure of its training."""
+    return trial.state.name == "FAIL" and "error" not in trial.user_attrs
 
 
 def label(point: Point) -> str:
@@ -62,6 +78,8 @@ class Trials:
         import optuna
 
         self.tune = tune
+        # Whose locks are seen from here; a journal is read where it lies.
+        self._place = "" if url is None else f"{platform.node()}:{folder.resolve()}"
         self._storage = _journal(folder / "journal.log") if url is None else _database(url)
         self._study = optuna.create_study(
             study_name=name, storage=self._storage, load_if_exists=True, direction="minimize"
@@ -69,11 +87,17 @@ class Trials:
         self._id = self._storage.get_study_id_from_name(name)
 
     def all(self) -> list["FrozenTrial"]:
-        """All of them in the order they were begun; of several of one point, the first counts."""
-        first: dict[str, FrozenTrial] = {}
+        """One trial a point, the first that is not lost, in the order of the points."""
+        current: dict[str, FrozenTrial] = {}
         for trial in self._study.get_trials(deepcopy=False):
-            first.setdefault(self.label(trial), trial)
-        return list(first.values())
+            point = self.label(trial)
+            if point not in current or is_lost(current[point]):
+                current[point] = trial
+        return list(current.values())
+
+    def unfinished(self) -> list["FrozenTrial"]:
+        """Those of `all` that still have to end."""
+        return [one for one in self.all() if is_lost(one) or not one.state.is_finished()]
 
     def get(self, number: int) -> "FrozenTrial":
         """A trial as it stands now."""
@@ -87,20 +111,63 @@ class Trials:
         """What a trial tries, in the order of the space."""
         return {key: trial.params[key] for key in self.tune.space}
 
-    def add(self, point: Point, place: str) -> None:
-        """Begin a trial, to be run at a place."""
+    def add(self, point: Point) -> None:
+        """Add a trial for any process to begin."""
         import optuna
 
         distributions = {key: _distribution(s) for key, s in self.tune.space.items()}
-        state = optuna.trial.TrialState.RUNNING
+        state = optuna.trial.TrialState.WAITING
         self._study.add_trial(
             optuna.create_trial(
                 state=state,
                 params=dict(point),
                 distributions=distributions,
-                user_attrs={"place": place},
+                user_attrs={"place": self._place},
             )
         )
+
+    def begin(self, number: int) -> bool:
+        """Set a trial running; False if it has ended or another process runs it.
+
+        The caller must hold the trial's lock in the folder: one that runs there is then that of a
+        process that died, and goes on.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.storages import RDBStorage
+        from optuna.trial import TrialState
+
+        key, trial = self._key(number), self.get(number)
+        if trial.state == TrialState.RUNNING:
+            return bool(trial.user_attrs["place"] == self._place)
+        if trial.state != TrialState.WAITING:
+            return False
+        if isinstance(self._storage, RDBStorage):
+            self._storage.record_heartbeat(key)  # first: a kill in between leaves it waiting
+        try:
+            begun = self._storage.set_trial_state_values(key, TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            return False
+        if begun and trial.user_attrs["place"] != self._place:
+            self.note(number, place=self._place)
+        return begun
+
+    @contextmanager
+    def running(self, number: int) -> Iterator[None]:
+        """Send heartbeats while the block runs a trial."""
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.storages._heartbeat import get_heartbeat_thread
+
+        # The error: this process was silent for long, and another runs the trial now.
+        heartbeats = get_heartbeat_thread(self._key(number), self._storage)
+        with suppress(UpdateFinishedTrialError), heartbeats:
+            yield
+
+    def drop_silent(self) -> None:
+        """Mark trials as lost whose heartbeats have stopped; nothing without a database."""
+        from optuna.storages import fail_stale_trials
+
+        with experimental():
+            fail_stale_trials(self._study)
 
     def note(self, number: int, **facts: object) -> None:
         """Write facts beside an unfinished trial."""
@@ -140,8 +207,9 @@ class Trials:
             else samplers.RandomSampler(seed=number)
         )
         trial = optuna.create_trial(state=optuna.trial.TrialState.RUNNING)
-        # Read anew: a study remembers its trials from one draw to the next.
-        study = optuna.load_study(study_name=self._study.study_name, storage=self._storage)
+        # In memory: the order of the points counts, not the numbers of trials that were lost.
+        study = optuna.create_study()
+        study.add_trials([one for one in self.all() if one.state.is_finished()])
         return {
             key: sampler.sample_independent(study, trial, key, _distribution(searched))
             for key, searched in self.tune.space.items()
@@ -203,7 +271,12 @@ def _database(url: str) -> "BaseStorage":
             "none; choose a file without ? in its name"
         )
     try:
-        return RDBStorage(url.replace("{", "{{").replace("}", "}}"))  # Optuna formats it
+        with experimental():
+            return RDBStorage(
+                url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+            )
     except (ImportError, OptunaError, sqlalchemy.exc.SQLAlchemyError) as error:
         raise ConfigError(
             "--storage: expected the URL of a database, e.g. sqlite:///tune.db or "

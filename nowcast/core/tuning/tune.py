@@ -4,7 +4,6 @@ Each trial is a training run of its own, resumed to the bit like any other. The 
 looked at; how many settings were tried is kept for the table.
 """
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ import filelock
 from nowcast.core.errors import ConfigError
 from nowcast.core.execution.jobs import RUNS, Build, Job, Resolve, plan, settle
 from nowcast.core.settings import CompareSettings, RangeSettings, VariantSettings
-from nowcast.core.storage.files import write_text
 from nowcast.core.storage.near_runs import meant_run
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
@@ -157,27 +155,22 @@ def run_search(
         )
     with search.lock:
         claim()
-        place = search.folder / "place.txt"
-        if not place.is_file():
-            write_text(place, uuid.uuid4().hex)
     # The key holds no paths, so machines that share a database have one study.
     name = f"{search.variant}-{own.origin()['key']}"
     with quiet():
-        return _searched(search, name, place.read_text(), processes, task.objective)
+        return _searched(search, name, processes, task.objective)
 
 
-def _searched(
-    search: Search, name: str, place: str, processes: int, objective: tuple[str, ...]
-) -> Selection:
+def _searched(search: Search, name: str, processes: int, objective: tuple[str, ...]) -> Selection:
     # Processes that make the tables of a database at once would disturb each other.
     with search.lock:
         trials = Trials(name, search.tune, search.folder, search.url)
     total = search.tune.trials or search.tune.size
     say(f"{search.variant}: {total} settings to try, {len(trials.all())} begun; study {name}")
     if processes > 1:
-        search_side_by_side(search, name, place, processes, trials)
+        search_side_by_side(search, name, processes, trials)
     else:
-        Searcher(search, trials, place).work()
+        Searcher(search, trials).work()
     return write_selection(search.folder, search.variant, trials, objective)
 
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 import nowcast.core.tuning.search as loop
+import nowcast.core.tuning.trials as study
 from nowcast.core.comparison.compare import compare
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.settings import CompareSettings, RunSettings, TuneSettings
@@ -146,6 +147,7 @@ def test_pruning_ends_bad_trials_early_and_no_good_ones(tmp_path: Path):
 
 
 def _search(search: Search, begun: Path) -> None:
+    study.HEARTBEAT_SECONDS, study.GRACE_SECONDS = 1, 2
     os.environ["BEGUN"] = str(begun)
     run_search(search, Ranks())
 
@@ -322,7 +324,8 @@ def test_tpe_draws_nearer_to_what_did_well_than_chance(tmp_path: Path):
     trials = Trials("study", tune, tmp_path, None)
     for number in range(15):
         rate = trials.draw("random", number)["optim.lr"]
-        trials.add({"optim.lr": rate}, place="here")
+        trials.add({"optim.lr": rate})
+        trials.begin(number)
         trials.finish(number, TrialState.COMPLETE, (rate - 0.3) ** 2)
 
     def distance(sampler: str) -> float:
@@ -366,29 +369,27 @@ def test_a_validation_that_the_study_has_not_heard_of_is_reported_on_resuming(
     assert told == [6, 12]
 
 
-def test_a_trial_of_another_place_is_left_alone_until_it_falls_silent(
+def test_a_trial_whose_process_falls_silent_is_taken_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(study, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(study, "GRACE_SECONDS", 1)
     url = f"sqlite:///{tmp_path / 'tune.db'}"
-    what = search(tmp_path, url=url, space={"optim.lr": [0.02]})
-    trials = Trials("study", what.tune, what.folder, url)
-    trials.add({"optim.lr": 0.02}, place="elsewhere")
-    clock = 1000.0
-    monkeypatch.setattr(loop.time, "monotonic", lambda: clock)
-    searcher = Searcher(what, trials, place="here")
-
-    def is_mine() -> bool:
-        with searcher._claimed(trials.all()) as trial:
-            return trial is not None
-
-    assert not is_mine()
-    clock += loop.SILENT_SECONDS - 1
-    assert not is_mine()
-    trials.note(0, beats=1)
-    clock += 2
-    assert not is_mine()
-    clock += loop.SILENT_SECONDS + 1
-    assert is_mine()
+    what = search(tmp_path, url=url, space={"optim.lr": [0.02, 0.03]}, prune=False)
+    what.folder.mkdir()
+    trials = Trials("study", what.tune, tmp_path / "on another machine", url)
+    trials.add({"optim.lr": 0.02})
+    assert trials.begin(0) and trials.begin(0)  # again: goes on with it in its folder
+    other = Trials("study", what.tune, what.folder, url)
+    assert not other.begin(0)
+    other.drop_silent()
+    assert other.get(0).state == TrialState.RUNNING
+    Searcher(what, other).work()  # tries 0.03 and waits until the heartbeat is old
+    assert [(t.number, t.params["optim.lr"], t.state.name) for t in other.all()] == [
+        (2, 0.02, "COMPLETE"),
+        (1, 0.03, "COMPLETE"),
+    ]
+    assert other.get(0).state == TrialState.FAIL
 
 
 def test_of_two_trials_of_one_setting_the_first_counts(tmp_path: Path):
@@ -397,8 +398,8 @@ def test_of_two_trials_of_one_setting_the_first_counts(tmp_path: Path):
     what.folder.mkdir()
     trials = Trials("study", what.tune, what.folder, None)
     for rate in (0.02, 0.02, 0.03):
-        trials.add({"optim.lr": rate}, place="here")
-    Searcher(what, trials, place="here").work()
+        trials.add({"optim.lr": rate})
+    Searcher(what, trials).work()
     assert [(t.number, t.state.name) for t in trials.all()] == [(0, "COMPLETE"), (2, "COMPLETE")]
 
 
