@@ -8,7 +8,7 @@ data=${DATA:-data/dwd}
 out=${OUT:-runs/demo}
 [ -f "$data/archive.json" ] || nowcast data sample "$data"
 nowcast compare configs/precipitation/demo.yaml "data.root=$data" --jobs 2 --out "$out"
-forecast=(nowcast forecast "$data" --at 2018-05-19T17:00 --overwrite --out "$out/forecast")
+forecast=(nowcast forecast "$data" --at 2018-05-20T01:00 --overwrite --out "$out/forecast")
 echo
 "${forecast[@]}"
 echo "This forecast is $out/forecast/forecast.gif, made by: ${forecast[*]}"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nowcast.cli.app import main
+from scripts.gallery.__main__ import make
 from tests import ROOT
 from tests.docs.pages import SLOW, blocks, commands, run, workspace
 from tests.imagenet.tiny_swin import write_colours
@@ -20,17 +22,7 @@ PAGES = {
     for path in sorted(DOCS.rglob("*.md"))
     if "decisions" not in path.parts  # of their date
 }
-COMMANDS = [
-    name
-    for name, path in PAGES.items()
-    if any(b.language == "bash" and b.is_run for b in blocks(path))
-]
-SNIPPETS = [
-    pytest.param(block.text, id=f"{name}-{number}")
-    for name, path in PAGES.items()
-    for number, block in enumerate(blocks(path))
-    if block.language == "python" and block.is_run
-]
+RUN = [name for name, path in PAGES.items() if any(block.is_run for block in blocks(path))]
 LONG = [
     pytest.param(block.text, id=name)
     for name, path in PAGES.items()
@@ -61,9 +53,10 @@ def first_run(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder / "first"
 
 
+@pytest.mark.filterwarnings("ignore:'pin_memory'")  # of a Trainer where there is no GPU
 @pytest.mark.usefixtures("few_resamples")
-@pytest.mark.parametrize("page", COMMANDS)
-def test_its_commands_run_in_their_order(
+@pytest.mark.parametrize("page", RUN)
+def test_its_blocks_run_in_their_order(
     page: str,
     first_run: Path,
     synthetic: Path,
@@ -72,35 +65,25 @@ def test_its_commands_run_in_their_order(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
+    text = PAGES[page].read_text(encoding="utf-8")
+    for package in ("transformers", "pysteps"):
+        if f"import {package}" in text or f"from {package}" in text:
+            pytest.importorskip(package, reason=f"the page needs {package}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     workspace(tmp_path, dwd=synthetic, glue=words)
     (tmp_path / "bert-base-uncased").symlink_to(bert)  # stands for Hugging Face's, narrower
     write_colours(tmp_path / "data" / "images")
-    ran = [
-        words
-        for b in blocks(PAGES[page])
-        if b.language == "bash" and b.is_run
-        for words in commands(b)
-    ]
-    if "--run runs/first" not in PAGES[page].read_text(encoding="utf-8"):
-        shutil.copytree(first_run, tmp_path / "runs" / "first")
-    for words in ran:
-        run(words, monkeypatch)
-
-
-@pytest.mark.filterwarnings("ignore:'pin_memory'")  # of a Trainer where there is no GPU
-@pytest.mark.parametrize("code", SNIPPETS)
-def test_its_python_runs(
-    code: str, synthetic: Path, first_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    for package in ("transformers", "pysteps", "accelerate"):
-        if package in code or (package == "accelerate" and "transformers" in code):
-            pytest.importorskip(package, reason=f"the block needs {package}")
-    monkeypatch.chdir(tmp_path)
-    workspace(tmp_path, dwd=synthetic)
-    shutil.copytree(first_run, tmp_path / "runs" / "first")
-    exec(compile(code, "page", "exec"), {})
+    folders = ["runs/first"] if "--run runs/first" not in text else []
+    folders += [f"runs/demo/runs/{name}/seed0" for name in ("P-Original", "P-MEmeL")]
+    for folder in folders if "--out runs/demo" not in text else folders[:-2]:
+        shutil.copytree(first_run, tmp_path / folder)
+    for block in blocks(PAGES[page]):
+        if block.language == "bash" and block.is_run:
+            for command in commands(block):
+                run(command, monkeypatch)
+        if block.language == "python" and block.is_run:
+            exec(compile(block.text, page, "exec"), {})
 
 
 @pytest.mark.slow
@@ -112,6 +95,35 @@ def test_its_long_blocks_run(code: str, tmp_path: Path):
     subprocess.run(["bash", "-euc", code], cwd=tmp_path, env=environment, check=True)
 
 
+@pytest.mark.slow
+def test_the_gallery_is_what_its_code_makes(
+    few_resamples: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With networks of a few steps: the same pages with the same pictures, other numbers."""
+    pytest.importorskip("pysteps", reason="a page of the gallery needs pysteps")
+    workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["nowcast", "data", "sample", "data/dwd"])
+    with pytest.raises(SystemExit):
+        main()
+    short = ["compare.seeds=[0]", "train.steps=4", "train.validate_every=4", "data.stride=96"]
+    demo = ["configs/precipitation/demo.yaml", "data.root=data/dwd", "--out", "runs/demo"]
+    monkeypatch.setattr(sys, "argv", ["nowcast", "compare", *demo, *short])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    made = tmp_path / "gallery"
+    make(tmp_path / "data" / "dwd", tmp_path / "runs" / "demo", made)
+    kept = DOCS / "gallery"
+    assert {path.name for path in made.iterdir()} == {path.name for path in kept.iterdir()}
+    for path in kept.glob("*.md"):
+        own, other = (
+            re.sub(r"(?m)^\|.*\n|^- .*\n|^```text[^`]*```", "", page.read_text("utf-8"))
+            for page in (path, made / path.name)
+        )
+        assert own == other, path.name
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_its_paths_and_names_exist(page: str):
     text = PAGES[page].read_text(encoding="utf-8")
@@ -120,6 +132,14 @@ def test_its_paths_and_names_exist(page: str):
     for name in re.findall(r"`(nowcast\.(?:core|precipitation|pysteps)[\w.]*)", text):
         pkgutil.resolve_name(name)
     assert "shared/" not in text
+
+
+def test_a_picture_is_small_and_on_its_page():
+    shown = "".join(path.read_text(encoding="utf-8") for path in PAGES.values())
+    pictures = list((DOCS / "gallery").glob("*.png"))
+    assert len(pictures) >= 6
+    for picture in pictures:
+        assert picture.stat().st_size <= 150_000 and f"({picture.name})" in shown
 
 
 def test_what_newcomers_look_for_is_in_the_pages():
