@@ -67,8 +67,9 @@ def _show(table: "Table", out: Path) -> None:
 
 
 def _print_plan(variants: "list[Planned]", jobs: int) -> None:
+    from rich.filesize import decimal
+
     from nowcast.core.terminal.progress import duration
-    from nowcast.core.training.guards import size
 
     print_table(
         ["", "", "runs", "complete", "steps", "time", "disk"],
@@ -80,7 +81,7 @@ def _print_plan(variants: "list[Planned]", jobs: int) -> None:
                 str(line.complete),
                 str(line.steps or ""),
                 duration(line.seconds),
-                size(line.disk),
+                decimal(line.disk),
             ]
             for line in variants
         ],
@@ -90,8 +91,8 @@ def _print_plan(variants: "list[Planned]", jobs: int) -> None:
     typer.echo(
         f"still to do: about {duration(seconds)} in one process, not less than "
         f"{duration(seconds / jobs)} with --jobs {jobs}; about "
-        f"{size(sum(line.disk for line in variants))} of disk. Timed and measured here and now on "
-        "a few steps; baselines and the report page are not counted."
+        f"{decimal(sum(line.disk for line in variants))} of disk. Timed and measured here and now "
+        "on a few steps; baselines and the report page are not counted."
     )
 
 

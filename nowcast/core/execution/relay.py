@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nowcast.core.terminal.progress import Line, display, surrounding
+from nowcast.core.terminal.progress import Display, Line, display, surrounding
 
 RELAY_SECONDS = 1.0  # between two reports
 
@@ -30,7 +30,7 @@ class Said:
     text: str
 
 
-class Relay:
+class Relay(Display):
     """The display of a worker process: the process that takes the reports shows them (`Mirror`).
 
     Args:
@@ -41,30 +41,27 @@ class Relay:
     def __init__(
         self, send: Callable[[Report | Said], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._send, self.clock = send, clock
+        super().__init__(clock)
+        self._send = send
         self._keys: dict[Line, int] = {}
         self._count = 0
         self._sent = float("-inf")
 
     def opened(self, line: Line) -> None:
-        """See `Display`."""
         self._keys[line] = self._count
         self._count += 1
         self._report(line)
 
     def changed(self, line: Line) -> None:
-        """See `Display`."""
         if self.clock() - self._sent >= RELAY_SECONDS:
             self._sent = self.clock()
             self._report(line)
 
     def closed(self, line: Line) -> None:
-        """See `Display`."""
         self._report(line, is_open=False)
         del self._keys[line]
 
     def say(self, text: str) -> None:
-        """See `Display`."""
         self._send(Said(text))
 
     def _report(self, line: Line, is_open: bool = True) -> None:

@@ -17,29 +17,27 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from nowcast.core.terminal.progress import Line
+from nowcast.core.terminal.progress import Display, Line
 from nowcast.core.terminal.tables import is_terminal
 
 BAR_WIDTH = 20  # so that a line of 80 has room for a name
 
 
-class Bars:
+class Bars(Display):
     """Bars of whatever work is open; a finished one stays until all others are.
 
     Args:
         console: the terminal's.
     """
 
-    clock = staticmethod(time.monotonic)
-
     def __init__(self, console: Console) -> None:
+        super().__init__(time.monotonic)
         self._console = console
         self._progress: Progress | None = None
         self._ids: dict[Line, TaskID] = {}
         self._open: set[Line] = set()
 
     def opened(self, line: Line) -> None:
-        """See `Display`."""
         if self._progress is None:
             self._progress = _progress(self._console)
             self._progress.start()
@@ -49,14 +47,13 @@ class Bars:
         )
 
     def changed(self, line: Line) -> None:
-        """See `Display`."""
         if self._progress is not None and line in self._ids:
             self._progress.update(
                 self._ids[line], completed=line.done, total=line.total, note=line.note
             )
 
     def closed(self, line: Line) -> None:
-        """See `Display`: of work within work nothing stays, nor of what has no total."""
+        """Nothing stays of work within work, nor of what has no total."""
         self._open.discard(line)
         assert self._progress is not None
         if line.within is not None or line.total is None:
@@ -68,7 +65,6 @@ class Bars:
             self._ids.clear()
 
     def say(self, text: str) -> None:
-        """See `Display`."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nowcast.core.terminal.progress import Display, Line, Silent, duration
+from nowcast.core.terminal.progress import Display, Line, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +28,7 @@ def display_on(console: "Console | None" = None, rank: str = "0") -> Iterator[Di
         rank: of the process in a distributed run; one that is not the first shows nothing.
     """
     if rank != "0" or (console is None and sys.stderr is None):  # which is closed
-        yield Silent()
+        yield Display()
         return
     if console is None:
         from rich.console import Console
@@ -55,7 +55,7 @@ def display_on(console: "Console | None" = None, rank: str = "0") -> Iterator[Di
         thread.join()
 
 
-class TextLines:
+class TextLines(Display):
     """Lines of text, for a file or a pipe: soon after work began, at least every 30 s, and at its
     end. Of work within work only the innermost is told.
 
@@ -65,34 +65,31 @@ class TextLines:
     """
 
     def __init__(self, write: Callable[[str], object], clock: Clock = time.monotonic) -> None:
-        self._write, self.clock = write, clock
+        super().__init__(clock)
+        self._write = write
         self._lock = threading.RLock()
         self._told: dict[Line, float | None] = {}  # open line -> when it was told last
 
     def opened(self, line: Line) -> None:
-        """See `Display`."""
         with self._lock:
             self._told[line] = None
 
     def changed(self, line: Line) -> None:
-        """See `Display`."""
         self.look()
 
     def closed(self, line: Line) -> None:
-        """See `Display`."""
         with self._lock:
             told = self._told.pop(line, None)
             if told is not None or self.clock() - line.began >= FIRST_SECONDS:
                 self._tell(line, ended=True)
 
     def say(self, text: str) -> None:
-        """See `Display`."""
         # A log that cannot be written, or is read no more, is no reason to end the work.
         with self._lock, suppress(OSError, ValueError):
             self._write(f"nowcast: {text}")
 
     def look(self) -> None:
-        """Tell of whatever it is time to tell of."""
+        """Write the lines that are due."""
         with self._lock:
             now = self.clock()
             outer = {line.within for line in self._told}
@@ -105,7 +102,7 @@ class TextLines:
                     self._tell(line)
 
     def _tell(self, line: Line, ended: bool = False) -> None:
-        now: float = self.clock()
+        now = self.clock()
         self.say(described(line, now, ended))
         told: Line | None = line
         while told is not None:  # what this is a part of need not be told at once as well

@@ -1,66 +1,42 @@
-"""How far long work is, for people: whoever works says it here, whoever called decides where it
-goes.
+"""Progress of long work: the code that works reports it here, its caller decides where it goes.
 
     with display_on() as display, shown(display):  # as a command does; else nothing is shown
         with line("scoring", total=640, unit="samples") as scoring:
             scoring.advance(by=16)
 
-A display may be a terminal's bars, a line of text now and then, or the process that started this
-one (see `displays`). What comes from outside, such as a title, is never markup.
+A display may be a terminal's bars, a line of text now and then (`displays`), or the process that
+started this one (`relay`). A title is shown as it is, never as markup.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 NOTE_SECONDS = 15.0  # from which on a note is old, less than the time between two lines of text
 
 
-@runtime_checkable
-class Display(Protocol):
-    """Where progress goes."""
+class Display:
+    """Where progress goes; this one shows nothing, as in a library call.
 
-    def clock(self) -> float:
-        """Seconds since some moment."""
-        ...
+    Args:
+        clock: seconds since some time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self.clock = clock
 
     def opened(self, line: "Line") -> None:
         """A piece of work has begun."""
-        ...
 
     def changed(self, line: "Line") -> None:
         """It has come further."""
-        ...
 
     def closed(self, line: "Line") -> None:
         """It has ended."""
-        ...
 
     def say(self, text: str) -> None:
-        """Something to be read once."""
-        ...
-
-
-class Silent:
-    """The display of a library call: none."""
-
-    def clock(self) -> float:
-        """Never later."""
-        return 0.0
-
-    def opened(self, line: "Line") -> None:
-        """Nothing."""
-
-    def changed(self, line: "Line") -> None:
-        """Nothing."""
-
-    def closed(self, line: "Line") -> None:
-        """Nothing."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
+        """Show a message once."""
 
 
 @dataclass(eq=False)
@@ -109,7 +85,7 @@ class Line:
         return self.display.clock() - self._noted >= NOTE_SECONDS
 
 
-_SILENT = Silent()
+_SILENT = Display()
 _display: ContextVar[Display] = ContextVar("display", default=_SILENT)
 _within: ContextVar[Line | None] = ContextVar("within", default=None)
 

@@ -1,4 +1,4 @@
-"""What stops a run before it wastes hours: a loss that is no number or explodes, a full disk."""
+"""Stop a run before it wastes hours: a loss that is not a number or explodes, a full disk."""
 
 import errno
 import shutil
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from rich.filesize import decimal
 from torch import Tensor, nn
 
 from nowcast.core.errors import RunError
@@ -20,12 +21,12 @@ NEVER = -1
 
 
 class LossFailure(Exception):
-    """A loss that no training should go on from.
+    """A loss with which training must stop.
 
     Args:
-        what: the loss, in words.
+        what: is wrong with the loss.
         step: of the loss, from 0.
-        rank: on which it was.
+        rank: that had it.
     """
 
     def __init__(self, what: str, step: int, rank: int) -> None:
@@ -34,12 +35,13 @@ class LossFailure(Exception):
 
 
 class LossGuard:
-    """Remembers on the device the first step whose loss was no number: no step waits for it.
+    """Records the first step whose loss is not a number, on the device: no step waits for it.
 
     Args:
         ranks: of this process.
         device: of the losses.
-        factor: a logged loss this many times the highest so far is an explosion; None: none is.
+        factor: a logged loss above this many times the highest so far is an explosion; None turns
+            that off.
     """
 
     def __init__(self, ranks: Ranks, device: torch.device, factor: float | None) -> None:
@@ -49,17 +51,17 @@ class LossGuard:
         self._loss = torch.zeros((), device=device)
         self._step = 0
 
-    def see(self, loss: Tensor, step: int) -> None:
-        """Take note of this rank's loss."""
+    def add(self, loss: Tensor, step: int) -> None:
+        """Check this rank's loss, without waiting for the device."""
         self._loss, self._step = loss.detach().float(), step
         bad = ~torch.isfinite(self._loss) & (self._first == NEVER)
         self._first = torch.where(bad, step, self._first)
 
     def read(self) -> float:
-        """The last loss, the mean over ranks; asks the device and all ranks.
+        """The last loss, averaged over ranks; waits for the device and all ranks.
 
         Raises:
-            LossFailure: on every rank, if a loss was no number on one, since the last call.
+            LossFailure: on every rank, if a loss so far was not a number on any.
         """
         ranks = self._ranks
         both = torch.zeros(ranks.size, 2, dtype=torch.float64, device=self._loss.device)
@@ -74,15 +76,15 @@ class LossGuard:
         return float(losses.mean())
 
     def check(self, loss: float, logged: int, highest: float) -> None:
-        """Compare a logged loss with those logged before it.
+        """Compare a logged loss with the earlier ones.
 
         Args:
             loss: of this step.
-            logged: how many were.
-            highest: of them.
+            logged: number of earlier losses.
+            highest: the largest of them.
 
         Raises:
-            LossFailure: it is an explosion.
+            LossFailure: the loss explodes.
         """
         if self._factor is None or logged < LEAST_LOGGED or loss <= self._factor * highest:
             return
@@ -94,45 +96,35 @@ class LossGuard:
 
 
 def all_finite(model: nn.Module) -> bool:
-    """Whether every weight and buffer is a number; asks the device."""
+    """Whether every weight and buffer is finite; waits for the device."""
     total = sum(tensor.detach().double().sum() for tensor in model.state_dict().values())
     return bool(torch.isfinite(torch.as_tensor(total)))
 
 
 def bytes_needed(model: nn.Module) -> int:
-    """What a run's checkpoints take at most, with Adam, while one is replaced by the next."""
+    """Bytes that a run's checkpoints take at most: with Adam, while one replaces the last."""
     tensors: Iterable[Tensor] = model.state_dict().values()
     return COPIES * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def check_disk(folder: Path, needed: int, what: str) -> None:
-    """Refuse to start what the disk has no room for.
+    """Check that the disk of `folder`, which need not exist yet, has room.
 
     Raises:
-        RunError: less is free where `folder` is, or will be.
+        RunError: less than `needed` bytes are free.
     """
-    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(place).free
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     if free < needed:
         raise RunError(
-            f"{folder}: expected {size(needed)} of free disk for {what}, found {size(free)}; make "
-            "room or choose a folder on another disk"
+            f"{folder}: expected {decimal(needed)} of free disk for {what}, found {decimal(free)}; "
+            "make room or choose a folder on another disk"
         )
 
 
-def size(count: int) -> str:
-    """Bytes as people read them."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
-
-
 @contextmanager
-def full_disk_told(folder: Path, last: Path) -> Iterator[None]:
-    """Turn a write that failed into a message which says what is safe.
+def failed_writes_explained(folder: Path, last: Path) -> Iterator[None]:
+    """Turn a failed write into a message that says which state is safe.
 
     Raises:
         RunError: the system refused a write.

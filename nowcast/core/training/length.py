@@ -1,4 +1,4 @@
-"""How long a run is, in optimiser steps: a config may say it in epochs, and only data know."""
+"""The length of a run in optimiser steps, which a config may give in epochs of the data."""
 
 from dataclasses import dataclass
 from math import ceil

@@ -98,7 +98,7 @@ class Loop:
                 self.optimiser.zero_grad()
                 with self._anomalies(step):
                     loss = backward(self.task, learner, batch, train)
-                self._guard.see(loss, step)
+                self._guard.add(loss, step)
                 optim.clip(self.model, self.settings.optim)
                 self.optimiser.step()
                 self._throughput.count(samples)

@@ -1,7 +1,7 @@
-"""What ``train.precision: auto`` is: bf16 where the device computes in it, or else fp32.
+"""Resolve ``train.precision: auto``: bf16 if the device computes in it, else fp32.
 
-It is settled once, before anything is keyed by the config: a run's folder holds what it became, and
-on another machine the run goes on with that.
+This happens once, before anything is keyed by the config. A run's folder holds the resolved value,
+which the run keeps on another machine.
 """
 
 import os
@@ -18,8 +18,8 @@ from nowcast.core.system.distributed import current, from_main
 from nowcast.core.terminal.progress import say
 from nowcast.core.training.evaluate import pick_device
 
-# What oneDNN may be held to by ONEDNN_MAX_CPU_ISA that has AVX-512 but not its bf16 instructions;
-# of what has not even that, oneDNN itself says so.
+# Limits in ONEDNN_MAX_CPU_ISA that have AVX-512 without its bf16 instructions; of lower ones oneDNN
+# itself says that it has no bf16.
 WITHOUT_BF16 = {"AVX512_CORE", "AVX512_CORE_VNNI"}
 # 61.7 s a step of the default network instead of 5.3 on 2 cores of an AMD EPYC with AVX2 (2026-11).
 FACTOR_EMULATED = 12
@@ -28,10 +28,10 @@ _warned: set[str] = set()
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16, and torch is allowed to use them.
+    """Whether a device has bfloat16 instructions that torch may use.
 
-    On a CPU oneDNN's convolutions and matrix products decide; ``ONEDNN_MAX_CPU_ISA`` may hold it to
-    less than the processor has.
+    On a CPU that means oneDNN's convolutions and matrix products, which ``ONEDNN_MAX_CPU_ISA`` may
+    keep from using all that the processor has.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -49,16 +49,16 @@ def _is_held_back() -> bool:
 
 
 def settled(settings: RunSettings, runs: Iterable[Run] = ()) -> RunSettings:
-    """The settings with ``train.precision: auto`` replaced; the same settings where it says more.
+    """The settings with ``train.precision: auto`` resolved; any other value stays.
+
+    The first rank's device and folders decide for all ranks.
 
     Args:
         settings: of a run.
-        runs: the first of them that there is decides: what has begun goes on as it began.
-
-    Where there are several ranks, the first one's device and folders decide for all.
+        runs: the first one that exists decides, so that a run goes on as it began.
 
     Raises:
-        ConfigError: the device is not there; a run's folder cannot be read.
+        ConfigError: there is no such device, or a run's folder cannot be read.
     """
     if settings.train.precision != "auto":
         return settings
@@ -66,17 +66,16 @@ def settled(settings: RunSettings, runs: Iterable[Run] = ()) -> RunSettings:
     def decide() -> bytes:
         return (_stored(runs) or _of_device(settings)).encode()
 
-    found = from_main(decide).decode()
-    train = settings.train.model_copy(update={"precision": found})
+    train = settings.train.model_copy(update={"precision": from_main(decide).decode()})
     return settings.model_copy(update={"train": train})
 
 
 def _stored(runs: Iterable[Run]) -> str | None:
     for run in runs:
         if run.config_file.is_file():
-            found = dict(run.config().get("train") or {}).get("precision")
-            if found in ("fp32", "bf16"):
-                return str(found)
+            precision = dict(run.config().get("train") or {}).get("precision")
+            if precision in ("fp32", "bf16"):
+                return str(precision)
     return None
 
 
@@ -86,11 +85,11 @@ def _of_device(settings: RunSettings) -> Literal["fp32", "bf16"]:
 
 @dataclass(frozen=True)
 class Settled:
-    """Dotted overrides -> settled settings; a class, so that it can travel to a process.
+    """Dotted overrides -> settings with a resolved precision; a class, so that it can be pickled.
 
     Args:
         resolve: dotted overrides -> the config with them.
-        precision: what ``auto`` is.
+        precision: replaces ``auto``.
     """
 
     resolve: Callable[[Mapping[str, object]], RunSettings]
@@ -105,9 +104,9 @@ class Settled:
 
 
 def warn_if_emulated(settings: RunSettings, device: torch.device) -> None:
-    """Say, once in a process, that bf16 takes far longer than fp32 on a device without it.
+    """Warn once that bf16 takes far longer than fp32 on a device without it.
 
-    A worker process leaves that to the one that started it.
+    Worker processes leave that to the process that started them.
     """
     if (
         parent_process() is not None

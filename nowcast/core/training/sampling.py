@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from nowcast.core.system.distributed import Ranks
 
-HELD_OUT_SEED = 0  # of all runs, whatever their own: they are compared on the same samples
+HELD_OUT_SEED = 0  # whatever the run's seed: runs are compared on the same samples
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """What torch's generator starts from at a step, e.g. for dropout, on each rank another."""
+    """The seed of torch's generator at a step, e.g. for dropout; different on each rank."""
     state = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
     return int(state[0] >> 1)  # torch takes 64 bits with a sign
 
@@ -35,32 +35,33 @@ def weighted_draws(
 
 
 def passes(seed: int, step: int, batch_size: int, population: int) -> NDArray[np.int64]:
-    """Items of a step's batch where all are passed through again and again, each time shuffled
-    anew: ``batch_size`` numbers below `population`.
+    """Items of a step's batch, ``(batch_size,)``, in passes over all items, each newly shuffled.
 
-    A batch runs on over the end of a pass, so every batch is full and no item is left out.
+    A batch may reach into the next pass: every batch is full and no item is left out.
     """
-    numbers, places = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), population)
+    numbers, positions = np.divmod(
+        np.arange(step * batch_size, (step + 1) * batch_size), population
+    )
     orders = {number: _order(seed, number, population) for number in set(numbers.tolist())}
-    pairs = zip(numbers.tolist(), places.tolist(), strict=True)
-    return np.array([orders[number][place] for number, place in pairs], dtype=np.int64)
+    pairs = zip(numbers.tolist(), positions.tolist(), strict=True)
+    return np.array([orders[number][position] for number, position in pairs], dtype=np.int64)
 
 
 @lru_cache(maxsize=2)
 def _order(seed: int, number: int, population: int) -> NDArray[np.int64]:
-    """In which order a pass takes the items."""
+    """The order of the items in a pass."""
     return np.random.default_rng((seed, number, 3)).permutation(population)
 
 
 def evaluation_plan(count: int, batch_size: int, ranks: Ranks) -> Iterator[NDArray[np.int64]]:
-    """A rank's share of all items, each once and in order, in batches."""
+    """Batches of a rank's share of all items, each item once and in order."""
     mine = np.array_split(np.arange(count), ranks.size)[ranks.rank]
     for first in range(0, len(mine), batch_size):
         yield mine[first : first + batch_size]
 
 
 def held_out(share: float, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The items that stay, and the share that is held out; each in order."""
+    """The items to train on and the held-out share of them, both sorted."""
     shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(count)
     size = round(share * count)
     return np.sort(shuffled[size:]), np.sort(shuffled[:size])

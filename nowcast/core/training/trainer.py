@@ -21,7 +21,7 @@ from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.checkpoint import Progress, load_state, load_weights
 from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.gradient import share
-from nowcast.core.training.guards import bytes_needed, check_disk, full_disk_told
+from nowcast.core.training.guards import bytes_needed, check_disk, failed_writes_explained
 from nowcast.core.training.length import length
 from nowcast.core.training.loop import AfterValidation, Loop
 from nowcast.core.training.precision import settled, warn_if_emulated
@@ -147,7 +147,7 @@ def _train(
         check_disk(run.folder, bytes_needed(model), "checkpoints")
     steps = length(settings.train, task).steps
     with (
-        full_disk_told(run.folder, run.last_state),
+        failed_writes_explained(run.folder, run.last_state),
         line(title, steps, progress.step, "steps") as training,
     ):
         log = RunLog(run, progress.step, shown=ranks.is_main)

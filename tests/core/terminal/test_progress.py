@@ -15,7 +15,7 @@ from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.terminal.bars import Bars
 from nowcast.core.terminal.displays import TextLines, display_on
-from nowcast.core.terminal.progress import Silent, counted, duration, line, say, shown
+from nowcast.core.terminal.progress import Display, counted, duration, line, say, shown
 from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import train
 from tests.core.toy import ToyTask
@@ -214,7 +214,7 @@ def test_a_terminal_has_bars_a_pipe_has_text_and_other_ranks_are_silent():
     assert shown_on(force_terminal=True, _environ={"TERM": "xterm"}) is Bars
     assert shown_on(force_terminal=True, _environ={"TERM": "dumb"}) is TextLines
     assert shown_on() is TextLines
-    assert shown_on("1", force_terminal=True) is Silent
+    assert shown_on("1", force_terminal=True) is Display
 
 
 def test_a_worker_is_shown_by_the_process_that_started_it():

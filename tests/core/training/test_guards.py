@@ -101,12 +101,12 @@ def test_detect_anomaly_names_the_operation(tmp_path: Path):
 def test_a_guard_keeps_the_first_failure():
     guard = LossGuard(Ranks(), torch.device("cpu"), None)
     for step, loss in enumerate([1.0, 2.0, float("inf"), float("nan")]):
-        guard.see(torch.tensor(loss), step)
+        guard.add(torch.tensor(loss), step)
     with pytest.raises(LossFailure) as caught:
         guard.read()
     assert caught.value.step == 2
     calm = LossGuard(Ranks(), torch.device("cpu"), None)
-    calm.see(torch.tensor(2.5), 0)
+    calm.add(torch.tensor(2.5), 0)
     assert calm.read() == 2.5
 
 
@@ -117,12 +117,12 @@ def test_a_run_that_the_disk_has_no_room_for_is_not_begun(
     assert needed == 5 * 4 * 100
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9e9, 0, needed - 1))
-    with pytest.raises(RunError, match=r"expected 2 kB of free disk for weights, found 2 kB"):
+    with pytest.raises(RunError, match=r"expected 2\.0 kB of free disk for weights, found 2\.0 kB"):
         check_disk(tmp_path / "not" / "yet", needed, "weights")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9e9, 0, needed))
     check_disk(tmp_path, needed, "weights")
     monkeypatch.setattr(guards.shutil, "disk_usage", lambda _: usage(9e9, 0, 10))
-    with pytest.raises(RunError, match="of free disk for checkpoints, found 10 B"):
+    with pytest.raises(RunError, match="of free disk for checkpoints, found 10 bytes"):
         train(ToyTask(settings()), settings(), Run(tmp_path / "run"), Ranks())
 
 

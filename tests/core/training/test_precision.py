@@ -17,7 +17,7 @@ from nowcast.core.settings import CompareSettings, RunSettings, TrainSettings, T
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.signals import Interrupted
-from nowcast.core.terminal.progress import Silent, shown
+from nowcast.core.terminal.progress import Display, shown
 from nowcast.core.training import precision
 from nowcast.core.training.precision import computes_bf16, settled
 from nowcast.core.training.trainer import train
@@ -47,7 +47,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 def said() -> Iterator[list[str]]:
     """What a command would show meanwhile."""
 
-    class Kept(Silent):
+    class Kept(Display):
         def say(self, text: str) -> None:
             kept.append(text)
 

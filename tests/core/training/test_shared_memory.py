@@ -50,7 +50,12 @@ def test_the_message_names_what_is_needed_and_what_is_free(free: Free):
     check_shared_memory(4, 1_000_000)  # 2 a worker and 2 in hand: 10 of 1 MB
     with pytest.raises(RunError) as error:
         check_shared_memory(4, 1_000_000, 400_000)
-    for part in ("expected 14 MB", "10 of 1 MB and 10 of 400 kB", "4 workers", "found 10 MB"):
+    for part in (
+        "expected 14.0 MB",
+        "10 of 1.0 MB and 10 of 400.0 kB",
+        "4 workers",
+        "found 10.0 MB",
+    ):
         assert part in str(error.value)
     assert "train.workers" in str(error.value) and "--shm-size" in str(error.value)
 
@@ -59,7 +64,7 @@ def test_processes_side_by_side_share_it(free: Free):
     free(10_000_000)
     try:
         share_memory_with(3)
-        with pytest.raises(RunError, match=r"expected 30 MB .* in each of 3 processes"):
+        with pytest.raises(RunError, match=r"expected 30.0 MB .* in each of 3 processes"):
             check_shared_memory(4, 1_000_000)
     finally:
         share_memory_with(1)
