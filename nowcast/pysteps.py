@@ -25,14 +25,11 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from nowcast.cli.arguments import settings_of
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import ResultWarning
-from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
-from nowcast.precipitation.forecasters.comoving.network import Comoving
 from nowcast.precipitation.forecasting.call_of_pysteps import (
     check_keywords,
     notes_of_gaps,
@@ -42,8 +39,7 @@ from nowcast.precipitation.forecasting.forecast import DRY_MM_H
 from nowcast.precipitation.forecasting.frames_needed import least_of_run, takers
 from nowcast.precipitation.forecasting.outages import STRONG_MM_H, WEAK_MM_H, find_outages, reach_px
 from nowcast.precipitation.forecasting.released import weights as released
-from nowcast.precipitation.model import forecaster
-from nowcast.precipitation.settings import PrecipitationSettings
+from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
 
 METHOD = "nowcast"  # what pysteps calls it
@@ -132,7 +128,7 @@ def forecast(
     check_keywords(others, timestep, kmperpixel)
     loaded = _loaded(weights, steps[-1], Calibration(zr_a, zr_b))
     _check(rates, motion, loaded)
-    if motion is not None and not isinstance(loaded.model, Comoving):
+    if motion is not None and not loaded.takes_motion:
         warnings.warn(
             f"velocity: {loaded.name} learned how rain moves and does not use it; pass None",
             stacklevel=2,
@@ -162,6 +158,7 @@ class _Loaded:
 
     name: str
     model: nn.Module
+    takes_motion: bool
     in_len: int
     least_in_len: int
     out_len: int
@@ -199,7 +196,7 @@ class _Loaded:
         pixels = self.calibration.pixel_from_rate(np.where(data, rates, 0.0)).astype(np.float32)
         frames, mask = _clip(pixels, self.model), _clip(data, self.model)
         with torch.inference_mode():
-            if motion is not None and isinstance(self.model, Comoving):
+            if motion is not None and self.takes_motion:
                 found = self.model(frames, mask, torch.from_numpy(motion)[None].to(frames))
             else:
                 found = self.model(frames, mask)
@@ -233,18 +230,13 @@ def _loaded(weights: str | None, out_len: int, calibration: Calibration) -> _Loa
 def _read(name: str, written: int, out_len: int, calibration: Calibration) -> _Loaded:
     """Read from disk once in a process, and again when the weights were written anew."""
     run = released.located(name)
-    settings = settings_of(run.config(), name, {"train.device": "auto"}, evaluating=True)
-    if not isinstance(settings, PrecipitationSettings):
-        raise ConfigError(
-            f"weights: expected a run that forecasts radar, found {name}, a run of the task "
-            f"{settings.task}"
-        )
-    model = forecaster(settings.model, out_len, calibration)
-    load_weights(run.best_weights, model)
-    model.eval().to(pick_device(settings.train.device, current()))
+    settings = settings_of_run(run)
+    model = trained_forecaster(run, settings, out_len, calibration)
+    model.to(pick_device(settings.train.device, current()))
     return _Loaded(
         name,
         model,
+        settings.model.takes_motion,
         settings.data.in_len,
         least_of_run(run, settings.data),
         settings.data.out_len,

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.cli.arguments import settings_of
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -206,6 +204,7 @@ def _choice(name: str | None) -> "Choice":
     from nowcast.precipitation.forecasters.baselines import BASELINES
     from nowcast.precipitation.forecasting.forecast import Choice
     from nowcast.precipitation.forecasting.released.weights import DEFAULT, located, meant, shipped
+    from nowcast.precipitation.forecasting.trained import settings_of_run
     from nowcast.precipitation.settings import PrecipitationSettings
 
     known = (
@@ -221,13 +220,7 @@ def _choice(name: str | None) -> "Choice":
                 f"--weights: expected {known}; found {name!r}{meant(name, BASELINES)}"
             )
     run = located(name)
-    # Another machine than the one that trained it may have no GPU.
-    settings = settings_of(run.config(), name, {"train.device": "auto"}, evaluating=True)
-    if not isinstance(settings, PrecipitationSettings):
-        raise ConfigError(
-            f"--weights: expected a run that forecasts radar, found {name}, a run of the task "
-            f"{settings.task}"
-        )
+    settings = settings_of_run(run)
     label = name if name in shipped() else next(iter(labels([(None, str(run.folder))])))
     return Choice(label, settings, run)
 

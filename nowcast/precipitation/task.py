@@ -31,7 +31,6 @@ from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
-from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.pictures.gallery import hang
 from nowcast.precipitation.pictures.reel import forecast, reels
 from nowcast.precipitation.pictures.render import strip
@@ -129,9 +128,9 @@ class PrecipitationTask:
         return self._clips[name]
 
     def model(self) -> nn.Module:
-        """The encoder-forecaster of the settings, Lagrangian or plain."""
-        settings = self.settings
-        return forecaster(settings.model, settings.data.out_len, self.archive.calibration)
+        """The forecaster of the settings; see `forecasters.kinds`."""
+        data = self.settings.data
+        return self.settings.model.build(data.in_len, data.out_len, self.archive.calibration)
 
     def baseline(self, name: str) -> nn.Module:
         """A forecaster that needs no training; see `forecasters.baselines`."""

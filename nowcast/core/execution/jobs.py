@@ -75,7 +75,8 @@ class Job:
 
     def claim(self, data: str) -> None:
         """Make its folder, or accept it; see `Run.claim`."""
-        self.run.claim(self.config(), data, self.settings.train.accept_code)
+        settings = self.settings
+        self.run.claim(self.config(), data, settings.train.accept_code, settings.as_now)
 
     def scores_file(self, split: str) -> Path:
         """Where the scores on a split are kept."""

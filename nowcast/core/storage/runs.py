@@ -1,7 +1,7 @@
 """A run's folder: its resolved config, checkpoints, history and event files, under fixed names."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +125,13 @@ class Run:
                 f"else ({error}); choose another folder"
             ) from error
 
-    def claim(self, config: Mapping[str, Any], data: str, accept_code: bool = False) -> None:
+    def claim(
+        self,
+        config: Mapping[str, Any],
+        data: str,
+        accept_code: bool = False,
+        as_now: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    ) -> None:
         """Make the folder for this config and data, or accept it if it holds a run of the same.
 
         Args:
@@ -133,6 +139,7 @@ class Run:
             data: hash of the samples.
             accept_code: also accept a run that other code has made; what it is now joined by is
                 written down.
+            as_now: a stored config -> the same in the keys of `config`.
 
         Raises:
             ConfigError: it holds a run of another config (the differing keys are named), of other
@@ -144,7 +151,7 @@ class Run:
         if self.config_file.is_file():
             differing = [
                 f"{key} {before!r} there, {after!r} now"
-                for key, (before, after) in differing_keys(self.config(), config).items()
+                for key, (before, after) in differing_keys(as_now(self.config()), config).items()
             ]
             if differing:
                 raise ConfigError(
