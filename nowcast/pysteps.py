@@ -31,7 +31,6 @@ from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
-from nowcast.precipitation.forecasters.comoving.network import Comoving
 from nowcast.precipitation.forecasting.call_of_pysteps import (
     check_keywords,
     notes_of_gaps,
@@ -121,7 +120,7 @@ def forecast(
     check_keywords(others, timestep, kmperpixel)
     network = _network(weights, steps[-1], Calibration(zr_a, zr_b))
     _check(rates, motion, network)
-    if motion is not None and not isinstance(network.model, Comoving):
+    if motion is not None and not network.takes_motion:
         warnings.warn(
             f"velocity: {network.name} learned how rain moves and does not use it; pass None",
             stacklevel=2,
@@ -155,6 +154,11 @@ class _Network:
     calibration: Calibration
     trained_on: TrainedOn | None
 
+    @property
+    def takes_motion(self) -> bool:
+        """Whether it can be given the motion of the rain."""
+        return self.choice.settings.model.takes_motion
+
     def notes(
         self, frames: int, steps: int, timestep: int | float | None, kmperpixel: int | float | None
     ) -> list[str]:
@@ -187,7 +191,7 @@ class _Network:
         pixels = self.calibration.pixel_from_rate(np.where(data, rates, 0.0)).astype(np.float32)
         frames, mask = _clip(pixels, self.model), _clip(data, self.model)
         inputs = [frames, mask]
-        if motion is not None and isinstance(self.model, Comoving):
+        if motion is not None and self.takes_motion:
             inputs.append(torch.from_numpy(motion)[None].to(frames))
         with torch.inference_mode():
             forecast: Tensor = self.model(*inputs)

@@ -11,10 +11,10 @@ from typing import Any
 from nowcast.core.storage.files import write_json, write_text
 from nowcast.core.storage.runs import Run
 from nowcast.core.storage.yaml_files import dumps
-from nowcast.core.training.checkpoint import load_weights, save_weights
+from nowcast.core.training.checkpoint import save_weights
 from nowcast.precipitation.clips.trained_on import trained_on, written
 from nowcast.precipitation.forecasting.released.weights import FOLDER
-from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 
 # Keys that say where a run's data lay and how they were drawn: of no use to a forecast.
@@ -37,9 +37,8 @@ def ship(run: Run, folder: Path) -> Run:
         RunError: its weights cannot be read.
     """
     config = _without_places(run.config())
-    settings = PrecipitationSettings.model_validate(config, context={"evaluating": True})
-    model = forecaster(settings.model, settings.data.out_len)
-    load_weights(run.best_weights, model)
+    settings = settings_of_run(run)
+    model = trained_forecaster(run, settings, settings.data.out_len)
     shipped = Run(folder)
     save_weights(shipped.best_weights, model, config)
     write_text(shipped.config_file, dumps(config))

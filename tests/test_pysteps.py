@@ -17,7 +17,6 @@ from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.storage.yaml_files import dumps
 from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.core.training.checkpoint import save_weights
-from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B
 from nowcast.pysteps import forecast, register
@@ -34,7 +33,7 @@ def write_run(folder: Path, model: dict[str, object]) -> str:
     content = settings.model_dump(mode="json")
     folder.mkdir(exist_ok=True)
     (folder / "config.yaml").write_text(dumps(content))
-    save_weights(folder / "best.safetensors", forecaster(settings.model, 1), content)
+    save_weights(folder / "best.safetensors", settings.model.build(3, 1), content)
     return str(folder)
 
 
@@ -177,7 +176,7 @@ def test_weights_are_read_once_and_again_when_written_anew(tmp_path: Path):
     settings = PrecipitationSettings.model_validate({"model": {"stages": STAGES}})
     torch.manual_seed(1)
     file = tmp_path / "run" / "best.safetensors"
-    save_weights(file, forecaster(settings.model, 1), {})
+    save_weights(file, settings.model.build(3, 1), {})
     os.utime(file, ns=(0, _written(run) + 1))
     assert not np.array_equal(forecast(moving(), None, 1, weights=run), first)
 
@@ -261,7 +260,7 @@ def test_no_data_at_all_is_nan_and_a_warning(comoving: str):
 def test_no_numbers_are_no_forecast(tmp_path: Path):
     settings = PrecipitationSettings.model_validate({"model": {"stages": STAGES}})
     run = write_run(tmp_path / "run", {"stages": STAGES})
-    broken = forecaster(settings.model, 1)
+    broken = settings.model.build(3, 1)
     torch.nn.init.constant_(next(iter(broken.parameters())), torch.nan)
     save_weights(tmp_path / "run" / "best.safetensors", broken, {})
     with pytest.raises(RunError, match="found NaN or infinity"):

@@ -9,7 +9,6 @@ from nowcast.core.memel.plug import plug_in
 from nowcast.core.storage.yaml_files import dumps
 from nowcast.core.training.checkpoint import save_weights
 from nowcast.precipitation.forecasting.forecast import Choice
-from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 
 STAGE = {"channels": 2, "hidden": 4, "kernel": 3, "down": [3, 2, 1], "up": [4, 2, 1]}
@@ -27,7 +26,7 @@ def write_run(folder: Path, lagrangian: bool = False, **data: object) -> tuple[C
     }
     settings = PrecipitationSettings.model_validate(content, context={"evaluating": True})
     torch.manual_seed(0)
-    model = forecaster(settings.model, OUT_LEN)
+    model = settings.model.build(IN_LEN, OUT_LEN)
     nn.init.constant_((model.network if lagrangian else model).head.bias, 0.2)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     plug_in(model, "*.candidate", dry_run=lambda host: host(torch.zeros(1, IN_LEN, 1, 16, 16)))
@@ -35,6 +34,6 @@ def write_run(folder: Path, lagrangian: bool = False, **data: object) -> tuple[C
     config = settings.model_dump(mode="json")
     save_weights(folder / "best.safetensors", model, config)
     (folder / "config.yaml").write_text(dumps(config))
-    bare = forecaster(settings.model, OUT_LEN).eval()
+    bare = settings.model.build(IN_LEN, OUT_LEN).eval()
     bare.load_state_dict(state)
     return Choice(str(folder), settings, Run(folder)), bare

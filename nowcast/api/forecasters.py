@@ -13,13 +13,12 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.settings import RunSettings
 from nowcast.core.storage.labels import labels
 from nowcast.core.storage.runs import Run
-from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.trainer import trained_model
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.forecasters.baselines import BASELINES, Setting, baseline
 from nowcast.precipitation.forecasting.forecast import Choice
 from nowcast.precipitation.forecasting.released.weights import DEFAULT, located, meant, shipped
-from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.forecasting.trained import trained_forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
 
@@ -79,9 +78,7 @@ class LoadedForecaster:
             radar = calibration or Calibration()
             description = replace(HKO7, zr_a=radar.zr_a, zr_b=radar.zr_b)
             return baseline(self.name, Setting(out_len, description)).eval()
-        model = forecaster(settings.model, out_len, calibration)
-        load_weights(self.run.best_weights, model)
-        return model.eval()
+        return trained_forecaster(self.run, settings, out_len, calibration)
 
     @property
     def radar_settings(self) -> PrecipitationSettings:

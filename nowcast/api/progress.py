@@ -6,7 +6,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from nowcast.core.terminal.displays import display_on
-from nowcast.core.terminal.progress import Silent, display, shown
+from nowcast.core.terminal.progress import Display, display, shown
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -17,7 +17,7 @@ def shows_progress(function: Callable[Arguments, Result]) -> Callable[Arguments,
 
     @wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        if not isinstance(display(), Silent):
+        if type(display()) is not Display:
             return function(*args, **kwargs)
         with display_on(rank=os.environ.get("RANK", "0")) as own, shown(own):
             return function(*args, **kwargs)

@@ -4,7 +4,7 @@ The defaults are the paper's (Wang et al. 2024, section 4.1 and its released cod
 says only what differs.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from math import prod
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -17,6 +17,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationError,
     field_validator,
     model_validator,
 )
@@ -173,6 +174,15 @@ class RunSettings(Section):
     memel: MEmeLSettings | None = None
     start_from: Place | None = None
     """A finished run whose best weights this one starts from (fine-tuning)."""
+
+    def as_now(self, stored: Mapping[str, object]) -> dict[str, object]:
+        """A stored config of this task in the keys that it would be stored with now."""
+        own = {key: value for key, value in stored.items() if key in type(self).model_fields}
+        try:
+            settings = self.model_validate(own, context={"evaluating": True})
+        except ValidationError:  # whose keys are named where they are compared
+            return dict(stored)
+        return {**stored, **settings.model_dump(mode="json", include=set(own))}
 
 
 class RangeSettings(Section):

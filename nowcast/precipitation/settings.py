@@ -5,13 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nowcast.core.settings import Count, Place, Positive, RunSettings, Section
-from nowcast.precipitation.forecasters.comoving.correction import MULTIPLE
-from nowcast.precipitation.forecasters.comoving.network import CASCADE_FRAMES, Widths
-from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, CellName, Stage
+from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecasterSettings
+from nowcast.precipitation.forecasters.kinds import ModelSettings
 
 PAPER_CROP = (164, 284, 175, 295)  # rows, columns: Wang et al. 2024, as released
 
-Conv = tuple[Count, Count, Annotated[int, Field(ge=0)]]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -127,85 +125,6 @@ class DataSettings(Section):
         return PAPER_CROP if self.crop == "paper" else self.crop
 
 
-class StageSettings(Section):
-    """One resolution of the encoder-forecaster; see `encoder_forecaster.Stage`."""
-
-    channels: Count
-    hidden: Count
-    kernel: Count
-    down: Conv
-    up: Conv
-    links: Count = 13
-    """Flow fields of a TrajGRU; the other cells have none."""
-
-    @model_validator(mode="after")
-    def _invertible(self) -> "StageSettings":
-        kernel, stride, padding = self.down
-        # Sides that are multiples of the stride must shrink by exactly it, and grow back.
-        side = 12 * stride
-        if (side + 2 * padding - kernel) // stride + 1 != side // stride:
-            raise ValueError(
-                f"down {list(self.down)}: a side of {side} must become {side // stride}; "
-                "kernel - 2 * padding must be 1 to stride"
-            )
-        kernel, up_stride, padding = self.up
-        if up_stride != stride or kernel - 2 * padding != stride:
-            raise ValueError(
-                f"up {list(self.up)}: must undo down {list(self.down)}: the same stride, and "
-                "kernel - 2 * padding equal to it"
-            )
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel: expected an odd side, found {self.kernel}")
-        return self
-
-    def stage(self) -> Stage:
-        """As the model takes it."""
-        return Stage(self.channels, self.hidden, self.kernel, self.down, self.up, self.links)
-
-
-class WidthSettings(Section):
-    """Channels of the comoving forecaster; see `comoving.Widths`."""
-
-    stem: Count = 24
-    hidden: tuple[Count, Count] = (64, 64)
-    guide: Count = 32
-    head: Count = 48
-
-    def widths(self) -> Widths:
-        """As the model takes them."""
-        return Widths(self.stem, self.hidden, self.guide, self.head)
-
-
-def _paper_stages() -> tuple[StageSettings, ...]:
-    return tuple(StageSettings.model_validate(stage.__dict__) for stage in PAPER_STAGES)
-
-
-class ModelSettings(Section):
-    """The encoder-forecaster; the default is the paper's, of 13,775,137 parameters."""
-
-    stages: Annotated[tuple[StageSettings, ...], Field(min_length=1)] = Field(
-        default_factory=_paper_stages
-    )
-    cell: CellName = "convgru"
-    activate_convolutions: bool = True
-    """Of the ConvGRU alone, see there."""
-    lagrangian: bool = False
-    """Forecast the departure from the optical-flow extrapolation; see `lagrangian.Lagrangian`."""
-    comoving: WidthSettings | None = None
-    """The forecaster that moves with the rain, see `comoving.Comoving`; it has its own widths and
-    none of the above."""
-
-    @property
-    def multiple(self) -> int:
-        """What height and width of a training frame must be multiples of."""
-        if self.comoving is not None:
-            return MULTIPLE
-        product = 1
-        for stage in self.stages:
-            product *= stage.down[1]
-        return product
-
-
 class OnlineSettings(Section):
     """Learning between forecasts (`nowcast evaluate RUN --online`); see `online.learner`.
 
@@ -238,7 +157,7 @@ class PrecipitationSettings(RunSettings):
 
     task: Literal["precipitation"] = "precipitation"
     data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
+    model: ModelSettings = EncoderForecasterSettings()
     loss: LossSettings = LossSettings()
     online: OnlineSettings = OnlineSettings()
 
@@ -258,9 +177,10 @@ class PrecipitationSettings(RunSettings):
     @model_validator(mode="after")
     def _enough_input(self) -> "PrecipitationSettings":
         shortest = min((before for before, _ in self.data.lengths), default=self.data.in_len)
-        if self.model.comoving is not None and shortest < CASCADE_FRAMES:
+        if shortest < self.model.least_in_len:
             raise ValueError(
-                f"model.comoving: expected at least {CASCADE_FRAMES} input frames, found {shortest}"
+                f"data.in_len: the forecaster {self.model.kind} needs at least "
+                f"{self.model.least_in_len} input frames, found {shortest}"
             )
         return self
 

@@ -17,7 +17,6 @@ from nowcast.core.scoring.table import Column
 from nowcast.core.storage.origin import digest
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.threads import one_thread
-from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.shared_memory import check_shared_memory
 from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.archive.packed import open_archive
@@ -31,8 +30,8 @@ from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasting.released.weights import located, shipped
+from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
-from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.pictures.gallery import write_gallery
 from nowcast.precipitation.pictures.reel import forecast, reels
 from nowcast.precipitation.pictures.render import strip
@@ -130,9 +129,9 @@ class PrecipitationTask:
         return self._clips[name]
 
     def model(self) -> nn.Module:
-        """The encoder-forecaster of the settings, Lagrangian or plain."""
-        settings = self.settings
-        return forecaster(settings.model, settings.data.out_len, self.archive.calibration)
+        """The forecaster of the settings; see `forecasters.kinds`."""
+        data = self.settings.data
+        return self.settings.model.build(data.in_len, data.out_len, self.archive.calibration)
 
     def baseline(self, name: str) -> nn.Module:
         """A forecaster that is not trained here: one of `forecasters.baselines`, or weights that
@@ -140,10 +139,7 @@ class PrecipitationTask:
         out_len = self.settings.data.out_len
         if name in shipped():
             run = located(name)
-            settings = PrecipitationSettings.model_validate(run.config())
-            model = forecaster(settings.model, out_len, self.archive.calibration)
-            load_weights(run.best_weights, model)
-            return model
+            return trained_forecaster(run, settings_of_run(run), out_len, self.archive.calibration)
         return baseline(name, Setting(out_len, self.archive.description))
 
     def dry_run(self, model: nn.Module) -> object:

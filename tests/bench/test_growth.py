@@ -27,7 +27,7 @@ def test_settings_along_an_axis_differ_in_it_alone(monkeypatch: pytest.MonkeyPat
 
 
 def test_real_steps_are_timed():
-    stages = [Stage(2, 2, 3, (3, 2, 1), (4, 2, 1))]
+    stages = [Stage(channels=2, hidden=2, kernel=3, down=(3, 2, 1), up=(4, 2, 1))]
     threads = torch.get_num_threads()
     rows = measure(1, True, 2, (5, 6), (8, 12), (1, 2), Work(10, 16, 3), stages)
     torch.set_num_threads(threads)

@@ -31,7 +31,7 @@ def test_ranks_work_together_each_in_one_thread():
 def test_measures_pairs_of_steps(monkeypatch: pytest.MonkeyPatch):
     # Threads that wait awake for each other take seconds where other tests have the cores.
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    stages = [Stage(2, 2, 3, (3, 2, 1), (4, 2, 1))]
+    stages = [Stage(channels=2, hidden=2, kernel=3, down=(3, 2, 1), up=(4, 2, 1))]
     (row,) = measure([2], ["bf16"], pairs=2, size=8, stages=stages)
     assert (row.batch, row.precision) == (2, "bf16")
     assert len(row.pairs.one) == len(row.pairs.other) == 2

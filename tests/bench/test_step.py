@@ -9,7 +9,7 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster, Stage
 from scripts.bench import step
 
-STAGES = [Stage(2, 2, 3, (3, 2, 1), (4, 2, 1))] * 2
+STAGES = [Stage(channels=2, hidden=2, kernel=3, down=(3, 2, 1), up=(4, 2, 1))] * 2
 
 
 @pytest.fixture

@@ -77,7 +77,9 @@ class Job:
     def claim(self, data: str) -> None:
         """Make its folder, or accept it; see `Run.claim`."""
         settings = self.settings
-        self.run.claim(self.config(), data, settings.train.accept_code, settings.incidental)
+        claimed = self.config()
+        code = settings.train.accept_code
+        self.run.claim(claimed, data, code, settings.incidental, settings.as_now)
 
     def scores_file(self, split: str) -> Path:
         """Where the scores on a split are kept."""

@@ -1,7 +1,7 @@
 """A run's folder: its resolved config, checkpoints, history and event files, under fixed names."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +111,7 @@ class Run:
         data: str,
         accept_code: bool = False,
         incidental: Collection[str] = (),
+        as_now: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
     ) -> None:
         """Make the folder for this config and data, or accept it if it holds a run of the same.
 
@@ -120,6 +121,7 @@ class Run:
             accept_code: also accept a run that other code has made; what it is now joined by is
                 written down.
             incidental: dotted keys that may differ, `RunSettings.incidental`.
+            as_now: a stored config -> the same in the keys of `config`.
 
         Raises:
             ConfigError: it holds a run of another config (the differing keys are named), of other
@@ -132,7 +134,7 @@ class Run:
             differing = [
                 f"{key} {before!r} there, {after!r} now"
                 for key, (before, after) in differing_keys(
-                    self.config(), config, incidental
+                    as_now(self.config()), config, incidental
                 ).items()
             ]
             if differing:

@@ -89,7 +89,8 @@ def train(
         config = settings.model_dump(mode="json")
         if settings.start_from is not None and not run.is_finished:
             _check_start(Run(settings.start_from), run)
-        run.claim(config, task.data_hash(), settings.train.accept_code, settings.incidental)
+        code = settings.train.accept_code
+        run.claim(config, task.data_hash(), code, settings.incidental, settings.as_now)
         if isinstance(task, StatesItsData) and not run.trained_on_file.exists():
             write_json(run.trained_on_file, task.trained_on())
         return b"finished" if run.is_finished else None

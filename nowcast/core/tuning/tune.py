@@ -134,7 +134,8 @@ def run_search(
     config = plain.model_dump(mode="json") | {"tune": search.tune.model_dump(mode="json")}
 
     def claim() -> None:
-        own.claim(config, task.data_hash(), plain.train.accept_code, plain.incidental)
+        code = plain.train.accept_code
+        own.claim(config, task.data_hash(), code, plain.incidental, plain.as_now)
 
     if own.config_file.is_file():
         claim()

@@ -1,49 +1,73 @@
 """The encoder-forecaster: stages of convolution and recurrence down, and the same way up again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.compiler import is_compiling
 from torch.nn import functional
 
+from nowcast.core.settings import Count, Section
 from nowcast.precipitation.forecasters.cells.cell import LEAK, Cell, State, each
 from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
 from nowcast.precipitation.forecasters.cells.convlstm import ConvLSTM
 from nowcast.precipitation.forecasters.cells.trajgru import TrajGRU
+from nowcast.precipitation.forecasters.graph import Graph, cut, example_frames, lacking
+from nowcast.precipitation.forecasters.settings import ForecasterSettings
+from nowcast.precipitation.units import Calibration
 
 CellName = Literal["convgru", "trajgru", "convlstm"]
+CELLS = get_args(CellName)
+
+Conv = tuple[Count, Count, Annotated[int, Field(ge=0)]]
+"""Kernel, stride and padding."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One resolution of the encoder-forecaster.
+class Stage(Section):
+    """One resolution of the encoder-forecaster."""
 
-    Args:
-        channels: channels out of the encoder's downsampling convolution.
-        hidden: channels of the recurrent state, in encoder and forecaster.
-        kernel: side of the state-to-state kernel, odd; a TrajGRU has links instead.
-        down: (kernel, stride, padding) of the encoder's convolution into this stage.
-        up: (kernel, stride, padding) of the forecaster's deconvolution out of it.
-        links: flow fields of a TrajGRU.
-    """
-
-    channels: int
-    hidden: int
-    kernel: int
-    down: tuple[int, int, int]
-    up: tuple[int, int, int]
-    links: int = 13
+    channels: Count
+    """Out of the encoder's downsampling convolution."""
+    hidden: Count
+    """Channels of the recurrent state, in encoder and forecaster."""
+    kernel: Count
+    """Side of the state-to-state kernel, odd; a TrajGRU has links instead."""
+    down: Conv
+    """The encoder's convolution into this stage."""
+    up: Conv
+    """The forecaster's deconvolution out of it."""
+    links: Count = 13
+    """Flow fields of a TrajGRU; the other cells have none."""
 
     @property
     def stride(self) -> int:
         """By how much this stage shrinks its input."""
         return self.down[1]
+
+    @model_validator(mode="after")
+    def _invertible(self) -> "Stage":
+        kernel, stride, padding = self.down
+        # Sides that are multiples of the stride must shrink by exactly it, and grow back.
+        side = 12 * stride
+        if (side + 2 * padding - kernel) // stride + 1 != side // stride:
+            raise ValueError(
+                f"down {list(self.down)}: a side of {side} must become {side // stride}; "
+                "kernel - 2 * padding must be 1 to stride"
+            )
+        kernel, up_stride, padding = self.up
+        if up_stride != stride or kernel - 2 * padding != stride:
+            raise ValueError(
+                f"up {list(self.up)}: must undo down {list(self.down)}: the same stride, and "
+                "kernel - 2 * padding equal to it"
+            )
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel: expected an odd side, found {self.kernel}")
+        return self
 
 
 # Wang et al. 2024 on a 120x120 crop, as released: 13,775,137 parameters with ConvGRUs. The links
@@ -146,19 +170,20 @@ class EncoderForecaster(nn.Module):
         sequence = None
         if guide is not None:
             sequence = each(self.guide, self._padded(guide).transpose(0, 1))
-        return self._forecast(states, sequence).transpose(0, 1)[..., :height, :width]
+        return cut(self._forecast(states, sequence).transpose(0, 1), height, width)
 
     def _padded(self, frames: Tensor) -> Tensor:
         height, width = frames.shape[-2:]
-        short = (-height % self.multiple, -width % self.multiple)
-        if not any(short):
+        down, right = lacking(height, self.multiple), lacking(width, self.multiple)
+        # A graph is of all sizes, so that there zero rows are padding too.
+        if not (torch.compiler.is_exporting() or down or right):
             return frames
         if self.training:
             raise ValueError(
                 f"frames of {height}x{width} are no multiple of the model's strides, "
                 f"{self.multiple}; train on a crop that is"
             )
-        return functional.pad(frames, (0, short[1], 0, short[0]))
+        return functional.pad(frames, (0, right, 0, down))
 
     def gradient_checkpointing_enable(self, _: object = None) -> None:
         """In training keep of each time step the state alone; see `Cell.recompute`. The name and
@@ -246,3 +271,41 @@ def _deconv(channels_in: int, channels_out: int, shape: tuple[int, int, int]) ->
 
 def _leaky_relu() -> nn.Module:
     return nn.LeakyReLU(LEAK, inplace=True)  # a convolution keeps its input, not its output
+
+
+class StagedSettings(ForecasterSettings):
+    """What encoder-forecasters have in common; the default is the paper's, of 13,775,137
+    parameters with ConvGRUs."""
+
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = PAPER_STAGES
+    """From the finest to the coarsest."""
+    activate_convolutions: bool = True
+    """Of the ConvGRU alone, see there."""
+
+    @property
+    def multiple(self) -> int:
+        """The strides' product."""
+        return prod(stage.stride for stage in self.stages)
+
+
+class EncoderForecasterSettings(StagedSettings):
+    """The encoder-forecaster; its kind is its cell."""
+
+    kind: CellName = "convgru"
+
+    def build(
+        self, in_len: int, out_len: int, calibration: Calibration | None = None
+    ) -> EncoderForecaster:
+        """See `ForecasterSettings.build`."""
+        return EncoderForecaster(self.stages, out_len, self.activate_convolutions, self.kind)
+
+    def graph(self, model: nn.Module, in_len: int) -> Graph:
+        """See `ForecasterSettings.graph`."""
+        return Graph(
+            module=model,
+            inputs={"frames": example_frames(in_len)},
+            meaning={
+                "frames": "the last frames, oldest first, as they stand where there is no data"
+            },
+            multiple=self.multiple,
+        )

@@ -1,13 +1,22 @@
 """A forecaster that starts from optical flow and learns what becomes of the rain on its way."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nowcast.core.errors import ConfigError
 from nowcast.precipitation.forecasters.bound import CELL_PX, ceiling, within_total
-from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecaster
+from nowcast.precipitation.forecasters.encoder_forecaster import (
+    CellName,
+    EncoderForecaster,
+    StagedSettings,
+)
 from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
+from nowcast.precipitation.forecasters.graph import Graph
+from nowcast.precipitation.units import Calibration
 
 SCALES_PX = (2, 4, 8, 16)  # where one band of the extrapolation ends and the next begins
 
@@ -107,8 +116,40 @@ def bands(
     found = []
     for scale in SCALES_PX:
         size = (max(1, height // scale), max(1, width // scale))
-        means = functional.interpolate(whole, size=size, mode="area")
+        if torch.compiler.is_exporting():  # of frames whose sides are multiples of the scale
+            means = functional.avg_pool2d(whole, scale)
+        else:
+            means = functional.interpolate(whole, size=size, mode="area")
         smooth = functional.interpolate(means, size=(height, width), mode="bilinear")
         found.append(finer - smooth)
         finer = smooth
     return [band.view(frames.shape) for band in (*found, finer)]
+
+
+class LagrangianSettings(StagedSettings):
+    """Forecast the departure from the optical-flow extrapolation; see `Lagrangian`."""
+
+    kind: Literal["lagrangian"] = "lagrangian"
+    cell: CellName = "convgru"
+
+    def build(
+        self, in_len: int, out_len: int, calibration: Calibration | None = None
+    ) -> Lagrangian:
+        """See `ForecasterSettings.build`."""
+        return Lagrangian(
+            EncoderForecaster(
+                self.stages,
+                out_len,
+                self.activate_convolutions,
+                self.cell,
+                guided=True,
+                channels_out=Lagrangian.CHANNELS,
+            )
+        )
+
+    def graph(self, model: nn.Module, in_len: int) -> Graph:
+        """None: raises ConfigError."""
+        raise ConfigError(
+            "model.kind: expected a forecaster in torch operations alone, found lagrangian, which "
+            "estimates motion by OpenCV in the middle; export a run of kind comoving"
+        )

@@ -18,21 +18,15 @@ from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import collected
-from nowcast.core.training.checkpoint import load_weights
 from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.forecasters.baselines import KM_PER_PIXEL, Setting, baseline
-from nowcast.precipitation.forecasters.comoving.network import BYTES_AT_MOST, Comoving
-from nowcast.precipitation.forecasters.comoving.stepwise import (
-    bytes_at_once,
-    bytes_stepwise,
-    stepwise,
-)
+from nowcast.precipitation.forecasters.comoving.forecaster import Comoving
 from nowcast.precipitation.forecasting.frames_needed import least_of_baseline, least_of_run
 from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
 from nowcast.precipitation.forecasting.products.result import Forecast
-from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.forecasting.trained import trained_forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 
@@ -115,8 +109,9 @@ class Forecaster:
         model = self._baseline
         if model is None:
             assert self.choice.run is not None
-            model = forecaster(self.choice.settings.model, self.out_len, self._calibration)
-            load_weights(self.choice.run.best_weights, model)
+            model = trained_forecaster(
+                self.choice.run, self.choice.settings, self.out_len, self._calibration
+            )
         return model.eval().to(self.device)
 
     def load(self) -> None:
@@ -170,10 +165,9 @@ class Forecaster:
     def _pixels(self, model: nn.Module, inputs: Inputs) -> Float32[np.ndarray, "lead height width"]:
         levels, mask = (_clip(part).to(self.device) for part in (inputs.levels, inputs.mask))
         with torch.inference_mode():
-            if isinstance(model, Comoving) and model.is_stepwise(levels.shape):
-                found: Tensor = stepwise(model, levels, mask)[0, :, 0].cpu()
-            else:
-                found = model(levels.float() / PIXEL_LEVELS, mask)[0, :, 0].cpu()
+            if not isinstance(model, Comoving):  # which has no room for floats of large frames
+                levels = levels.float() / PIXEL_LEVELS
+            found: Tensor = model(levels, mask)[0, :, 0].cpu()
         if not bool(found.isfinite().all()):
             raise RunError(
                 f"{self.choice.name}: expected a forecast in numbers, found NaN or infinity; "
@@ -303,10 +297,8 @@ def memory_bytes(choice: Choice, description: Description, out_len: int) -> int 
         if choice.name.partition(":")[0] not in ("flow", "persistence"):
             return None
         return read + (8 * in_len + 12 * out_len + 60) * pixels
-    if choice.settings.model.comoving is None:
-        return None
-    at_once = bytes_at_once(shape, out_len)
-    return read + (bytes_stepwise(shape, out_len) if at_once > BYTES_AT_MOST else at_once)
+    needed = choice.settings.model.memory_bytes(shape, out_len)
+    return None if needed is None else read + needed
 
 
 _DRY = f"no rain of {DRY_MM_H:g} mm/h in any input frame: the forecast is dry, without the model"

@@ -5,14 +5,8 @@ import torch
 from torch import Tensor
 
 from nowcast import plug_in
-from nowcast.precipitation.forecasters.comoving.network import (
-    Comoving,
-    ComovingNetwork,
-    Widths,
-    carried_to_now,
-    motions,
-    without_gaps,
-)
+from nowcast.precipitation.forecasters.comoving.forecaster import Comoving, motions, without_gaps
+from nowcast.precipitation.forecasters.comoving.network import ComovingNetwork, Widths
 from nowcast.precipitation.forecasters.flow.cascade import cascade, matched
 from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
 from nowcast.precipitation.units import Calibration
@@ -54,8 +48,16 @@ def test_the_past_is_carried_to_where_the_rain_is_now():
     frames = moving_rain()
     mask = torch.ones_like(frames, dtype=torch.bool)
     network = ComovingNetwork(4, SMALL)
-    _, sources = network._sources(motions(frames, mask), 4)
-    history = carried_to_now(frames, mask, sources)
+    _, source = network._motion(motions(frames, mask), 4, keep=False)
+    newest: list[Tensor] = []
+    history = torch.stack(
+        list(
+            network._history(
+                lambda time: (frames[:, time], mask[:, time]), 5, source, frames[:, -1], newest
+            )
+        )
+    )
+    assert torch.equal(newest[0], frames[:, -1]) and len(newest) == 3
     assert history.shape == (5, 2, 2, 48, 64)
     now = history[-1][:, :1]
     still = (frames.transpose(0, 1)[:-1] - now).abs().mean()

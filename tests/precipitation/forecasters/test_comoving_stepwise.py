@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nowcast.precipitation.forecasters.comoving.network import Comoving
-from nowcast.precipitation.forecasters.comoving.stepwise import bytes_at_once, bytes_stepwise
+from nowcast.precipitation.forecasters.comoving.forecaster import (
+    Comoving,
+    bytes_at_once,
+    bytes_stepwise,
+)
 from nowcast.precipitation.forecasting.forecast import BASE_BYTES
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 from tests.precipitation.forecasters.test_comoving import SMALL, moving_rain
@@ -61,20 +64,16 @@ def test_a_pixel_that_is_no_number_is_refused():
 
 
 def test_eight_bits_do_as_well():
-    from nowcast.precipitation.forecasters.comoving.stepwise import stepwise
-
     levels = (moving_rain() * PIXEL_LEVELS).round().to(torch.uint8)
     model = made(3)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            stepwise(model, levels, None), stepwise(model, levels.float() / PIXEL_LEVELS, None)
-        )
+    for of_levels, of_pixels in zip(
+        both(model, levels, None), both(made(3), levels.float() / PIXEL_LEVELS, None), strict=True
+    ):
+        torch.testing.assert_close(of_levels, of_pixels)
 
 
 def test_training_and_small_frames_are_done_at_once(monkeypatch: pytest.MonkeyPatch):
-    from nowcast.precipitation.forecasters.comoving import network as comoving
-
-    monkeypatch.setattr(comoving, "stepwise", None)  # calling it would fail
+    monkeypatch.setattr(Comoving, "_one_by_one", None)  # calling it would fail
     model = made(2)
     with torch.no_grad():
         model(moving_rain())
@@ -92,15 +91,12 @@ PEAK = """
 import resource, sys
 import numpy as np
 import torch
-from nowcast.precipitation.forecasters.comoving.stepwise import bytes_stepwise, stepwise
-from nowcast.precipitation.model import forecaster
-from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.forecasting.released.weights import DEFAULT, located
+from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 
 height, width, in_len, out_len = map(int, sys.argv[1:])
-config = located(DEFAULT).config()
-settings = PrecipitationSettings.model_validate(config, context={"evaluating": True})
-model = forecaster(settings.model, out_len).eval()
+run = located(DEFAULT)
+model = trained_forecaster(run, settings_of_run(run), out_len)
 rows, columns = np.mgrid[:height, :width]
 levels = np.empty((1, in_len, 1, height, width), np.uint8)
 for time in range(in_len):
@@ -109,7 +105,7 @@ for time in range(in_len):
 del rows, columns, wave
 levels = torch.from_numpy(levels)
 with torch.inference_mode():
-    found = stepwise(model, levels, torch.ones_like(levels, dtype=torch.bool))
+    found = model(levels, torch.ones_like(levels, dtype=torch.bool))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

@@ -7,10 +7,9 @@ from torch import Tensor
 
 from nowcast.core.training.checkpoint import load_weights
 from nowcast.precipitation.forecasters.comoving.correction import foreseen
-from nowcast.precipitation.forecasters.comoving.network import Comoving
+from nowcast.precipitation.forecasters.comoving.forecaster import Comoving
 from nowcast.precipitation.forecasters.flow.advection import pixel_places
 from nowcast.precipitation.forecasting.released.weights import located, shipped
-from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import Calibration
 
@@ -46,7 +45,7 @@ def showers(down: float, across: float, seed: int) -> Tensor:
 def of(name: str) -> Comoving:
     run = located(name)
     settings = PrecipitationSettings.model_validate(run.config(), context={"evaluating": True})
-    model = forecaster(settings.model, 10).eval()
+    model = settings.model.build(10, 10).eval()
     load_weights(run.best_weights, model)
     assert isinstance(model, Comoving)
     return model

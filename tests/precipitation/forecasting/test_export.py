@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.memel.plug import plug_in
 from nowcast.core.storage.runs import Run
 from nowcast.core.storage.yaml_files import dumps
-from nowcast.core.training.checkpoint import load_weights, save_weights
+from nowcast.core.training.checkpoint import save_weights
+from nowcast.precipitation.forecasters.graph import Graph
+from nowcast.precipitation.forecasters.settings import ForecasterSettings
 from nowcast.precipitation.forecasting import export as exporting
 from nowcast.precipitation.forecasting.export import METADATA, TOLERANCE, export
-from nowcast.precipitation.model import forecaster
+from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 
 IN_LEN, OUT_LEN = 3, 2
@@ -35,7 +38,7 @@ def tiny_run(folder: Path, memel: dict | None = None, **model: object) -> Run:
     }
     settings = PrecipitationSettings.model_validate(config)
     torch.manual_seed(0)
-    network = forecaster(settings.model, OUT_LEN)
+    network = settings.model.build(IN_LEN, OUT_LEN)
     if memel is not None:
         plug_in(network, "*.hidden", dry_run=lambda m: m(torch.zeros(1, IN_LEN, 1, 12, 12)))
     with torch.no_grad():
@@ -49,10 +52,7 @@ def tiny_run(folder: Path, memel: dict | None = None, **model: object) -> Run:
 
 
 def as_evaluated(run: Run, out_len: int = OUT_LEN) -> torch.nn.Module:
-    settings = PrecipitationSettings.model_validate(run.config())
-    model = forecaster(settings.model, out_len)
-    load_weights(run.best_weights, model)
-    return model.eval()
+    return trained_forecaster(run, settings_of_run(run), out_len)
 
 
 def rain(batch: int, height: int, width: int) -> torch.Tensor:
@@ -93,7 +93,7 @@ def test_onnx_forecasts_as_the_module(tmp_path: Path, cell: str):
 def test_a_comoving_forecaster_has_a_graph_for_any_size(tmp_path: Path):
     run = tiny_run(tmp_path / "run", comoving=COMOVING)
     settings = PrecipitationSettings.model_validate(run.config())
-    graph = exporting.graph_of(as_evaluated(run, 1).requires_grad_(False), settings.model, IN_LEN)
+    graph = settings.model.graph(as_evaluated(run, 1).requires_grad_(False), IN_LEN)
     with exporting._quiet():
         program = exporting._traced(graph, settings)
     sizes = [program.range_constraints[axis] for axis in program.range_constraints]
@@ -157,7 +157,7 @@ def test_the_command_writes_a_program_without_memel(
     with path.open("rb") as file:
         program = torch.export.load(file, extra_files=extra)
     plain = load_file(tiny_run(tmp_path / "plain").best_weights)
-    assert set(program.state_dict) == {f"network.{name}" for name in plain}
+    assert set(program.state_dict) == set(plain)
     assert "memel" not in str(program.graph_module.code).lower()
     model, forecasts = as_evaluated(trained, 3), program.module()
     for size in SIZES:
@@ -167,7 +167,7 @@ def test_the_command_writes_a_program_without_memel(
         torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
     facts = json.loads(extra[METADATA])
     assert (facts["in_len"], facts["out_len"], facts["run"]) == (IN_LEN, 3, "trained")
-    assert facts["config"]["model"]["cell"] == "convgru"
+    assert facts["config"]["model"]["kind"] == "convgru"
     assert facts["pixel"] == "in [0, 1]; reflectivity in dBZ = 70 * pixel - 10"
     assert facts["inputs"]["frames"]["axes"] == "batch 3 1 height width"
 
@@ -193,7 +193,7 @@ def test_memel_at_work_in_evaluation_is_refused(tmp_path: Path):
 def test_flow_in_the_middle_of_a_forecaster_is_refused(tmp_path: Path):
     run = tiny_run(tmp_path / "run", lagrangian=True)
     with pytest.raises(
-        ConfigError, match=r"model\.lagrangian: .* export a run with model\.comoving"
+        ConfigError, match=r"model\.kind: .* found lagrangian.* export a run of kind comoving"
     ):
         export(run, tmp_path / "out.pt2")
 
@@ -201,8 +201,8 @@ def test_flow_in_the_middle_of_a_forecaster_is_refused(tmp_path: Path):
 def test_a_file_that_forecasts_otherwise_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def spoiled(_: Path, graph: exporting.Graph) -> Callable[..., torch.Tensor]:
-        return lambda inputs: graph.reference(*inputs) + 2 * TOLERANCE
+    def spoiled(_: Path, graph: Graph) -> Callable[..., torch.Tensor]:
+        return lambda inputs: graph.module(*inputs) + 2 * TOLERANCE
 
     monkeypatch.setattr(exporting, "_traced", lambda *_: None)
     monkeypatch.setattr(exporting, "_write_pt2", lambda path, *_: path.write_bytes(b"program"))
@@ -221,11 +221,12 @@ def test_onnx_says_which_package_it_lacks(tmp_path: Path, monkeypatch: pytest.Mo
         export(Run(tmp_path), tmp_path / "out.onnx")
 
 
-def test_a_forecaster_that_is_none_of_ours_is_not_said_to_use_opencv():
-    class Theirs(torch.nn.Module):
-        pass
+def test_a_forecaster_that_does_not_say_what_its_graph_takes_is_refused():
+    class Theirs(ForecasterSettings):
+        kind: Literal["theirs"] = "theirs"
 
-    settings = PrecipitationSettings.model_validate({"task": "precipitation"})
-    with pytest.raises(ConfigError, match="found Theirs") as error:
-        exporting.graph_of(Theirs(), settings.model, IN_LEN)
-    assert "OpenCV" not in str(error.value)
+        def build(self, in_len: int, out_len: int, calibration: object = None) -> torch.nn.Module:
+            return torch.nn.Identity()
+
+    with pytest.raises(ConfigError, match="found theirs"):
+        Theirs().graph(Theirs().build(3, 2), IN_LEN)

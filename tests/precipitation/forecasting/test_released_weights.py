@@ -13,7 +13,6 @@ from nowcast.precipitation.clips.trained_on import trained_on
 from nowcast.precipitation.forecasting.frames_needed import least_of_run
 from nowcast.precipitation.forecasting.released import weights
 from nowcast.precipitation.forecasting.released.weights import CARD, located, shipped
-from nowcast.precipitation.model import forecaster
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from scripts.ship_weights import ship
 from tests.tiny_runs import write_run
@@ -36,7 +35,7 @@ def test_a_run_is_shipped_without_its_places_and_forecasts_the_same(
     with safe_open(found.best_weights, framework="pt") as file:
         assert str(tmp_path) not in str(file.metadata())
         assert set(file.keys()) == set(bare.state_dict())  # nothing of MEmeL
-    model = forecaster(choice.settings.model, 3).eval()
+    model = choice.settings.model.build(10, 3).eval()
     load_weights(found.best_weights, model)
     frames = torch.rand(1, 4, 1, 16, 16)
     assert torch.equal(model(frames), bare(frames))
@@ -69,7 +68,7 @@ def test_what_ships_is_small_has_a_card_and_loads(name: str):
     for part in ("Data", "Recipe", "Seeds", "Scores", "Limits", "Licence", "Date", "Command"):
         assert f"## {part}" in card, part
     settings = PrecipitationSettings.model_validate(run.config(), context={"evaluating": True})
-    model = forecaster(settings.model, settings.data.out_len).eval()
+    model = settings.model.build(settings.data.in_len, settings.data.out_len).eval()
     load_weights(run.best_weights, model)
     rain = torch.zeros(1, settings.data.in_len, 1, 50, 61)
     rain[..., 20:30, 20:30] = 0.5

@@ -1,18 +1,23 @@
-"""A recurrent network that moves with the rain, and corrects what smoothing and motion foresee."""
+"""The network that moves with the rain, from frames and their motion to forecasts.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+One implementation for training (all lead times at once), for large frames (one input frame and one
+lead time at a time, the same to rounding) and for `torch.export` (frames of any size).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.compiler import is_exporting
 from torch.nn import functional
 
-from nowcast.core.system.threads import one_thread
+from nowcast.core.settings import Count, Section
 from nowcast.precipitation.forecasters.bound import within_total
-from nowcast.precipitation.forecasters.cells.cell import LEAK, each
+from nowcast.precipitation.forecasters.cells.cell import LEAK, State, each
 from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
 from nowcast.precipitation.forecasters.comoving.correction import (
     CELL_PX,
@@ -24,102 +29,31 @@ from nowcast.precipitation.forecasters.comoving.correction import (
     enlarged,
     foreseen,
 )
-from nowcast.precipitation.forecasters.comoving.stepwise import bytes_at_once, stepwise
 from nowcast.precipitation.forecasters.flow.advection import SEEN, at, displacements, pixel_places
-from nowcast.precipitation.forecasters.flow.cascade import cascade, matched
-from nowcast.precipitation.forecasters.flow.extrapolation import with_data
-from nowcast.precipitation.forecasters.flow.motion import motion_field
-from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
+from nowcast.precipitation.forecasters.flow.cascade import Fading, Ranked
+from nowcast.precipitation.forecasters.graph import cut, lacking
 from nowcast.precipitation.units import Calibration
 
 CASCADE_FRAMES = 3
-BYTES_AT_MOST = 2**30
 LEAD_SCALE = 10.0  # steps; so that the lead time is a number near one
 
-
-@dataclass(frozen=True)
-class Widths:
-    """Channels of the network.
-
-    Args:
-        stem: of a frame's features at a quarter of its resolution.
-        hidden: of the recurrent states at an eighth and a sixteenth.
-        guide: of what is known of each lead time, and of what the states say of it.
-        head: of the two together.
-    """
-
-    stem: int = 24
-    hidden: tuple[int, int] = (64, 64)
-    guide: int = 32
-    head: int = 48
+Frame = Callable[[int], tuple[Tensor, Tensor]]
+"""Time -> pixels and data, ``batch 1 high wide``, padded to multiples of `MULTIPLE`."""
+Source = Callable[[int], Tensor]
+"""Steps -> column and row that what arrives after so many has come from, ``batch 2 high wide``."""
 
 
-class Comoving(nn.Module):
-    """A forecast by optical flow and scale-dependent persistence, corrected by a ConvGRU network.
+class Widths(Section):
+    """Channels of the network."""
 
-    Optical flow gives the motion. Along it the input frames are carried to where the rain is now,
-    so that what a place saw of the past is the past of its own rain. A ConvGRU encoder reads that
-    sequence, a ConvGRU forecaster goes on from it, and what it says is carried on to where the rain
-    will be. There it meets two forecasts without learning, the extrapolation and S-PROG's smoothed
-    one (`cascade`), and where each of them is known and where it is persistence
-    (see `Extrapolation`). From all that come, pixel by pixel,
-
-    ``forecast = smoothed + c * smoothed + sum_k a_k * band_k(extrapolation) + b``
-
-    and whatever the weights are, no more than `bound` allows. The last layer's weights are zero
-    when training begins, which therefore begins at S-PROG along optical flow.
-
-    Whatever the archive's Z-R relation, the network sees HKO-7's (`rate_scale`).
-
-    Args:
-        out_len: frames to forecast.
-        calibration: Z-R relation of the pixels that come and go.
-        widths: of the network.
-
-    Shape:
-        ``batch in_len 1 height width`` -> ``batch out_len 1 height width``, pixels in [0, 1]
-        (outputs are not clipped); frames of any size, from 3 in.
-    """
-
-    def __init__(
-        self,
-        out_len: int,
-        calibration: Calibration | None = None,
-        widths: Widths | None = None,
-    ) -> None:
-        super().__init__()
-        self.calibration = calibration or Calibration()
-        self.network = ComovingNetwork(out_len, widths or Widths())
-        self.bytes_at_most = BYTES_AT_MOST
-
-    def gradient_checkpointing_enable(self, _: object = None) -> None:
-        """See `EncoderForecaster`."""
-        self.network.gradient_checkpointing_enable()
-
-    def forward(
-        self,
-        frames: Float[Tensor, "batch in_len 1 height width"],
-        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
-        motion: Float[Tensor, "batch 2 height width"] | None = None,
-    ) -> Float[Tensor, "batch out_len 1 height width"]:
-        """Forecast `out_len` frames, along a motion in pixels a step or, without one, along optical
-        flow, which is estimated on the CPU, clip by clip.
-
-        Without a gradient, what would take more than `bytes_at_most` is forecast a lead time at a
-        time, the same to rounding; see `comoving_stepwise`.
-        """
-        if not torch.is_grad_enabled() and self.is_stepwise(frames.shape):
-            return stepwise(self, frames, mask, motion)
-        pixels, data = with_data(frames, mask)
-        pixels = to_hko7(pixels, self.calibration)
-        motion = motions(pixels, data) if motion is None else motion
-        pixels, data = without_gaps(pixels, data)
-        forecast: Tensor = self.network(pixels, data, motion)
-        return from_hko7(forecast, self.calibration)
-
-    def is_stepwise(self, shape: Sequence[int]) -> bool:
-        """Whether frames of a shape, ``batch in_len 1 height width``, take too much at once."""
-        return bytes_at_once(shape, self.network.out_len) > self.bytes_at_most
+    stem: Count = 24
+    """Of a frame's features at a quarter of its resolution."""
+    hidden: tuple[Count, Count] = (64, 64)
+    """Of the recurrent states at an eighth and a sixteenth."""
+    guide: Count = 32
+    """Of what is known of each lead time, and of what the states say of it."""
+    head: Count = 48
+    """Of the two together."""
 
 
 class ComovingNetwork(nn.Module):
@@ -173,83 +107,120 @@ class ComovingNetwork(nn.Module):
         motion: Float[Tensor, "batch 2 height width"],
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """Forecast `out_len` frames."""
-        height, width = frames.shape[-2:]
-        short = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-        if any(short):
-            frames, mask = functional.pad(frames, short), functional.pad(mask, short)
-            motion = functional.pad(motion, short, mode="replicate")
-        # Places and spectra need float32, whatever the convolutions are computed in.
-        with torch.autocast(frames.device.type, enabled=False):
-            coarse, sources = self._sources(motion, max(self.out_len, frames.shape[1] - 1))
-            history = carried_to_now(frames, mask, sources)
-            with torch.no_grad():
-                smoothed = self._smoothed(history, mask[:, -1])
-            guides = self._carried(frames[:, -1], mask[:, -1], smoothed, sources)
-        features = self._features(history)
-        with torch.autocast(frames.device.type, enabled=False):
-            here = pixel_places(coarse[0])
-            features = torch.stack(
-                [
-                    at(feature.float(), here - displacement, "border")
-                    for feature, displacement in zip(features, coarse, strict=False)
-                ]
-            )
-        changes = self._changes(features, guides)
-        with torch.autocast(frames.device.type, enabled=False):
-            last = frames[:, -1].where(mask[:, -1], 0.0)
-            found = [
-                within_total(
-                    *(
-                        part[..., :height, :width]
-                        for part in (bounded(values, guide, lead), last, guide[:, :1])
-                    )
-                )
-                for lead, (values, guide) in enumerate(
-                    zip(corrected(guides, changes.float()), guides, strict=True), start=1
-                )
-            ]
-        return torch.stack(found, dim=1)
+        frames, mask = padded(frames), padded(mask)
+        (forecast,) = self.forecasts(
+            lambda time: (frames[:, time], mask[:, time]), frames.shape[1], motion, at_once=True
+        )
+        return forecast.transpose(0, 1)
 
-    def _sources(self, motion: Tensor, steps: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Of what arrives after each number of steps: how far it has come, in cells, and where it
-        is now, in pixels."""
+    def forecasts(
+        self,
+        frame: Frame,
+        in_len: int,
+        motion: Float[Tensor, "batch 2 height width"],
+        at_once: bool,
+    ) -> Iterator[Float[Tensor, "leads batch 1 height width"]]:
+        """All lead times together, or each alone: then nothing is kept for longer than a step.
+
+        Args:
+            frame: the input frames, by their time from 0 to `in_len` - 1.
+            in_len: how many.
+            motion: in pixels a step.
+            at_once: whether all frames and lead times are in memory together.
+        """
+        height, width = motion.shape[-2:]
+        # Positions and spectra need float32, whatever the convolutions are computed in.
+        with float32(motion.device.type):
+            coarse, source = self._motion(motion, max(self.out_len, in_len - 1), at_once)
+        last, mask = frame(in_len - 1)
+        now = last.where(mask, 0.0)
+        newest: list[Tensor] = []
+        history = self._history(frame, in_len, source, now, newest)
+        fine, coarser, skipped = self._encoded(
+            [torch.stack(list(history))] if at_once else (part[None] for part in history), in_len
+        )
+        with float32(motion.device.type), torch.no_grad():
+            fading = iter(Fading(newest, Calibration()))
+            newest.clear()
+            ranked = Ranked(now, mask)
+        here = pixel_places(coarse[0])
+        at_a_time = self.out_len if at_once else 1
+        for first in range(1, self.out_len + 1, at_a_time):
+            leads = range(first, first + at_a_time)
+            sequence, coarser = self.forecaster[1](None, coarser, at_a_time)
+            sequence, fine = self.forecaster[0](each(self.up[1], sequence), fine, at_a_time)
+            features = each(self.up[0], sequence) + skipped
+            with float32(motion.device.type):
+                features = torch.stack(
+                    [
+                        at(feature.float(), here - coarse[lead - 1], "border")
+                        for feature, lead in zip(features, leads, strict=True)
+                    ]
+                )
+                with torch.no_grad():
+                    faded = [ranked.matched(next(fading)) for _ in leads]
+                guides = torch.stack(
+                    [foreseen(last, mask, faded.pop(0), source(lead)) for lead in leads]
+                )
+            changes = self._changes(features, guides, first)
+            with float32(motion.device.type):
+                found = []
+                for values, guide, lead in zip(
+                    corrected(guides, changes.float()), guides, leads, strict=True
+                ):
+                    parts = bounded(values, guide, lead), now, guide[:, :1]
+                    found.append(within_total(*(cut(part, height, width) for part in parts)))
+                forecast = torch.stack(found)
+            del features, guides, guide, changes, values, parts, found  # before the next are made
+            yield forecast
+            del forecast
+
+    def _motion(self, motion: Tensor, steps: int, keep: bool) -> tuple[list[Tensor], Source]:
+        """How far what arrives after each number of steps has come, in cells; and where it is now,
+        in pixels."""
         coarse = displacements(
-            functional.avg_pool2d(motion, CELL_PX) / CELL_PX, range(1, steps + 1)
-        )
-        here = pixel_places(motion)
-        return coarse, [here - CELL_PX * enlarged(displacement) for displacement in coarse]
-
-    def _smoothed(self, history: Tensor, mask: Tensor) -> Tensor:
-        """What is left of the rain at each lead time, where it is now."""
-        now = history[-1][:, :1]
-        newest = [
-            part[:, :1].where(part[:, 1:] > 0, now) for part in history.flip(0)[:CASCADE_FRAMES]
-        ]
-        return matched(cascade(newest, self.out_len, Calibration()), now, mask)
-
-    def _carried(
-        self, last: Tensor, mask: Tensor, smoothed: Tensor, sources: Sequence[Tensor]
-    ) -> Float[Tensor, "out_len batch 5 height width"]:
-        """What is foreseen without learning at each lead time; see `foreseen`."""
-        return torch.stack(
-            [
-                foreseen(last, mask, fading, source)
-                for fading, source in zip(smoothed, sources, strict=False)
-            ]
+            functional.avg_pool2d(continued(motion), CELL_PX) / CELL_PX, range(1, steps + 1)
         )
 
-    def _features(self, history: Tensor) -> Tensor:
-        """What the recurrent states say of each lead time, on cells, where the rain is now."""
-        stem = each(self.stem, history)
-        fine, fine_state = self.encoder[0](each(self.down[0], stem), None, len(history))
-        _, coarse_state = self.encoder[1](each(self.down[1], fine), None, len(history))
-        sequence, _ = self.forecaster[1](None, coarse_state, self.out_len)
-        sequence, _ = self.forecaster[0](each(self.up[1], sequence), fine_state, self.out_len)
-        skipped = self.skip(torch.cat([stem[-1], stem.mean(0)], 1))
-        return each(self.up[0], sequence) + skipped  # type: ignore[no-any-return]
+        def source(steps: int) -> Tensor:
+            far = CELL_PX * enlarged(coarse[steps - 1])
+            return pixel_places(far) - far
+
+        return coarse, cache(source) if keep else source
+
+    def _history(
+        self, frame: Frame, in_len: int, source: Source, now: Tensor, newest: list[Tensor]
+    ) -> Iterator[Float[Tensor, "batch 2 height width"]]:
+        """Each frame as it would look had its rain already moved to where it is now, and where that
+        is known (1 or 0); dry where it is not. The last frames' rain goes into `newest`."""
+        for time in range(in_len):
+            with float32(now.device.type):
+                part = _carried(*frame(time), source, in_len - 1 - time)
+                if in_len - time <= CASCADE_FRAMES:
+                    newest.insert(0, part[:, :1].where(part[:, 1:] > 0, now))
+            yield part
+            del part
+
+    def _encoded(
+        self, history: Iterator[Tensor] | list[Tensor], in_len: int
+    ) -> tuple[State, State, Tensor]:
+        """The fine and the coarse state that the forecast goes on from, and what skips them; from
+        parts of the history."""
+        fine = coarse = total = None
+        for part in history:
+            stem = each(self.stem, part)
+            hidden, fine = self.encoder[0](each(self.down[0], stem), fine, len(part))
+            _, coarse = self.encoder[1](each(self.down[1], hidden), coarse, len(part))
+            if len(part) == in_len:
+                mean = stem.mean(0)
+            else:
+                total = stem[0] if total is None else total + stem[0]
+                mean = total / in_len
+        assert fine is not None and coarse is not None
+        return fine, coarse, self.skip(torch.cat([stem[-1], mean], 1))
 
     def _changes(
-        self, features: Tensor, guides: Tensor, first: int = 1
+        self, features: Tensor, guides: Tensor, first: int
     ) -> Float[Tensor, "leads batch changes high wide"]:
         """On cells, at the lead times from `first` on."""
         leads = torch.arange(first, first + len(guides), device=guides.device) / LEAD_SCALE
@@ -263,51 +234,46 @@ class ComovingNetwork(nn.Module):
         return each(self.head, mixed)
 
 
-def motions(
-    frames: Float[Tensor, "batch in_len 1 height width"],
-    mask: Bool[Tensor, "batch in_len 1 height width"],
+def _carried(
+    pixels: Float[Tensor, "batch 1 height width"],
+    data: Bool[Tensor, "batch 1 height width"],
+    source: Source,
+    steps: int,
 ) -> Float[Tensor, "batch 2 height width"]:
-    """Optical flow at the last frame of each clip, pixels a step; see `motion_field`."""
-    with one_thread():
-        found = [
-            motion_field(clip[:, 0].cpu().numpy(), seen[:, 0].cpu().numpy())
-            for clip, seen in zip(frames.detach(), mask, strict=True)
-        ]
-    return torch.from_numpy(np.stack(found)).to(frames)
+    """A frame that is so many steps old, see `ComovingNetwork._history`."""
+    both = torch.cat([pixels.where(data, 0.0), data.to(pixels.dtype)], dim=1)
+    if not steps:
+        return both
+    rain, weight = at(both, source(steps), "zeros").chunk(2, dim=1)
+    known = (weight >= SEEN).to(pixels.dtype)
+    return torch.cat([known * rain / weight.clamp(min=SEEN), known], dim=1)
 
 
-def without_gaps(
-    frames: Float[Tensor, "batch in_len 1 height width"],
-    mask: Bool[Tensor, "batch in_len 1 height width"],
-) -> tuple[
-    Float[Tensor, "batch in_len 1 height width"], Bool[Tensor, "batch in_len 1 height width"]
-]:
-    """A frame without data repeats the one before it that has, and at the start the one after."""
-    present = mask.flatten(2).any(dim=2)
-    if bool(present.all()):
-        return frames, mask
-    places = torch.arange(present.shape[1], device=mask.device)
-    before = torch.where(present, places, -1).cummax(dim=1).values
-    first = present.int().argmax(dim=1, keepdim=True)
-    source = torch.where(before >= 0, before, first)
-    clip = torch.arange(len(mask), device=mask.device)[:, None]
-    return frames[clip, source], mask[clip, source]
+def padded(frames: Float[Tensor, "*shape"] | Bool[Tensor, "*shape"]) -> Tensor:
+    """Frames with dry pixels without data below and to the right, so that cells fill them."""
+    down, right = (lacking(side, MULTIPLE) for side in frames.shape[-2:])
+    if is_exporting():  # for frames of any size; ONNX pads no booleans
+        wide = functional.pad(frames.float(), (0, right, 0, down))
+        return wide > 0 if frames.dtype is torch.bool else wide
+    return functional.pad(frames, (0, right, 0, down)) if down or right else frames
 
 
-def carried_to_now(
-    frames: Float[Tensor, "batch in_len 1 height width"],
-    mask: Bool[Tensor, "batch in_len 1 height width"],
-    sources: Sequence[Float[Tensor, "batch 2 height width"]],
-) -> Float[Tensor, "in_len batch 2 height width"]:
-    """Each frame as it would look had its rain already moved to where it is now, and where that is
-    known (1 or 0); dry where it is not."""
-    both = torch.cat([frames.where(mask, 0.0), mask.to(frames.dtype)], dim=2)
-    history = [both[:, -1]]
-    for steps, source in enumerate(sources[: frames.shape[1] - 1], start=1):
-        rain, weight = at(both[:, -1 - steps], source, "zeros").chunk(2, dim=1)
-        known = (weight >= SEEN).to(frames.dtype)
-        history.append(torch.cat([known * rain / weight.clamp(min=SEEN), known], dim=1))
-    return torch.stack(history[::-1])
+def continued(motion: Tensor) -> Tensor:
+    """Motion as `padded` frames, with what is at the edge."""
+    sides = motion.shape[-2:]
+    if not is_exporting() and not any(lacking(side, MULTIPLE) for side in sides):
+        return motion
+    for axis, side in zip((-2, -1), sides, strict=True):
+        index = torch.arange(side + lacking(side, MULTIPLE), device=motion.device)
+        motion = motion.index_select(axis, index.clamp(max=side - 1))
+    return motion
+
+
+def float32(device: str) -> AbstractContextManager[object]:
+    """Without autocast; nothing at all where there is none, as in a graph."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def _conv(

@@ -11,7 +11,10 @@ from itertools import islice
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.compiler import is_exporting
 
+from nowcast.precipitation.forecasters.flow.spectrum import field, spectrum, twice
+from nowcast.precipitation.forecasters.graph import Side
 from nowcast.precipitation.units import Calibration
 
 LEVELS = 6  # of the cascade; pysteps' default
@@ -57,11 +60,11 @@ class Fading:
     ) -> None:
         wet, dry = calibration.pixel_from_rate((WET_MM_H, DRY_MM_H)).tolist()
         self.height, self.width = frames[0].shape[-2:]
-        large = self.height * self.width > KEPT_PX
-        make = _filters.__wrapped__ if large else _filters
+        keep = not is_exporting() and self.height * self.width <= KEPT_PX
+        make = _kept_filters if keep else _filters
         self._filters = make(self.height, self.width, frames[0].device)
         newest, second, third = (
-            torch.fft.rfft2(frame.where(frame >= wet, dry)[:, 0]) for frame in frames[:3]
+            spectrum(frame.where(frame >= wet, dry)[:, 0]) for frame in frames[:3]
         )
         self._spectra = newest, second
         powers = [self._product(one, one).clamp(min=1e-9) for one in (newest, second, third)]
@@ -81,10 +84,11 @@ class Fading:
             )
             now, before = (share, of_before), now
             # The filters sum to one, and the mean of the frame is no scale.
-            spectrum = self._blend(share) * newest
-            spectrum[:, 0, 0] = newest[:, 0, 0]
-            spectrum += self._blend(of_before * self._size) * second
-            yield torch.fft.irfft2(spectrum, s=(self.height, self.width))[:, None]
+            blend = self._blend(share)
+            blend[:, 0, 0] = 1
+            faded = blend[..., None] * newest
+            faded += self._blend(of_before * self._size)[..., None] * second
+            yield field(faded, self.height, self.width)[:, None]
 
     def _blend(self, shares: Float[Tensor, "batch level"]) -> Float[Tensor, "batch height half"]:
         blend: Tensor = torch.tensordot(shares, self._filters, dims=1)
@@ -92,12 +96,8 @@ class Fading:
 
     def _product(self, first: Tensor, second: Tensor) -> Float[Tensor, "batch level"]:
         """Inner product of each band of two fields by their half spectra (Parseval)."""
-        common = (first * second.conj()).real
-        twice = torch.full((common.shape[-1],), 2.0, device=common.device)
-        twice[0] = 1
-        if self.width % 2 == 0:
-            twice[-1] = 1
-        common = common * twice
+        common = first[..., 0] * second[..., 0] + first[..., 1] * second[..., 1]
+        common = common * twice(self.width, common.device)
         return torch.stack(
             [(common * band.square()).sum(dim=(-1, -2)) for band in self._filters], dim=1
         )
@@ -113,60 +113,75 @@ def matched(
     So it is wet over as much area and as heavy as the frame was (probability matching). Ranks are
     those of `BINS` equal bins over the forecast's range, among unmasked pixels.
     """
-    found = torch.empty_like(faded)
-    for clip, (values, seen) in enumerate(zip(frame[:, 0], mask[:, 0], strict=True)):
-        ranked = Ranked(values, seen)
-        for lead, field in enumerate(faded[:, clip, 0]):
-            found[lead, clip, 0] = ranked.matched(field)
-    return found
+    ranked = Ranked(frame, mask)
+    return torch.stack([ranked.matched(field) for field in faded])
 
 
 class Ranked:
-    """The values of one frame in their order, see `matched`."""
+    """The values of each clip's frame in their order, see `matched`.
+
+    Ranks are no continuous function of the rain: a difference in the last bit, as between two ways
+    to compute a Fourier transform, gives single pixels another of the frame's values.
+    """
 
     def __init__(
-        self, values: Float[Tensor, "height width"], seen: Bool[Tensor, "height width"]
+        self,
+        frame: Float[Tensor, "batch 1 height width"],
+        mask: Bool[Tensor, "batch 1 height width"],
     ) -> None:
-        self._values, self._seen = values, seen
-        self._all_seen = bool(seen.all())
-        self._ranked = (values if self._all_seen else values[seen]).flatten().sort().values
+        self._frame, self._seen = frame.flatten(1), mask.flatten(1)
+        self._ranked = torch.where(self._seen, self._frame, torch.inf).sort(dim=1).values
+        self._number = self._seen.sum(dim=1, keepdim=True)
 
-    def matched(self, field: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
-        """A forecast with these values, rank by rank."""
-        if not len(self._ranked):
-            return self._values
-        low, high = field.aminmax()
-        bins = ((field - low) / (high - low + 1e-9) * (BINS - 1)).int()
-        known = bins.flatten() if self._all_seen else bins[self._seen]
-        counts = torch.bincount(known, minlength=BINS)
-        ranks = counts.cumsum(0) - (counts + 1) // 2
-        return self._ranked[ranks.clamp(0, len(self._ranked) - 1)][bins]
+    def matched(
+        self, field: Float[Tensor, "batch 1 height width"]
+    ) -> Float[Tensor, "batch 1 height width"]:
+        """A forecast with these values, rank by rank; the frame itself where it has none."""
+        values = field.flatten(1)
+        low, high = values.amin(dim=1, keepdim=True), values.amax(dim=1, keepdim=True)
+        bins = ((values - low) / (high - low + 1e-9) * (BINS - 1)).long()
+        counts = torch.zeros(bins.shape[0], BINS, dtype=torch.long, device=bins.device)
+        counts = counts.scatter_add(1, bins, self._seen.long())
+        ranks = counts.cumsum(1) - torch.div(counts + 1, 2, rounding_mode="floor")
+        ranks = torch.minimum(ranks, self._number - 1).clamp(min=0)
+        table = self._ranked.gather(1, ranks)
+        found = torch.where(self._number > 0, table.gather(1, bins), self._frame)
+        return found.view(field.shape)
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)  # they outlive the mode in which they were first asked for
-def _filters(height: int, width: int, device: torch.device) -> Float[Tensor, "level height half"]:
-    rows = torch.fft.fftfreq(height, device=device)[:, None]
-    columns = torch.fft.rfftfreq(width, device=device)[None]
-    side = max(height, width)
-    wave_number = side * torch.hypot(rows, columns)
+def _filters(height: Side, width: Side, device: torch.device) -> Float[Tensor, "level height half"]:
+    # In float64 tensors what is one number a size: a graph's sizes are no numbers.
+    one = torch.ones((), dtype=torch.float64, device=device)
+    rows = torch.arange(height, device=device)
+    rows = torch.where(2 * rows < height, rows, rows - height) * (one / height).float()
+    columns = torch.arange(width // 2 + 1, device=device) * (one / width).float()
+    side = torch.maximum(one * height, one * width)
+    wave_number = side.float() * _hypotenuse(rows[:, None], columns[None])
     ratio = (side / 2) ** (1 / LEVELS)
-    centres = [(ratio**level + ratio ** (level + 1)) / 2 for level in range(LEVELS)]
-    logarithm = wave_number.clamp(min=0.5).log() / torch.log(torch.tensor(ratio))
+    centres = [((ratio**level + ratio ** (level + 1)) / 2).float() for level in range(LEVELS)]
+    base = ratio.float().log()
+    logarithm = wave_number.clamp(min=0.5).log() / base
     filters = torch.stack(
         [
-            torch.exp(
-                -((logarithm - torch.tensor(centre).log() / torch.tensor(ratio).log()) ** 2)
-                / (2 * BAND_WIDTH**2)
-            )
+            torch.exp(-((logarithm - centre.log() / base) ** 2) / (2 * BAND_WIDTH**2))
             for centre in centres
         ]
     )
-    filters[0][wave_number < centres[0]] = 1
-    filters[-1][wave_number > centres[-1]] = 1
+    filters[0] = torch.where(wave_number < centres[0], 1.0, filters[0])
+    filters[-1] = torch.where(wave_number > centres[-1], 1.0, filters[-1])
     filters /= filters.sum(dim=0)
     filters[:, 0, 0] = 0
     return filters
+
+
+# They outlive the mode in which they were first asked for.
+_kept_filters = lru_cache(maxsize=8)(torch.inference_mode(False)(_filters))
+
+
+def _hypotenuse(one: Tensor, other: Tensor) -> Tensor:
+    if is_exporting():  # ONNX has none
+        return (one.square() + other.square()).sqrt()
+    return torch.hypot(one, other)
 
 
 def _autoregression(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,65 @@
+"""What the `model` section of a config must do, whatever forecaster it describes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import nn
+
+from nowcast.core.errors import ConfigError
+from nowcast.core.settings import Section
+from nowcast.precipitation.forecasters.graph import Graph
+from nowcast.precipitation.units import Calibration
+
+
+class ForecasterSettings(Section, ABC):
+    """The settings of one kind of forecaster, which build it.
+
+    A subclass adds ``kind: Literal["name"] = "name"`` and what its network needs. It joins the
+    others in `kinds.OWN`, or by an entry point ``name = "module:Class"`` of the group
+    `kinds.GROUP`, so that ``model: {kind: name}`` trains it.
+    """
+
+    kind: str
+    least_in_len: ClassVar[int] = 1
+    """The fewest input frames that it can forecast from."""
+    takes_motion: ClassVar[bool] = False
+    """Whether the module takes a third argument, ``motion``, ``batch 2 height width`` in pixels a
+    step, in place of its own estimate."""
+
+    @property
+    def multiple(self) -> int:
+        """What height and width of a training frame must be multiples of."""
+        return 1
+
+    @abstractmethod
+    def build(self, in_len: int, out_len: int, calibration: Calibration | None = None) -> nn.Module:
+        """The network, its initial weights from torch's global generator.
+
+        Args:
+            in_len: input frames; a network may take any number.
+            out_len: frames to forecast; weights must not depend on it.
+            calibration: Z-R relation of the frames it will see, HKO-7's if None.
+
+        Returns:
+            a module ``(frames, mask) -> forecast`` with frames and mask
+            ``batch in_len 1 height width``, pixels in [0, 1] and True where there is data; the
+            forecast is ``batch out_len 1 height width`` on the frames' device. The settings have
+            no part in its weights' names.
+        """
+
+    def graph(self, model: nn.Module, in_len: int) -> Graph:
+        """What `nowcast export` writes of a built model in evaluation mode.
+
+        Raises:
+            ConfigError: it cannot be exported.
+        """
+        raise ConfigError(
+            f"model.kind: expected a kind that can be exported, found {self.kind}, whose settings "
+            "do not say what its graph takes; export it with torch.export yourself"
+        )
+
+    def memory_bytes(self, shape: Sequence[int], out_len: int) -> int | None:
+        """What a forecast from frames ``batch in_len 1 height width`` takes, bytes; None if not
+        known."""
+        return None
