@@ -1,4 +1,4 @@
-"""Throughput of a run: clips per second, time spent waiting for data, memory."""
+"""How fast a run goes, and whether it is the data that it waits for."""
 
 import sys
 import time
@@ -14,11 +14,11 @@ except ImportError:  # on Windows
 
 
 class Throughput:
-    """Counts clips and time; of a GPU only its peak memory is read.
+    """Counts clips and the time that passes; asks nothing of a GPU but its highest memory.
 
     Args:
         device: of this process.
-        ranks: number of processes, each of which trains with as many clips.
+        ranks: how many processes count as many clips as this one.
     """
 
     def __init__(self, device: torch.device, ranks: int = 1) -> None:
@@ -33,29 +33,29 @@ class Throughput:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count the block, which gets a batch, as time spent waiting."""
+        """Around getting a batch."""
         began = time.perf_counter()
         yield
         self._waited += time.perf_counter() - began
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out the time of the block, which is not training, e.g. a validation."""
+        """Around what is not training, e.g. a validation: its time does not count."""
         began = time.perf_counter()
         yield
         self._began += time.perf_counter() - began
 
     def count(self, clips: int) -> None:
-        """Add clips that this process has trained with."""
+        """Clips that this process has trained with."""
         self._clips += clips
 
     def read(self) -> Mapping[str, float]:
         """Numbers since the last reading, by name.
 
-        ``clips_per_second``: of all ranks together.
-        ``data_wait_share``: share of the time spent in `waiting`, 0 to 1.
-        ``memory_mb``: peak since the start, MiB, of tensors on a GPU, else of this process;
-        left out on Windows, which does not tell.
+        ``clips_per_second`` is over all ranks; ``data_wait_share`` is the share of the time spent
+        in `waiting`, 0 to 1; ``memory_mb`` (MiB) is the most that tensors have taken on a GPU, or
+        else this process as a whole, since its start; it is not there where the system does not
+        say it (Windows).
         """
         seconds = time.perf_counter() - self._began
         numbers = {
