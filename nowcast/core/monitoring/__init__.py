@@ -1,1 +1,1 @@
-"""What a run says while it goes on, and TensorBoard to look at it."""
+"""Logs of a run, and TensorBoard to look at them."""

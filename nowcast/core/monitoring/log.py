@@ -1,4 +1,4 @@
-"""What a run leaves while it goes on: a history file and tensorboard's events."""
+"""The log of a run: a history file and event files for TensorBoard."""
 
 import json
 import math
@@ -17,16 +17,16 @@ from nowcast.core.storage.runs import Run
 
 
 class RunLog:
-    """History file and tensorboard events of a run, from a step on.
+    """History file and TensorBoard events of a run.
 
     Args:
         run: whose folder is written to.
-        start: the step it goes on from; what was logged after it is dropped, since those steps
+        start: the step the run goes on from; what was logged later is dropped, since those steps
             are done again.
-        shown: False writes nothing (ranks other than the first).
+        shown: False writes nothing, for ranks other than the first.
 
     Raises:
-        OSError: from here and every method, e.g. where the disk is full.
+        OSError: from here and every method, e.g. because the disk is full.
     """
 
     def __init__(self, run: Run, start: int, shown: bool = True) -> None:
@@ -41,10 +41,10 @@ class RunLog:
     def step(
         self, step: int, numbers: Mapping[str, float], throughput: Mapping[str, float] | None = None
     ) -> None:
-        """Numbers of a training step, e.g. loss and rate.
+        """Log a training step, e.g. loss and rate.
 
-        What differs from machine to machine goes into `throughput`, to tensorboard alone: two runs
-        of one config have the same history.
+        `throughput`, which differs between machines, goes to TensorBoard only: two runs of one
+        config have the same history.
         """
         if not self._shown:
             return
@@ -56,7 +56,7 @@ class RunLog:
         )
 
     def memel(self, step: int, readings: Mapping[str, Reading]) -> None:
-        """What the MEmeL layers did, to tensorboard alone."""
+        """Log what the MEmeL layers did, to TensorBoard only."""
         if not self._shown:
             return
         for site, reading in readings.items():
@@ -73,9 +73,9 @@ class RunLog:
         pictures: Mapping[str, NDArray[np.uint8]],
         sums: Mapping[str, float | None],
     ) -> None:
-        """Scores, their curves and pictures at a validated step.
+        """Log scores, their curves and pictures of a validation.
 
-        Sums of scores go to tensorboard alone, where they are finite: the objective, and the loss.
+        `sums` of scores, i.e. objective and loss, go to TensorBoard only, where they are finite.
         """
         if not self._shown:
             return
@@ -91,7 +91,7 @@ class RunLog:
             self._events.image(step, f"forecast/{caption}", picture)
 
     def flush(self) -> None:
-        """Put on disk what was logged, before a checkpoint is saved that goes on from there."""
+        """Put what was logged on disk; to be called before a checkpoint is saved."""
         if not self._shown:
             return
         with self._run.history_file.open("a") as file:
@@ -99,7 +99,7 @@ class RunLog:
         self._events.flush()
 
     def close(self) -> None:
-        """Write out what is held back."""
+        """Close the files."""
         if self._shown:
             self._events.close()
 

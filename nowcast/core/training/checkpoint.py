@@ -96,7 +96,7 @@ def save_state(
     progress: Progress,
     monitor: Mapping[str, Tensor],
 ) -> None:
-    """Write all that a run needs to go on as if it had not stopped."""
+    """Write all that a run needs to resume to the bit."""
     state = {
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
@@ -109,13 +109,13 @@ def save_state(
 def load_state(
     path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, content: bytes | None = None
 ) -> tuple[Progress, dict[str, Tensor]]:
-    """Put back what `save_state` wrote; say how far the run had come and what its monitor knew.
+    """Load what `save_state` wrote; returns the progress and the monitor's state.
 
     Args:
-        path: where it lies.
-        model: takes its state.
-        optimiser: takes its state.
-        content: of the file, where it has been read: several ranks need only one that sees it.
+        path: of the file.
+        model: whose state is replaced.
+        optimiser: whose state is replaced.
+        content: of the file, if it has been read: only one rank may see the file.
 
     Raises:
         RunError: unreadable, of another model, or with weights that are not finite.
