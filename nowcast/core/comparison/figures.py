@@ -80,7 +80,7 @@ def of_blocks(board: Board) -> dict[str, Chart]:
             reference = distance.pop(board.task.reference)
             with np.errstate(divide="ignore", invalid="ignore"):
                 skill = {name: 1 - each / reference for name, each in distance.items()}
-            title = f"skill of {column.header} against {board.task.reference}"
+            title = f"skill of {column.header}\nagainst {board.task.reference}"
             charts[f"skill_{column.score}"] = _chart(
                 title, first.axis_title, points(skill), (None, 1.0)
             )
