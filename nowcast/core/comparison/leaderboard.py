@@ -5,9 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nowcast.core.comparison.board import Board
+from nowcast.core.comparison.figures import of_blocks
 from nowcast.core.comparison.statistics.bootstrap import LEAST_BLOCKS, Difference
-from nowcast.core.comparison.statistics.verdict import LEVEL, NOT_DISTINGUISHABLE, RULE, p_text
+from nowcast.core.comparison.statistics.significance import contrasts, near_best
+from nowcast.core.comparison.statistics.verdict import (
+    LEVEL,
+    MARKS,
+    NOT_DISTINGUISHABLE,
+    RULE,
+    p_text,
+)
 from nowcast.core.report.page import Report, Section, write_report
+from nowcast.core.report.papers import write_figures, write_latex
 from nowcast.core.scoring.table import DASH, Column, Table, csv_text
 from nowcast.core.storage.files import write_json, write_text
 
@@ -20,7 +29,8 @@ SKILL = (
 
 
 def write_leaderboard(board: Board, out: Path, pictures: Mapping[str, Path]) -> None:
-    """Write ``leaderboard.json``, ``.csv``, ``.md``, ``.html`` and ``differences.csv``.
+    """Write ``leaderboard.json``, ``.csv``, ``.md``, ``.html``, ``differences.csv``, ``table.tex``
+    and ``figures/``.
 
     Args:
         board: what was measured.
@@ -46,6 +56,9 @@ def write_leaderboard(board: Board, out: Path, pictures: Mapping[str, Path]) -> 
         out / "leaderboard.csv",
         csv_text([{"forecaster": name} | dict(s.values) for name, s in board.scores.items()]),
     )
+    near = near_best(board.table, contrasts(board.table, board.differences))
+    write_latex(out / "table.tex", board.table, near, MARKS)
+    write_figures(out, of_blocks(board), list(board.parts))
     sections = [_details(board)] if board.task.details else []
     if len(board.scores) > 1:
         sections.append(_skills(board))

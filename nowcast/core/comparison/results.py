@@ -9,13 +9,16 @@ from typing import Any
 
 from torch import nn
 
+from nowcast.core.comparison.figures import of_seeds
 from nowcast.core.comparison.findings import as_csv, as_sections
 from nowcast.core.comparison.references import Descent, references
 from nowcast.core.comparison.statistics.bootstrap import differences
-from nowcast.core.comparison.statistics.significance import contrasts
+from nowcast.core.comparison.statistics.significance import contrasts, near_best
+from nowcast.core.comparison.statistics.verdict import MARKS
 from nowcast.core.comparison.stored import FILMS, SCORES, read_results
 from nowcast.core.execution.jobs import COMPARE, Build, Job, forecaster
-from nowcast.core.report.page import Report, Section, write_report
+from nowcast.core.report.page import Report, Section, training_charts, write_report
+from nowcast.core.report.papers import write_figures, write_latex
 from nowcast.core.report.player import write_films
 from nowcast.core.report.variants import versions
 from nowcast.core.scoring.sums import Sums, load_blocks
@@ -131,8 +134,8 @@ def _made_from(jobs: Sequence[Job], settings: CompareSettings) -> str:
 
 
 def report(out: Path) -> Table:
-    """Write ``table.md``, ``table.csv``, ``significance.csv`` and ``report.html`` from what a
-    comparison left in `out`.
+    """Write ``table.md``, ``.csv`` and ``.tex``, ``significance.csv``, ``figures/`` and
+    ``report.html`` from what a comparison left in `out`.
 
     Raises:
         ConfigError: there are no results of a comparison.
@@ -149,9 +152,14 @@ def report(out: Path) -> Table:
         "significance.csv": as_csv(found),
     }.items():
         write_text(out / name, text)
+    write_latex(out / "table.tex", table, near_best(table, found), MARKS)
     several = stored.comparisons
     # Of several comparisons, training curves and origins are on each one's own page.
     runs = {} if several else {name: Run(folder) for name, folder in stored.runs.items()}
+    histories = {name: run.history() for name, run in runs.items()}
+    training = enumerate(training_charts(table.columns, histories))
+    charts = of_seeds(table) | {f"training_{number}": chart for number, chart in training}
+    write_figures(out, charts, names)
     place = ", ".join(several) or facts.get("data")
     shown = ", ".join(name for name in names if name in parents)
     descent = Descent(parents, stored.configs, stored.same_runs, stored.references)
@@ -163,7 +171,7 @@ def report(out: Path) -> Table:
             facts={name.replace("_", " "): str(value) for name, value in facts.items()},
             table=table,
             parents=parents,
-            histories={name: run.history() for name, run in runs.items()},
+            histories=histories,
             pictures={},
             command=board_command(out),
             sections=[*_differing_facts(several), *sections],

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nan
 from statistics import fmean, stdev
+from typing import Literal
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 # Okabe and Ito 2008, told apart with any colour vision; their yellow is too pale for lines.
@@ -33,7 +34,7 @@ class Line:
     dashes: tuple[float, ...]
 
     @property
-    def style(self) -> str | tuple[float, tuple[float, ...]]:
+    def style(self) -> Literal["solid"] | tuple[float, tuple[float, ...]]:
         """For matplotlib."""
         return (0.0, self.dashes) if self.dashes else "solid"
 
@@ -53,6 +54,9 @@ class Chart:
         curves: forecaster -> its curves, one a seed.
         is_loss: noisy and falling fast: no band, and a logarithmic axis if it helps.
         limits: least and greatest value that there can be, where bands end; None: no limit.
+        bands: forecaster -> where along the axis -> low and high; None: one sample standard
+            deviation over the seeds to either side.
+        levels: values at a few levels such as thresholds: a tick and a dot at each.
     """
 
     title: str
@@ -60,6 +64,13 @@ class Chart:
     curves: Mapping[str, Sequence[Curve]]
     is_loss: bool = False
     limits: tuple[float | None, float | None] = (None, None)
+    bands: Mapping[str, Mapping[float, tuple[float, float]]] | None = None
+    levels: bool = False
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether any curve has two points or more."""
+        return any(len(curve) > 1 for curves in self.curves.values() for curve in curves)
 
     @property
     def identical(self) -> list[list[str]]:
@@ -113,22 +124,26 @@ def drawn(
     return [
         (
             chart.title,
-            _inline(_figure(chart, styles), f"{prefix}{position}"),
+            _inline(figure_of(chart, styles), f"{prefix}{position}"),
             "; ".join(" = ".join(group) for group in chart.identical),
         )
         for position, chart in enumerate(charts)
     ]
 
 
-def _figure(chart: Chart, styles: Mapping[str, Line]) -> Figure:
+def figure_of(chart: Chart, styles: Mapping[str, Line]) -> Figure:
+    """The chart without a legend, each forecaster in its style."""
     figure = Figure(figsize=INCHES, layout="constrained")
     axes = figure.add_subplot()
     low, high = inf, -inf
     for name, curves in chart.curves.items():
         x, mean, deviation = _mean_and_deviation(curves)
-        _draw(axes, styles[name], x, mean)
-        if not chart.is_loss and np.isfinite(deviation).any():
-            band = np.clip((mean - deviation, mean + deviation), *_bounds(chart))
+        _draw(axes, styles[name], x, mean, dots=chart.levels)
+        band = np.array((mean - deviation, mean + deviation))
+        if chart.bands is not None:
+            band = np.array([chart.bands[name].get(at, (nan, nan)) for at in x.tolist()]).T
+        if not chart.is_loss and np.isfinite(band).any():
+            band = np.clip(band, *_bounds(chart))
             axes.fill_between(x, *band, color=styles[name].colour, alpha=0.15, linewidth=0)
         if np.isfinite(mean).any():
             low, high = min(low, np.nanmin(mean)), max(high, np.nanmax(mean))
@@ -141,6 +156,13 @@ def _figure(chart: Chart, styles: Mapping[str, Line]) -> Figure:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    if chart.levels:
+        levels = sorted(set().union(*(x for curves in chart.curves.values() for x in curves)))
+        if levels[0] > 0 and levels[-1] > LOG_ABOVE * levels[0]:
+            axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(levels))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -151,8 +173,10 @@ def _bounds(chart: Chart) -> tuple[float, float]:
     return -inf if low is None else low, inf if high is None else high
 
 
-def _draw(axes: Axes, line: Line, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-    """A line that also shows, as a dot, a value that stands alone between two gaps."""
+def _draw(
+    axes: Axes, line: Line, x: NDArray[np.float64], y: NDArray[np.float64], dots: bool
+) -> None:
+    """A line with dots, or with one at each value that stands alone between two gaps."""
     gap = np.pad(np.isnan(y), 1, constant_values=True)
     alone = gap[:-2] & gap[2:]
     axes.plot(
@@ -163,7 +187,7 @@ def _draw(axes: Axes, line: Line, x: NDArray[np.float64], y: NDArray[np.float64]
         linewidth=LINE_WIDTH,
         marker="o",
         markersize=4,
-        markevery=alone.tolist(),
+        markevery=None if dots else alone.tolist(),
     )
 
 

@@ -100,7 +100,7 @@ def _page(report: Report) -> str:
         report.origins,
     )
     score_charts = [chart for column in report.table.columns if (chart := _scores(report, column))]
-    training_charts = _training(report)
+    training = training_charts(report.table.columns, report.histories)
     return environment.get_template("report.html.jinja").render(
         report=report,
         header=[_headed(text) or "Forecaster" for text in report.table.header()],
@@ -115,8 +115,8 @@ def _page(report: Report) -> str:
         axis=next((chart.axis for chart in score_charts), ""),
         score_charts=drawn(score_charts, styles, "score"),
         score_legend=legend(score_charts, styles),
-        training_charts=drawn(training_charts, styles, "training"),
-        training_legend=legend(training_charts, styles),
+        training_charts=drawn(training, styles, "training"),
+        training_legend=legend(training, styles),
         line_width=LINE_WIDTH,
         pictures={caption: _data_uri(picture) for caption, picture in report.pictures.items()},
         variants_header=HEADER,
@@ -178,16 +178,18 @@ def _scores(report: Report, column: Column) -> Chart | None:
     return Chart(column.title, axis, curves, limits=column.limits) if curves else None
 
 
-def _training(report: Report) -> list[Chart]:
+def training_charts(
+    columns: Sequence[Column], histories: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[Chart]:
     """The training loss, and the first two scores of the table as validated on the way."""
     losses: dict[str, list[Curve]] = {}
-    for run, history in report.histories.items():
+    for run, history in histories.items():
         if loss := {float(row["step"]): row["loss"] for row in history if "loss" in row}:
             losses.setdefault(_variant(run), []).append(loss)
     charts = [Chart("training loss", "step", losses, is_loss=True)] if losses else []
-    for column in report.table.columns[:2]:
+    for column in columns[:2]:
         curves: dict[str, list[Curve]] = {}
-        for run, history in report.histories.items():
+        for run, history in histories.items():
             validated = [row for row in history if column.score in row.get("valid", {})]
             if curve := {float(row["step"]): row["valid"][column.score] for row in validated}:
                 curves.setdefault(_variant(run), []).append(curve)

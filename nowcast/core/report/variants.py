@@ -2,13 +2,14 @@
 
 import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 import nowcast
+from nowcast.core.scoring.sums import flat
 from nowcast.core.scoring.table import DASH
 
 # Of one run, or the path of its parent, whose name is in the table.
@@ -28,18 +29,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def flat(nested: Nested, separator: str = ".", above: str = "") -> Iterator[tuple[str, Any]]:
-    """Keys joined by a separator, and their values; an empty mapping is a value."""
-    for key, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, separator, f"{above}{key}{separator}")
-        else:
-            yield f"{above}{key}", value
-
-
 def differing(configs: Mapping[str, Nested]) -> dict[str, dict[str, Any]]:
     """Dotted key -> variant -> value (``...``: not set), where resolved configs differ."""
-    plain = {name: dict(flat(config)) for name, config in configs.items()}
+    plain = {name: flat(config) for name, config in configs.items()}
     values = {
         key: {name: config.get(key, ...) for name, config in plain.items()}
         for key in dict.fromkeys(key for config in plain.values() for key in config)
@@ -71,7 +63,7 @@ def variant_table(
         origins: ``variant/seed 0`` -> the content of that run's ``origin.json``.
     """
     keys = differing(configs)
-    plain = {run: dict(flat(origin)) for run, origin in origins.items()}
+    plain = {run: flat(origin) for run, origin in origins.items()}
     texts = {
         key: {run: _text(origin.get(key, ...)) for run, origin in plain.items()}
         for key in dict.fromkeys(key for origin in plain.values() for key in origin)

@@ -166,14 +166,14 @@ class Scores:
         curves = dict(rest)
         support_curves = curves.pop(SUPPORT, {})
         return cls(
-            values=_flat(values),
-            curves=_tuples(_flat(curves)),
+            values=flat(values, "/"),
+            curves=_tuples(flat(curves, "/")),
             along=by.removeprefix(BY) or "axis",
             axis_name=axis_name,
             axis=tuple(axis),
-            support=_flat(document.get(SUPPORT, {})),
-            support_curves=_tuples(_flat(support_curves)),
-            why=_flat(document.get(UNDEFINED, {})),
+            support=flat(document.get(SUPPORT, {}), "/"),
+            support_curves=_tuples(flat(support_curves, "/")),
+            why=flat(document.get(UNDEFINED, {}), "/"),
         )
 
 
@@ -203,11 +203,12 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for family, value in nested.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{family}/{member}": inner for member, inner in value.items()}
+def flat(nested: Mapping[str, Any], separator: str = ".", above: str = "") -> dict[str, Any]:
+    """Values by the keys that lead to them, joined by a separator; an empty mapping is a value."""
+    values: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            values |= flat(value, separator, f"{above}{key}{separator}")
         else:
-            flat[family] = value
-    return flat
+            values[f"{above}{key}"] = value
+    return values

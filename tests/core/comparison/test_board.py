@@ -133,6 +133,7 @@ def test_what_is_written(task: ToyTask, tmp_path: Path):
         ("near", "alike"): "not distinguishable",
     }
 
+    assert r"near & \textbf{" in (tmp_path / "table.tex").read_text().replace("alike", "near")
     text = (tmp_path / "leaderboard.md").read_text()
     assert "# Leaderboard on toys" in text
     assert "![an animation](pictures/one.gif)" in text

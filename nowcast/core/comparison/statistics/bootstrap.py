@@ -8,7 +8,7 @@ are blocks makes interval and p-value of it: of few blocks, quantiles of the res
 too narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -130,23 +130,26 @@ def _resampled(
 
     The draws depend on the number of blocks alone: they are the same for whoever has the same.
     """
-    count = len(members[0])
+    drawn = []
+    for member in members:
+        assert list(member) == list(members[0]), "members are scored on the same blocks"
+        rows = map(read, resampled_sums(member, RESAMPLES, seed))
+        drawn.append([[_number(values[score]) for score in scores] for values in rows])
+    mean: NDArray[np.float64] = np.array(drawn, dtype=np.float64).mean(0)
+    return mean
+
+
+def resampled_sums(blocks: Blocks, resamples: int, seed: int = 0) -> Iterator[Sums]:
+    """The sums over all blocks once, then over each resample; too few blocks have none."""
+    count = len(blocks)
     times = np.ones((1, count), dtype=np.int64)
     if count >= LEAST_BLOCKS:
         rng = np.random.default_rng(seed)
-        draws = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)
+        draws = rng.multinomial(count, np.full(count, 1 / count), resamples)
         times = np.concatenate([times, draws])
-    found = []
-    for member in members:
-        assert list(member) == list(members[0]), "members are scored on the same blocks"
-        weighed = _weighed(list(member.values()), times)
-        rows = (
-            Sums({name: sums[row, ...] for name, sums in weighed.items()})
-            for row in range(len(times))
-        )
-        found.append([[_number(values[score]) for score in scores] for values in map(read, rows)])
-    mean: NDArray[np.float64] = np.array(found, dtype=np.float64).mean(0)
-    return mean
+    weighed = _weighed(list(blocks.values()), times)
+    for row in range(len(times)):
+        yield Sums({name: sums[row, ...] for name, sums in weighed.items()})
 
 
 def _weighed(blocks: Sequence[Sums], times: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -164,14 +167,34 @@ def _difference(
     drawn = drawn[np.isfinite(drawn)]
     low = high = p = None
     if np.isfinite(value) and len(drawn) >= DEFINED_SHARE * RESAMPLES:
-        # Resampling n blocks sees n - 1 over n of their variance.
-        error = float(drawn.std()) * (blocks / (blocks - 1)) ** 0.5
-        half = float(stats.t.ppf(0.975, blocks - 1)) * error
+        error, half = _spread(drawn, blocks)
         low, high = value - half, value + half
         if error:
             p = 2 * float(stats.t.sf(abs(value) / error, blocks - 1))
     defined = value if np.isfinite(value) else None
     return Difference(column.score, one, other, defined, low, high, p, p, 0, blocks, column.best)
+
+
+def interval(drawn: NDArray[np.float64], blocks: int) -> tuple[float, float, float]:
+    """A score and its 95 % interval: value, low, high; NaN where undefined.
+
+    Args:
+        drawn: the score of all blocks once, then of each resample.
+        blocks: how many blocks there are; too few have no interval.
+    """
+    value, resamples = float(drawn[0]), drawn[1:]
+    defined = resamples[np.isfinite(resamples)]
+    if blocks < LEAST_BLOCKS or len(defined) < DEFINED_SHARE * len(resamples):
+        return value, np.nan, np.nan
+    _, half = _spread(defined, blocks)
+    return value, value - half, value + half
+
+
+def _spread(drawn: NDArray[np.float64], blocks: int) -> tuple[float, float]:
+    """Standard error and half the 95 % interval."""
+    # Resampling n blocks sees n - 1 over n of their variance.
+    error = float(drawn.std()) * (blocks / (blocks - 1)) ** 0.5
+    return error, float(stats.t.ppf(0.975, blocks - 1)) * error
 
 
 def corrected(pairs: Sequence[Difference]) -> list[Difference]:

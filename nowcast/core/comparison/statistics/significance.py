@@ -16,7 +16,7 @@ from scipy import stats
 
 from nowcast.core.comparison.statistics.bootstrap import Difference
 from nowcast.core.comparison.statistics.holm import holm
-from nowcast.core.comparison.statistics.verdict import NOT_TESTED, verdict
+from nowcast.core.comparison.statistics.verdict import NOT_DISTINGUISHABLE, NOT_TESTED, verdict
 from nowcast.core.scoring.interval import t_interval
 from nowcast.core.scoring.table import Column, Row, Table
 
@@ -135,6 +135,34 @@ def contrasts(table: Table, found: Sequence[Difference] = ()) -> list[Contrast]:
             ]
         )
     ]
+
+
+def near_best(table: Table, pairs: Sequence[Contrast]) -> dict[str, list[str]]:
+    """Score -> the forecasters with the best mean, and those not told apart from it.
+
+    Two are told apart where they are tested, over seeds or over blocks, and every test that there
+    is says so; see `verdict.RULE`.
+
+    Args:
+        table: the scores.
+        pairs: of `contrasts`, of the same table.
+    """
+    apart = {
+        (pair.column.score, frozenset((pair.one, pair.other)))
+        for pair in pairs
+        for verdicts in [{pair.over_seeds, pair.over_blocks} - {None}]
+        if verdicts and NOT_DISTINGUISHABLE not in verdicts
+    }
+    near = {}
+    for column in table.columns:
+        means = {
+            row.name: mean for row in table.rows if (mean := row.mean(column.score)) is not None
+        }
+        leader = min(means, key=lambda name: column.cost(means[name])) if means else None
+        near[column.score] = [
+            name for name in means if (column.score, frozenset((name, leader))) not in apart
+        ]
+    return near
 
 
 def _contrast(column: Column, one: Row, other: Row, blocks: Difference | None) -> Contrast:

@@ -14,6 +14,7 @@ RULE = (
     "difference by itself, without the correction: it may exclude zero where the verdict is "
     f"{NOT_DISTINGUISHABLE}."
 )
+MARKS = f"Bold: best mean. Dagger: not told apart from it (p above {LEVEL} after Holm, or no test)."
 
 
 def verdict(best: str, difference: float, p_holm: float | None) -> str:

@@ -1,0 +1,114 @@
+"""Files for papers: charts as SVG and PDF with a legend, and a table in LaTeX."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import matplotlib
+from matplotlib.lines import Line2D
+
+from nowcast.core.report.charts import LINE_WIDTH, Chart, figure_of, legend, lines
+from nowcast.core.scoring.table import STAR, Table
+from nowcast.core.storage.files import write_text, write_whole
+from nowcast.core.terminal.plain import add_legend
+
+FIGURES = "figures"
+FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same bytes every time
+LEGEND_COLUMNS = 3
+ESCAPED = {character: f"\\{character}" for character in "{}$&#%_"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "→": r"$\to$",
+    "–": "--",
+}
+
+
+def write_figures(folder: Path, charts: Mapping[str, Chart], names: Sequence[str]) -> None:
+    """Write each chart as ``figures/NAME.svg`` and ``.pdf``, if it has a line; old figures go.
+
+    Args:
+        folder: in which ``figures/`` is made.
+        charts: name -> chart.
+        names: of all forecasters, whose lines are then those of the page's charts.
+    """
+    folder = folder / FIGURES
+    for old in chain.from_iterable(folder.glob(f"*.{suffix}") for suffix in FORMATS):
+        old.unlink()
+    styles = lines(names)
+    for name, chart in charts.items():
+        if not chart.has_lines:
+            continue
+        stem = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+        # Fonts that journals take, and the same identifiers every time.
+        with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "nowcast"}):
+            figure = figure_of(chart, styles)
+            artists = {
+                label: Line2D([], [], color=line.colour, linestyle=line.style, linewidth=LINE_WIDTH)
+                for label, line in legend([chart], styles).items()
+            }
+            add_legend(
+                figure, artists, loc="outside lower center", ncols=LEGEND_COLUMNS, fontsize=8
+            )
+            for suffix, metadata in FORMATS.items():
+                write = partial(figure.savefig, format=suffix, metadata=metadata)
+                write_whole(folder / f"{stem}.{suffix}", write)
+
+
+def write_latex(path: Path, table: Table, near: Mapping[str, Collection[str]], note: str) -> None:
+    """Write a table as a LaTeX ``tabular`` that needs no package.
+
+    Args:
+        path: of the file.
+        table: the scores.
+        near: score -> the forecasters that are not told apart from the best.
+        note: a comment above the table, what bold and dagger mean.
+    """
+    rows = [
+        [
+            escaped(name),
+            *(
+                _marked(cell, is_near=name in near[column.score])
+                for column, cell in zip(table.columns, cells, strict=True)
+            ),
+        ]
+        for name, *cells in table.cells()
+    ]
+    lines_of_table = [
+        *(f"% {line}" for line in note.splitlines()),
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\hline",
+        _line(list(map(escaped, table.header()))),
+        r"\hline",
+        *map(_line, rows),
+        r"\hline",
+        r"\end{tabular}",
+        "",
+    ]
+    write_text(path, "\n".join(lines_of_table))
+
+
+def _marked(cell: str, is_near: bool) -> str:
+    text = escaped(cell.removesuffix(STAR))
+    if cell.endswith(STAR):
+        return rf"\textbf{{{text}}}"
+    return rf"{text}$^\dagger$" if is_near else text
+
+
+def escaped(text: str) -> str:
+    """A text that LaTeX shows as it is, in one line."""
+    return "".join(ESCAPED.get(character, character) for character in " ".join(text.split()))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
