@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -18,10 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("root", type=Path, metavar="DIR", help="folder to make")
     parser.add_argument("--sets", default="sst-2,mrpc,sts-b,qnli", help="of glue, which to write")
     given = parser.parse_args(arguments)
-    counts: Mapping[str, Mapping[str, int]]
+    counts: Mapping[str, Mapping[Any, int]]
     try:
         if given.kind == "glue":
-            counts = dict(glue.write_sample(given.root, given.sets.split(",")))
+            counts = glue.write_sample(given.root, given.sets.split(","))
         else:
             counts = {"digits": digits.write_sample(given.root)}
     except NowcastError as error:
