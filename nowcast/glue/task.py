@@ -66,7 +66,7 @@ class GlueTask(ListedTask[Split]):
         config = weights.config_of(self.bert)
         if data.max_length > config.max_position_embeddings:
             raise ConfigError(
-                f"data.max_length: {settings.model.pretrained} has places for "
+                f"data.max_length: {settings.model.pretrained} has positions for "
                 f"{config.max_position_embeddings} tokens, found {data.max_length}; take no more"
             )
         self.sites = tuple(
