@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nowcast.core.training.listed import logits_of_shares
+
 if TYPE_CHECKING:
     from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -26,9 +28,7 @@ class Majority(nn.Module):
         if outputs == 1:
             answer = torch.tensor([float(labels.mean())])
         else:
-            # Logits whose softmax are the shares of the classes.
-            counts = np.bincount(labels.astype(np.int64), minlength=outputs)
-            answer = torch.log(torch.from_numpy((counts + 1e-9) / counts.sum()).float())
+            answer = logits_of_shares(labels.astype(np.int64), outputs)
         self.register_buffer("answer", answer)
 
     def forward(self, input_ids: Tensor, **_: Tensor) -> "SequenceClassifierOutput":

@@ -2,7 +2,7 @@
 
 A classification is summed up by its confusion matrix, from which scikit-learn makes F1 (positive
 class 1), Matthews correlation and accuracy. A rank correlation is of no sums: there, the sums hold
-every prediction at its place in the split. Under a bootstrap, which adds an example up several
+every prediction at its position in the split. Under a bootstrap, which adds an example up several
 times, `seen` says how often.
 """
 
@@ -97,7 +97,7 @@ def sums_of_classes(
 def sums_of_scores(
     predictions: Tensor, labels: Tensor, places: NDArray[np.int64], size: int
 ) -> Sums:
-    """Predictions and labels of a regression, each at its place in the split.
+    """Predictions and labels of a regression, each at its position in the split.
 
     Args:
         predictions: ``batch``.

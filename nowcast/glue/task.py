@@ -1,34 +1,34 @@
 """The language task: BERT fine-tuned on a data set of GLUE, with MEmeL after its middle blocks."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.core.errors import ConfigError, UnknownForecaster, did_you_mean
+from nowcast.core.errors import ConfigError
 from nowcast.core.memel.plug import middle_blocks
-from nowcast.core.scoring.blocks import block_names, block_of
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.scoring.table import Column
 from nowcast.core.storage.finite import check_answers
 from nowcast.core.storage.origin import digest
 from nowcast.core.storage.pretrained import weights_hash
 from nowcast.core.system.distributed import Ranks
-from nowcast.core.training.sampling import evaluation_plan, passes
+from nowcast.core.training.listed import ListedTask, check_baseline
+from nowcast.core.training.sampling import passes
 from nowcast.glue import weights
 from nowcast.glue.baseline import Majority
 from nowcast.glue.benchmark import DATA_SETS, DataSet
 from nowcast.glue.data.batch import TextBatch
 from nowcast.glue.data.splits import Split, split_of
-from nowcast.glue.scores import ERROR, METRICS, read, read_metrics, sums_of_classes, sums_of_scores
+from nowcast.glue.scores import METRICS, read, read_metrics, sums_of_classes, sums_of_scores
 from nowcast.glue.settings import DataSettings, GlueSettings
 
 LONG = 32  # tokens
 
 
-class GlueTask:
+class GlueTask(ListedTask[Split]):
     """Implements `Compared` and `Grouped` of `nowcast.core.training.task` for a data set of GLUE.
 
     Args:
@@ -39,11 +39,7 @@ class GlueTask:
         ConfigError: no data are named, there is no such BERT, or it takes fewer tokens.
     """
 
-    objective = (ERROR,)
-    loss_scale = None
     details: tuple[Column, ...]
-    reference = "majority"
-    features = ("by_label", "by_length")
 
     def __init__(self, settings: GlueSettings, reuse: "GlueTask | None" = None) -> None:
         self.settings = settings
@@ -70,26 +66,30 @@ class GlueTask:
         config = weights.config_of(self.bert)
         if data.max_length > config.max_position_embeddings:
             raise ConfigError(
-                f"data.max_length: {settings.model.pretrained} has places for "
+                f"data.max_length: {settings.model.pretrained} has positions for "
                 f"{config.max_position_embeddings} tokens, found {data.max_length}; take no more"
             )
         self.sites = tuple(
             f"bert.encoder.layer.{block}" for block in middle_blocks(config.num_hidden_layers)
         )
         shared = reuse is not None and reuse.settings.data == data and reuse.bert == self.bert
-        self._splits: dict[str, Split] = reuse._splits if reuse is not None and shared else {}
+        super().__init__(settings, reuse if shared else None)
+        self.groupings = {"by_label": self._by_label, "by_length": self._by_length}
 
     @staticmethod
     def mask(_: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
         """Where there are tokens and no padding, of a call of the model."""
-        found: Tensor | None = named.get("attention_mask")
-        return found
+        mask: Tensor | None = named.get("attention_mask")
+        return mask
 
-    def split(self, name: str) -> Split:
+    def open_split(self, name: str) -> Split:
         """The examples of a split: train, valid or test."""
-        if name not in self._splits:
-            self._splits[name] = split_of(self.root, self.data_set, name, self.bert, self._data)
-        return self._splits[name]
+        return split_of(self.root, self.data_set, name, self.bert, self._data)
+
+    def data_hash(self) -> str:
+        """Of the files as they are read and of the pretrained BERT."""
+        splits = (self.split(name).hash for name in ("train", "valid"))
+        return digest([*splits, weights_hash(self.bert)])
 
     def submission(self, data_set: DataSet) -> Split:
         """The test files of this data set or another, as this one's model is to see them."""
@@ -106,11 +106,7 @@ class GlueTask:
 
     def baseline(self, name: str) -> nn.Module:
         """``majority``: always the commonest class of the training split, or its mean score."""
-        if name != self.reference:
-            raise UnknownForecaster(
-                f"expected a run folder or the baseline {self.reference}, found {name!r}"
-                f"{did_you_mean(name, [self.reference])}"
-            )
+        check_baseline(name, (self.reference,))
         return Majority(self.split("train").labels(), self.outputs)
 
     def dry_run(self, model: nn.Module) -> object:
@@ -120,14 +116,6 @@ class GlueTask:
         return model(
             input_ids=tokens, attention_mask=torch.ones_like(tokens), token_type_ids=tokens
         )
-
-    def epoch(self) -> int:
-        """Examples of the training split."""
-        return len(self.split("train"))
-
-    def samples(self, split: str) -> int:
-        """Examples of a split."""
-        return len(self.split(split))
 
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[TextBatch]:
         """Batches of the training split, shuffled anew each time it is passed through."""
@@ -140,10 +128,8 @@ class GlueTask:
 
     def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[TextBatch]:
         """Batches of a split in the order of its files."""
-        examples = self.split(split)
-        size = max(1, self.settings.train.batch_size // ranks.size)
-        for places in evaluation_plan(len(examples), size, ranks):
-            yield examples.batch(places, self.length)
+        for places in self.evaluation_plan(split, ranks):
+            yield self.split(split).batch(places, self.length)
 
     def loss(self, model: nn.Module, batch: TextBatch) -> Tensor:
         """Cross-entropy, or the squared error of a regression."""
@@ -160,8 +146,6 @@ class GlueTask:
             return sums_of_scores(logits[:, 0], labels, batch.places, batch.of)
         return sums_of_classes(logits, labels, batch.groups, len(self.data_set.parts_of("dev")))
 
-    verify = score
-
     def read(self, sums: Sums) -> Scores:
         """The metrics of the data set in percent."""
         return read(sums, self.metrics)
@@ -169,19 +153,6 @@ class GlueTask:
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
         """The metrics alone."""
         return read_metrics(sums, self.metrics)
-
-    def blocks(self, split: str, batch: TextBatch) -> list[str]:
-        """The hundredth of the split that each example lies in."""
-        return block_of(batch.places.tolist(), len(self.split(split)))
-
-    def block_names(self, split: str) -> list[str]:
-        """All hundredths of a split, or fewer of one with fewer examples."""
-        return block_names(len(self.split(split)))
-
-    def data_hash(self) -> str:
-        """Of the files as they are read and of the pretrained BERT."""
-        splits = [self.split(name).hash for name in ("train", "valid")]
-        return digest([*splits, weights_hash(self.bert)])
 
     def facts(self, split: str) -> Mapping[str, Any]:
         """Which examples of which data set."""
@@ -208,17 +179,13 @@ class GlueTask:
             f"of at most {facts['max_length']} tokens"
         )
 
-    def groups(self, feature: str, batch: TextBatch) -> list[str]:
-        """The label of each example, or whether it is long."""
-        kinds: dict[str, Callable[[], list[str]]] = {
-            "by_label": lambda: self._words(self._labels(batch)),
-            "by_length": lambda: [
-                "long" if count > LONG else "short" for count in batch.present.sum(1).tolist()
-            ],
-        }
-        if feature not in kinds:
-            raise ConfigError(f"expected one of {', '.join(kinds)}, found {feature!r}")
-        return kinds[feature]()
+    def _by_label(self, batch: TextBatch) -> list[str]:
+        return self._words(self._labels(batch))
+
+    @staticmethod
+    def _by_length(batch: TextBatch) -> list[str]:
+        counts = batch.present.sum(1).tolist()
+        return ["long" if count > LONG else "short" for count in counts]
 
     def _words(self, labels: Tensor) -> list[str]:
         words = self.data_set.words
@@ -238,8 +205,8 @@ class GlueTask:
     @staticmethod
     def logits(model: nn.Module, batch: TextBatch) -> Tensor:
         """What a model answers, ``batch outputs`` in float32."""
-        found: Tensor = model(**batch.inputs()).logits
-        return found.float()
+        logits: Tensor = model(**batch.inputs()).logits
+        return logits.float()
 
     @staticmethod
     def _labels(batch: TextBatch) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nowcast.core.training.listed import logits_of_shares
 from nowcast.imagenet.data.tree import ImageFiles
 from nowcast.imagenet.transforms.augment import evaluated
 from nowcast.imagenet.transforms.decode import read_image
@@ -49,10 +50,9 @@ def baseline(name: str, files: ImageFiles, size: int) -> nn.Module:
     down to 28 pixels a side where they are larger.
     """
     classes = len(files.classes)
-    counts = np.bincount(files.labels, minlength=classes)
-    shares = torch.log(torch.from_numpy((counts + 1e-9) / counts.sum()).float())
+    weight = torch.zeros(classes, 3 * min(size, SIDE) ** 2)
     if name == "majority":
-        return Linear(torch.zeros(classes, 3 * min(size, SIDE) ** 2), shares)
+        return Linear(weight, logits_of_shares(files.labels, classes))
     from sklearn.linear_model import LogisticRegression
 
     rows = np.random.default_rng(0).permutation(len(files))[:MOST]
@@ -62,7 +62,6 @@ def baseline(name: str, files: ImageFiles, size: int) -> nn.Module:
     fitted = LogisticRegression(C=PENALTY, max_iter=1000).fit(
         _seen(images).numpy(), files.labels[rows]
     )
-    weight = torch.zeros(classes, 3 * min(size, SIDE) ** 2)
     bias = torch.full((classes,), -1e9)
     known = torch.from_numpy(fitted.classes_)
     found, offset = torch.from_numpy(fitted.coef_), torch.from_numpy(fitted.intercept_)

@@ -1,20 +1,19 @@
 """The image task: Swin on a tree of labelled images, with MEmeL in its third stage."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nowcast.core.errors import ConfigError, UnknownForecaster, did_you_mean
+from nowcast.core.errors import ConfigError
 from nowcast.core.memel.plug import middle_blocks
-from nowcast.core.scoring.blocks import block_names, block_of
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.storage.finite import check_answers
 from nowcast.core.storage.origin import digest
 from nowcast.core.system.distributed import Ranks
-from nowcast.core.training.sampling import evaluation_plan
+from nowcast.core.training.listed import ListedTask, check_baseline
 from nowcast.core.training.shared_memory import check_shared_memory
 from nowcast.imagenet import scores, weights
 from nowcast.imagenet.baseline import BASELINES, baseline
@@ -27,7 +26,7 @@ from nowcast.imagenet.settings import ImagenetSettings
 from nowcast.imagenet.transforms.augment import Augment
 
 
-class ImagenetTask:
+class ImagenetTask(ListedTask[ImageFiles]):
     """Implements `Compared` and `Grouped` of `nowcast.core.training.task` for labelled images.
 
     Args:
@@ -38,12 +37,8 @@ class ImagenetTask:
         ConfigError: no images are named.
     """
 
-    objective = (scores.ERROR,)
-    loss_scale = None
     columns = scores.COLUMNS
     details = scores.DETAILS
-    reference = "majority"
-    features = ("by_class",)
     mask = None
 
     def __init__(self, settings: ImagenetSettings, reuse: "ImagenetTask | None" = None) -> None:
@@ -60,13 +55,19 @@ class ImagenetTask:
             f"swin.encoder.layers.2.blocks.{block}" for block in middle_blocks(depth)
         )
         shared = reuse is not None and reuse.settings.data == data
-        self._splits: dict[str, ImageFiles] = reuse._splits if reuse is not None and shared else {}
+        super().__init__(settings, reuse if shared else None)
+        self.groupings = {
+            "by_class": lambda batch: [self.classes[label] for label in batch.labels.tolist()]
+        }
 
-    def split(self, name: str) -> ImageFiles:
+    def open_split(self, name: str) -> ImageFiles:
         """The images of a split."""
-        if name not in self._splits:
-            self._splits[name] = split_of(self.root, name, self.settings.data)
-        return self._splits[name]
+        return split_of(self.root, name, self.settings.data)
+
+    def data_hash(self) -> str:
+        """Of the files' names and sizes and of the pretrained Swin."""
+        splits = (self.split(name).hash for name in ("train", "valid"))
+        return digest([*splits, weights.weights_hash(self.settings.model.pretrained)])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -87,11 +88,7 @@ class ImagenetTask:
 
     def baseline(self, name: str) -> nn.Module:
         """One of `baseline.BASELINES`; raises ConfigError for an unknown name."""
-        if name not in BASELINES:
-            raise UnknownForecaster(
-                f"expected a run folder or a baseline, {', '.join(BASELINES)}, found {name!r}"
-                f"{did_you_mean(name, BASELINES)}"
-            )
+        check_baseline(name, BASELINES)
         return baseline(name, self.split("train"), self.settings.data.size)
 
     def dry_run(self, model: nn.Module) -> object:
@@ -100,30 +97,21 @@ class ImagenetTask:
         device = next(model.parameters()).device
         return model(pixel_values=torch.zeros(1, 3, size, size, device=device))
 
-    def epoch(self) -> int:
-        """Images of the training split."""
-        return len(self.split("train"))
-
-    def samples(self, split: str) -> int:
-        """Images of a split."""
-        return len(self.split(split))
-
     def training_batches(self, start: int, ranks: Ranks) -> Iterator[ImageBatch]:
         """Batches of the training split, shuffled anew each time it is passed through."""
         train, files = self.settings.train, self.split("train")
         augment = Augment(self.settings.augment, self.settings.data.size, train.seed)
         plan = training_plan(train.seed, start, train.batch_size, len(files), ranks)
-        size = max(1, train.batch_size // ranks.size)
+        size = self.share(ranks)
         check_shared_memory(train.workers, self._bytes(size, targets=True), self._bytes(size))
         return load(TrainingImages(files, augment), plan, train.workers)
 
     def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[ImageBatch]:
         """Batches of the centres of a split's images, class by class."""
-        train, files = self.settings.train, self.split(split)
-        size = max(1, train.batch_size // ranks.size)
-        check_shared_memory(train.workers, self._bytes(size))
-        plan = evaluation_plan(len(files), size, ranks)
-        return load(EvaluationImages(files, self.settings.data.size), plan, train.workers)
+        workers = self.settings.train.workers
+        check_shared_memory(workers, self._bytes(self.share(ranks)))
+        images = EvaluationImages(self.split(split), self.settings.data.size)
+        return load(images, self.evaluation_plan(split, ranks), workers)
 
     def _bytes(self, count: int, targets: bool = False) -> int:
         """What the tensors of a batch take; see `ImageBatch`."""
@@ -141,8 +129,6 @@ class ImagenetTask:
         check_answers(logits, batch.files)
         return scores.sums_of(logits, batch.labels)
 
-    verify = score
-
     def read(self, sums: Sums) -> Scores:
         """Top-1 and top-5 accuracy in percent."""
         return scores.read(sums)
@@ -150,19 +136,6 @@ class ImagenetTask:
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
         """The same without what is beside them."""
         return scores.read_columns(sums)
-
-    def blocks(self, split: str, batch: ImageBatch) -> list[str]:
-        """The hundredth of the split, class by class, that each image lies in."""
-        return block_of(batch.places.tolist(), len(self.split(split)))
-
-    def block_names(self, split: str) -> list[str]:
-        """All hundredths of a split, or fewer of one with fewer images."""
-        return block_names(len(self.split(split)))
-
-    def data_hash(self) -> str:
-        """Of the files' names and sizes and of the pretrained Swin."""
-        splits = [self.split(name).hash for name in ("train", "valid")]
-        return digest([*splits, weights.weights_hash(self.settings.model.pretrained)])
 
     def facts(self, split: str) -> Mapping[str, Any]:
         """Which images of which tree."""
@@ -187,16 +160,7 @@ class ImagenetTask:
             f"split, {facts['size']}x{facts['size']} pixels"
         )
 
-    def groups(self, feature: str, batch: ImageBatch) -> list[str]:
-        """The class of each image."""
-        kinds: dict[str, Callable[[], list[str]]] = {
-            "by_class": lambda: [self.classes[label] for label in batch.labels.tolist()]
-        }
-        if feature not in kinds:
-            raise ConfigError(f"expected one of {', '.join(kinds)}, found {feature!r}")
-        return kinds[feature]()
-
 
 def _logits(model: nn.Module, batch: ImageBatch) -> Tensor:
-    found: Tensor = model(pixel_values=batch.images).logits
-    return found.float()
+    logits: Tensor = model(pixel_values=batch.images).logits
+    return logits.float()

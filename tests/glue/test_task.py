@@ -162,7 +162,7 @@ def test_majority_answers_with_the_commonest_class_or_the_mean(words: Path, bert
     regression = task(words, bert, "sts-b")
     logits = regression.baseline("majority")(torch.zeros(2, 3, dtype=torch.int64)).logits
     assert logits[:, 0].tolist() == pytest.approx([regression.split("train").labels().mean()] * 2)
-    with pytest.raises(ConfigError, match="baseline majority, found 'persistence'"):
+    with pytest.raises(ConfigError, match="a baseline, majority, found 'persistence'"):
         found.baseline("persistence")
 
 

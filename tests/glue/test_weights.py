@@ -96,7 +96,7 @@ def test_a_pretrained_encoder_without_a_head_or_pooler_is_taken(own: Path):
     assert torch.equal(state[f"bert.{name}"], bare[name])
 
 
-def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_without_transformers_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"memel-nowcast\[transformers\]"):
         pretrained.transformers()

@@ -223,7 +223,7 @@ def _hooked(
             variance, average = layer.running_var[within], layer.mean_variance()
             scale = monosemantic_scale(samples.detach(), mean, variance, layer.eps, average)
             present = layer._present(values, masks.mask)
-            if present is not None:  # a place that was there too seldom has no statistics to go by
+            if present is not None:  # a position seen too seldom has no statistics
                 settled = layer.num_batches_tracked[within] >= STATISTICS_BATCHES
                 scale.masked_fill_(~(present & settled), INELIGIBLE)
             chosen = (

@@ -61,7 +61,7 @@ class TextBatch:
         return list(self.rows)
 
     def take(self, which: NDArray[np.int64]) -> "TextBatch":
-        """The examples at these places of the batch."""
+        """The examples at these positions of the batch."""
         rows = torch.as_tensor(which, device=self.tokens.device)
         return replace(
             self,

@@ -25,7 +25,7 @@ class Figures:
         mean_score: None where classes are asked, or labels are kept back.
         mean_words: words of an example, both sentences together, parted at white space.
         most_words: of the longest example.
-        left_out: rows that are no examples, each with its place.
+        left_out: rows that are no examples, each with its file and line.
     """
 
     examples: int

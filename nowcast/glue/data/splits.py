@@ -56,7 +56,7 @@ class Split:
         return joined
 
     def batch(self, places: NDArray[np.int64], length: int | None = None) -> TextBatch:
-        """The examples at these places of the split.
+        """The examples at these positions of the split.
 
         Args:
             places: which.

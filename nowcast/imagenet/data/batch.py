@@ -59,7 +59,7 @@ class ImageBatch:
         return list(self.files)
 
     def take(self, which: NDArray[np.int64]) -> "ImageBatch":
-        """The images at these places of the batch."""
+        """The images at these positions of the batch."""
         rows = torch.as_tensor(which, device=self.images.device)
         return replace(
             self,
