@@ -1,4 +1,4 @@
-"""A run's folder: its resolved config, checkpoints, history and event files, under fixed names."""
+"""A run's folder: resolved config, checkpoints, history and event files, under fixed names."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ from nowcast.core.storage.near_runs import meant_run
 from nowcast.core.storage.origin import Origin, check_format, origin
 from nowcast.core.storage.yaml_files import YamlError, dumps, loads
 
-BY_BYTES = "bytes"  # the code's hash of runs that do not say what it is of
+BY_BYTES = "bytes"  # how the code was hashed in runs that do not say it
 
-# Keys that say how a run is computed, watched and later evaluated, not what comes out of it; and
-# where things lie, since what lies there has a hash of its own.
+# Keys that do not change a result: how a run is computed, watched and evaluated, and paths, since
+# the files there have a hash of their own.
 INCIDENTAL = {
     ("start_from",),
     ("data", "root"),
@@ -43,7 +43,7 @@ class Run:
     """The folder of one training run.
 
     Args:
-        folder: where it lies; made by `claim`.
+        folder: its path; made by `claim`.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def origin_file(self) -> Path:
-        """Hashes and versions of what it was made by and from."""
+        """Hashes and versions of what it was made from."""
         return self.folder / "origin.json"
 
     @property
@@ -65,12 +65,12 @@ class Run:
 
     @property
     def last_state(self) -> Path:
-        """All that is needed to go on."""
+        """All that is needed to resume."""
         return self.folder / "last.pt"
 
     @property
     def failed_state(self) -> Path:
-        """The state in which a run failed, to look into; never gone on from."""
+        """The state in which a run failed, for debugging; it is never resumed."""
         return self.folder / "failed.pt"
 
     @property
@@ -80,12 +80,12 @@ class Run:
 
     @property
     def result_file(self) -> Path:
-        """What came out; there once the run has finished."""
+        """Summary, written when the run has finished."""
         return self.folder / "result.json"
 
     @property
     def trained_on_file(self) -> Path:
-        """What data the run saw, as its task says it."""
+        """What data the run was trained on, in the task's words."""
         return self.folder / "trained_on.json"
 
     @property
@@ -114,7 +114,7 @@ class Run:
         return content
 
     def origin(self) -> dict[str, Any]:
-        """What the run was made by and from, see `Origin`; empty where nothing says so."""
+        """What the run was made from (`Origin.document`); empty if the file is not there."""
         try:
             return dict(json.loads(self.origin_file.read_text()))
         except (FileNotFoundError, NotADirectoryError):
@@ -126,21 +126,20 @@ class Run:
             ) from error
 
     def claim(self, config: Mapping[str, Any], data: str, accept_code: bool = False) -> None:
-        """Make the folder for this config and data, or accept it if it holds a run of the same.
+        """Make the folder for this config and data, or accept one that holds the same run.
 
         Args:
             config: the resolved config.
             data: hash of the samples.
-            accept_code: also accept a run that other code has made; what it is now joined by is
-                written down.
+            accept_code: also accept a run made by other code; its hash is noted in the origin.
 
         Raises:
-            ConfigError: it holds a run of another config (the differing keys are named), of other
-                data or by other code, or something that is no run.
+            ConfigError: it holds another config (the differing keys are named), other data or
+                other code, or it is no run.
         """
         start = config.get("start_from")
         parent = None if start is None else Run(Path(start)).origin().get("key")
-        own = origin(_telling(config), data, parent)
+        own = origin(_relevant(config), data, parent)
         if self.config_file.is_file():
             differing = [
                 f"{key} {before!r} there, {after!r} now"
@@ -154,9 +153,7 @@ class Run:
             self._check_origin(own, accept_code)
             return
         if self.folder.exists() and (not self.folder.is_dir() or self._holds_something_else()):
-            raise ConfigError(
-                f"{self.folder}: holds something that is no run; choose another folder"
-            )
+            raise ConfigError(f"{self.folder}: holds files that are no run; choose another folder")
         write_json(self.origin_file, own.document())
         write_text(self.config_file, dumps(dict(config)))  # last: it makes this a run
 
@@ -167,27 +164,27 @@ class Run:
         )
 
     def _check_origin(self, own: Origin, accept_code: bool) -> None:
-        found = self.origin()
-        if not found:
-            found = {"version": "unknown", "code": "unknown", "data": own.data}
-        if found["data"] != own.data:
+        stored = self.origin()
+        if not stored:
+            stored = {"version": "unknown", "code": "unknown", "data": own.data}
+        if stored["data"] != own.data:
             raise ConfigError(
                 f"{self.folder}: holds a run of other data: its hash is {own.data} now and was "
-                f"{found['data']} then, so files that it reads have changed. "
+                f"{stored['data']} then, so files that it reads have changed. "
                 "Choose another folder"
             )
-        if found.get("parent", own.parent) != own.parent:
+        if stored.get("parent", own.parent) != own.parent:
             raise ConfigError(
                 f"{self.folder}: starts from another run: its key is {own.parent} now and was "
-                f"{found['parent']} then. Choose another folder, or remove this one"
+                f"{stored['parent']} then. Choose another folder, or remove this one"
             )
-        joined = found.get("joined_by", [])
-        if own.code in (found["code"], *joined):
+        joined = stored.get("joined_by", [])
+        if own.code in (stored["code"], *joined):
             return
-        by_rule = found.get("code_of", BY_BYTES)
+        by_rule = stored.get("code_of", BY_BYTES)
         if not accept_code and by_rule != own.code_of:
             raise ConfigError(
-                f"{self.folder}: holds a run of nowcast {found['version']} whose code was hashed "
+                f"{self.folder}: holds a run of nowcast {stored['version']} whose code was hashed "
                 f"by another rule ({by_rule}, now {own.code_of}), so that it cannot be said "
                 f"whether it was this code, {own.version}. If it was, but for comments and texts, "
                 "add train.accept_code=true, which notes it in the run; otherwise choose another "
@@ -195,19 +192,19 @@ class Run:
             )
         if not accept_code:
             raise ConfigError(
-                f"{self.folder}: holds a run by other code: nowcast {found['version']} "
-                f"({found['code']}), this is {own.version} ({own.code}); comments, docstrings and "
+                f"{self.folder}: holds a run by other code: nowcast {stored['version']} "
+                f"({stored['code']}), this is {own.version} ({own.code}); comments, docstrings and "
                 "layout do not count. Choose another folder, or add train.accept_code=true to go "
                 "on with it as if they were the same"
             )
-        kept = own.document() | {"code_of": by_rule} | found
+        kept = own.document() | {"code_of": by_rule} | stored
         write_json(self.origin_file, kept | {"joined_by": [*joined, own.code]})
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from training this run; clear away what a kill left half written.
+        """Lock the run against other processes, and remove half-written files of a killed one.
 
-        The system gives the lock back however the process ends.
+        The system releases the lock however the process ends.
 
         Raises:
             RunError: another process has it.
@@ -232,7 +229,8 @@ class Run:
             lock.release()
 
     def finish(self, result: Mapping[str, Any], keep_state: bool = True) -> None:
-        """Write the result, which marks the run as finished; what resumes it may go then."""
+        """Write the result, which marks the run as finished; without `keep_state`, remove the
+        state that resumes it."""
         write_json(self.result_file, result)
         if not keep_state:
             self.last_state.unlink(missing_ok=True)
@@ -242,24 +240,24 @@ class Run:
         return dict(json.loads(self.result_file.read_text()))
 
     def history(self) -> list[dict[str, Any]]:
-        """The history's entries in the order of steps, up to a line that is not whole: one that is
-        being written, or that a loss of power left behind what is on disk for sure."""
-        found: list[dict[str, Any]] = []
+        """The history's entries in the order of steps, up to the first incomplete line, which is
+        being written or was left by a loss of power."""
+        entries: list[dict[str, Any]] = []
         if not self.history_file.is_file():
-            return found
+            return entries
         whole, _, _ = self.history_file.read_bytes().rpartition(b"\n")
         for line in whole.splitlines():
             try:
-                found.append(json.loads(line))
+                entries.append(json.loads(line))
             except ValueError:
                 break
-        return found
+        return entries
 
 
-def _telling(config: Mapping[str, Any], *above: str) -> dict[str, Any]:
-    """The config without what is incidental."""
+def _relevant(config: Mapping[str, Any], *above: str) -> dict[str, Any]:
+    """The config without incidental keys."""
     return {
-        key: _telling(value, *above, key) if isinstance(value, Mapping) else value
+        key: _relevant(value, *above, key) if isinstance(value, Mapping) else value
         for key, value in config.items()
         if (*above, key) not in INCIDENTAL
     }
@@ -268,16 +266,16 @@ def _telling(config: Mapping[str, Any], *above: str) -> dict[str, Any]:
 def differing_keys(
     old: Mapping[str, Any], new: Mapping[str, Any], *above: str
 ) -> dict[str, tuple[Any, Any]]:
-    """The dotted keys in which two resolved configs differ, but for what is incidental, with the
-    value in each."""
-    found: dict[str, tuple[Any, Any]] = {}
+    """The dotted keys in which two resolved configs differ, with the value in each; incidental
+    keys are ignored."""
+    differing: dict[str, tuple[Any, Any]] = {}
     for key in sorted(old.keys() | new.keys()):
         path = (*above, key)
         if path in INCIDENTAL:
             continue
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found |= differing_keys(before, after, *path)
+            differing |= differing_keys(before, after, *path)
         elif before != after:
-            found[".".join(path)] = before, after
-    return found
+            differing[".".join(path)] = before, after
+    return differing
