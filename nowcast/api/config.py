@@ -1,4 +1,4 @@
-"""A YAML file and dotted overrides become frozen settings, or one list of all that is wrong."""
+"""YAML and dotted overrides become frozen settings, or one error that lists all that is wrong."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -15,10 +15,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML 1.2 file; its sections know their lines, see `Located`.
+    """The mapping in a YAML 1.2 file, with line numbers (`Located`).
 
     Raises:
-        ConfigError: absent, not YAML, a key given twice, or not a mapping.
+        ConfigError: no such file, not YAML, a duplicate key, or not a mapping.
     """
     try:
         content = loads(path.read_bytes())
@@ -34,11 +34,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` arguments as dotted keys and YAML values, by the same rules as in a file.
+    """``key=value`` arguments as dotted keys and YAML values, by the rules of a file.
 
     Raises:
-        ConfigError: an argument without ``=``, one whose value is not YAML, a key or a part of it
-            that an earlier argument has set.
+        ConfigError: no ``=``, a value that is not YAML, or a key that was set before.
     """
     overrides: dict[str, Any] = {}
     for argument in arguments:
@@ -68,10 +67,10 @@ def _check_not_set(key: str, earlier: Mapping[str, Any]) -> None:
 
 
 def overridden(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a config with dotted keys set; a null or absent section on the way is made.
+    """A copy of a config with dotted keys set; null or missing sections are made.
 
     Raises:
-        ConfigError: a key goes through something that is no section.
+        ConfigError: a part of a key is no section.
     """
     result = deepcopy(config if isinstance(config, dict) else dict(config))
     for dotted, value in overrides.items():
@@ -101,12 +100,12 @@ def validate(
 
     Args:
         model: the settings class.
-        config: what was read, overrides applied.
-        source: named in errors.
-        evaluating: leave out the contracts that only training needs.
+        config: its content, with overrides.
+        source: for messages.
+        evaluating: leave out the checks that only training needs.
 
     Raises:
-        ConfigError: with every error and its path, one a line.
+        ConfigError: every error with its key, one a line.
     """
     try:
         return model.model_validate(config, context={"evaluating": evaluating})

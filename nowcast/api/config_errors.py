@@ -1,4 +1,4 @@
-"""What is wrong with a config, one line each: the key, its line in the file, what may be meant."""
+"""The errors of a config, one line each: the key, its line in the file, and near words."""
 
 import re
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ def explained(error: ValidationError, model: type[BaseModel], config: object) ->
     Args:
         error: of the validation.
         model: the settings class.
-        config: what was validated; its `Located` sections say where a key stands.
+        config: what was validated; `Located` sections give the line numbers.
     """
     errors = error.errors()
     wrong = {details["loc"][:-1] for details in errors}
     return [
         _line(details, model, config)
         for details in errors
-        if details["type"] != "too_short" or details["loc"] not in wrong  # of what is right in it
+        if details["type"] != "too_short" or details["loc"] not in wrong  # counts valid items
     ]
 
 
@@ -47,13 +47,13 @@ def _line(details: Any, model: type[BaseModel], config: object) -> str:
 
 
 def _position(keys: Keys, config: object, of_key: bool) -> Position | None:
-    """Of the value that the keys lead to, or of the nearest section around it that is known."""
+    """Position of a value, or of the nearest section around it that has one."""
     position = None
     for key in keys:
         if isinstance(config, Located) and key in config:
             known = config.keys_at if of_key else config.values_at
             position = known.get(str(key))  # None: an override has set it
-        # What is not there: a name that pydantic gives to one of several kinds of value.
+        # A part that is not in the config: pydantic's name for a member of a union.
         with suppress(KeyError, IndexError, TypeError):
             config = config[key]  # type: ignore[index]
     return position
@@ -74,7 +74,7 @@ def _remedy(details: Any) -> str:
 
 
 def _meant(keys: Keys, model: type[BaseModel]) -> str:
-    """Near keys of the same section, this key in other sections, or what the section has."""
+    """Similar keys, this key in other sections, or the keys of the section."""
     *above, last = [str(key) for key in keys]
     own, known = _fields(model, above), _dotted(model)
     if issubclass(model, RunSettings):
@@ -92,7 +92,7 @@ def _meant(keys: Keys, model: type[BaseModel]) -> str:
 
 
 def _fields(model: type[BaseModel], above: Sequence[str]) -> list[str]:
-    """The keys of the section that others lead to."""
+    """The keys of the section at a path."""
     models = [model]
     for key in above:
         below = [
@@ -106,7 +106,7 @@ def _fields(model: type[BaseModel], above: Sequence[str]) -> list[str]:
 
 
 def _dotted(model: type[BaseModel]) -> list[str]:
-    """All keys of a settings class, dotted, but those within lists and named sections."""
+    """All dotted keys of a settings class, except within lists and named sections."""
     found = []
     for name, field in model.model_fields.items():
         found.append(name)

@@ -169,19 +169,19 @@ def evaluate_named(
     overrides: Mapping[str, Any],
 ) -> Evaluation:
     """As `evaluate`, of name (None: none is given) and source of each forecaster."""
-    sources = labels(forecasters)
-    if not sources:
+    if not forecasters:
         raise ConfigError(
             "expected a forecaster beside changes of the config, found none; give the folder of a "
             "run or a baseline, e.g. persistence"
         )
-    if len(sources) != 1 and out is None:
+    if len(forecasters) != 1 and out is None:
         raise ConfigError(
-            f"expected one forecaster, found {len(sources)}; --out DIR (in Python out=) makes a "
-            "leaderboard of several"
+            f"expected one forecaster, found {len(forecasters)}; --out DIR (in Python out=) makes "
+            "a leaderboard of several"
         )
     if online and out is not None:
         raise ConfigError("--online: expected one forecaster by itself, found --out; leave one out")
+    sources = labels(forecasters)
     if out is not None:
         check_folder(Path(out))
     with joined() as ranks:

@@ -1,4 +1,4 @@
-"""The command line: parse, build, call. What a command does is imported when it is called."""
+"""The program `nowcast`: its groups of commands, and how errors are printed."""
 
 import os
 import sys
@@ -29,8 +29,8 @@ from nowcast.core.terminal.tables import UNFOLDED, is_terminal
 
 
 class _Commands(TyperGroup):
-    """Says a mistake on the command line in whole lines where stderr is no terminal: a panel, as
-    typer draws it, folds them at 80 columns."""
+    """Prints a wrong command in whole lines where stderr is no terminal; typer's panel would fold
+    them at 80 columns."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         if not is_terminal(sys.stderr):
@@ -65,7 +65,7 @@ app.add_typer(configs, name="config")
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one message on stderr and exit status 1 or 2."""
+    """Run the command line; a user's error is one message on stderr and exit status 1 or 2."""
     tune_process()  # before torch is imported
     say_plainly()
     try:
@@ -89,7 +89,7 @@ def _say_last(error: NowcastError) -> None:
     sys.stderr.write(f"nowcast: {error}\n")
     try:
         sys.stdout.flush()
-    except OSError:  # what is left is for a full disk: the interpreter would try again and say so
+    except OSError:  # a full disk: the interpreter would flush again at exit and fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -105,8 +105,11 @@ def _program(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print it and exit."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Precipitation nowcasting from radar: train, evaluate and compare forecasters."""
+    """Precipitation nowcasting from radar: train, evaluate and compare forecasters.
+
+    Example: `nowcast data sample data/dwd`, then `nowcast forecast data/dwd --out forecast`
+    """

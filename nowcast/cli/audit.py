@@ -9,7 +9,9 @@ from nowcast.cli.arguments import Overrides, parsed
 from nowcast.core.terminal.tables import print_table
 
 AUDIT = "audit"  # folder within a run's
-audit = typer.Typer(help="Look inside a trained model: what its neurons do.", no_args_is_help=True)
+audit = typer.Typer(
+    help="Look inside a trained model: what MEmeL and its neurons do.", no_args_is_help=True
+)
 
 
 @audit.command("inhibition")
@@ -20,15 +22,15 @@ def audit_inhibition(
     ],
     overrides: Overrides = None,
     steps: Annotated[
-        int | None, typer.Option(min=2, help="Updates at most; without it, as many as needed.")
+        int | None, typer.Option(min=2, help="At most so many updates.  [as many as needed]")
     ] = None,
-    neurons: Annotated[int, typer.Option(min=1, help="Values to pick.")] = 10_000,
+    neurons: Annotated[int, typer.Option(min=1, help="Neuron values to pick.")] = 10_000,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write the methods' figures to this file.")
+        Path | None, typer.Option("--json", help="Also write the table to this file.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder; without it RUN/audit, or none of a config."),
+        typer.Option("--out", help="Output folder.  [RUN/audit; none for a config]"),
     ] = None,
 ) -> None:
     """Does one update make the picked neurons less monosemantic (Wang et al. 2024, table 4)?
@@ -79,7 +81,7 @@ def audit_inhibition(
         f"{', '.join(sites)}; mean ± half its 95 % interval over batches"
     )
     if folder is None:
-        typer.echo("nothing is kept of an audit of a config: --out DIR leaves JSON and a picture")
+        typer.echo("an audit of a config is not saved; --out DIR writes JSON and a picture")
     else:
         typer.echo(f"{folder / 'inhibition.json'}, inhibition.png")
 
@@ -89,16 +91,16 @@ def audit_neurons(
     run: Annotated[Path, typer.Argument(help="A trained run.")],
     features: Annotated[str, typer.Option(help="by_rain_rate, by_day or by_motion.")],
     overrides: Overrides = None,
-    site: Annotated[str | None, typer.Option(help="Pattern; without it the task's own.")] = None,
+    site: Annotated[str | None, typer.Option(help="Pattern of sites.  [the task's own]")] = None,
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Which days.")] = "valid",
     unit: Annotated[
         Literal["channel", "position"], typer.Option(help="What a neuron is.")
     ] = "channel",
     top: Annotated[int, typer.Option(min=1, help="Neurons to silence.")] = 5,
     threshold: Annotated[
-        float, typer.Option(help="|d| from which a neuron stands out for a group.")
+        float, typer.Option(help="Least |d| of a neuron that stands out for a group.")
     ] = 2.0,
-    out: Annotated[Path | None, typer.Option(help="Folder; without it RUN/audit.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.  [RUN/audit]")] = None,
 ) -> None:
     """Which neurons stand out for one group of clips, and what breaks when they are silenced?
 

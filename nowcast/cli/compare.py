@@ -21,25 +21,32 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
     overrides: Overrides = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Runs trained side by side, each in its own process.")
+        int, typer.Option(min=1, help="Runs trained in parallel, each in a process of its own.")
     ] = 1,
     only: Annotated[
-        list[str] | None, typer.Option(help="This variant and what it starts from; may repeat.")
+        list[str] | None,
+        typer.Option(help="Only this variant and what it starts from; may repeat."),
     ] = None,
-    skip: Annotated[list[str] | None, typer.Option(help="Not this variant; may repeat.")] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Leave this variant out; may repeat.")
+    ] = None,
     runs: Annotated[
         Path | None,
-        typer.Option(help="Folder of the runs, if comparisons share them; else runs/ in --out."),
+        typer.Option(
+            help="Folder of the runs, which comparisons can share; default: runs/ in --out."
+        ),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Show runs, time and disk; train nothing.")
+        bool, typer.Option("--plan", help="Print runs, time and disk space; train nothing.")
     ] = False,
 ) -> None:
-    """Train, score and tabulate variants over seeds; what is finished is kept.
+    """Train and score the variants of a config with several seeds, and write a report.
 
-    Example: `nowcast compare configs/precipitation/demo.yaml data.root=data/dwd --out runs/demo`
+    The same command goes on where it stopped; finished runs are kept.
 
-    Example: the same with `--plan` first, and `--only T-MEmeL` for a part of it
+    Example: `nowcast compare demo data.root=data/dwd --out runs/demo --plan`
+
+    Example: `nowcast compare demo data.root=data/dwd --out runs/demo --only T-MEmeL`
     """
     from nowcast.api.compare import compare as compare_variants
     from nowcast.api.compare import plan as plan_variants
@@ -89,10 +96,10 @@ def _print_plan(variants: "list[Planned]", jobs: int) -> None:
     )
     seconds = sum(line.seconds for line in variants)
     typer.echo(
-        f"still to do: about {duration(seconds)} in one process, not less than "
+        f"still to do: about {duration(seconds)} in one process, at least "
         f"{duration(seconds / jobs)} with --jobs {jobs}; about "
-        f"{decimal(sum(line.disk for line in variants))} of disk. Timed and measured here and now "
-        "on a few steps; baselines and the report page are not counted."
+        f"{decimal(sum(line.disk for line in variants))} of disk. Extrapolated from a few steps "
+        "on this machine, without baselines and the report."
     )
 
 
@@ -104,26 +111,22 @@ def tune(
     ],
     overrides: Overrides = None,
     variant: Annotated[
-        str | None, typer.Option(help="Search for this variant alone; without it for all.")
+        str | None, typer.Option(help="Search for this variant only; default: all.")
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(
-            help="URL of a database for the trials, which machines can share; without it they are "
-            "kept in a file in OUT."
-        ),
+        typer.Option(help="URL of a database of trials that machines can share.  [a file in OUT]"),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Trials run side by side, each in its own process.")
+        int, typer.Option(min=1, help="Trials run in parallel, each in a process of its own.")
     ] = 1,
 ) -> None:
-    """Search for the settings of the variants that say `tune:`, by their validation scores.
+    """Search for the best settings of the variants with a `tune:` section, by validation score.
 
-    A config without `compare:` is searched itself, over its own `tune:` or the paper's grid of
-    top_k and delta. What is done is kept; the same command goes on, and several side by side share
-    the work.
+    A config without `compare:` is searched over its own `tune:` section, or over the paper's grid
+    of top_k and delta. The same command resumes a search; several at once share the work.
 
-    Example: `nowcast tune configs/precipitation/smoke.yaml data.root=data/dwd --out runs/tuned
+    Example: `nowcast tune smoke data.root=data/dwd --out runs/tuned
     'tune.space={memel.top_k: [1, 5], memel.delta: [1, 10]}'`
     """
     from nowcast.api.compare import tune as search
@@ -148,9 +151,9 @@ def combine(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the table.")],
 ) -> None:
-    """Put finished comparisons of the same variants into one table: data sets side by side.
+    """Combine finished comparisons of the same variants in one table, a column a data set.
 
-    Where for all scores less is better, or for all more, the last column is their average.
+    If lower is better for all scores, or higher for all, the last column is their average.
 
     Example: `nowcast combine runs/table1/rte runs/table1/mrpc --out runs/table1/all`
     """
@@ -170,7 +173,7 @@ def combine(
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a comparison.")],
 ) -> None:
-    """Write table and report page of a comparison again, from its stored scores.
+    """Write the table and report of a comparison again, from its stored scores.
 
     Example: `nowcast report runs/demo`
     """
@@ -187,13 +190,13 @@ def board(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder of a comparison, of runs, or one run.")
     ],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 6006,
-    host: Annotated[str, typer.Option(help="Name or address to listen at.")] = "localhost",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 6006,
+    host: Annotated[str, typer.Option(help="Host name or address to listen on.")] = "localhost",
 ) -> None:
-    """Watch runs in TensorBoard, with charts laid out and a table of runs, until Ctrl-C.
+    """Show runs in TensorBoard, with a layout of charts and a table of runs, until Ctrl-C.
 
-    Curves follow the runs as they train; charts (Custom Scalars) and table (HParams) are of the
-    runs that are there at the start.
+    Curves are updated while runs train; charts (Custom Scalars) and table (HParams) hold the runs
+    that exist at the start.
 
     Example: `nowcast board runs/demo`
     """

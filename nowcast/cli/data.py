@@ -1,4 +1,4 @@
-"""`nowcast data`: make, describe and prepare radar archives; describe GLUE and trees of images."""
+"""`nowcast data`: make, convert, describe and pack radar archives."""
 
 from pathlib import Path
 from shlex import quote
@@ -10,14 +10,14 @@ from nowcast.core.terminal.plain import command
 from nowcast.core.terminal.tables import print_table
 
 data = typer.Typer(
-    help="Make, describe and prepare radar archives; describe GLUE's files and trees of images.",
+    help="Make, describe and prepare radar archives; describe GLUE's files and folders of images.",
     no_args_is_help=True,
 )
 
 
 @data.command("sample")
 def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
-    """Write eleven days of real DWD radar, which arrive with the package pycomlink, as an archive.
+    """Write eleven days of real DWD radar, from the package pycomlink, as an archive.
 
     Example: `nowcast data sample data/dwd`
     """
@@ -40,7 +40,7 @@ def data_synth(
         bool, typer.Option("--clutter", help="Add speckle, rings and sun spikes, and mask them.")
     ] = False,
 ) -> None:
-    """Write an archive of synthetic rain that moves, grows and decays.
+    """Write an archive of synthetic rain: it moves, grows and decays.
 
     Example: `nowcast data synth data/synthetic --days 6 --seed 0`
     """
@@ -65,7 +65,7 @@ def data_synth(
 def data_info(
     roots: Annotated[list[Path], typer.Argument(metavar="ROOT...", help="Archives to describe.")],
 ) -> None:
-    """Describe archives: what they hold, and how their rain behaves.
+    """Describe archives: frames, days, grid, and statistics of the rain.
 
     Example: `nowcast data info data/dwd data/synthetic`
     """
@@ -93,21 +93,24 @@ def data_pack(
     root: Annotated[Path, typer.Argument(help="The archive.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.h5", help="The file to make.")],
     crop: Annotated[
-        str | None, typer.Option(help="`paper`, or r0,r1,c0,c1; without it whole frames.")
+        str | None, typer.Option(help="`paper`, or r0,r1,c0,c1; default: whole frames.")
     ] = None,
     masks: Annotated[
-        Literal["frame", "exclude", "both"], typer.Option(help="Which data.masks it can give.")
+        Literal["frame", "exclude", "both"], typer.Option(help="Which masks to pack (data.masks).")
     ] = "both",
     codec: Annotated[
-        Literal["lz4", "zstd", "none"], typer.Option(help="zstd is smaller and slower.")
+        Literal["lz4", "zstd", "none"],
+        typer.Option(help="Compression; zstd is smaller and slower."),
     ] = "lz4",
-    lists: Annotated[Path | None, typer.Option(help="Folder of day lists and mask.")] = None,
-    quarantine: Annotated[Path | None, typer.Option(help="Moments to leave out.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads; all processors if not given.")
+    lists: Annotated[
+        Path | None, typer.Option(help="Folder of day lists and mask.  [ROOT/hko_data]")
     ] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Times to leave out, from `nowcast data check`.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads.  [all processors]")] = None,
 ) -> None:
-    """Pack the listed days of an archive into one HDF5 file that trains much faster.
+    """Pack the listed days of an archive into one HDF5 file, from which training reads faster.
 
     Use the file as `data.root=OUT.h5`.
 
@@ -147,41 +150,58 @@ def data_convert(
     unit: Annotated[
         str | None,
         typer.Option(
-            help="Of the values, where the files do not state it: dBZ, mm/h, mm, kg m-2 s-1, in/hr."
+            help="Unit of the values, if the files lack it: dBZ, mm/h, mm, kg m-2 s-1, in/hr."
         ),
     ] = None,
     accumulation_minutes: Annotated[
-        float | None, typer.Option(help="Of --unit mm, where the file does not state it.")
+        float | None,
+        typer.Option(help="With --unit mm: minutes of accumulation, if the file lacks them."),
     ] = None,
     zr: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Z = A R^B. Needed for dBZ; HKO-7's 58.53,1.56 for rain."),
+        typer.Option(
+            metavar="A,B",
+            help="Z = A R^B; required for dBZ.  [58.53,1.56 for rain rates, as HKO-7]",
+        ),
     ] = None,
     crop: Annotated[
         str | None,
-        typer.Option(metavar="R0,R1,C0,C1", help="Rows R0 to R1 - 1 from north, and columns."),
+        typer.Option(
+            metavar="R0,R1,C0,C1",
+            help="Keep rows R0 to R1 - 1, from north, and columns C0 to C1 - 1.",
+        ),
     ] = None,
     block_mean: Annotated[
-        int, typer.Option(metavar="N", help="Mean rain rate over N x N pixels, after the crop.")
+        int, typer.Option(metavar="N", help="Average rain rates over N x N pixels, after the crop.")
     ] = 1,
     step: Annotated[
-        int | None, typer.Option(help="Minutes between frames; the commonest gap if left out.")
+        int | None, typer.Option(help="Minutes between frames.  [the most common gap]")
     ] = None,
     no_data: Annotated[
-        float | None, typer.Option(help="A value of the file that means no data, besides NaN.")
+        float | None, typer.Option(help="A value that means no data, besides NaN.")
     ] = None,
     valid_share: Annotated[
         float | None,
-        typer.Option(help="Of the frames: pixels with data in fewer are excluded.  [0.95]"),
+        typer.Option(
+            help="Exclude pixels with data in less than this share of the frames.  [0.95]"
+        ),
     ] = None,
     skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out what cannot be read; see skipped.csv.")
+        bool,
+        typer.Option(
+            "--skip-damaged", help="Skip files that cannot be read; skipped.csv lists them."
+        ),
     ] = False,
     append: Annotated[
-        bool, typer.Option("--append", help="Add to the archive at OUT; frames there are compared.")
+        bool,
+        typer.Option(
+            "--append", help="Add to the archive at OUT; frames that exist must be equal."
+        ),
     ] = False,
-    name: Annotated[str | None, typer.Option(help="Of the archive, for tables.")] = None,
-    credit: Annotated[str, typer.Option(help="Who made the data.")] = "not stated",
+    name: Annotated[str | None, typer.Option(help="Name of the archive, for tables.")] = None,
+    credit: Annotated[
+        str, typer.Option(help="Who made the data and must be named.")
+    ] = "not stated",
     times: Annotated[
         Path | None, typer.Option(help="stack: .npy of times (datetime64, or minutes since 1970).")
     ] = None,
@@ -196,7 +216,7 @@ def data_convert(
     ] = False,
     projection: Annotated[
         str | None,
-        typer.Option(help="stack: what PROJ reads, e.g. EPSG:3035, where the file lacks it."),
+        typer.Option(help="stack: as PROJ reads it, e.g. EPSG:3035, if the file lacks it."),
     ] = None,
     bounds: Annotated[
         str | None,
@@ -206,12 +226,15 @@ def data_convert(
         str | None, typer.Option(help="pysteps: names with their time, e.g. radar_%Y%m%d%H%M.h5.")
     ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="pysteps: for its importer.")
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="pysteps: an argument of its importer."),
     ] = None,
     catalog: Annotated[Path | None, typer.Option(help="sevir: CATALOG.csv.")] = None,
-    event: Annotated[list[str] | None, typer.Option(help="sevir: only these ids.")] = None,
+    event: Annotated[
+        list[str] | None, typer.Option(help="sevir: only this event; may repeat.")
+    ] = None,
 ) -> None:
-    """Turn other radar into an archive; nothing is stretched, and what is no rain is an error.
+    """Convert radar files of other formats into an archive; frames are not resampled.
 
     Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --crop 188,668,129,609`
     """

@@ -17,16 +17,18 @@ def export(
             help="Folder of a run, weights that come with nowcast, or hf://OWNER/NAME.",
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A file OUT.pt2 or OUT.onnx.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The file to write, OUT.pt2 or OUT.onnx.")
+    ],
     lead_frames: Annotated[
-        int | None, typer.Option(min=1, help="Frames to forecast; else as trained.")
+        int | None, typer.Option(min=1, help="Frames to forecast.  [as trained]")
     ] = None,
 ) -> None:
     """Write a run's forecaster as a torch.export program or as ONNX, for frames of any size.
 
-    The file is written only if its forecasts are the module's within 1e-4; of a comoving
-    forecaster, in 99 % of the pixels: the others take their values by rank, which rounding decides.
-    MEmeL is not in it. A comoving forecaster's motion is an input.
+    The file is written only if its forecasts equal the network's within 1e-4 (for a comoving
+    forecaster in 99 % of the pixels, since others get their value by rank, where rounding counts).
+    MEmeL is not exported. The motion is an input of a comoving forecaster.
 
     Example: `nowcast export runs/first first.onnx`
 

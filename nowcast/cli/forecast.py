@@ -19,7 +19,7 @@ forecasts = typer.Typer()
 
 
 class Asked(StrEnum):
-    """The formats as typer takes a list of them."""
+    """The formats, as an enumeration for typer."""
 
     png = "png"
     gif = "gif"
@@ -45,7 +45,8 @@ def forecast(
     places: Annotated[
         list[Path],
         typer.Argument(
-            metavar="ROOT_OR_FILES...", help="An archive (a tree or a pack), or frames of one."
+            metavar="ROOT_OR_FILES...",
+            help="An archive (folder or packed file), or some of its frames.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the forecast.")],
@@ -59,30 +60,31 @@ def forecast(
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Newest frame not after this, ISO, UTC; else the newest"),
+        typer.Option(metavar="TIME", help="Use no frame after this time, ISO, UTC.  [the newest]"),
     ] = None,
     lead: Annotated[
         str | None,
         typer.Option(
-            help="How far ahead: 120min, 2h or 90 (minutes); else as trained, 10 steps by baselines"
+            help="How far ahead: 120min, 2h or 90 (minutes).  [as trained; 10 steps for a baseline]"
         ),
     ] = None,
     formats: Annotated[
         list[Asked] | None,
-        typer.Option("--format", help="What to write; may repeat. All but h5 if left out."),
+        typer.Option("--format", help="What to write; may repeat.  [all but h5]"),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Follow the folder: forecast whenever a frame lands.")
+        bool,
+        typer.Option("--watch", help="Follow the folder: forecast whenever a new frame is there."),
     ] = False,
-    every: Annotated[str, typer.Option(help="With --watch: time between looks.")] = "10s",
+    every: Annotated[str, typer.Option(help="With --watch: time between checks.")] = "10s",
     keep: Annotated[
-        int | None, typer.Option(min=1, help="With --watch: keep the last so many forecasts.")
+        int | None, typer.Option(min=1, help="With --watch: keep only so many forecasts.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the forecast that is in the folder.")
+        bool, typer.Option("--overwrite", help="Replace the forecast in the folder.")
     ] = False,
 ) -> None:
-    """Forecast from the newest frames of an archive; no truth is needed.
+    """Forecast from the newest frames of an archive.
 
     Example: `nowcast forecast data/dwd --weights flow --lead 120min --out forecast`
 
@@ -170,7 +172,7 @@ def _follow(
         )
         said: set[str] = set()
         for made in watching.forecasts(every, stopping.wait):
-            with suppress(OSError):  # a log that is full is no reason to end
+            with suppress(OSError):  # a full log does not end the watch
                 for note in made.facts["replaced"]:
                     if note not in said:
                         _say(note)
@@ -179,10 +181,10 @@ def _follow(
 
 
 def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:
-    """Raise ConfigError where a folder holds something else than forecasts, or one that is to stay.
+    """Raise ConfigError if a folder holds other files, or a forecast without --overwrite.
 
     Returns:
-        the forecast that will be replaced, for people; None if there is none.
+        the forecast that will be replaced, in words; None if there is none.
     """
     from nowcast.core.errors import ConfigError
     from nowcast.precipitation.forecasting.products.outlet import FOLDER_NAME, LATEST
@@ -227,7 +229,7 @@ def _seconds(option: str, text: str, unit: str) -> float:
 
 
 def _say(text: str) -> None:
-    with suppress(OSError):  # a log that is full is no reason to end
+    with suppress(OSError):  # a full log does not end the watch
         typer.echo(f"nowcast: {text}", err=True)
 
 
@@ -254,7 +256,7 @@ def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) 
 
 
 def _rain(made: "Forecast", position: int) -> str:
-    """How much it rains at one lead, and where most."""
+    """Mean and largest rain rate at one lead time."""
     import numpy as np
 
     from nowcast.precipitation.units import Calibration
@@ -274,7 +276,7 @@ def _rain(made: "Forecast", position: int) -> str:
 
 
 def _listed(files: list[Path]) -> str:
-    """Names of files; of a folder how many."""
+    """Names of files; for a folder the number of its files."""
     counts: dict[str, int] = {}
     for path in files:
         counts[path.parts[0]] = counts.get(path.parts[0], 0) + 1

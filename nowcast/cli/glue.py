@@ -20,17 +20,17 @@ def submit(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One of each data set.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of submission.zip.")],
     root: Annotated[
-        Path | None, typer.Option("--data", help="GLUE's folder; without it that of the runs.")
+        Path | None, typer.Option("--data", help="GLUE's folder.  [that of the runs]")
     ] = None,
     majority: Annotated[
         list[str] | None,
-        typer.Option(help="A data set to answer with its commonest class; may repeat."),
+        typer.Option(help="A data set to answer with its most common class; may repeat."),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Write it though files are missing.")
+        bool, typer.Option("--partial", help="Write it although files are missing.")
     ] = False,
 ) -> None:
-    """Predict GLUE's test files and write the zip that its leaderboard takes.
+    """Predict GLUE's test files and write the zip file for its leaderboard.
 
     Example: `nowcast submit runs/cola runs/mnli ... --majority wnli --out runs/submission`
     """
@@ -71,9 +71,9 @@ def submit(
 @glue_data.command("glue")
 def data_glue(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of GLUE's data sets.")],
-    json: Annotated[Path | None, typer.Option(help="Write everything here.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the results to this file.")] = None,
 ) -> None:
-    """Read a folder of GLUE and say what is there; exit status 1 if a data set is broken.
+    """Describe a folder of GLUE's data sets; exit status 1 if one is broken.
 
     Example: `nowcast data glue data/glue`
     """

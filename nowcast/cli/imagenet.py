@@ -14,17 +14,15 @@ image_data = typer.Typer()
 def data_images(
     root: Annotated[Path, typer.Argument(help="Folder with train/CLASS/* and val/CLASS/*.")],
     val_labels: Annotated[
-        Path | None, typer.Option(help="Classes of a val folder without class folders.")
+        Path | None, typer.Option(help="File of classes, for a val folder without class folders.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything here.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the results to this file.")] = None,
     unreadable: Annotated[
-        Path | None, typer.Option(help="Write the files that cannot be read here (csv).")
+        Path | None, typer.Option(help="Write the unreadable files to this CSV file.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; without it, cores.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.  [all processors]")] = None,
 ) -> None:
-    """Decode every image of a tree of classes; exit status 1 if one cannot be read.
+    """Decode every image of a folder of classes; exit status 1 if one cannot be read.
 
     Example: `nowcast data images data/imagenet --unreadable data/imagenet/unreadable.csv`
     """

@@ -16,15 +16,13 @@ def data_check(
     lists: Annotated[
         Path | None, typer.Option(help="Folder of day lists and mask_dat.npz.  [ROOT/hko_data]")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every finding here.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every finding to this file.")] = None,
     quarantine: Annotated[
-        Path | None, typer.Option(help="Write the moments that training must skip here (csv).")
+        Path | None, typer.Option(help="Write the times that training must skip to this CSV file.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads that read.  [all processors]")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Reading threads.  [all processors]")] = None,
 ) -> None:
-    """Read all of an archive and say what is broken in it; exit status 1 if anything is.
+    """Read a whole archive and report what is broken; exit status 1 if anything is.
 
     Example: `nowcast data check data/dwd --quarantine data/dwd/quarantine.csv`
     """
@@ -51,28 +49,29 @@ def data_check(
 
 @preparation.command("masks")
 def data_masks(
-    root: Annotated[Path, typer.Argument(help="An archive that lacks masks.")],
+    root: Annotated[Path, typer.Argument(help="An archive without masks.")],
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; compare with the masks there.")
+        bool,
+        typer.Option("--check", help="Write nothing; compare estimates with the existing masks."),
     ] = False,
     radar: Annotated[
         str | None,
-        typer.Option(metavar="ROW,COLUMN", help="Where the radar is; the frame's middle if not."),
+        typer.Option(
+            metavar="ROW,COLUMN", help="Position of the radar.  [the middle of the frame]"
+        ),
     ] = None,
     frames: Annotated[int, typer.Option(help="Frames sampled for the exclude mask.")] = 1000,
     most: Annotated[float, typer.Option(help="Largest share of pixels to exclude.")] = 0.3,
     picture: Annotated[
         Path | None,
-        typer.Option(help="PNG of the frame with most removed; ROOT/masks.png if not given."),
+        typer.Option(help="PNG of the frame with most pixels removed.  [ROOT/masks.png]"),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads; all processors if not.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads.  [all processors]")] = None,
 ) -> None:
-    """Estimate the masks an archive lacks: what never holds rain, and what in a frame is not rain.
+    """Estimate missing masks: the exclude mask, and one for each frame.
 
-    Left out is what never holds rain (blocked beams, ground clutter) and, frame by frame, speckle,
-    thin rings around the radar and sun spikes. Masks that are there are never overwritten.
+    The exclude mask covers pixels that never see rain (blocked beams, ground clutter); those of
+    frames cover speckle, thin rings around the radar and sun spikes. Existing masks are kept.
 
     Example: `nowcast data masks data/mine`, or `nowcast data masks data/synthetic --check`
     """
@@ -106,8 +105,8 @@ def data_masks(
             typer.echo(f"{path}: {'written' if lacked else 'was there, kept'}")
     if removed.wet_share > estimates.ODD_WET_SHARE:
         typer.echo(
-            f"{removed.wet_share:.1%} of the rain is taken for clutter, much for a radar: look at "
-            "the picture before you use these masks, and give the radar's place with --radar"
+            f"{removed.wet_share:.1%} of the rain is masked as clutter, which is a lot: look at "
+            "the picture before you use these masks, and give the radar's position with --radar"
         )
     to = picture or (None if check else archive.root / "masks.png")
     if to is not None and removed.busiest is not None:
@@ -117,14 +116,14 @@ def data_masks(
 
 @preparation.command("days")
 def data_days(
-    root: Annotated[Path, typer.Argument(help="Archive without day lists.")],
+    root: Annotated[Path, typer.Argument(help="An archive without day lists.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder to write the lists to.  [ROOT/hko_data]")
     ] = None,
     threshold_mm: Annotated[
         float | None,
         typer.Option(
-            help="Depth from which on a day is rainy, mm over the radar's area.  [1; 0 with --all]"
+            help="Least depth of a rainy day, mm, averaged over the frame.  [1; 0 with --all]"
         ),
     ] = None,
     by: Annotated[
@@ -134,15 +133,12 @@ def data_days(
         str | None,
         typer.Option("--all", metavar="SPLIT", help="Put all days into train, valid or test."),
     ] = None,
-    every: Annotated[
-        int, typer.Option(help="Read every so many frames of a day; the depth is scaled.")
-    ] = 1,
+    every: Annotated[int, typer.Option(help="Read one frame in so many; the depth is scaled.")] = 1,
     quarantine: Annotated[
-        Path | None, typer.Option(help="Skip the moments that `nowcast data check` listed here.")
+        Path | None,
+        typer.Option(help="Skip the times listed in this file of `nowcast data check`."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads that read.  [all processors]")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Reading threads.  [all processors]")] = None,
 ) -> None:
     """Find the rainy days of an archive and split them into train, valid and test lists.
 

@@ -417,7 +417,7 @@ def test_audit_inhibition_leaves_figures_and_a_picture(run: Run, synthetic: Path
     other = tmp_path / "other"
     of_config = ("audit", "inhibition", SMOKE, f"data.root={synthetic}", "--steps", 2)
     status, out, _ = run(*of_config)
-    assert status == 0 and "--out DIR leaves JSON and a picture" in out
+    assert status == 0 and "--out DIR writes JSON and a picture" in out
     assert run(*of_config, "--out", other)[0] == 0
     assert sorted(path.name for path in other.iterdir()) == ["inhibition.json", "inhibition.png"]
 

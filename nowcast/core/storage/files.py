@@ -1,6 +1,6 @@
-"""Files written whole or not at all: beside their place, then moved there.
+"""Files written whole or not at all: a temporary file beside the path, then one move.
 
-What the system refuses on the way is an `OutputError` that names the place, whoever writes.
+A refused write is an `OutputError` that names the path.
 """
 
 import errno
@@ -17,34 +17,34 @@ from pathlib import Path
 
 from nowcast.core.errors import OutputError
 
-# What a user can mend of what a system refuses, and how.
+# What to do about a refused write.
 NEXT_MOVES = {
-    errno.ENOSPC: "make room, or choose a place on another disk",
-    errno.EDQUOT: "make room, or choose a place on another disk",
-    errno.EFBIG: "choose a place on another file system",
-    errno.EROFS: "choose a place that is not read-only",
-    errno.EACCES: "choose a place that you may use",
-    errno.EPERM: "choose a place that you may use",
+    errno.ENOSPC: "make room, or choose a path on another disk",
+    errno.EDQUOT: "make room, or choose a path on another disk",
+    errno.EFBIG: "choose a path on another file system",
+    errno.EROFS: "choose a path that is not read-only",
+    errno.EACCES: "choose a path that you may use",
+    errno.EPERM: "choose a path that you may use",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EISDIR: "choose another name, or remove the folder that has it",
-    errno.ENOTDIR: "choose another place, or remove the file that is in the way",
-    errno.EEXIST: "choose another place, or remove what is in the way",
-    errno.ENOTEMPTY: "choose another place, or remove what is in the way",
+    errno.ENOTDIR: "choose another path, or remove the file that is in the way",
+    errno.EEXIST: "choose another path, or remove what is in the way",
+    errno.ENOTEMPTY: "choose another path, or remove what is in the way",
     errno.EIO: "check the disk, or choose another",
 }
-OTHER_MOVE = "choose another place"
-HDF5_ERRNO = re.compile(r"errno = (\d+)")  # in the text of an error of h5py
-LEAST_FREE = 2**16  # bytes; with less, whatever a library says, the disk is full
-LONGEST_STEM = 80  # characters of a name that its temporary file repeats
+OTHER_MOVE = "choose another path"
+HDF5_ERRNO = re.compile(r"errno = (\d+)")  # in the messages of h5py
+LEAST_FREE = 2**16  # bytes; with less the disk is full, whatever a library says
+LONGEST_STEM = 80  # characters of a name that are kept in its temporary file's
 
 
 @contextmanager
 def writing(path: Path, *failures: type[Exception]) -> Iterator[None]:
-    """Turn what goes wrong while `path` is written into an error that names it.
+    """Turn a failed write into an error that names the path.
 
     Args:
         path: a file or folder.
-        *failures: what else than an OSError the library that writes raises for a full disk.
+        *failures: what the writing library raises for a full disk, besides OSError.
 
     Raises:
         OutputError: the system refused it.
@@ -59,7 +59,7 @@ def writing(path: Path, *failures: type[Exception]) -> Iterator[None]:
 
 
 def refused(path: Path, error: Exception) -> OutputError:
-    """The error that says what could not be written, why, and what to do."""
+    """The error that says which path could not be written, why, and what to do."""
     number, why = reason(error, path)
     if number in (errno.ENOTDIR, errno.EEXIST):
         blocking = next((p for p in (path, *path.parents) if p.is_file()), None)
@@ -70,16 +70,16 @@ def refused(path: Path, error: Exception) -> OutputError:
 
 
 def reason(error: Exception, path: Path) -> tuple[int | None, str]:
-    """The system's number for what went wrong while `path` was written, and why in a few words.
+    """The errno of a failed write, if known, and the reason in a few words.
 
-    Libraries that write give words of their own, which tell a user nothing of a full disk.
+    Libraries have messages of their own, which do not mention a full disk.
     """
     if isinstance(error, OutputError):
         return error.errno, error.strerror or str(error)
     number = error.errno if isinstance(error, OSError) else None
     if number is None:
-        told = HDF5_ERRNO.search(str(error))
-        number = int(told[1]) if told else None
+        match = HDF5_ERRNO.search(str(error))
+        number = int(match[1]) if match else None
     if number is None and _free_bytes(path) < LEAST_FREE:
         number = errno.ENOSPC
     if number is None:
@@ -89,14 +89,14 @@ def reason(error: Exception, path: Path) -> tuple[int | None, str]:
 
 def _free_bytes(path: Path) -> float:
     try:
-        place = next(p for p in path.absolute().parents if p.is_dir())
-        return float(shutil.disk_usage(place).free)
+        folder = next(p for p in path.absolute().parents if p.is_dir())
+        return float(shutil.disk_usage(folder).free)
     except (OSError, StopIteration):
         return math.inf
 
 
 def mendable(error: OSError) -> OutputError | None:
-    """The message for a refusal that no writer has put into words; None for a fault of ours."""
+    """The message for an OSError that a user can fix; None for a bug of ours."""
     if isinstance(error, OutputError):
         return error
     if error.filename is not None and error.errno is not None:
@@ -110,9 +110,7 @@ def mendable(error: OSError) -> OutputError | None:
 
 
 def check_place(path: Path) -> None:
-    """Refuse a place for a file before the hours of work whose result it is to take.
-
-    It may still fill up meanwhile.
+    """Check that a file can be written, before hours of work; the disk may still fill up.
 
     Raises:
         OutputError: it is a folder, or its folder cannot be made or written to.
@@ -123,17 +121,17 @@ def check_place(path: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """The same for a folder that is to take files."""
+    """Check that a folder can be made and written to; raises as `check_place`."""
     with writing(folder):
-        place = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
-        if not place.is_dir():
+        there = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+        if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        with tempfile.TemporaryFile(dir=place):  # what a system allows is known by trying
+        with tempfile.TemporaryFile(dir=there):  # permissions are only certain after trying
             pass
 
 
 def write_whole(path: Path, write: Callable[[Path], None], *failures: type[Exception]) -> None:
-    """Let `write` make a temporary file beside `path`, then put it in place in one move.
+    """Let `write` make a temporary file beside `path`, then move it there.
 
     Raises:
         OutputError: as `writing`.

@@ -1,6 +1,6 @@
-"""What of a source file can change a result: its syntax, without comments, docstrings and layout.
+"""The part of a source file that can change a result: no comments, docstrings or layout.
 
-The same for every version of Python that reads the file, unlike `ast.dump` and bytecode.
+Unlike `ast.dump` and bytecode it is the same in every version of Python.
 """
 
 import ast
@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-UNTOLD = ("kind", "type_comment", "ctx")  # of nodes: u"" or "", and what the node above tells
+IGNORED = ("kind", "type_comment", "ctx")  # of nodes: u"" or "", and what the parent implies
 TREE = (ast.AST, list)
-READERS = (".py", ".c")  # a stub says nothing to a program that runs
+READERS = (".py", ".c")  # stubs (.pyi) do not run
 
 # Comments, or what looks like one within a string or a character, which stays.
 _C_COMMENT = re.compile(r"""//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""", re.DOTALL)
@@ -40,9 +40,9 @@ def significant(path: Path) -> str:
 
 
 def _of_python(tree: ast.AST) -> str:
-    """The tree in brackets, without what is empty: which fields a node has, Python decides anew."""
+    """The tree in brackets, without empty fields, which differ between versions of Python."""
     parts: list[str] = []
-    stack: list[Any] = [tree]  # and no recursion: a call a node would take most of the time
+    stack: list[Any] = [tree]  # no recursion: a call a node would take most of the time
     while stack:
         node = stack.pop()
         if isinstance(node, str):
@@ -53,7 +53,7 @@ def _of_python(tree: ast.AST) -> str:
             inside = [f"({type(node).__name__}"]
             for name in node._fields:
                 value = getattr(node, name, None)
-                if value is None or value == [] or name in UNTOLD:
+                if value is None or value == [] or name in IGNORED:
                     continue
                 if name == "body" and isinstance(value, list):  # and not of a lambda
                     value = [part for part in value if not _is_text(part)]
@@ -75,7 +75,7 @@ def _is_text(part: ast.AST) -> bool:
 
 
 def _of_c(text: str) -> str:
-    plain = _C_COMMENT.sub(lambda found: found[1] or " ", text.replace("\\\n", " "))
+    plain = _C_COMMENT.sub(lambda match: match[1] or " ", text.replace("\\\n", " "))
     parts: list[str] = []
     for line in plain.splitlines():
         if line.lstrip().startswith("#"):  # a directive ends with its line, and spaces count in it

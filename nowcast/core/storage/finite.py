@@ -1,4 +1,4 @@
-"""NaN and infinity end where they are first met: no weights and no forecast may hold them."""
+"""NaN and infinity are refused where they first appear, in weights and in answers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ SHOWN = 5
 
 
 def check_weights(place: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that nothing can be forecast with.
+    """Refuse weights with NaN or infinity.
 
     Args:
         place: the file or folder that they were read from, for the message.
         tensors: by name; whole numbers may be among them.
 
     Raises:
-        RunError: values are NaN or infinite; the tensors are named.
+        RunError: some values are not finite; the tensors are named.
     """
     wrong = {
         name: int((~torch.isfinite(tensor)).sum())
@@ -32,12 +32,12 @@ def check_weights(place: Path, tensors: Mapping[str, Tensor]) -> None:
         raise RunError(
             f"{place}: expected finite numbers, found NaN or infinity in {len(wrong)} of "
             f"{len(tensors)} tensors:\n  " + "\n  ".join(shown[:SHOWN] + more) + "\n"
-            "no forecast comes of them; take other weights, or train again in another folder"
+            "choose other weights, or train again in another folder"
         )
 
 
 def check_answers(answers: Tensor, names: Sequence[str]) -> None:
-    """Refuse a model's answers that are no numbers, of which a class would still be the largest.
+    """Refuse a model's answers with NaN or infinity, which argmax would turn into a class.
 
     Args:
         answers: ``batch *any``.

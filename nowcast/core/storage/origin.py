@@ -1,4 +1,4 @@
-"""Where a run comes from: hashes of config, code and data, so that no other is taken for it."""
+"""Where a run comes from: hashes of its config, code and data, so that runs are never mixed up."""
 
 import hashlib
 import json
@@ -15,20 +15,20 @@ from nowcast import __version__
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.fingerprint import READERS, significant
 
-FORMAT = 1  # of run folders; one more where an older nowcast would misread what a newer one writes
-CODE_OF = "syntax"  # what the code's hash is of; before 2026-11-30 it was of every byte
+FORMAT = 1  # of run folders; raised when an older nowcast would misread a newer one's
+CODE_OF = "syntax"  # what of the code is hashed; before 2026-11-30 it was every byte
 DIGITS = 12  # of a hash: 48 bits, and short enough for a table
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run was made by and from.
+    """What a run was made from.
 
     Args:
         version: of nowcast.
-        code: hash of what of its source files can change a result.
+        code: hash of its source files, as far as they can change a result.
         data: hash of the samples, `Task.data_hash`.
-        config: hash of the resolved config, as far as it says what comes out.
+        config: hash of the resolved config, as far as it can change a result.
         parent: key of the run that it starts from; None from scratch.
         torch: its version.
         python: its version.
@@ -48,7 +48,7 @@ class Origin:
 
     @property
     def key(self) -> str:
-        """One hash for all of it: equal keys, equal runs."""
+        """One hash of config, code, data and parent: equal keys, equal runs."""
         return digest([self.config, self.code, self.data, self.parent])
 
     def document(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def origin(config: Mapping[str, Any], data: str, parent: str | None) -> Origin:
     """The origin of a run that this process makes.
 
     Args:
-        config: the resolved config without what is incidental.
+        config: the resolved config without incidental keys.
         data: hash of the samples.
         parent: key of the run that it starts from.
     """
@@ -75,21 +75,21 @@ def digest(content: object) -> str:
 
 @cache
 def code_hash() -> str:
-    """A hash of what of the package's source files can change a result; see `fingerprint`."""
+    """Hash of the package's source files, as far as they can change a result (`fingerprint`)."""
     return hash_of_sources(Path(__file__).parents[2])
 
 
 def hash_of_sources(root: Path) -> str:
     """As `code_hash`, of any folder of sources."""
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for path in sorted(path for suffix in READERS for path in root.rglob(f"*{suffix}")):
         name = path.relative_to(root).as_posix()
-        found.update(f"{name}\0{significant(path)}\0".encode())
-    return found.hexdigest()[:DIGITS]
+        total.update(f"{name}\0{significant(path)}\0".encode())
+    return total.hexdigest()[:DIGITS]
 
 
 def check_format(folder: Path, found: Mapping[str, Any]) -> None:
-    """Refuse a run folder that a newer nowcast has written.
+    """Refuse a run folder written in a newer format.
 
     Args:
         folder: of the run, for the message.

@@ -1,5 +1,7 @@
-"""Models of Hugging Face's transformers: a folder with config and weights, read without pickles and
-without remote code. The library is an optional extra, and imported when it is first needed."""
+"""Pretrained models of transformers, read from a folder without pickles and without remote code.
+
+The library is optional and imported when it is first needed.
+"""
 
 import hashlib
 import logging
@@ -21,9 +23,9 @@ WANTED = ("*.json", "*.txt", "*.safetensors")
 
 
 def _absolute(pretrained: str) -> str:
-    """A folder means the same from everywhere; any other text is a name at Hugging Face."""
-    place = Path(pretrained).expanduser()
-    return str(place.resolve()) if place.exists() else pretrained
+    """The absolute path of what exists here; any other text is a name at Hugging Face."""
+    path = Path(pretrained).expanduser()
+    return str(path.resolve()) if path.exists() else pretrained
 
 
 Pretrained = Annotated[str, AfterValidator(_absolute)]
@@ -44,9 +46,9 @@ def transformers() -> Any:
 
 @cache
 def folder_of(pretrained: str) -> Path:
-    """The folder of a pretrained model: a local one, or what Hugging Face has under a name.
+    """The folder of a pretrained model: a local one, or that of a name at Hugging Face.
 
-    With HF_HUB_OFFLINE=1 nothing but the local cache is asked.
+    With HF_HUB_OFFLINE=1 only the local cache is read.
 
     Raises:
         ConfigError: there is none, or its weights are no safetensors.
@@ -56,9 +58,9 @@ def folder_of(pretrained: str) -> Path:
         folder = _downloaded(pretrained)
     if list(folder.glob("model*.safetensors")):
         return folder
-    found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+    files = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
     raise ConfigError(
-        f"model.pretrained: expected model.safetensors in {folder}, found {found}; weights as "
+        f"model.pretrained: expected model.safetensors in {folder}, found {files}; weights as "
         "pickles (pytorch_model.bin) are not read: load them once with transformers and write "
         "them with `save_pretrained`"
     )
@@ -74,7 +76,7 @@ def _downloaded(name: str) -> Path:
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"model.pretrained: {name!r} is no folder here and was not had from Hugging Face "
+            f"model.pretrained: {name!r} is no folder here and cannot be fetched from Hugging Face "
             f"({reason}); give a folder with config.json and model.safetensors"
         ) from error
 
@@ -102,8 +104,8 @@ def load(name: str, folder: Path, config: Any, fresh: tuple[str, ...]) -> nn.Mod
         name: of its class in transformers.
         folder: of `folder_of`.
         config: its architecture.
-        fresh: beginnings of the names of parameters that the folder may lack, or have in another
-            size; they are random then.
+        fresh: prefixes of parameters that the folder may lack or have in another size; they are
+            initialised at random then.
 
     Raises:
         DataError: the file is damaged, or lacks other weights.
@@ -130,13 +132,13 @@ def load(name: str, folder: Path, config: Any, fresh: tuple[str, ...]) -> nn.Mod
     )
     if lacking:
         raise DataError(
-            f"{folder}: expected the weights of the model that its config.json tells of; "
+            f"{folder}: expected the weights of the model in its config.json; "
             f"{len(lacking)} are not there or of another size, e.g. {lacking[0]}, and would be "
             "random; fetch the folder anew"
         )
-    found: nn.Module = model
-    check_weights(folder, found.state_dict())
-    return found
+    loaded: nn.Module = model
+    check_weights(folder, loaded.state_dict())
+    return loaded
 
 
 @cache
@@ -147,16 +149,16 @@ def weights_hash(folder: Path) -> str:
 
 def files_hash(paths: Iterable[Path]) -> str:
     """A hash of files' names and contents."""
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
-            found.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
-    return found.hexdigest()[:DIGITS]
+            total.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:DIGITS]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' report that the head is new, and its progress bar."""
+    """Without transformers' report of a new head, and without its progress bar."""
     log = transformers().utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity(logging.CRITICAL)

@@ -1,8 +1,8 @@
-"""YAML 1.2 in and out: each key once, numbers as the core schema spells them, and their lines.
+"""YAML 1.2: duplicate keys are errors, values follow the core schema, keys know their lines.
 
-YAML 1.1 reads `yes` as true, 010 as 8 and 1:30 as 90, and 1e-4 as text; the core schema of YAML 1.2
-(yaml.org/spec/1.2.2, section 10.3) does not. ruamel.yaml parses; what its nodes mean is told here,
-since its own constructors let a key stand twice beside a merge (`<<`).
+YAML 1.1 reads `yes` as true, 010 as 8, 1:30 as 90 and 1e-4 as text; the core schema of YAML 1.2
+(yaml.org/spec/1.2.2, section 10.3) does not. ruamel.yaml parses; values are made of its nodes here,
+since its own constructors allow a duplicate key beside a merge (`<<`).
 """
 
 import re
@@ -17,7 +17,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import VersionedResolver, implicit_resolvers
 
 _TAG = "tag:yaml.org,2002:"
-# What a scalar without quotes and without a tag is; anything else is text.
+# Scalars without quotes and tags; anything else is text.
 _CORE_SCHEMA = {
     "null": re.compile(r"(?:null|Null|NULL|~|)$"),
     "bool": re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"),
@@ -33,7 +33,7 @@ Position = tuple[int, int]
 
 
 class YamlError(ValueError):
-    """A text that is not YAML 1.2, or says something twice; with the position where known."""
+    """Not YAML 1.2, or a duplicate key; with the position where known."""
 
     def __init__(self, problem: str, position: Position | None = None) -> None:
         super().__init__(
@@ -42,7 +42,7 @@ class YamlError(ValueError):
 
 
 class Located(dict[str, Any]):
-    """A mapping that knows where its keys and values stand in their file."""
+    """A mapping with the positions of its keys and values in the file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,17 +50,17 @@ class Located(dict[str, Any]):
         self.values_at: dict[str, Position] = {}
 
     def put(self, key: str, value: object) -> None:
-        """Set a value that comes from elsewhere than the file."""
+        """Set a value that is not from the file."""
         self[key] = value
         self.keys_at.pop(key, None)
         self.values_at.pop(key, None)
 
 
 def loads(text: str | bytes) -> Any:
-    """What a YAML text says, its mappings as `Located`; bytes are UTF-8, or UTF-16 with a mark.
+    """The value of a YAML text, mappings as `Located`; bytes are UTF-8, or UTF-16 with a BOM.
 
     Raises:
-        YamlError: not YAML 1.2, a key that stands twice or is no text, or a tag of another schema.
+        YamlError: not YAML 1.2, a duplicate key, a key that is no text, or an unknown tag.
     """
     try:
         parser = _yaml(_Reading)
@@ -85,7 +85,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def dumps(content: object) -> str:
-    """YAML that readers of versions 1.1 and 1.2 read alike, keys in their order."""
+    """YAML that versions 1.1 and 1.2 read alike; keys keep their order."""
     yaml = _yaml(_Writing)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -97,7 +97,7 @@ def dumps(content: object) -> str:
 
 
 def unread(text: str) -> str:
-    """What follows the value in a text of one line, i.e. a comment."""
+    """The text after the value of a one-line text, i.e. a comment."""
     node = _yaml(_Reading).compose(text)
     return "" if node is None else text[node.end_mark.index :].strip()
 
@@ -109,7 +109,7 @@ def _yaml(resolver: type[VersionedResolver]) -> YAML:
 
 
 def _table(rules: list[tuple[str, Any]]) -> dict[Any, list[tuple[str, Any]]]:
-    """Rules for every first character: ruamel's resolver looks them up by it."""
+    """The rules under every first character, as ruamel's resolver looks them up."""
     characters = ["", *map(chr, range(33, 127))]
     return dict.fromkeys(characters, rules)
 
@@ -125,7 +125,7 @@ class _Reading(VersionedResolver):
 
 
 class _Writing(_Reading):
-    """Also what YAML 1.1 takes for something else than text, so that it is quoted."""
+    """Also quotes text that YAML 1.1 would read as something else."""
 
     table = _table(
         [(_TAG + kind, pattern) for kind, pattern in _CORE_SCHEMA.items()]
@@ -135,14 +135,14 @@ class _Writing(_Reading):
 
 class _Representer(SafeRepresenter):
     def represent_float(self, data: float) -> Any:
-        """1e-05 with a point, without which YAML 1.1 takes it for text."""
+        """1.0e-05, since YAML 1.1 reads 1e-05 as text."""
         node = super().represent_float(data)
         if "e" in node.value and "." not in node.value:
             node.value = node.value.replace("e", ".0e", 1)
         return node
 
     def represent_str(self, data: str) -> Any:
-        """Escaped where line breaks of other kinds would be folded into spaces."""
+        """Escaped where unusual line breaks would be folded into spaces."""
         style = None if data.isprintable() else '"'
         return self.represent_scalar(_TAG + "str", data, style=style)
 
@@ -153,7 +153,7 @@ _Representer.add_representer(Located, _Representer.represent_dict)
 
 
 class _Values:
-    """The values of one text's nodes; what an alias repeats is made once."""
+    """Values of one text's nodes; an aliased node is made once."""
 
     def __init__(self) -> None:
         self._made: dict[int, Any] = {}
@@ -212,7 +212,7 @@ class _Values:
 
 
 def _merge(into: Located, found: object, position: Position) -> None:
-    """The keys of a mapping, or of a list of them; an earlier one's come first."""
+    """Add the keys of a mapping, or of a list of mappings, where the first one wins."""
     for part in found if isinstance(found, list) else [found]:
         if not isinstance(part, Located):
             raise YamlError(f"expected sections to merge, found {part!r}", position)

@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nowcast.core.errors import ConfigError, UnknownForecaster
+from nowcast.core.errors import ConfigError, UnknownForecaster, did_you_mean
 from nowcast.core.scoring.blocks import block_names, block_of
 from nowcast.core.scoring.sums import Sums
 from nowcast.core.settings import RunSettings
 from nowcast.core.system.distributed import Ranks
-from nowcast.core.terminal.hints import did_you_mean
 from nowcast.core.training.sampling import evaluation_plan
 
 Split = TypeVar("Split", bound=Sized)

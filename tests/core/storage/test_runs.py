@@ -130,7 +130,7 @@ def test_one_process_trains_a_run_and_clears_what_a_kill_left(tmp_path: Path):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match="holds something that is no run"):
+    with pytest.raises(ConfigError, match="holds files that are no run"):
         Run(tmp_path).claim(CONFIG, "data")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
