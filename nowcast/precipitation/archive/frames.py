@@ -247,7 +247,9 @@ def _png(path: Path, file: io.BufferedReader | io.BytesIO) -> Iterator[PngImageF
     except FrameError:
         raise
     except Exception as error:  # what Pillow raises has no common class
-        raise FrameError(f"{path}: expected a whole PNG, found {error}; {_MEND}") from error
+        raise FrameError(
+            f"{path}: expected a whole PNG, found it truncated or damaged ({error}); {_MEND}"
+        ) from error
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> Bool[np.ndarray, "height width"]:

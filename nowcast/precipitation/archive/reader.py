@@ -75,7 +75,7 @@ class ArchiveReader(ABC):
     @property
     def calibration(self) -> Calibration:
         """The Z-R relation of its pixels."""
-        return Calibration(self.description.zr_a, self.description.zr_b)
+        return self.description.calibration
 
     def moments_of(self, split: Split) -> Moments:
         """The moments that have a frame and lie in the days of a split, ascending."""

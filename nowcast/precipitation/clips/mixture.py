@@ -77,7 +77,7 @@ class Mixture(Dataset[RadarBatch]):
         weights = np.array([source.settings.weight for source in self.sources])
         self._shares = weights / weights.sum()
         self._wet_level = pixel_thresholds(calibration)[0] * PIXEL_LEVELS
-        self._rates = calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+        self._rates = calibration.rate_by_level()
 
     def __len__(self) -> int:
         """Clips at each source's own speed, of the longest length."""
@@ -218,9 +218,7 @@ class _Source:
         self._starts: dict[tuple[int, int], Moments] = {}
         self._translated: UInt8[np.ndarray, " level"] | None = None
         if self.archive.calibration != calibration:
-            rates = self.archive.calibration.rate_from_pixel(
-                np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS
-            )
+            rates = self.archive.calibration.rate_by_level()
             self._translated = encode(calibration.pixel_from_rate(rates))
 
     def starts(self, speed: int, length: int) -> Moments:

@@ -41,7 +41,7 @@ def colours(
     calibration: Calibration,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A frame in colour, RGB; masked pixels are grey."""
-    rate = calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate = calibration.rate_by_level()
     edges = [edge for edge, _ in BANDS]
     palette = np.array([colour for _, colour in BANDS], dtype=np.uint8)
     by_level = palette[np.searchsorted(edges, rate, side="right") - 1]

@@ -21,7 +21,6 @@ from nowcast.precipitation.synthetic.rain import DAY_MINUTES, FLOOR_DBZ, Rain
 from nowcast.precipitation.units import (
     HKO7_ZR_A,
     HKO7_ZR_B,
-    PIXEL_LEVELS,
     Calibration,
     encode,
     pixel_from_dbz,
@@ -88,7 +87,7 @@ def write_synthetic(
         zr_b=HKO7_ZR_B,
     )
     site = _site(np.random.default_rng((seed, 0)), height, width)
-    rate_mm_h = Calibration().rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate_mm_h = Calibration().rate_by_level()
     depth: dict[str, float] = {}
     done, total = 0, sum(len(_moments(day, step_minutes)) for day in range(days))
     with ArchiveWriter(root, description) as writer:

@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.pictures.render import BANDS, INK, MASKED, colours
-from nowcast.precipitation.units import Calibration
 
 NARROWEST = 400  # pixels; narrower frames are drawn larger, or no legend would fit
 WIDEST_ANIMATED = 480  # pixels; wider frames are thinned out, or the file would be large
@@ -87,7 +86,7 @@ def _frame(
     forecast: Forecast,
 ) -> Image.Image:
     """A frame in colours, each pixel drawn as a square where the frame is small."""
-    calibration = Calibration(forecast.description.zr_a, forecast.description.zr_b)
+    calibration = forecast.description.calibration
     drawn = Image.fromarray(colours(pixels, mask, calibration))
     larger = max(1, NARROWEST // max(drawn.size))
     return drawn.resize((larger * drawn.width, larger * drawn.height), Image.Resampling.NEAREST)

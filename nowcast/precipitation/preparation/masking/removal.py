@@ -12,7 +12,7 @@ from nowcast.core.system.threads import in_order
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.preparation.masking.declutter import Declutter
 from nowcast.precipitation.synthetic.clutter import KINDS, Kind
-from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLDS_MM_H
+from nowcast.precipitation.units import THRESHOLDS_MM_H
 
 WET_MM_H = THRESHOLDS_MM_H[0]
 
@@ -131,7 +131,7 @@ def remove_clutter(
         DataError: a frame is damaged.
     """
     method = Declutter(usable, radar)
-    rate_mm_h = archive.calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate_mm_h = archive.calibration.rate_by_level()
 
     def look(moment: np.datetime64) -> Removed:
         levels = archive.frame(moment)
