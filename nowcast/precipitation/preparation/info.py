@@ -130,7 +130,7 @@ def _shown(value: float | None, form: str, otherwise: str) -> str:
 
 
 def archive_info(archive: ArchiveReader, max_frames: int = 500) -> ArchiveInfo:
-    """The figures of an archive, from at most `max_frames` moments spread evenly over it.
+    """The figures of an archive, from at most `max_frames` times spread evenly over it.
 
     Raises:
         ConfigError: `max_frames` is less than 2.

@@ -87,7 +87,7 @@ def find_rainy_days(
         into: put all of them into this split, instead of splitting them.
         every: of each day, read every so many frames only; the depth is scaled by how many
             frames one that is read stands for.
-        skip: moments to pass over, as of `read_quarantine`; they add no rain.
+        skip: times to pass over, as of `read_quarantine`; they add no rain.
         workers: threads that read; as many as there are processors if None.
         progress: called with (frames read, frames to read).
 

@@ -140,7 +140,7 @@ def _splits(depth: dict[str, float]) -> dict[Split, dict[str, float]]:
 
 
 def _moments(day: int, step_minutes: int) -> Moments:
-    """The moments of a day that get a file: one frame or two in a row are missing."""
+    """The times of a day that get a file: one frame or two in a row are missing."""
     count = DAY_MINUTES // step_minutes
     # Where depends on the day alone, so that gaps lie elsewhere in every split of every archive.
     gap = (7 + 11 * day) * count // 97 % (count - 4) + 2
