@@ -259,9 +259,7 @@ def _rain(made: "Forecast", position: int) -> str:
     """Mean and largest rain rate at one lead time."""
     import numpy as np
 
-    from nowcast.precipitation.units import Calibration
-
-    calibration = Calibration(made.description.zr_a, made.description.zr_b)
+    calibration = made.description.calibration
     rate = np.where(made.mask, calibration.rate_from_pixel(made.pixels[position]), np.nan)
     lead = f"+{(position + 1) * made.description.step_minutes} min"
     if not made.mask.any():

@@ -71,6 +71,10 @@ class Calibration:
         values = np.asarray(pixel, dtype=np.float64)
         return np.asarray(np.where(values > 0, self.rate_from_dbz(dbz_from_pixel(values)), 0.0))
 
+    def rate_by_level(self) -> NDArray[np.float64]:
+        """Rain rate in mm/h of each 8-bit level, 0 to `PIXEL_LEVELS`: a table to look levels up."""
+        return self.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+
 
 def pixel_from_dbz(dbz: Numbers) -> NDArray[np.float64]:
     """Pixel in [0, 1] of a reflectivity in dBZ, clipped at both ends of the scale."""

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from nowcast.core.errors import DataError
 from nowcast.precipitation.archive.frames import LARGEST_PIXELS
 from nowcast.precipitation.archive.projection import pixel_km
+from nowcast.precipitation.units import Calibration
 
 DESCRIPTION = "archive.json"
 LONGEST_STEP_MINUTES = 24 * 60  # a day without a frame is no archive to forecast from
@@ -97,6 +98,11 @@ class Description:
     def note(self) -> str | None:
         """What must be said beside any threshold in mm/h; None where it means what it says."""
         return NOMINAL if self.quantity == "VIL" else None
+
+    @property
+    def calibration(self) -> Calibration:
+        """The Z-R relation of its pixels."""
+        return Calibration(self.zr_a, self.zr_b)
 
     @property
     def pixel_km(self) -> tuple[float, float] | None:

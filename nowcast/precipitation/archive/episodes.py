@@ -17,7 +17,7 @@ def missing_frames(moments: Moments, step: np.timedelta64) -> int:
 
 
 def missing_in_gaps(moments: Moments, step: np.timedelta64) -> Int64[np.ndarray, " gap"]:
-    """How many frames are missing between each two neighbouring moments; 0 between episodes."""
+    """How many frames are missing between each two neighbouring times; 0 between episodes."""
     gaps = np.diff(moments)
     longest = max(EPISODE_GAP.astype("timedelta64[m]"), EPISODE_GAP_STEPS * step)
     steps = np.rint(gaps / step).astype(np.int64)

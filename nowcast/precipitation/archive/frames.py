@@ -1,4 +1,4 @@
-"""One moment of an archive: its frame and its mask. What is missing is stated, never guessed.
+"""The frame and the mask of one time. What is missing is an error, never guessed.
 
 Layout (HKO-7): ``radarPNG/YYYY/MM/DD/RADyymmddHHMM00.png`` holds an 8-bit grey image, row 0 north;
 ``radarPNG_mask/YYYY/MM/DD/RADyymmddHHMM00.mask`` holds zlib-compressed booleans, True = use.
@@ -47,12 +47,12 @@ class NotGreyError(FrameError):
 
 
 def frame_path(root: Path, moment: np.datetime64) -> Path:
-    """Where the frame of a moment lies under an archive's root."""
+    """Path of a time's frame under an archive's root."""
     return root / FRAME_FOLDER / _relative(moment, "png")
 
 
 def mask_path(root: Path, moment: np.datetime64) -> Path:
-    """Where the mask of a moment lies under an archive's root."""
+    """Path of a time's mask under an archive's root."""
     return root / MASK_FOLDER / _relative(moment, "mask")
 
 
@@ -167,7 +167,7 @@ def list_day(folder: Path) -> DayFolder:
 
 
 def list_moments(root: Path) -> Moments:
-    """All moments that have a frame file, ascending, found from names alone.
+    """All times that have a frame file, ascending, from names alone.
 
     Raises:
         ConfigError: there is no ``radarPNG`` folder, or nothing in it.
@@ -247,7 +247,9 @@ def _png(path: Path, file: io.BufferedReader | io.BytesIO) -> Iterator[PngImageF
     except FrameError:
         raise
     except Exception as error:  # what Pillow raises has no common class
-        raise FrameError(f"{path}: expected a whole PNG, found {error}; {_MEND}") from error
+        raise FrameError(
+            f"{path}: expected a whole PNG, found it truncated or damaged ({error}); {_MEND}"
+        ) from error
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
@@ -310,7 +312,7 @@ def write_frame(
 
 
 def write_mask(root: Path, moment: np.datetime64, mask: Bool[np.ndarray, "height width"]) -> None:
-    """Write the mask of one moment (True = use)."""
+    """Write the mask of one time (True = use)."""
     _write(mask_path(root, moment), zlib.compress(mask.astype(np.uint8).tobytes()))
 
 

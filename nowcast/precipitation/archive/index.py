@@ -1,4 +1,4 @@
-"""Which moments a tree holds, kept in the user's cache, so that opening lists no 600,000 names.
+"""Which times a tree holds, kept in the user's cache, so that opening lists no 600,000 names.
 
 A file for each tree, named by its path, with one line for each run of frames one step apart. It
 holds as long as the day folders have the same names, sizes and times; nothing is ever written into
@@ -25,7 +25,7 @@ SETTLED_SECONDS = 2.0  # a folder changed this lately may change again without i
 
 
 def moments(root: Path) -> Moments:
-    """All moments that have a frame file, ascending, from the index if it is still true.
+    """All times that have a frame file, ascending, from the index if it is still true.
 
     Otherwise the tree is listed, in seconds, and the index written where there is a cache that can
     be written to; a tree that is still changing is not indexed.
@@ -85,7 +85,7 @@ def _header(stamp: str, body: str) -> str:
 
 
 def commonest_gap(listed: Moments) -> np.timedelta64:
-    """The commonest time between neighbouring moments; a minute where there is one alone."""
+    """The commonest gap between neighbouring times; a minute where there is one alone."""
     if len(listed) < 2:
         return np.timedelta64(1, "m")
     gaps, counts = np.unique(np.diff(listed), return_counts=True)

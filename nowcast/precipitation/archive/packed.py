@@ -224,7 +224,7 @@ class Pack(ArchiveReader):
         return np.asarray(bits.view(bool))
 
     def positions(self, moments: Moments) -> tuple[Any, Any]:
-        """Where moments stand among the frames, and whether they do."""
+        """The index of each time among the frames, and whether it has one."""
         minutes = moments.astype("datetime64[m]").astype(np.int64)
         at = np.searchsorted(self._minutes, minutes)
         return at, self._minutes[np.minimum(at, len(self._minutes) - 1)] == minutes
@@ -259,7 +259,7 @@ class PackReader:
             None if found else FrameError(f"{self._pack.root}: no frame at {moment}")
             for moment, found in zip(moments, there, strict=True)
         ]
-        # Consecutive moments are consecutive frames, so this is one pass as a rule.
+        # Consecutive times are consecutive frames, so this is one pass as a rule.
         kept = np.flatnonzero(there)
         for run in np.split(kept, np.flatnonzero(np.diff(at[kept]) != 1) + 1) if len(kept) else []:
             first, end = run[0], run[-1] + 1

@@ -1,6 +1,6 @@
-"""Moments that training skips, as a list that people can read and edit: `data.quarantine: FILE`.
+"""Times that training skips, as a list that people can read and edit: `data.quarantine: FILE`.
 
-A csv file: the header ``moment,kind,detail``, then one line for each thing found wrong, its moment
+A csv file: the header ``moment,kind,detail``, then one line for each thing found wrong, its time
 in UTC as ``YYYY-MM-DDTHH:MM``. `nowcast data check ROOT --quarantine FILE` writes it.
 """
 
@@ -49,7 +49,7 @@ def write_quarantine(path: Path, excluded: Iterable[Excluded]) -> None:
 
 
 def read_quarantine(path: Path) -> Moments:
-    """The moments of a quarantine file, each once, ascending.
+    """The times of a quarantine file, each once, ascending.
 
     Raises:
         ConfigError: the file is absent.

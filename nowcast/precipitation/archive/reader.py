@@ -36,7 +36,7 @@ class FrameReader(Protocol):
             mask: the frames' own masks (True = use) go here; None where they are not wanted.
 
         Returns:
-            For each moment None, or why there is no frame; nothing is filled in then.
+            For each time None, or why there is no frame; nothing is filled in then.
         """
         ...
 
@@ -48,7 +48,7 @@ class ArchiveReader(ABC):
         root: where it lies.
         description: what its numbers mean; height and width are those of the whole frame.
         origin: where the description comes from.
-        moments: all moments that have a frame, ascending.
+        moments: all times that have a frame, ascending.
         held: (top, bottom, left, right) of what it holds of the whole frame.
     """
 
@@ -75,10 +75,10 @@ class ArchiveReader(ABC):
     @property
     def calibration(self) -> Calibration:
         """The Z-R relation of its pixels."""
-        return Calibration(self.description.zr_a, self.description.zr_b)
+        return self.description.calibration
 
     def moments_of(self, split: Split) -> Moments:
-        """The moments that have a frame and lie in the days of a split, ascending."""
+        """The times that have a frame and lie in the days of a split, ascending."""
         wanted = np.array(
             [f"{day[:4]}-{day[4:6]}-{day[6:]}" for day in self.days[split]], dtype="datetime64[D]"
         )

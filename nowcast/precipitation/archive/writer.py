@@ -68,7 +68,7 @@ class ArchiveWriter:
         levels: UInt8[np.ndarray, "height width"],
         mask: Bool[np.ndarray, "height width"],
     ) -> None:
-        """Write the frame and the mask of one moment (mask True = use)."""
+        """Write the frame and the mask of one time (mask True = use)."""
         expected = (self.description.height, self.description.width)
         if levels.shape != expected or mask.shape != expected:
             raise ValueError(f"expected {expected}, found {levels.shape} and {mask.shape}")

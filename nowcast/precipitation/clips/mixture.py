@@ -72,7 +72,7 @@ class Mixture(Dataset[RadarBatch]):
         weights = np.array([source.settings.weight for source in self.sources])
         self._shares = weights / weights.sum()
         self._wet_level = pixel_thresholds(calibration)[0] * PIXEL_LEVELS
-        self._rates = calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+        self._rates = calibration.rate_by_level()
 
     def __len__(self) -> int:
         """Clips at each source's own speed, of the longest length."""

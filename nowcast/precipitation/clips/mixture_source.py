@@ -7,7 +7,7 @@ from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.frames import Moments
 from nowcast.precipitation.archive.packed import open_archive
 from nowcast.precipitation.settings import DataSettings, SourceSettings
-from nowcast.precipitation.units import PIXEL_LEVELS, Calibration, encode
+from nowcast.precipitation.units import Calibration, encode
 
 Frames = tuple[UInt8[np.ndarray, "time height width"], Bool[np.ndarray, "time height width"]]
 
@@ -31,9 +31,7 @@ class MixtureSource:
         self._starts: dict[tuple[int, int], Moments] = {}
         self._translated: UInt8[np.ndarray, " level"] | None = None
         if self.archive.calibration != calibration:
-            rates = self.archive.calibration.rate_from_pixel(
-                np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS
-            )
+            rates = self.archive.calibration.rate_by_level()
             self._translated = encode(calibration.pixel_from_rate(rates))
 
     def starts(self, speed: int, length: int) -> Moments:

@@ -13,7 +13,6 @@ from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation, 
 from nowcast.precipitation.forecasters.flow.motion import Method
 from nowcast.precipitation.forecasters.persistence import Persistence
 from nowcast.precipitation.forecasters.through_pysteps import PystepsMethod, ThroughPysteps
-from nowcast.precipitation.units import Calibration
 
 KM_PER_PIXEL = 1.0  # where an archive does not state its grid: the usual radar composite's
 
@@ -42,7 +41,7 @@ def _through_pysteps(method: PystepsMethod, setting: Setting, inflow: Inflow) ->
     return ThroughPysteps(
         method,
         setting.out_len,
-        Calibration(archive.zr_a, archive.zr_b),
+        archive.calibration,
         archive.step_minutes,
         KM_PER_PIXEL if sides_km is None else sides_km[1],
         inflow,

@@ -16,7 +16,7 @@ from nowcast.precipitation.forecasting.outages import (
     part_note,
     reach_px,
 )
-from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
+from nowcast.precipitation.units import PIXEL_LEVELS
 
 
 class CheckedSource(FrameSource):
@@ -66,7 +66,7 @@ def newest(
 
 def _outages(found: Inputs, source: FrameSource) -> Outages:
     description = source.description
-    calibration = Calibration(description.zr_a, description.zr_b)
+    calibration = description.calibration
     weak, strong = PIXEL_LEVELS * calibration.pixel_from_rate((WEAK_MM_H, STRONG_MM_H))
     # A level is a rounded pixel.
     return find_outages(

@@ -28,7 +28,7 @@ from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.trained import trained_forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
-from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
+from nowcast.precipitation.units import PIXEL_LEVELS
 
 BASE_BYTES = 400 * 2**20  # Python, torch and what they load
 SAID_BYTES = 2**30
@@ -98,10 +98,8 @@ class Forecaster:
         self._baseline = None
         if choice.run is None:
             self._baseline = baseline(choice.name, Setting(self.out_len, description))
-        self._calibration = Calibration(description.zr_a, description.zr_b)
-        self._rate_of_level = self._calibration.rate_from_pixel(
-            np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS
-        )
+        self._calibration = description.calibration
+        self._rate_of_level = self._calibration.rate_by_level()
 
     @cached_property
     def model(self) -> nn.Module:

@@ -31,13 +31,13 @@ class Inputs:
         levels: 8-bit frames; a missing one repeats the frame before it.
         mask: True = use; all False where the frame is missing.
         times: valid time of each, UTC, a step apart; the last one is the init time.
-        carried: moment of each missing frame -> why there is none.
-        passed_over: moment of each newer frame that cannot be used -> why not.
+        carried: time of each missing frame -> why there is none.
+        passed_over: time of each newer frame that cannot be used -> why not.
         masks: which masks the archive had for them, in words.
         step: time between them.
         asked: the time that was asked for; None is the newest.
         about: what a user must know of their archive, a sentence each.
-        suspect: moment of each frame that looks like an outage -> why; see `checked`. A part of a
+        suspect: time of each frame that looks like an outage -> why; see `checked`. A part of a
             frame is masked; a whole one is among `carried` or `passed_over` too.
     """
 
@@ -266,7 +266,7 @@ def _read(
     frames: Frames,
     unusable: dict[np.datetime64, str],
 ) -> None:
-    """Put the frame of a moment among `frames`, or why there is none among `unusable`."""
+    """Put the frame of a time among `frames`, or why there is none among `unusable`."""
     if moment in frames or moment in unusable:
         return
     at = np.searchsorted(known, moment)
@@ -323,7 +323,7 @@ def _newest_run(times: Moments, unusable: Mapping[np.datetime64, str]) -> int:
 
 
 def _last_complete(known: Moments, step: np.timedelta64, in_len: int) -> np.datetime64 | None:
-    """The last moment before which, and at which, all frames are there by name."""
+    """The last time before which, and at which, all frames are there by name."""
     complete = known
     for earlier in range(1, in_len):
         complete = complete[np.isin(complete - earlier * step, known)]

@@ -19,7 +19,7 @@ from nowcast.precipitation.archive.reader import ArchiveReader
 
 
 def opened(places: Sequence[Path]) -> tuple[ArchiveReader, Moments]:
-    """The archive of these places, and the moments of it that are meant, ascending.
+    """The archive of these places, and the times of it that are meant, ascending.
 
     Args:
         places: an archive, or PNG frames that lie in one.

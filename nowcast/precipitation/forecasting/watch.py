@@ -102,7 +102,7 @@ class Watch:
         return self._forecast(fresh, recent[recent <= fresh])
 
     def _listed(self) -> Moments | None:
-        """The moments of the newest days by their files' names; None where the folder is away."""
+        """The times of the newest days by their files' names; None where the folder is away."""
         try:
             days = _newest_days(self._source.archive.root, self._days)
         except (ConfigError, OSError) as error:

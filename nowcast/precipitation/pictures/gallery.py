@@ -22,7 +22,7 @@ from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.clips.clips import Clips
 from nowcast.precipitation.clips.draws import Draw
 from nowcast.precipitation.pictures.reel import forecast
-from nowcast.precipitation.pictures.render import side_by_side
+from nowcast.precipitation.pictures.render import side_by_side, write_gif
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES, Calibration
 from nowcast.precipitation.verification.spectrum import wavelengths
 
@@ -30,7 +30,6 @@ Parts = Mapping[str, Mapping[str, Sums]]  # forecaster -> block -> its sums, of 
 
 DPI = 110
 FRAME_MS = 400
-HOLD_MS = 1200  # on the last frame
 MARKERS = "osD^v"  # one a threshold
 SHOWN_SCORES = np.arange(0.1, 1, 0.1)  # lines of equal CSI
 SHOWN_BIASES = (0.25, 0.5, 1, 2, 4)  # lines of equal bias
@@ -191,19 +190,7 @@ def animate(clips: Clips, block: str, models: Mapping[str, nn.Module], path: Pat
     forecasts = {name: forecast(model, batch)[0] for name, model in models.items()}
     archive = clips.archive
     pictures = animation(batch, forecasts, archive.calibration, archive.description.step_minutes)
-    durations = [FRAME_MS] * (len(pictures) - 1) + [HOLD_MS]
-
-    def write(temporary: Path) -> None:
-        pictures[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=durations,
-            loop=0,
-        )
-
-    write_whole(path, write)
+    write_whole(path, lambda temporary: write_gif(pictures, temporary, FRAME_MS))
 
 
 def write_gallery(

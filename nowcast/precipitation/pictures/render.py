@@ -33,6 +33,7 @@ NARROWEST = 160  # pixels; a narrower frame is drawn larger, or no label could b
 STRIP_TEXT, TILE_TEXT = 0.19, 0.09
 LEAST_TEXT = 11  # pixels
 GAP = 2  # pixels between frames
+HOLD_MS = 1200  # on the last picture of an animation
 
 
 def colours(
@@ -41,7 +42,7 @@ def colours(
     calibration: Calibration,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A frame in colour, RGB; masked pixels are grey."""
-    rate = calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate = calibration.rate_by_level()
     edges = [edge for edge, _ in BANDS]
     palette = np.array([colour for _, colour in BANDS], dtype=np.uint8)
     by_level = palette[np.searchsorted(edges, rate, side="right") - 1]
@@ -92,6 +93,21 @@ def side_by_side(
     ]
     grid = _grid(frames, columns or len(frames))
     return np.concatenate([grid, _legend(grid.shape[1], round(TILE_TEXT * frames[0].shape[1]))])
+
+
+def write_gif(
+    pictures: list[Image.Image], path: Path, frame_ms: int, *, optimize: bool = True
+) -> None:
+    """Write pictures as a GIF that plays again and again; `optimize` may reorder its palette."""
+    pictures[0].save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=[frame_ms] * (len(pictures) - 1) + [HOLD_MS],
+        loop=0,
+        optimize=optimize,
+    )
 
 
 def _grid(tiles: list[np.ndarray], columns: int) -> np.ndarray:

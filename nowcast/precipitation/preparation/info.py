@@ -130,7 +130,7 @@ def _shown(value: float | None, form: str, otherwise: str) -> str:
 
 
 def archive_info(archive: ArchiveReader, max_frames: int = 500) -> ArchiveInfo:
-    """The figures of an archive, from at most `max_frames` moments spread evenly over it.
+    """The figures of an archive, from at most `max_frames` times spread evenly over it.
 
     Raises:
         ConfigError: `max_frames` is less than 2.
@@ -141,7 +141,7 @@ def archive_info(archive: ArchiveReader, max_frames: int = 500) -> ArchiveInfo:
     usable = _usable(archive)
     has_masks = archive.has_masks
     calibration = archive.calibration
-    rate_mm_h = calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate_mm_h = calibration.rate_by_level()
 
     counts = np.zeros(PIXEL_LEVELS + 1, dtype=np.int64)
     power: list[Float[np.ndarray, " wavenumber"]] = []

@@ -23,7 +23,6 @@ from nowcast.precipitation.archive.days import SPLITS, Split, days_path, write_d
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.preparation.split_days import By, DaySplit, all_in, split_days
-from nowcast.precipitation.units import PIXEL_LEVELS
 
 WET_DAY_MM = 1.0  # ETCCDI's wet day (index CWD, RR >= 1 mm); etccdi.pacificclimate.org
 
@@ -88,7 +87,7 @@ def find_rainy_days(
         into: put all of them into this split, instead of splitting them.
         every: of each day, read every so many frames only; the depth is scaled by how many
             frames one that is read stands for.
-        skip: moments to pass over, as of `read_quarantine`; they add no rain.
+        skip: times to pass over, as of `read_quarantine`; they add no rain.
         workers: threads that read; as many as there are processors if None.
         progress: called with (frames read, frames to read).
 
@@ -188,7 +187,7 @@ def _weights(archive: Archive) -> _Weights:
         usable = archive.usable
     except ConfigError:
         usable = None
-    rate_mm_h = archive.calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate_mm_h = archive.calibration.rate_by_level()
     return _Weights(usable, archive.has_masks, rate_mm_h)
 
 

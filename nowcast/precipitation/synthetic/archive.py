@@ -21,7 +21,6 @@ from nowcast.precipitation.synthetic.rain import DAY_MINUTES, FLOOR_DBZ, Rain
 from nowcast.precipitation.units import (
     HKO7_ZR_A,
     HKO7_ZR_B,
-    PIXEL_LEVELS,
     Calibration,
     encode,
     pixel_from_dbz,
@@ -88,7 +87,7 @@ def write_synthetic(
         zr_b=HKO7_ZR_B,
     )
     site = _site(np.random.default_rng((seed, 0)), height, width)
-    rate_mm_h = Calibration().rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate_mm_h = Calibration().rate_by_level()
     depth: dict[str, float] = {}
     done, total = 0, sum(len(_moments(day, step_minutes)) for day in range(days))
     with ArchiveWriter(root, description) as writer:
@@ -141,7 +140,7 @@ def _splits(depth: dict[str, float]) -> dict[Split, dict[str, float]]:
 
 
 def _moments(day: int, step_minutes: int) -> Moments:
-    """The moments of a day that get a file: one frame or two in a row are missing."""
+    """The times of a day that get a file: one frame or two in a row are missing."""
     count = DAY_MINUTES // step_minutes
     # Where depends on the day alone, so that gaps lie elsewhere in every split of every archive.
     gap = (7 + 11 * day) * count // 97 % (count - 4) + 2

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from nowcast.precipitation.preparation.masking.polar import range_and_azimuth
+from nowcast.precipitation.synthetic.polar import range_and_azimuth
 from nowcast.precipitation.synthetic.rain import FLOOR_DBZ
 
 Kind = Literal["speckle", "ring", "spike"]

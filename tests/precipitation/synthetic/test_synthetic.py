@@ -112,7 +112,7 @@ def test_cells_reach_50_dbz_and_do_not_saturate(archive: Archive, levels: np.nda
 
 
 def test_there_are_dry_spells_and_wet_spells(archive: Archive, levels: np.ndarray) -> None:
-    rate = archive.calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate = archive.calibration.rate_by_level()
     wet = (rate[levels] >= 0.5)[:, archive.usable].mean(axis=1)
     dry, rainy = wet < 0.001, wet > 0.2
     assert 0.1 < dry.mean() < 0.8

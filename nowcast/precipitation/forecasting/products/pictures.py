@@ -9,13 +9,11 @@ from jaxtyping import Bool, Float32
 from PIL import Image, ImageDraw, ImageFont
 
 from nowcast.precipitation.forecasting.products.result import Forecast
-from nowcast.precipitation.pictures.render import BANDS, INK, MASKED, colours
-from nowcast.precipitation.units import Calibration
+from nowcast.precipitation.pictures.render import BANDS, INK, MASKED, colours, write_gif
 
 NARROWEST = 400  # pixels; narrower frames are drawn larger, or no legend would fit
 WIDEST_ANIMATED = 480  # pixels; wider frames are thinned out, or the file would be large
 FRAME_MS = 300
-HOLD_MS = 1200  # on the last frame
 TEXT_SIZE = 12  # pixels
 LINE = 17  # from line to line, pixels
 MARGIN = 6
@@ -39,10 +37,7 @@ def write_animation(forecast: Forecast, path: Path) -> None:
     pictures = [_picture(forecast, lead, every) for lead in range(len(forecast.pixels))]
     palette = _palette()
     paletted = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
-    durations = [FRAME_MS] * (len(pictures) - 1) + [HOLD_MS]
-    paletted[0].save(
-        path, save_all=True, append_images=paletted[1:], duration=durations, loop=0, optimize=False
-    )
+    write_gif(paletted, path, FRAME_MS, optimize=False)
 
 
 def _minutes(forecast: Forecast, lead: int) -> int:
@@ -87,7 +82,7 @@ def _frame(
     forecast: Forecast,
 ) -> Image.Image:
     """A frame in colours, each pixel drawn as a square where the frame is small."""
-    calibration = Calibration(forecast.description.zr_a, forecast.description.zr_b)
+    calibration = forecast.description.calibration
     drawn = Image.fromarray(colours(pixels, mask, calibration))
     larger = max(1, NARROWEST // max(drawn.size))
     return drawn.resize((larger * drawn.width, larger * drawn.height), Image.Resampling.NEAREST)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32
 
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import Moments
-from nowcast.precipitation.units import Calibration, dbz_from_pixel
+from nowcast.precipitation.units import dbz_from_pixel
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Forecast:
 
     def rate_at(self, lead: int) -> Float32[np.ndarray, "height width"]:
         """`rate_mm_h` of one lead, the first is 0."""
-        calibration = Calibration(self.description.zr_a, self.description.zr_b)
+        calibration = self.description.calibration
         return calibration.rate_from_pixel(self.pixels[lead]).astype(np.float32)
 
     def dbz(self) -> Float32[np.ndarray, "lead height width"]:

@@ -156,6 +156,6 @@ def _wet_level(description: Description | None) -> int:
     with np.errstate(all="ignore"):  # a Z-R relation may be absurd
         calibration = Calibration()
         if description is not None:
-            calibration = Calibration(description.zr_a, description.zr_b)
-        rate_mm_h = calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+            calibration = description.calibration
+        rate_mm_h = calibration.rate_by_level()
     return int(np.argmax(rate_mm_h >= WET_MM_H)) or PIXEL_LEVELS + 1

@@ -45,9 +45,9 @@ class Finding:
 
     Args:
         kind: one of `KINDS`.
-        where: a path relative to the archive, a moment (UTC) or a day.
+        where: a path relative to the archive, a time (UTC) or a day.
         detail: what was expected and what was found.
-        excluded: moments that training must skip for it.
+        excluded: times that training must skip for it.
     """
 
     kind: str
@@ -123,7 +123,7 @@ class Report:
         }
 
     def excluded(self) -> Iterator[Excluded]:
-        """The lines of a quarantine file: moments of broken findings; warnings exclude none."""
+        """The lines of a quarantine file: times of broken findings; warnings exclude none."""
         for finding in self.findings:
             if finding.excluded is not None:
                 for moment in finding.excluded:

@@ -14,7 +14,7 @@ from nowcast.precipitation.preparation.doctor.findings import Finding, printable
 
 LISTED_DAY = re.compile(r"^\s*(\d{8})\b", re.ASCII | re.MULTILINE)
 
-# Whose moments stay where the same frame lies in two splits: a test set changes last.
+# Whose times stay where the same frame lies in two splits: a test set changes last.
 KEPT: tuple[Split, ...] = ("test", "valid", "train")
 
 

@@ -29,7 +29,7 @@ def stray_findings(root: Path, listed: Sequence[DayFolder], moments: Moments) ->
 def grid_findings(
     listed: Sequence[DayFolder], moments: Moments, step: np.timedelta64
 ) -> Iterator[Finding]:
-    """Moments off the grid, and days with gaps.
+    """Times off the grid, and days with gaps.
 
     The grid of a day has the archive's step and begins at the minute that most of its frames
     agree on (where none leads, most of the archive's): radars change their timetable between days.

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 from skimage.morphology import remove_small_objects
 
-from nowcast.precipitation.preparation.masking.polar import RAYS, Polar
 from nowcast.precipitation.synthetic.clutter import Struck
+from nowcast.precipitation.synthetic.polar import RAYS, Polar
 from nowcast.precipitation.units import DBZ_SPAN, PIXEL_LEVELS
 
 SPECKLE_PX = 4  # the largest group of pixels that touch which is taken for speckle

@@ -12,7 +12,7 @@ from nowcast.core.system.threads import in_order
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.preparation.masking.declutter import Declutter
 from nowcast.precipitation.synthetic.clutter import KINDS, Kind
-from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLDS_MM_H
+from nowcast.precipitation.units import THRESHOLDS_MM_H
 
 WET_MM_H = THRESHOLDS_MM_H[0]
 
@@ -65,7 +65,7 @@ class Removed:
         pixels: removed, per kind.
         wet_pixels: removed that are wet, per kind.
         struck: frames that have any, per kind.
-        busiest: the moment with the most removed, the first of them; None if nothing was.
+        busiest: the time with the most removed, the first of them; None if nothing was.
         agreement: with the masks there, where they are compared.
     """
 
@@ -122,7 +122,7 @@ def remove_clutter(
         archive: any.
         usable: the exclude mask, True = use.
         radar: (row, column) of the radar; the middle of the frame if None.
-        visit: called in a thread with (moment, 8-bit levels, mask of that moment); says how the
+        visit: called in a thread with (moment, 8-bit levels, mask of that time); says how the
             mask agrees with one that is there.
         workers: threads; one a processor if None.
         progress: called with (frames done, frames in all).
@@ -131,7 +131,7 @@ def remove_clutter(
         DataError: a frame is damaged.
     """
     method = Declutter(usable, radar)
-    rate_mm_h = archive.calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate_mm_h = archive.calibration.rate_by_level()
 
     def look(moment: np.datetime64) -> Removed:
         levels = archive.frame(moment)

@@ -223,7 +223,7 @@ def _as_there(target: Target, there: Description) -> Target:
     """What the user leaves open is as in the archive that frames are added to."""
     return replace(
         target,
-        calibration=target.calibration or Calibration(there.zr_a, there.zr_b),
+        calibration=target.calibration or there.calibration,
         step_minutes=target.step_minutes or there.step_minutes,
         valid_share=target.valid_share or there.valid_share,
     )

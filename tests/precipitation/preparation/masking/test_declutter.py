@@ -8,7 +8,7 @@ import pytest
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.preparation.masking.declutter import Declutter
 from nowcast.precipitation.synthetic.clutter import KINDS, Kind
-from nowcast.precipitation.units import PIXEL_LEVELS, encode, pixel_from_dbz
+from nowcast.precipitation.units import encode, pixel_from_dbz
 
 SIDE = 128
 MIDDLE = (SIDE - 1) / 2
@@ -193,7 +193,7 @@ def test_next_to_nothing_of_real_rain_is_taken_for_clutter(radar_dev: Path):
     """KNMI and MeteoSwiss frames, which their services have cleaned: what is found is rain lost."""
     archive = Archive(radar_dev)
     moments = archive.moments[::20]
-    rate_mm_h = archive.calibration.rate_from_pixel(np.arange(PIXEL_LEVELS + 1) / PIXEL_LEVELS)
+    rate_mm_h = archive.calibration.rate_by_level()
     rate_mm_h[0] = 0.0
     for radar in (None, (120.0, 330.0)):  # whichever place is said
         declutter = Declutter(archive.usable, radar)

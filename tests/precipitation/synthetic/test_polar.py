@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nowcast.precipitation.preparation.masking.polar import RAYS, Polar, range_and_azimuth
+from nowcast.precipitation.synthetic.polar import RAYS, Polar, range_and_azimuth
 
 
 def test_distance_and_azimuth_by_hand():
