@@ -1,4 +1,4 @@
-"""Work in a process of its own, that does it when told: two such take turns without sharing memory.
+"""Work in a process of its own, done when asked: two such take turns without sharing memory.
 
 Within one process the second of two ways inherits what the first left: memory that is mapped
 already or has just been given back, threads, caches of the libraries. And the largest that a
@@ -9,19 +9,15 @@ import multiprocessing
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from nowcast.core.errors import ConfigError
 
 Function = Callable[[], object]
 Make = Callable[..., Function | AbstractContextManager[Function]]
-
-CALL, PEAK, END = "call", "peak", "end"
 
 _starting = threading.Lock()  # the environment is one for all threads
 
@@ -29,26 +25,16 @@ _starting = threading.Lock()  # the environment is one for all threads
 class Apart:
     """A function in a process of its own; made by `apart`."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self.seconds = 0.0
-        """What the last call took there, without the way to it and back."""
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
 
     def __call__(self) -> object:
         """Call it and wait for what it returns."""
-        result, self.seconds = self._ask(CALL)
-        return result
+        return self._pool.submit(_Worker.call).result()
 
     def peak_mib(self) -> float:
         """By how much the process was larger than before the function was made, at most, MiB."""
-        return float(self._ask(PEAK))
-
-    def _ask(self, what: str) -> Any:
-        self._pipe.send(what)
-        answer = self._pipe.recv()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        return self._pool.submit(_Worker.peak_mib).result()
 
 
 @contextmanager
@@ -73,23 +59,14 @@ def apart(
         ConfigError: there are fewer cores.
         Exception: what `make`, or later the function, raised there.
     """
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(
-        target=_serve, args=(theirs, make, args, threads), daemon=True
-    )
-    with _starting, _handed_down(cores, environment or {}):
-        process.start()
-    theirs.close()
-    try:
-        failure = ours.recv()
-        if failure is not None:
-            raise failure
-        yield Apart(ours)
-    finally:
-        if process.is_alive():
-            ours.send(END)
-        process.join()
-        ours.close()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with _starting, _handed_down(cores, environment or {}):
+            made = pool.submit(_Worker.begin, make, args, threads)
+        made.result()
+        try:
+            yield Apart(pool)
+        finally:
+            pool.submit(_Worker.close).result()
 
 
 @contextmanager
@@ -107,48 +84,44 @@ def _handed_down(cores: int | None, environment: Mapping[str, str]) -> Iterator[
     finally:
         os.sched_setaffinity(0, allowed)
         for name in environment:
-            if name in variables:
-                os.environ[name] = variables[name]
-            else:
-                os.environ.pop(name, None)
+            os.environ.pop(name)
+        os.environ.update(variables)
 
 
-def _serve(pipe: Connection, make: Make, args: tuple[object, ...], threads: int) -> None:
-    with ExitStack() as stack:
-        try:
-            import torch
+class _Worker:
+    """The state of the other process."""
 
-            torch.set_num_threads(threads)
-            _warm_up()
-            before = memory_kib()["VmRSS"]
-            function = make(*args)
-            if isinstance(function, AbstractContextManager):
-                function = stack.enter_context(function)
-            pipe.send(None)
-        except BaseException as error:
-            pipe.send(error)
-            return
-        while (what := pipe.recv()) != END:
-            try:
-                if what == PEAK:
-                    pipe.send((memory_kib()["VmHWM"] - before) / 1024)
-                    continue
-                began = time.perf_counter()
-                result = function()
-                pipe.send((result, time.perf_counter() - began))
-            except BaseException as error:
-                pipe.send(error)
+    stack = ExitStack()
+    function: Function
+    before_kib: int
 
+    @classmethod
+    def begin(cls, make: Make, args: tuple[object, ...], threads: int) -> None:
+        import torch
 
-def _warm_up() -> None:
-    """What a first convolution loads is no part of what is measured."""
-    import torch
+        torch.set_num_threads(threads)
+        # What a first convolution loads is no part of what is measured.
+        torch.nn.Conv2d(1, 8, 3)(torch.rand(1, 1, 8, 8)).sum().backward()
+        cls.before_kib = memory_kib("VmRSS")
+        made = make(*args)
+        cls.function = staticmethod(
+            cls.stack.enter_context(made) if isinstance(made, AbstractContextManager) else made
+        )
 
-    convolution = torch.nn.Conv2d(1, 8, 3)
-    convolution(torch.rand(1, 1, 8, 8)).sum().backward()
+    @classmethod
+    def call(cls) -> object:
+        return cls.function()
+
+    @classmethod
+    def peak_mib(cls) -> float:
+        return (memory_kib("VmHWM") - cls.before_kib) / 1024
+
+    @classmethod
+    def close(cls) -> None:
+        cls.stack.close()
 
 
-def memory_kib() -> Mapping[str, int]:
+def memory_kib(name: str) -> int:
     """This process's memory as Linux has it: ``VmRSS`` now, ``VmHWM`` at most."""
-    status = Path("/proc/self/status").read_text()
-    return {name: int(size) for name, size in re.findall(r"(Vm\w+):\s+(\d+) kB", status)}
+    (size,) = re.findall(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(size)

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import count
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +21,16 @@ from nowcast.precipitation.forecasters.through_pysteps import ThroughPysteps
 from nowcast.precipitation.synthetic.rain import FLOOR_DBZ, Rain
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, PIXEL_LEVELS, encode, pixel_from_dbz
 from scripts.bench.apart import Apart, apart
-from scripts.bench.paired import Pairs, alternate
+from scripts.bench.benchmark import (
+    Asked,
+    Benchmark,
+    Cells,
+    Row,
+    in_turns,
+    interval,
+    milliseconds,
+    ratio,
+)
 
 STEP_MINUTES = 6
 LEAST_WET = 0.1  # share of the pixels with rain, in every frame
@@ -35,61 +42,17 @@ FORECASTERS = (*NETWORKS, FLOW)
 _BASELINES = {FLOW: "flow", SPROG: "sprog"}
 
 
-@dataclass(frozen=True)
-class Latency:
-    """What was timed: forecasts of one clip.
-
-    Args:
-        forecaster: of `FORECASTERS`, or S-PROG.
-        precision: ``fp32`` or ``bf16``; None for what is no network.
-        threads: of torch and OpenCV, and cores for all.
-        size: height and width of a frame.
-        in_len: frames in.
-        out_len: frames out.
-        memory_mib: by how much its process was larger, at most, than before it was made.
-        seconds: of each call.
-        sprog: seconds of S-PROG's call beside each; None without pysteps, and for itself.
-    """
-
-    forecaster: str
-    precision: str | None
-    threads: int
-    size: int
-    in_len: int
-    out_len: int
-    memory_mib: float
-    seconds: tuple[float, ...]
-    sprog: tuple[float, ...] | None
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        faster, low, high = self.faster() or (None, None, None)
-        milliseconds = 1000 * float(np.median(self.seconds))
-        return asdict(self) | {
-            "milliseconds": milliseconds,
-            "faster": faster,
-            "faster_low": low,
-            "faster_high": high,
-        }
-
-    def faster(self) -> tuple[float, float, float] | None:
-        """How many times as fast as S-PROG, and its 95 % interval."""
-        return None if self.sprog is None else Pairs(self.seconds, self.sprog).ratio()
-
-
 def measure(
-    threads: int,
-    pairs: int,
+    asked: Asked,
     size: int = 480,
     in_len: int = 5,
     out_len: int = 20,
     forecasters: Sequence[str] = FORECASTERS,
-) -> list[Latency]:
+) -> list[Row]:
     """Time each forecaster in a process of its own, in turns with S-PROG if pysteps is there.
 
     Args:
-        threads: of torch and OpenCV; S-PROG and everything else may use as many cores.
-        pairs: calls of each.
+        asked: one number of threads, of torch and OpenCV; all may use as many cores.
         size: height and width of a frame.
         in_len: frames in, 6 minutes apart.
         out_len: frames out.
@@ -99,22 +62,16 @@ def measure(
         ConfigError: there are fewer cores than threads.
         RunError: S-PROG had no forecast of its own.
     """
+    threads = asked.only("threads")
     clip = moving_rain(size, in_len)
-    setting = threads, size, in_len, out_len
+    setting = {"threads": threads, "size": size, "in_len": in_len, "out_len": out_len}
 
     def process(name: str, precision: str | None) -> AbstractContextManager[Apart]:
-        return apart(
-            make,
-            name,
-            precision,
-            clip,
-            out_len,
-            threads=threads,
-            cores=threads,
-            environment={"OMP_NUM_THREADS": str(threads)},
-        )
+        environment = {"OMP_NUM_THREADS": str(threads)}
+        work = name, precision, clip, out_len
+        return apart(make, *work, threads=threads, cores=threads, environment=environment)
 
-    rows: list[Latency] = []
+    rows: list[Row] = []
     beside: list[float] = []
     with ExitStack() as stack:
         sprog: Apart | None = None
@@ -124,14 +81,15 @@ def measure(
             for precision in ("fp32", "bf16") if name in NETWORKS else (None,):
                 with process(name, precision) as forecast:
                     # Without S-PROG a forecaster takes turns with itself.
-                    times = alternate(sprog or forecast, forecast, pairs)
+                    (theirs, ours), _ = in_turns((sprog or forecast, forecast), asked.pairs)
                     memory = forecast.peak_mib()
-                theirs = None if sprog is None else times.one
-                beside.extend(theirs or ())
-                rows.append(Latency(name, precision, *setting, memory, times.other, theirs))
+                row = {"forecaster": name, "precision": precision, "memory_mib": memory} | setting
+                beside.extend(theirs)
+                faster = ratio(theirs, ours) if sprog else None
+                rows.append(row | {"seconds": ours, "faster": faster})
         if sprog is not None:
-            memory = sprog.peak_mib()
-            rows.append(Latency(SPROG, None, *setting, memory, tuple(beside), None))
+            row = {"forecaster": SPROG, "precision": None, "memory_mib": sprog.peak_mib()} | setting
+            rows.append(row | {"seconds": tuple(beside), "faster": None})
     return rows
 
 
@@ -189,29 +147,36 @@ def network(name: str, out_len: int) -> nn.Module:
     return Lagrangian(guided)
 
 
-def table(rows: Sequence[Latency]) -> str:
-    """One line a forecaster and precision, as Markdown."""
-    lines = [
-        "| forecaster | precision | a forecast | memory | times as fast as S-PROG "
-        "(95 % interval) |",
-        "| --- | --- | ---: | ---: | --- |",
-    ]
-    for row in rows:
-        faster = row.faster()
-        ratio = "-" if faster is None else "{:.2f} ({:.2f} to {:.2f})".format(*faster)
-        lines.append(
-            f"| {row.forecaster} | {row.precision or '-'} | {1000 * np.median(row.seconds):.0f} ms "
-            f"| {row.memory_mib:.0f} MiB | {ratio} |"
-        )
+def cells(row: Row) -> Cells:
+    """Of a line."""
+    return {
+        "forecaster": row["forecaster"],
+        "precision": row["precision"] or "-",
+        "a forecast": f"{milliseconds(row['seconds']):.0f} ms",
+        "memory": f"{row['memory_mib']:.0f} MiB",
+        "times as fast as S-PROG (95 % interval)": interval(row["faster"]),
+    }
+
+
+def note(rows: Sequence[Row]) -> str:
+    """What was forecast, and on what."""
     row = rows[0]
-    lines += [
-        "",
-        f"One clip of {row.size}x{row.size} pixels, {row.in_len} -> {row.out_len} frames. Threads "
-        f"of torch and OpenCV: {row.threads}; all were held to as many cores, S-PROG with pysteps' "
-        "defaults (one worker, FFT of numpy). Memory is beyond a process with torch loaded.",
-    ]
-    if not any(row.forecaster == SPROG for row in rows):
-        lines.append(
-            'S-PROG is left out: pysteps is not installed (`pip install "memel-nowcast[pysteps]"`).'
-        )
-    return "\n".join(lines)
+    text = (
+        f"One clip of {row['size']}x{row['size']} pixels, {row['in_len']} -> {row['out_len']} "
+        f"frames. Threads of torch and OpenCV: {row['threads']}; all were held to as many cores, "
+        "S-PROG with pysteps' defaults (one worker, FFT of numpy). Memory is beyond a process with "
+        "torch loaded."
+    )
+    if not any(row["forecaster"] == SPROG for row in rows):
+        text += "\nS-PROG is left out: pysteps is not installed."
+    return text
+
+
+BENCHMARK = Benchmark(
+    "how long a forecast takes, and its memory: networks and optical flow beside S-PROG",
+    measure,
+    cells,
+    note,
+    ("threads", "pairs"),
+    Asked(threads=(2,), pairs=7),
+)

@@ -1,13 +1,12 @@
 """Clips per second of three ways to read an archive: straightforward, tree with cache, pack."""
 
 import multiprocessing
-import re
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,18 @@ from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.clips.clips import Clips, load
 from nowcast.precipitation.clips.draws import Draw
 from nowcast.precipitation.settings import PAPER_CROP, DataSettings
-from scripts.bench.paired import Pairs, alternate
+from nowcast.precipitation.synthetic.archive import write_synthetic
+from scripts.bench.apart import memory_kib
+from scripts.bench.benchmark import (
+    Asked,
+    Benchmark,
+    Cells,
+    Row,
+    in_turns,
+    interval,
+    no_note,
+    ratio,
+)
 
 SETTINGS = {
     "paper, 120x120, 10 -> 10": DataSettings(
@@ -33,38 +43,12 @@ SETTINGS = {
 FED_BATCHES = 100
 
 
-@dataclass(frozen=True)
-class Speed:
-    """What was timed: batches of `clips` clips, straightforward and by one reader of nowcast.
-
-    Args:
-        batches_a_minute: that one worker process hands to a consumer which does nothing else.
-        memory_mib: the largest that both processes were; what they share counts twice.
-    """
-
-    setting: str
-    reader: str
-    clips: int
-    pairs: Pairs
-    batches_a_minute: float
-    memory_mib: float
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        faster, low, high = self.faster()
-        return asdict(self) | {"faster": faster, "faster_low": low, "faster_high": high}
-
-    def faster(self) -> tuple[float, float, float]:
-        """How many times as fast as the straightforward reader, and its 95 % interval."""
-        ratio, low, high = self.pairs.ratio()
-        return 1 / ratio, 1 / high, 1 / low
-
-
-def measure(root: Path, clips: int, pairs: int) -> list[Speed]:
+def measure(asked: Asked) -> list[Row]:
     """Time both readers against the straightforward one, on random clips of the training days."""
-    archive = Archive(root)
+    clips = asked.only("batch")
     rows = []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+    with _archive(asked.root) as archive, tempfile.TemporaryDirectory() as folder:
+        pool = ThreadPoolExecutor()
         for name, settings in SETTINGS.items():
             file = Path(folder) / f"{settings.crop}.h5"
             crop = PAPER_CROP if settings.crop == "paper" else None
@@ -72,7 +56,7 @@ def measure(root: Path, clips: int, pairs: int) -> list[Speed]:
             for reader, opened in (("tree", archive), ("pack", Pack(file))):
                 source = Clips(opened, "train", settings, 1)
                 rng = np.random.default_rng(0)
-                drawn = iter(rng.integers(0, len(source), (2 * pairs + 2, clips)).tolist())
+                drawn = iter(rng.integers(0, len(source), (2 * asked.pairs + 2, clips)).tolist())
 
                 def straightforward(source: Clips = source, drawn: Any = drawn) -> object:
                     return _read(pool, archive, source, next(drawn))
@@ -80,17 +64,30 @@ def measure(root: Path, clips: int, pairs: int) -> list[Speed]:
                 def ours(source: Clips = source, drawn: Any = drawn) -> object:
                     return source.batch([Draw(clip) for clip in next(drawn)])
 
-                timed = alternate(straightforward, ours, pairs)
+                (slow, fast), _ = in_turns((straightforward, ours), asked.pairs)
                 # In a process of its own, whose memory nothing else has touched.
                 fresh = multiprocessing.get_context("spawn")
                 with ProcessPoolExecutor(1, mp_context=fresh) as one:
                     fed = one.submit(_feed, opened.root, settings, clips).result()
-                rows.append(Speed(name, reader, clips, timed, *fed))
+                row = {"setting": name, "reader": reader, "clips": clips, "straightforward": slow}
+                rows.append(row | {"seconds": fast, "faster": ratio(slow, fast)} | fed)
+        pool.shutdown()
     return rows
 
 
-def _feed(root: Path, settings: DataSettings, clips: int) -> tuple[float, float]:
-    """Batches a minute from one `DataLoader` worker, and MiB of this process and the worker."""
+@contextmanager
+def _archive(root: Path | None) -> Iterator[Archive]:
+    """The user's, or three days of synthetic rain."""
+    with tempfile.TemporaryDirectory() as folder:
+        if root is None:
+            root = Path(folder) / "rain"
+            write_synthetic(root, days=3, seed=0, height=480, width=480)
+        yield Archive(root)
+
+
+def _feed(root: Path, settings: DataSettings, clips: int) -> Row:
+    """Batches a minute from one `DataLoader` worker to a consumer that does nothing else, and the
+    largest that both processes were, MiB; what they share counts twice."""
     source = Clips(open_archive(root), "train", settings, 1)
     drawn = np.random.default_rng(0).integers(0, len(source), (FED_BATCHES, clips))
     plan = [[Draw(clip) for clip in batch] for batch in drawn.tolist()]
@@ -102,9 +99,8 @@ def _feed(root: Path, settings: DataSettings, clips: int) -> tuple[float, float]
 
     # Its own peak as Linux has it: getrusage counts what this process was before it was spawned.
     # The worker's is on record once it has ended, which the end of the loop waits for.
-    (own,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    kib = int(own) + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return 60 * FED_BATCHES / seconds, kib / 1024
+    kib = memory_kib("VmHWM") + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return {"batches_a_minute": 60 * FED_BATCHES / seconds, "memory_mib": kib / 1024}
 
 
 def _read(pool: ThreadPoolExecutor, archive: Archive, clips: Clips, numbers: Sequence[int]) -> Any:
@@ -133,19 +129,25 @@ def _read(pool: ThreadPoolExecutor, archive: Archive, clips: Clips, numbers: Seq
     return stacked(decode), stacked(unmask)
 
 
-def table(rows: Sequence[Speed]) -> str:
-    """One line a reader, as Markdown."""
-    lines = [
-        "| setting | reader | straightforward | it | times as fast (95 % interval) | "
-        "batches a minute | memory |",
-        "| --- | --- | ---: | ---: | --- | ---: | ---: |",
-    ]
-    for row in rows:
-        slow, fast = (row.clips / np.median(times) for times in (row.pairs.one, row.pairs.other))
-        faster, low, high = row.faster()
-        lines.append(
-            f"| {row.setting} | {row.reader} | {slow:.0f} clips/s | {fast:.0f} clips/s | "
-            f"{faster:.1f} ({low:.1f} to {high:.1f}) | {row.batches_a_minute:.0f} | "
-            f"{row.memory_mib:.0f} MiB |"
-        )
-    return "\n".join(lines)
+def cells(row: Row) -> Cells:
+    """Of a line."""
+    slow, fast = (row["clips"] / np.median(row[way]) for way in ("straightforward", "seconds"))
+    return {
+        "setting": row["setting"],
+        "reader": row["reader"],
+        "straightforward": f"{slow:.0f} clips/s",
+        "it": f"{fast:.0f} clips/s",
+        "times as fast (95 % interval)": interval(row["faster"], 1),
+        "batches a minute": f"{row['batches_a_minute']:.0f}",
+        "memory": f"{row['memory_mib']:.0f} MiB",
+    }
+
+
+BENCHMARK = Benchmark(
+    "clips per second of tree and pack, beside a reader that decodes every PNG of every clip",
+    measure,
+    cells,
+    no_note,
+    ("root", "batch", "pairs"),
+    Asked(batch=(16,), pairs=15),
+)

@@ -1,54 +1,39 @@
 """The cost of MEmeL: a training step of the paper's ConvGRU with its six layers and without."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from nowcast.core.memel import fused
-from nowcast.core.memel.layer import MEmeL
 from nowcast.core.memel.plug import plug_in, unplug
-from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, EncoderForecaster
-from scripts.bench.paired import Pairs, alternate
+from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES
+from scripts.bench.benchmark import Asked, Benchmark, Cells, Row, in_turns, interval, ratio
+from scripts.bench.step import LR, clips, network, steps_of
 
 FRAMES = 10  # in and out; Wang et al. 2024
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What was timed, and how long it took without and with MEmeL."""
-
-    batch: int
-    threads: int
-    precision: str
-    in_c: bool
-    pairs: Pairs
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        ratio, low, high = self.pairs.ratio()
-        return asdict(self) | {"ratio": ratio, "ratio_low": low, "ratio_high": high}
-
-
-def measure(batch: int, threads: int, bf16: bool, pairs: int, size: int = 120) -> Cost:
+def measure(asked: Asked, size: int = 120) -> list[Row]:
     """Time alternating steps of one model, its sockets empty and filled in turn."""
+    return [
+        _measured(batch, threads, precision, asked.pairs, size)
+        for batch in asked.batch
+        for threads in asked.threads
+        for precision in asked.precision
+    ]
+
+
+def _measured(batch: int, threads: int, precision: str, pairs: int, size: int) -> Row:
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    model = EncoderForecaster(PAPER_STAGES, FRAMES)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
-    frames = torch.rand(2, batch, FRAMES, 1, size, size)
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = (model(frames[0]).float() - frames[1]).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-
-    layers = plug_in(model, "*.candidate", dry_run=lambda host: host(frames[0, :1]))
-    _settle(layers.values(), step)
+    model = network(PAPER_STAGES, FRAMES)
+    inputs, truth = clips(batch, FRAMES, size)
+    optimiser = torch.optim.Adam(model.parameters(), lr=LR)
+    step = steps_of(model, optimiser, inputs, truth, precision == "bf16")
+    layers = plug_in(model, "*.candidate", dry_run=lambda host: host(inputs[:1]))
+    step()
+    step()  # now every layer inhibits, and its statistics forget
+    assert all(layer.num_batches_tracked >= layer.late_start for layer in layers.values())
     empty = unplug(model)
 
     def with_memel() -> None:
@@ -58,29 +43,40 @@ def measure(batch: int, threads: int, bf16: bool, pairs: int, size: int = 120) -
         for site in empty:
             model.set_submodule(site, layers[site].socket[0])
 
-    times = alternate(step, with_memel, pairs)
-    return Cost(batch, threads, "bf16" if bf16 else "fp32", fused.available, times)
+    (without, filled), _ = in_turns((step, with_memel), pairs)
+    return {
+        "batch": batch,
+        "threads": threads,
+        "precision": precision,
+        "in_c": fused.available,
+        "without": without,
+        "with_memel": filled,
+        "ratio": ratio(filled, without),
+    }
 
 
-def _settle(layers: Iterable[MEmeL], step: Callable[[], None]) -> None:
-    """Train until every layer inhibits, and its statistics forget."""
-    step()
-    step()
-    assert all(layer.num_batches_tracked >= layer.late_start for layer in layers)
+def cells(row: Row) -> Cells:
+    """Of a line."""
+    return {
+        "batch": f"{row['batch']}",
+        "threads": f"{row['threads']}",
+        "precision": row["precision"],
+        "step without": f"{np.median(row['without']):.2f} s",
+        "with MEmeL": f"{np.median(row['with_memel']):.2f} s",
+        "ratio (95 % interval)": interval(row["ratio"], 3),
+    }
 
 
-def table(rows: Sequence[Cost]) -> str:
-    """One line a setting, as Markdown."""
-    lines = [
-        "| batch | threads | precision | step without | with MEmeL | ratio (95 % interval) |",
-        "| ---: | ---: | --- | ---: | ---: | --- |",
-    ]
-    for row in rows:
-        without, with_memel = np.median(row.pairs.one), np.median(row.pairs.other)
-        ratio, low, high = row.pairs.ratio()
-        lines.append(
-            f"| {row.batch} | {row.threads} | {row.precision} | {without:.2f} s | "
-            f"{with_memel:.2f} s | {ratio:.3f} ({low:.3f} to {high:.3f}) |"
-        )
-    way = "in C" if rows[0].in_c else "as torch operations: it was installed without a C compiler"
-    return "\n".join([*lines, "", f"MEmeL works {way}."])
+def note(rows: Sequence[Row]) -> str:
+    """How MEmeL is computed."""
+    way = "C" if rows[0]["in_c"] else "torch operations: it was installed without a C compiler"
+    return f"MEmeL works in {way}."
+
+
+BENCHMARK = Benchmark(
+    "what six MEmeL layers add to a training step of the paper's ConvGRU",
+    measure,
+    cells,
+    note,
+    ("batch", "threads", "precision", "pairs"),
+)

@@ -4,9 +4,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 
@@ -14,51 +12,29 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.system.distributed import joined
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
 from scripts.bench.apart import Apart, Function, apart
-from scripts.bench.paired import Pairs, alternate
+from scripts.bench.benchmark import (
+    Asked,
+    Benchmark,
+    Cells,
+    Row,
+    in_turns,
+    interval,
+    no_note,
+    ratio,
+)
 from scripts.bench.step import training_step
 
 RANKS = 2
-FRAMES = 10  # in and out; Wang et al. 2024
-PATIENCE = timedelta(minutes=2)  # far more than a step, so that a lost rank is soon told
-
-
-@dataclass(frozen=True)
-class Speed:
-    """What was timed: training steps on `batch` clips in all, in one process and shared by ranks.
-
-    Args:
-        pairs: one process with as many threads as there are ranks, and beside it the ranks.
-    """
-
-    batch: int
-    precision: str
-    pairs: Pairs
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        ratio, low, high = self.ratio()
-        return asdict(self) | {"ratio": ratio, "ratio_low": low, "ratio_high": high}
-
-    def ratio(self) -> tuple[float, float, float]:
-        """Clips per second of the ranks over those of the one process, and its 95 % interval."""
-        longer, low, high = self.pairs.ratio()
-        return 1 / longer, 1 / high, 1 / low
+PATIENCE = timedelta(minutes=2)  # far more than a step, so that a lost rank is soon reported
 
 
 def measure(
-    batches: Sequence[int],
-    precisions: Sequence[str],
-    pairs: int,
-    size: int = 120,
-    frames: int = FRAMES,
-    stages: Sequence[Stage] = PAPER_STAGES,
-) -> list[Speed]:
+    asked: Asked, size: int = 120, frames: int = 10, stages: Sequence[Stage] = PAPER_STAGES
+) -> list[Row]:
     """Time steps of the paper's ConvGRU with MEmeL, in one process and in two ranks in turns.
 
     Args:
-        batches: clips of all ranks together; a row each.
-        precisions: ``fp32``, or ``bf16`` for autocast; a row each.
-        pairs: steps of either.
+        asked: batches are of all ranks together.
         size: height and width, a multiple of 30.
         frames: in, and as many out.
         stages: the paper's, or smaller ones for a test.
@@ -66,20 +42,22 @@ def measure(
     Raises:
         ConfigError: a batch cannot be shared evenly.
     """
-    uneven = [batch for batch in batches if batch < RANKS or batch % RANKS]
+    uneven = [batch for batch in asked.batch if batch < RANKS or batch % RANKS]
     if uneven:
         raise ConfigError(
             f"batch: expected a multiple of {RANKS}, the same for every rank, found {uneven[0]}"
         )
     rows = []
-    for batch in batches:
-        for precision in precisions:
+    for batch in asked.batch:
+        for precision in asked.precision:
             work = batch, frames, size, precision == "bf16", stages
             with (
                 apart(training_step, *work, threads=RANKS) as alone,
                 together(training_step, *work) as shared,
             ):
-                rows.append(Speed(batch, precision, alternate(alone, shared, pairs)))
+                (one, ranks), _ = in_turns((alone, shared), asked.pairs)
+            row = {"batch": batch, "precision": precision, "process": one, "ranks": ranks}
+            rows.append(row | {"ratio": ratio(one, ranks)})
     return rows
 
 
@@ -94,7 +72,7 @@ def together(make: Callable[..., Function], *args: object) -> Iterator[Callable[
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    place = {"WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    group = {"WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     with ThreadPoolExecutor(RANKS) as pool, ExitStack() as stack:
         # Each waits for the others to join, so none may be waited for before all have started.
         starting = [
@@ -102,7 +80,7 @@ def together(make: Callable[..., Function], *args: object) -> Iterator[Callable[
                 _joined,
                 make,
                 args,
-                environment=place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                environment=group | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             )
             for rank in range(RANKS)
         ]
@@ -116,18 +94,23 @@ def _joined(make: Callable[..., Function], args: tuple[object, ...]) -> Iterator
         yield make(*args, ranks=ranks)
 
 
-def table(rows: Sequence[Speed]) -> str:
-    """One line a setting, as Markdown."""
-    lines = [
-        f"| batch | precision | one process, {RANKS} threads | {RANKS} ranks of one thread | "
-        "ratio (95 % interval) |",
-        "| ---: | --- | ---: | ---: | --- |",
-    ]
-    for row in rows:
-        alone, shared = (row.batch / np.median(times) for times in (row.pairs.one, row.pairs.other))
-        ratio, low, high = row.ratio()
-        lines.append(
-            f"| {row.batch} | {row.precision} | {alone:.2f} clips/s | {shared:.2f} clips/s | "
-            f"{ratio:.3f} ({low:.3f} to {high:.3f}) |"
-        )
-    return "\n".join(lines)
+def cells(row: Row) -> Cells:
+    """Of a line, in clips per second."""
+    alone, shared = (row["batch"] / np.median(row[way]) for way in ("process", "ranks"))
+    return {
+        "batch": f"{row['batch']}",
+        "precision": row["precision"],
+        f"one process, {RANKS} threads": f"{alone:.2f} clips/s",
+        f"{RANKS} ranks of one thread": f"{shared:.2f} clips/s",
+        "ratio (95 % interval)": interval(row["ratio"], 3),
+    }
+
+
+BENCHMARK = Benchmark(
+    "two ranks of one thread beside one process of two",
+    measure,
+    cells,
+    no_note,
+    ("batch", "precision", "pairs"),
+    Asked(pairs=7),
+)

@@ -1,9 +1,10 @@
-"""Scoring a batch beside two straightforward ways to do it with numba, one thread or two."""
+"""Scoring a batch beside two straightforward ways to do it with numba, one thread or two.
+
+`arrays` expands the thresholds into an axis; `loops` goes over every pixel and threshold.
+"""
 
 import importlib
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,54 +17,45 @@ from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 from nowcast.precipitation.verification import tally
 from nowcast.precipitation.verification.balance import BALANCING_WEIGHTS, pixel_thresholds
 from nowcast.precipitation.verification.scores import score_frames
-from scripts.bench.paired import Pairs, alternate
-
-Scored = dict[str, NDArray[Any]]
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-
-
-@dataclass(frozen=True)
-class Speed:
-    """What was timed: one batch scored by a yardstick and by `score_frames`, call for call."""
-
-    yardstick: str
-    threads: int
-    clock: str
-    in_c: bool
-    pairs: Pairs
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        ratio, low, high = self.pairs.ratio()
-        return asdict(self) | {"ratio": ratio, "ratio_low": low, "ratio_high": high}
+from scripts.bench.benchmark import (
+    Asked,
+    Benchmark,
+    Cells,
+    Row,
+    in_turns,
+    interval,
+    milliseconds,
+    ratio,
+)
 
 
-def measure(
-    clips: int, leads: int, size: int, threads: int, pairs: int, clock: str = "wall"
-) -> list[Speed]:
-    """Time `score_frames` against both yardsticks on rain-like frames; `clock` is of `CLOCKS`.
+def measure(asked: Asked, leads: int = 10, size: int = 120) -> list[Row]:
+    """Time `score_frames` against both yardsticks on rain-like frames.
 
     Raises:
         ConfigError: numba is not installed.
     """
-    torch.set_num_threads(threads)
+    clips = asked.only("batch")
     calibration = Calibration()
     prediction, truth, mask = _frames(clips, leads, size)
     thresholds = np.array(pixel_thresholds(calibration), np.float32)
     weights = np.array(BALANCING_WEIGHTS, np.float32)
     frames = [torch.from_numpy(values) for values in (prediction, truth, mask)]
 
-    def ours() -> Scored:
-        return dict(score_frames(frames[0], frames[1], frames[2], calibration).values)
+    def ours() -> object:
+        return score_frames(frames[0], frames[1], frames[2], calibration)
 
     rows = []
-    for name, yardstick in yardsticks().items():
+    for threads in asked.threads:
+        torch.set_num_threads(threads)
+        for name, yardstick in yardsticks().items():
 
-        def theirs(yardstick: Callable[..., object] = yardstick) -> object:
-            return yardstick(prediction, truth, mask, thresholds, weights)
+            def theirs(yardstick: Callable[..., object] = yardstick) -> object:
+                return yardstick(prediction, truth, mask, thresholds, weights)
 
-        times = alternate(theirs, ours, pairs, CLOCKS[clock])
-        rows.append(Speed(name, threads, clock, tally.available, times))
+            (slow, fast), _ = in_turns((theirs, ours), asked.pairs)
+            row = {"yardstick": name, "threads": threads, "in_c": tally.available}
+            rows.append(row | {"numba": slow, "nowcast": fast, "ratio": ratio(fast, slow)})
     return rows
 
 
@@ -151,18 +143,28 @@ def _loops(
     return counts, b_mse, b_mae
 
 
-def table(rows: Sequence[Speed]) -> str:
-    """One line a yardstick, as Markdown."""
-    lines = [
-        "| yardstick | threads of torch | clock | numba | nowcast | ratio (95 % interval) |",
-        "| --- | ---: | --- | ---: | ---: | --- |",
-    ]
-    for row in rows:
-        theirs, ours = (1000 * np.median(times) for times in (row.pairs.one, row.pairs.other))
-        ratio, low, high = row.pairs.ratio()
-        lines.append(
-            f"| {row.yardstick} | {row.threads} | {row.clock} | {theirs:.1f} ms | {ours:.2f} ms | "
-            f"{ratio:.3f} ({low:.3f} to {high:.3f}) |"
-        )
-    way = "in C" if rows[0].in_c else "in torch operations: it was installed without a C compiler"
-    return "\n".join([*lines, "", f"nowcast counts {way}."])
+def cells(row: Row) -> Cells:
+    """Of a line."""
+    return {
+        "yardstick": row["yardstick"],
+        "threads of torch": f"{row['threads']}",
+        "numba": f"{milliseconds(row['numba']):.1f} ms",
+        "nowcast": f"{milliseconds(row['nowcast']):.2f} ms",
+        "ratio (95 % interval)": interval(row["ratio"], 3),
+    }
+
+
+def note(rows: Sequence[Row]) -> str:
+    """How nowcast counts."""
+    way = "C" if rows[0]["in_c"] else "torch operations: it was installed without a C compiler"
+    return f"nowcast counts in {way}."
+
+
+BENCHMARK = Benchmark(
+    "the scores of a batch, beside two straightforward ways to count them with numba",
+    measure,
+    cells,
+    note,
+    ("batch", "threads", "pairs"),
+    Asked(batch=(16,), pairs=51),
+)

@@ -2,57 +2,37 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from nowcast.core.errors import ConfigError
-from scripts.bench.paired import Pairs, alternate
+from scripts.bench.benchmark import Asked, Benchmark, Cells, Row, in_turns, milliseconds, no_note
 
 LATE = ("transformers", "matplotlib", "tensorboard", "cv2")  # nothing may wait for these
-EMPTY = "pass"
+EMPTY = ("-c", "pass")
 
 
-@dataclass(frozen=True)
-class Start:
-    """What was timed: a process from its start to its end.
-
-    Args:
-        command: what it was.
-        pairs: `python -c pass`, and the command beside it.
-        imported: those of `LATE` that the command imports.
-    """
-
-    command: str
-    pairs: Pairs
-    imported: tuple[str, ...]
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self) | {"seconds": float(np.median(self.pairs.other))}
-
-
-def measure(pairs: int) -> list[Start]:
+def measure(asked: Asked) -> list[Row]:
     """Time `nowcast --help` and `import nowcast`, each in turns with a Python that does nothing.
 
     Raises:
         ConfigError: the command `nowcast` is not installed beside this Python, or fails.
     """
+    script = Path(sys.executable).with_name("nowcast")
+    if not script.is_file():
+        raise ConfigError(
+            f"{script}: expected the program beside its Python, found none; `pip install -e .`"
+        )
     commands = {
-        "nowcast --help": [str(_script()), "--help"],
-        'python -c "import nowcast"': ["-c", "import nowcast"],
+        "nowcast --help": (str(script), "--help"),
+        'python -c "import nowcast"': ("-c", "import nowcast"),
     }
     rows = []
     for name, arguments in commands.items():
-
-        def start(arguments: Sequence[str] = arguments) -> object:
-            return _python(*arguments)
-
-        times = alternate(lambda: _python("-c", EMPTY), start, pairs)
-        rows.append(Start(name, times, imported(*arguments)))
+        ways = [lambda each=each: _python(*each) for each in (EMPTY, arguments)]
+        (empty, full), _ = in_turns(ways, asked.pairs)
+        rows.append(
+            {"command": name, "empty": empty, "seconds": full, "imports": imported(*arguments)}
+        )
     return rows
 
 
@@ -62,20 +42,10 @@ def imported(*arguments: str) -> tuple[str, ...]:
     Raises:
         ConfigError: it fails.
     """
-    told = _python("-X", "importtime", *arguments)
+    lines = _python("-X", "importtime", *arguments).splitlines()
     # import time:       self [us] |   cumulative | package.module
-    modules = {line.rpartition("|")[2].strip() for line in told.splitlines() if "|" in line}
-    found = {module.partition(".")[0] for module in modules}
-    return tuple(name for name in LATE if name in found)
-
-
-def _script() -> Path:
-    script = Path(sys.executable).with_name("nowcast")
-    if not script.is_file():
-        raise ConfigError(
-            f"{script}: expected the program beside its Python, found none; `pip install -e .`"
-        )
-    return script
+    modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines if "|" in line}
+    return tuple(name for name in LATE if name in modules)
 
 
 def _python(*arguments: str) -> str:
@@ -89,14 +59,21 @@ def _python(*arguments: str) -> str:
     return done.stderr
 
 
-def table(rows: Sequence[Start]) -> str:
-    """One line a command, as Markdown."""
-    lines = [
-        f"| command | time | `python -c {EMPTY}` beside it | imports of {', '.join(LATE)} |",
-        "| --- | ---: | ---: | --- |",
-    ]
-    for row in rows:
-        empty, full = (1000 * np.median(times) for times in (row.pairs.one, row.pairs.other))
-        imports = ", ".join(row.imported) or "none"
-        lines.append(f"| `{row.command}` | {full:.0f} ms | {empty:.0f} ms | {imports} |")
-    return "\n".join(lines)
+def cells(row: Row) -> Cells:
+    """Of a line."""
+    return {
+        "command": f"`{row['command']}`",
+        "time": f"{milliseconds(row['seconds']):.0f} ms",
+        "`python -c pass` beside it": f"{milliseconds(row['empty']):.0f} ms",
+        f"imports of {', '.join(LATE)}": ", ".join(row["imports"]) or "none",
+    }
+
+
+BENCHMARK = Benchmark(
+    "how long `nowcast --help` and `import nowcast` take, and what large packages they import",
+    measure,
+    cells,
+    no_note,
+    ("pairs",),
+    Asked(pairs=11),
+)

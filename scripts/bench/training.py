@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,92 +10,46 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
 from scripts.bench.apart import Apart, apart
-from scripts.bench.paired import Pairs, in_turns
+from scripts.bench.benchmark import Asked, Benchmark, Cells, Row, in_turns, interval, ratio
 from scripts.bench.step import LR, clips, network, steps_of, training_step
 from scripts.bench.straightforward import DenseMEmeL, PlainEncoderForecaster
 
 MATRIX = 2048  # side of the matrices whose product is the machine's limit
 PRODUCTS = 8  # in a row
 PRECISIONS = ["fp32", "bf16"]
-
-
-@dataclass(frozen=True)
-class Training:
-    """What was timed, every way in a process of its own and all in turns.
-
-    Args:
-        batch: clips.
-        threads: of torch.
-        precision: of the program's step: ``fp32`` or ``bf16``; the straightforward one is fp32.
-        recompute: whether the program's step kept of each time step the state alone.
-        gflop: arithmetic of a step, as the straightforward one does it.
-        pairs: seconds of the straightforward step and of the program's.
-        matrix_gflop_s: of the matrix product in this precision, call for call beside them.
-        loss_apart: the largest relative difference of their losses, step for step.
-        memory_mib: by how much the program's process was larger than before the network was made.
-        plain_memory_mib: likewise, of the straightforward one.
-    """
-
-    batch: int
-    threads: int
-    precision: str
-    recompute: bool
-    gflop: float
-    pairs: Pairs
-    matrix_gflop_s: tuple[float, ...]
-    loss_apart: float
-    memory_mib: float
-    plain_memory_mib: float
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        names = ("faster", "faster_low", "faster_high")
-        return asdict(self) | dict(zip(names, self.faster(), strict=True)) | {"share": self.share()}
-
-    def faster(self) -> tuple[float, float, float]:
-        """How many times as fast as the straightforward step, and its 95 % interval."""
-        ratio, low, high = self.pairs.ratio()
-        return 1 / ratio, 1 / high, 1 / low
-
-    def share(self) -> float:
-        """Arithmetic per second as a share of the matrix product's; the median over turns."""
-        reached = self.gflop / np.array(self.pairs.other)
-        return float(np.median(reached / np.array(self.matrix_gflop_s)))
+WAYS = [(precision, recompute) for recompute in (False, True) for precision in PRECISIONS]
 
 
 def measure(
-    batches: Sequence[int],
-    threads: Sequence[int],
-    turns: int,
+    asked: Asked,
     size: int = 120,
     frames: int = 10,
     stages: Sequence[Stage] = PAPER_STAGES,
     matrix: int = MATRIX,
-) -> list[Training]:
-    """Time all ways to do a step for each batch and number of threads.
+) -> list[Row]:
+    """Time all ways to do a step for each batch and number of threads, each in a process.
+
+    The straightforward step is fp32. `loss_apart` is the largest relative difference from its
+    losses, step for step; `share` is arithmetic per second as a share of the matrix product's.
 
     Args:
-        batches: clips of a step.
-        threads: of torch.
-        turns: steps of each way.
+        asked: batches and threads.
         size: height and width, a multiple of 30.
         frames: in, and as many out.
         stages: the paper's, or smaller ones for a test.
         matrix: side of the matrices.
     """
-    rows: list[Training] = []
-    for count in threads:
-        for batch in batches:
-            rows += _measure((batch, frames, size), count, turns, stages, matrix)
-    return rows
-
-
-WAYS = [(precision, recompute) for recompute in (False, True) for precision in PRECISIONS]
+    return [
+        row
+        for threads in asked.threads
+        for batch in asked.batch
+        for row in _measure((batch, frames, size), threads, asked.pairs, stages, matrix)
+    ]
 
 
 def _measure(
     work: tuple[int, int, int], threads: int, turns: int, stages: Sequence[Stage], matrix: int
-) -> list[Training]:
+) -> list[Row]:
     with ExitStack() as stack:
 
         def start(make: Callable[..., Any], *args: object) -> Apart:
@@ -111,25 +64,22 @@ def _measure(
             for precision, recompute in WAYS
         ]
         seconds, losses = in_turns((plain, *products, *ours), turns)
-        before = 1 + len(products)
-        return [
-            Training(
-                batch=work[0],
-                threads=threads,
-                precision=precision,
-                recompute=recompute,
-                gflop=arithmetic(*work, stages),
-                pairs=Pairs(seconds[0], seconds[before + place]),
-                matrix_gflop_s=tuple(
-                    PRODUCTS * 2 * matrix**3 / 1e9 / took
-                    for took in seconds[1 + PRECISIONS.index(precision)]
-                ),
-                loss_apart=_apart(losses[0], losses[before + place]),
-                memory_mib=ours[place].peak_mib(),
-                plain_memory_mib=plain.peak_mib(),
+        gflop = arithmetic(*work, stages)
+        rows = []
+        for at, (precision, recompute) in enumerate(WAYS, start=1 + len(products)):
+            limit = np.array(seconds[1 + PRECISIONS.index(precision)])
+            limit = PRODUCTS * 2 * matrix**3 / 1e9 / limit
+            rows.append(
+                {"batch": work[0], "threads": threads, "precision": precision}
+                | {"recompute": recompute, "gflop": gflop}
+                | {"straightforward": seconds[0], "seconds": seconds[at]}
+                | {"faster": ratio(seconds[0], seconds[at])}
+                | {"share": float(np.median(gflop / np.array(seconds[at]) / limit))}
+                | {"loss_apart": _apart(losses[0], losses[at])}
+                | {"memory_mib": ours[at - 1 - len(products)].peak_mib()}
+                | {"plain_memory_mib": plain.peak_mib()}
             )
-            for place, (precision, recompute) in enumerate(WAYS)
-        ]
+        return rows
 
 
 def _apart(losses: Sequence[Any], others: Sequence[Any]) -> float:
@@ -172,22 +122,32 @@ def arithmetic(batch: int, frames: int, size: int, stages: Sequence[Stage]) -> f
     return batch * float(counter.get_total_flops()) / 1e9
 
 
-def table(rows: Sequence[Training]) -> str:
-    """One line a way, as Markdown."""
-    lines = [
-        "| batch | threads | precision | straightforward | it | times as fast (95 % interval) | "
-        "of the matrix product | loss apart | memory, of the straightforward |",
-        "| ---: | ---: | --- | ---: | ---: | --- | ---: | ---: | --- |",
-    ]
-    for row in rows:
-        plain, ours = np.median(row.pairs.one), np.median(row.pairs.other)
-        faster, low, high = row.faster()
-        lines.append(
-            f"| {row.batch} | {row.threads} | {row.precision}"
-            f"{', time steps recomputed' * row.recompute} | {plain:.2f} s | {ours:.2f} s | "
-            f"{faster:.2f} ({low:.2f} to {high:.2f}) | {row.share():.2f} | {row.loss_apart:.0e} | "
-            f"{row.memory_mib:.0f} of {row.plain_memory_mib:.0f} MiB: "
-            f"{row.memory_mib / row.plain_memory_mib:.2f} |"
-        )
-    gflop = rows[0].gflop / rows[0].batch
-    return "\n".join([*lines, "", f"Arithmetic of a step: {gflop:.1f} GFLOP a clip."])
+def cells(row: Row) -> Cells:
+    """Of a line."""
+    memory, plain = row["memory_mib"], row["plain_memory_mib"]
+    return {
+        "batch": f"{row['batch']}",
+        "threads": f"{row['threads']}",
+        "precision": f"{row['precision']}{', time steps recomputed' * row['recompute']}",
+        "straightforward": f"{np.median(row['straightforward']):.2f} s",
+        "it": f"{np.median(row['seconds']):.2f} s",
+        "times as fast (95 % interval)": interval(row["faster"]),
+        "of the matrix product": f"{row['share']:.2f}",
+        "loss apart": f"{row['loss_apart']:.0e}",
+        "memory, of the straightforward": f"{memory:.0f} of {plain:.0f} MiB: {memory / plain:.2f}",
+    }
+
+
+def note(rows: Sequence[Row]) -> str:
+    """How much arithmetic a step is."""
+    return f"Arithmetic of a step: {rows[0]['gflop'] / rows[0]['batch']:.1f} GFLOP a clip."
+
+
+BENCHMARK = Benchmark(
+    "a training step beside a straightforward one: time, memory, loss, share of the limit",
+    measure,
+    cells,
+    note,
+    ("batch", "threads", "pairs"),
+    Asked(pairs=5),
+)

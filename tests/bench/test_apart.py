@@ -46,7 +46,6 @@ def surroundings(left: Path) -> Iterator[Callable[[], object]]:
 def test_calls_take_place_there_one_after_the_other():
     with apart(counter, 5, threads=2) as one, apart(counter, 0) as other:
         assert [one(), other(), one(), other()] == [7, 1, 9, 2]
-        assert one.seconds > 0
 
 
 def test_the_most_memory_is_counted_from_before_the_work():

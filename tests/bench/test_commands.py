@@ -1,96 +1,78 @@
-"""The benchmarks' commands: what they measure by default, and that rows are written as JSON."""
+"""The command line: what is measured by default, what is refused, and rows as JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from scripts.bench import everything, growth, latency, ranks, start, training
+from scripts.bench import all as every
 from scripts.bench.__main__ import app
-from scripts.bench.growth import Growth, Work
-from scripts.bench.latency import Latency
-from scripts.bench.paired import Pairs
-from scripts.bench.ranks import Speed
-from scripts.bench.start import Start
-from scripts.bench.training import Training
+from scripts.bench.benchmark import Asked, Row, in_turns, ratio
 
-PAIRS = Pairs((1.0,) * 5, (2.0,) * 5)
-WORKS = tuple(Work(batch=batch) for batch in (1, 2, 4))
-ROWS: dict[str, tuple[Any, Any]] = {
-    "latency": (latency, Latency("ConvGRU", "fp32", 2, 480, 5, 20, 9.0, PAIRS.one, None)),
-    "ranks": (ranks, Speed(4, "fp32", PAIRS)),
-    "start": (start, Start("nowcast --help", PAIRS, ())),
-    "training": (
-        training,
-        Training(4, 1, "bf16", False, 9.0, PAIRS, (9.0,) * 5, 0.01, 5.0, 10.0),
-    ),
-    "growth": (growth, Growth("batch", "bf16", 2, WORKS, ((1.0,), (2.0,), (4.0,)))),
-}
+ROW: Row = {"yardstick": "a", "threads": 2, "in_c": True, "numba": [0.015], "nowcast": [0.003]}
+ROW["ratio"] = [0.2, 0.1, 0.3]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """What the benchmark of scores was asked for."""
+    found: list[Asked] = []
+
+    def measure(asked: Asked) -> list[Row]:
+        found.append(asked)
+        return [ROW]
+
+    scores = replace(every.BENCHMARKS["scores"], measure=measure)
+    monkeypatch.setattr(every, "BENCHMARKS", {"scores": scores, "again": scores})
+    return found
+
+
+def test_rows_are_printed_and_written(asked: list[Asked], tmp_path: Path):
+    arguments = ["all", "--json", str(tmp_path / "rows.json")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert asked == [Asked(batch=(16,), pairs=51)] * 2
+    assert "| a | 2 | 15.0 ms | 3.00 ms | 0.200 (0.100 to 0.300) |\n\nnowcast" in result.stdout
+    written = json.loads((tmp_path / "rows.json").read_text())
+    assert set(written) == {"machine", "scores", "again"}
+    assert written["scores"] == [ROW]
 
 
 @pytest.mark.parametrize(
-    ("command", "calls"),
+    ("arguments", "message"),
     [
-        ("latency", [(2, 7, 480, 5, 20)]),
-        ("latency --threads 1 --out-len 3", [(1, 7, 480, 5, 3)]),
-        ("ranks", [((4, 16), ("fp32", "bf16"), 9, 120)]),
-        ("ranks --batch 2 --precision bf16", [([2], ["bf16"], 9, 120)]),
-        ("start --pairs 5", [(5,)]),
-        ("training", [((4, 16), (1, 2), 5)]),
-        ("training --batch 2 --threads 1 --turns 7", [([2], [1], 7)]),
-        (
-            "growth --side 30 --side 60",
-            [(2, bf16, 5, growth.FRAMES, [30, 60], growth.BATCHES) for bf16 in (False, True)],
-        ),
+        ("none", "found none"),
+        ("all --threads 1", "all does not use threads"),
+        ("start --batch 4", "not use batch"),
+        ("memel --pairs 1", "pairs"),
     ],
 )
-def test_a_command_prints_and_writes_what_it_measures(
-    command: str, calls: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    module, row = ROWS[command.split()[0]]
-    seen: list[tuple[Any, ...]] = []
-
-    def measure(*values: object) -> list[Any]:
-        seen.append(values)
-        return [row]
-
-    monkeypatch.setattr(module, "measure", measure)
-    file = tmp_path / "rows.json"
-    result = CliRunner().invoke(app, [*command.split(), "--json", str(file)])
-    assert result.exit_code == 0, result.output
-    assert seen == calls
-    assert result.stdout == module.table([row] * len(calls)) + "\n"
-    document = json.loads(json.dumps(row.document()))
-    assert json.loads(file.read_text()) == [document] * len(calls)
+def test_what_cannot_be_measured_is_refused(arguments: str, message: str):
+    result = CliRunner().invoke(app, arguments.split(), env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert message in result.output
 
 
-def test_fewer_than_five_calls_are_refused():
-    for name in ("latency --pairs 4", "ranks --pairs 4", "start --pairs 4", "growth --rounds 4"):
-        assert CliRunner().invoke(app, name.split()).exit_code == 2
+def test_a_benchmark_of_one_number_of_threads_refuses_two():
+    result = CliRunner().invoke(app, ["growth", "--threads", "1", "--threads", "2"])
+    assert result.exit_code == 1
+    assert "--threads: expected one value in this benchmark, found 1, 2" in result.output
 
 
-def test_all_prints_and_writes_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    rows = {name: [row] for name, (_, row) in ROWS.items()}
-    monkeypatch.setattr(
-        everything,
-        "BENCHMARKS",
-        {
-            name: lambda name=name: (rows[name], lambda found: f"a table of {len(found)}")
-            for name in rows
-        },
-    )
-    file = tmp_path / "all.json"
-    result = CliRunner().invoke(app, ["all", "--json", str(file)])
-    assert result.exit_code == 0, result.output
-    written = json.loads(file.read_text())
-    assert list(written) == ["machine", *rows]
-    for name in rows:
-        assert f"## {name}\n\na table of 1\n" in result.stdout
-        assert written[name] == json.loads(json.dumps([rows[name][0].document()]))
+def test_calls_take_turns_after_a_warm_up():
+    calls: list[str] = []
+    ticks = iter(range(100))
+    ways = [lambda name=name: calls.append(name) or name for name in "ab"]
+    seconds, results = in_turns(ways, 3, clock=lambda: float(next(ticks)))
+    assert "".join(calls) == "ab" + "ba" + "ab" + "ba"
+    assert seconds == [(1.0, 1.0, 1.0)] * 2
+    assert results == [["a"] * 4, ["b"] * 4]
 
 
-def test_all_is_of_every_benchmark():
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert set(everything.BENCHMARKS) == commands - {"all"}
+def test_a_ratio_is_the_median_over_pairs_with_an_interval_around_it():
+    middle, low, high = ratio((1.1, 2.0, 8.0, 1.2, 2.6), (1.0, 2.0, 4.0, 1.0, 2.0))
+    assert middle == pytest.approx(1.2)
+    assert 1.0 <= low <= middle <= high <= 2.0
+    assert low < high

@@ -14,6 +14,7 @@ from nowcast.core.errors import RunError
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 from scripts.bench import latency
+from scripts.bench.benchmark import Asked
 from scripts.bench.latency import (
     CONVGRU,
     FLOW,
@@ -21,12 +22,10 @@ from scripts.bench.latency import (
     NETWORKS,
     SPROG,
     TRAJGRU,
-    Latency,
     make,
     measure,
     moving_rain,
     network,
-    table,
 )
 from tests import ROOT
 
@@ -94,14 +93,14 @@ def test_networks_forecast_without_gradients_in_their_precision(
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("pysteps") is None, reason="needs pysteps")
 def test_forecasters_take_turns_with_sprog():
-    flow, sprog = measure(threads=1, pairs=2, size=60, in_len=3, out_len=2, forecasters=[FLOW])
-    assert (flow.forecaster, flow.precision, sprog.forecaster) == (FLOW, None, SPROG)
-    assert len(flow.seconds) == len(flow.sprog or ()) == 2
-    assert (sprog.seconds, sprog.sprog) == (flow.sprog, None)
-    assert 0 < flow.memory_mib < sprog.memory_mib
-    document = flow.document()
-    assert document["faster_low"] <= document["faster"] <= document["faster_high"]
-    assert sprog.document()["faster"] is None
+    asked = Asked(threads=[1], pairs=2)
+    flow, sprog = measure(asked, size=60, in_len=3, out_len=2, forecasters=[FLOW])
+    assert (flow["forecaster"], sprog["forecaster"]) == (FLOW, SPROG)
+    assert len(flow["seconds"]) == len(sprog["seconds"]) == 2
+    assert 0 < flow["memory_mib"] < sprog["memory_mib"]
+    ratio, low, high = flow["faster"]
+    assert low <= ratio <= high
+    assert sprog["faster"] is None
 
 
 @pytest.mark.skipif(find_spec("pysteps") is None, reason="needs pysteps")
@@ -133,24 +132,14 @@ def test_without_pysteps_the_table_says_so(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(latency, "find_spec", lambda _: None)
     monkeypatch.setattr(latency, "apart", here)
-    rows = measure(threads=1, pairs=2, size=30, in_len=2, out_len=2, forecasters=[CONVGRU, FLOW])
-    assert [(row.forecaster, row.precision) for row in rows] == [
+    asked = Asked(threads=[1], pairs=2)
+    rows = measure(asked, size=30, in_len=2, out_len=2, forecasters=[CONVGRU, FLOW])
+    assert [(row["forecaster"], row["precision"]) for row in rows] == [
         (CONVGRU, "fp32"),
         (CONVGRU, "bf16"),
         (FLOW, None),
     ]
-    assert all(row.sprog is None and len(row.seconds) == 2 for row in rows)
-    assert "S-PROG is left out" in table(rows)
-
-
-def test_table_has_a_line_a_forecaster():
-    rows = [
-        Latency(CONVGRU, "bf16", 2, 480, 5, 20, 99.6, (0.5, 0.5), (2.0, 2.0)),
-        Latency(SPROG, None, 2, 480, 5, 20, 200.0, (2.0, 2.0), None),
-    ]
-    lines = table(rows).splitlines()
-    assert lines[2:4] == [
-        "| ConvGRU | bf16 | 500 ms | 100 MiB | 4.00 (4.00 to 4.00) |",
-        "| S-PROG | - | 2000 ms | 200 MiB | - |",
-    ]
-    assert "480x480 pixels, 5 -> 20 frames. Threads of torch and OpenCV: 2;" in lines[-1]
+    assert all(row["faster"] is None and len(row["seconds"]) == 2 for row in rows)
+    text = latency.BENCHMARK.table(rows)
+    assert "S-PROG is left out" in text
+    assert "30x30 pixels, 2 -> 2 frames. Threads of torch and OpenCV: 1;" in text

@@ -13,6 +13,7 @@ from nowcast.precipitation.archive.writer import ArchiveWriter
 from nowcast.precipitation.clips.clips import Clips
 from nowcast.precipitation.clips.draws import Draw
 from scripts.bench import loader
+from scripts.bench.benchmark import Asked
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_every_reader_has_a_row(wide: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loader, "FED_BATCHES", 3)
     paper = next(iter(loader.SETTINGS))
     monkeypatch.setattr(loader, "SETTINGS", {paper: loader.SETTINGS[paper]})
-    rows = loader.measure(wide, clips=2, pairs=2)
-    assert [(row.setting, row.reader) for row in rows] == [(paper, "tree"), (paper, "pack")]
-    assert all(row.batches_a_minute > 0 and row.memory_mib > 50 for row in rows)
-    assert len(loader.table(rows).splitlines()) == 2 + len(rows)
+    rows = loader.measure(Asked(batch=[2], pairs=2, root=wide))
+    assert [(row["setting"], row["reader"]) for row in rows] == [(paper, "tree"), (paper, "pack")]
+    assert all(row["batches_a_minute"] > 0 and row["memory_mib"] > 50 for row in rows)
+    assert len(loader.BENCHMARK.table(rows).splitlines()) == 2 + len(rows)

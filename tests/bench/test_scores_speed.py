@@ -9,8 +9,7 @@ from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.balance import BALANCING_WEIGHTS, pixel_thresholds
 from nowcast.precipitation.verification.scores import COUNTS, score_frames
 from scripts.bench import scores
-from scripts.bench.paired import Pairs
-from scripts.bench.scores import Speed, measure, table
+from scripts.bench.benchmark import Asked
 from tests.rain_fields import rain
 
 
@@ -27,28 +26,15 @@ def test_both_yardsticks_score_alike(name: str):
     np.testing.assert_allclose(plain[2].sum(0), ours["b_mae"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("clock", ["wall", "processor"])
-def test_measures_pairs_of_calls(monkeypatch: pytest.MonkeyPatch, clock: str):
+def test_measures_pairs_of_calls(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scores, "yardsticks", lambda: {"loops": scores._loops})
     threads = torch.get_num_threads()
-    (row,) = measure(clips=1, leads=1, size=32, threads=1, pairs=2, clock=clock)
+    (row,) = scores.measure(Asked(batch=[1], threads=[1], pairs=2), leads=1, size=32)
     torch.set_num_threads(threads)
-    assert (row.yardstick, row.threads, len(row.pairs.one), len(row.pairs.other)) == (
-        "loops",
-        1,
-        2,
-        2,
-    )
-    document = row.document()
-    assert document["ratio_low"] <= document["ratio"] <= document["ratio_high"]
-
-
-def test_table_has_a_line_a_yardstick():
-    lines = table(
-        [Speed("loops", 2, "wall", True, Pairs((0.015, 0.015), (0.003, 0.003)))]
-    ).splitlines()
-    assert lines[-1] == "nowcast counts in C."
-    assert lines[-3] == "| loops | 2 | wall | 15.0 ms | 3.00 ms | 0.200 (0.200 to 0.200) |"
+    assert (row["yardstick"], len(row["numba"]), len(row["nowcast"])) == ("loops", 2, 2)
+    line, _, note = scores.BENCHMARK.table([row]).splitlines()[2:]
+    assert line.startswith("| loops | 1 | ")
+    assert note.startswith("nowcast counts in ")
 
 
 def test_without_numba_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

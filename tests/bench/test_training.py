@@ -6,10 +6,10 @@ import torch
 from nowcast.core.memel.plug import plug_in
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, Stage
 from scripts.bench import training
-from scripts.bench.paired import Pairs
+from scripts.bench.benchmark import Asked
 from scripts.bench.step import clips, network, training_step
 from scripts.bench.straightforward import DenseMEmeL, PlainEncoderForecaster
-from scripts.bench.training import Training, arithmetic, measure, straightforward, table
+from scripts.bench.training import arithmetic, measure, straightforward
 
 SMALL = (
     Stage(channels=4, hidden=8, kernel=5, down=(7, 5, 1), up=(7, 5, 1)),
@@ -64,21 +64,11 @@ def test_the_arithmetic_is_that_of_the_paper_s_network():
 def test_every_way_has_a_row(monkeypatch: pytest.MonkeyPatch):
     assert len(training.WAYS) == 4
     monkeypatch.setattr(training, "WAYS", [("fp32", False), ("bf16", True)])  # of processes
-    rows = measure([1], [1], turns=2, size=30, frames=2, stages=SMALL, matrix=64)
-    assert [(row.precision, row.recompute) for row in rows] == training.WAYS
+    asked = Asked(batch=[1], threads=[1], pairs=2)
+    rows = measure(asked, size=30, frames=2, stages=SMALL, matrix=64)
+    assert [(row["precision"], row["recompute"]) for row in rows] == training.WAYS
     for row in rows:
-        assert row.loss_apart < (1e-5 if row.precision == "fp32" else 2e-2)
-        assert len(row.pairs.one) == len(row.pairs.other) == len(row.matrix_gflop_s) == 2
-    assert len(table(rows).splitlines()) == 2 + len(rows) + 2
-
-
-def test_table_says_how_fast_and_how_large():
-    row = Training(
-        4, 1, "bf16", True, 268.0, Pairs((2.0,) * 5, (1.0,) * 5), (536.0,) * 5, 3e-4, 5.0, 10.0
-    )
-    assert row.share() == pytest.approx(0.5)
-    assert row.document()["faster"] == pytest.approx(2.0)
-    assert table([row]).splitlines()[2] == (
-        "| 4 | 1 | bf16, time steps recomputed | 2.00 s | 1.00 s | 2.00 (2.00 to 2.00) | 0.50 | "
-        "3e-04 | 5 of 10 MiB: 0.50 |"
-    )
+        assert row["loss_apart"] < (1e-5 if row["precision"] == "fp32" else 2e-2)
+        assert len(row["straightforward"]) == len(row["seconds"]) == 2
+        assert row["share"] > 0
+    assert len(training.BENCHMARK.table(rows).splitlines()) == 2 + len(rows) + 2
