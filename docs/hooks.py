@@ -2,17 +2,16 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
 
 import typer
-from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
 import nowcast
+from nowcast.api.config_keys import Key, keys_of
 from nowcast.cli.app import app
-from nowcast.registry import TASKS, settings_class
+from nowcast.registry import TASKS
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
@@ -27,34 +26,24 @@ def command_line() -> str:
 
 
 def config_keys() -> str:
-    """A table of each task's keys: dotted name and default."""
+    """A table of each task's keys: dotted name, type, default, meaning."""
     parts = []
     for task in TASKS:
-        rows = "\n".join(f"| `{name}` | `{default}` |" for name, default in keys(task))
-        parts.append(f"## {task}\n\n| key | default |\n| --- | --- |\n{rows}\n")
-    return "\n".join(parts)
+        rows = [
+            key for key in keys_of(task) if key.name.partition(".")[0] not in ("compare", "tune")
+        ]
+        parts.append(_keys_table(task, rows))
+    several = [
+        key for key in keys_of("precipitation") if key.name.startswith(("compare.", "tune."))
+    ]
+    return "\n".join([*parts, _keys_table("compare and tune", several)])
 
 
-def keys(task: str) -> Iterator[tuple[str, str]]:
-    """Dotted name and default of every key of a task's config."""
-    yield from _keys(settings_class(task), "")
-
-
-def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
-    for name, field in model.model_fields.items():
-        sections = list(_sections(field.annotation))
-        if not sections:
-            default = field.get_default(call_default_factory=True)
-            yield f"{prefix}{name}", "null" if default is None else str(default)
-        for section in sections:
-            yield from _keys(section, f"{prefix}{name}.")
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _sections(part)
+def _keys_table(title: str, keys: list[Key]) -> str:
+    cells = ["key", "type", "default", "meaning"], ["---"] * 4
+    rows = [[f"`{key.name}`", key.kind, f"`{key.default}`", key.meaning] for key in keys]
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (*cells, *rows)]
+    return f"## {title}\n\n" + "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
 def tree() -> str:

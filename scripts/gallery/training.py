@@ -11,6 +11,8 @@ from nowcast.core.report.charts import lines
 from scripts.gallery.page import Page
 
 CHARTS = {"b_mse": "B-MSE", "csi/0.5": "CSI ≥ 0.5 mm/h", "csi/5": "CSI ≥ 5 mm/h"}
+COMPARE = "nowcast compare configs/precipitation/demo.yaml data.root=data/dwd --out runs/demo"
+NOT_RUN = "not run by the tests: the demo's, which takes minutes"
 EXPORTED = """\
 from pathlib import Path
 import numpy as np
@@ -32,10 +34,7 @@ def comparison(page: Page) -> None:
         "without (T-), 3 seeds each, beside optical flow "
         "and the weights that ship."
     )
-    page.parts.append(
-        "```bash\nnowcast compare configs/precipitation/demo.yaml data.root=data/dwd --out "
-        "runs/demo\n```"
-    )
+    page.parts.append(f'```bash title="{NOT_RUN}"\n{COMPARE}\n```')
     folder = page.work / "runs" / "demo"
     rows = (folder / "table.md").read_text("utf-8").splitlines()
     page.text("\n".join(row for row in rows if row.startswith("|")))
@@ -100,7 +99,10 @@ def audit(page: Page) -> None:
         f"audit \\\n  data.stride=24"
     )
     page.picture("Loss without a channel, by group of clips", page.work / "audit/neurons.png")
-    page.text("Read such marks with care: [what they mean](../memel.md#what-it-does-to-a-network).")
+    page.text(
+        "More updates: [table 4](../results.md#decrease-ratio-table-4). "
+        "Read such marks with care: [what they mean](../memel.md#what-it-does-to-a-network)."
+    )
 
 
 def export(page: Page) -> None:
@@ -118,7 +120,7 @@ def export(page: Page) -> None:
         for lead in (0, 3, names["made"].shape[1] - 1)
     }
     for axes, (title, frame) in zip(figure.subplots(1, 4), panels.items(), strict=True):
-        axes.imshow(frame.detach().numpy(), vmin=0, vmax=0.5, cmap="Blues")
+        axes.imshow(frame.detach().numpy(), vmin=0, vmax=0.7, cmap="Blues")
         axes.set(title=title, xticks=[], yticks=[])
     page.picture("What the file forecasts from frames of 20 May 2018, in pixel units", figure)
     page.text(

@@ -53,6 +53,9 @@ def first_run(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder / "first"
 
 
+# The tests' radar is another than the weights were trained on, and a warning says so.
+@pytest.mark.filterwarnings("ignore::nowcast.core.terminal.result_warnings.ResultWarning")
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning:pysteps")  # no event: CSI is NaN
 @pytest.mark.filterwarnings("ignore:'pin_memory'")  # of a Trainer where there is no GPU
 @pytest.mark.usefixtures("few_resamples")
 @pytest.mark.parametrize("page", RUN)
