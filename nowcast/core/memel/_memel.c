@@ -4,23 +4,10 @@
  * a time, so that the activation is read from memory once. The loops are plain for the compiler to
  * vectorise, and on x86 Linux it does so for every kind of processor, chosen when it is loaded.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "../native.h"
 #include <float.h>
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-
-#if defined(__linux__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#if __GNUC__ >= 12 /* which knows AVX-512 with its 16-bit part by this name */
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#else
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx2", "default")))
-#endif
-#else
-#define FOR_EVERY_PROCESSOR
-#endif
 
 #define BLOCK 512 /* neurons; a block of 16 samples is 32 KB */
 
@@ -41,23 +28,6 @@ typedef struct {
     float eps;
     int is_bf16;
 } Call;
-
-static float from_bf16(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static uint16_t to_bf16(float value)
-{
-    uint32_t bits;
-    if (value != value)
-        return 0x7fc0;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16); /* to nearest, ties to even */
-}
 
 FOR_EVERY_PROCESSOR
 static void load(float *to, const Call *call, int64_t first, int64_t count)
@@ -295,32 +265,59 @@ static int64_t see(const Call *call, int *changed)
     return left;
 }
 
+static int read_statistics(PyObject *const *objects, Tensor *mean, Tensor *variance,
+                           Tensor *batches, Tensor *samples)
+{
+    return read_tensor(objects[0], "running_mean", KIND_FLOAT32, mean)
+           || read_tensor(objects[1], "running_var", KIND_FLOAT32, variance)
+           || read_tensor(objects[2], "num_batches_tracked", KIND_INT64, batches)
+           || read_tensor(objects[3], "num_samples_tracked", KIND_INT64, samples)
+           || expect(mean->count > 0, "running_mean: expected neurons, found none")
+           || expect_count(variance, mean->count) || expect_count(batches, 1)
+           || expect_count(samples, 1);
+}
+
 static PyObject *memel_see(PyObject *self, PyObject *args)
 {
+    PyObject *of[9];
+    Tensor values, output, mean, variance, batches, samples, chosen, scale, moments;
     Call call;
-    unsigned long long values, output, mean, variance, batches, samples, chosen, scale, moments;
-    long long sizes[6];
+    long long forget_steps, late_start;
     int64_t left;
-    int changed = 0;
-    if (!PyArg_ParseTuple(args, "KKKKKKKKKLLLLLLfp", &values, &output, &mean, &variance, &batches,
-                          &samples, &chosen, &scale, &moments, &sizes[0], &sizes[1], &sizes[2], &sizes[3],
-                          &sizes[4], &sizes[5], &call.eps, &call.is_bf16))
+    int channels_last, changed = 0;
+    if (!PyArg_ParseTuple(args, "OO(OOOO)OOOpLLf", &of[0], &of[1], &of[2], &of[3], &of[4], &of[5],
+                          &of[6], &of[7], &of[8], &channels_last, &forget_steps, &late_start,
+                          &call.eps)
+        || read_tensor(of[0], "values", KIND_FLOAT32 | KIND_BFLOAT16, &values)
+        || read_tensor(of[1], "output", KIND_FLOAT32 | KIND_BFLOAT16, &output)
+        || read_statistics(of + 2, &mean, &variance, &batches, &samples)
+        || read_tensor(of[6], "chosen", KIND_INT64, &chosen)
+        || read_tensor(of[7], "scale", KIND_FLOAT32 | KIND_NONE, &scale)
+        || read_tensor(of[8], "moments", KIND_FLOAT64 | KIND_NONE, &moments)
+        || expect(chosen.ndim == 2, "chosen: expected batch top_k"))
         return NULL;
-    call.values = (const void *)(uintptr_t)values;
-    call.output = (void *)(uintptr_t)output;
-    call.mean = (float *)(uintptr_t)mean;
-    call.variance = (float *)(uintptr_t)variance;
-    call.batches = (int64_t *)(uintptr_t)batches;
-    call.samples = (int64_t *)(uintptr_t)samples;
-    call.chosen = (int64_t *)(uintptr_t)chosen;
-    call.scale = (float *)(uintptr_t)scale;
-    call.moments = (double *)(uintptr_t)moments;
-    call.batch = sizes[0];
-    call.neurons = sizes[1];
-    call.channels = sizes[2];
-    call.top_k = sizes[3];
-    call.forget_steps = sizes[4];
-    call.late_start = sizes[5];
+    int64_t batch = chosen.shape[0], top_k = chosen.shape[1], neurons = mean.count;
+    if (expect(top_k >= 1 && top_k <= neurons, "chosen: expected top_k from 1 to the neurons")
+        || expect_kind(&output, &values) || expect_count(&values, batch * neurons)
+        || expect_count(&output, batch * neurons) || expect_count(&scale, batch * neurons)
+        || expect_count(&moments, 1 + 2 * neurons))
+        return NULL;
+    call.values = values.data;
+    call.output = output.data;
+    call.mean = mean.data;
+    call.variance = variance.data;
+    call.batches = batches.data;
+    call.samples = samples.data;
+    call.chosen = chosen.data;
+    call.scale = scale.data;
+    call.moments = moments.data;
+    call.batch = batch;
+    call.neurons = neurons;
+    call.channels = channels_last && mean.ndim ? mean.shape[0] : 0;
+    call.top_k = top_k;
+    call.forget_steps = forget_steps;
+    call.late_start = late_start;
+    call.is_bf16 = values.kind == KIND_BFLOAT16;
     Py_BEGIN_ALLOW_THREADS
     left = see(&call, &changed);
     Py_END_ALLOW_THREADS
@@ -329,21 +326,24 @@ static PyObject *memel_see(PyObject *self, PyObject *args)
 
 static PyObject *memel_count(PyObject *self, PyObject *args)
 {
-    unsigned long long sums, mean, variance, batches, samples;
-    long long neurons, forget_steps;
-    if (!PyArg_ParseTuple(args, "KKKKKLL", &sums, &mean, &variance, &batches, &samples, &neurons,
-                          &forget_steps))
+    PyObject *of[5];
+    Tensor sums, mean, variance, batches, samples;
+    long long forget_steps;
+    if (!PyArg_ParseTuple(args, "O(OOOO)L", &of[0], &of[1], &of[2], &of[3], &of[4], &forget_steps)
+        || read_tensor(of[0], "moments", KIND_FLOAT64, &sums)
+        || read_statistics(of + 1, &mean, &variance, &batches, &samples)
+        || expect_count(&sums, 1 + 2 * mean.count))
         return NULL;
-    const double *moments = (const double *)(uintptr_t)sums;
+    const double *moments = sums.data;
+    int64_t neurons = mean.count;
     float *space = malloc(2 * neurons * sizeof *space);
     if (!space)
         return PyErr_NoMemory();
     Py_BEGIN_ALLOW_THREADS
     if (moments[0] > 0) {
         gather(moments, space, space + neurons, neurons);
-        count_in((float *)(uintptr_t)mean, (float *)(uintptr_t)variance,
-                 (int64_t *)(uintptr_t)batches, (int64_t *)(uintptr_t)samples, space,
-                 space + neurons, neurons, (int64_t)moments[0], forget_steps);
+        count_in(mean.data, variance.data, batches.data, samples.data, space, space + neurons,
+                 neurons, (int64_t)moments[0], forget_steps);
     }
     Py_END_ALLOW_THREADS
     free(space);
@@ -352,18 +352,30 @@ static PyObject *memel_count(PyObject *self, PyObject *args)
 
 static PyObject *memel_turn(PyObject *self, PyObject *args)
 {
-    unsigned long long gradient, output, places;
-    long long batch, neurons, top_k;
+    PyObject *of[3];
+    Tensor gradient, output, places;
     float delta;
-    int is_bf16;
-    if (!PyArg_ParseTuple(args, "KKKLLLfp", &gradient, &output, &places, &batch, &neurons, &top_k,
-                          &delta, &is_bf16))
+    int outside = 0;
+    if (!PyArg_ParseTuple(args, "OOOf", &of[0], &of[1], &of[2], &delta)
+        || read_tensor(of[0], "gradient", KIND_FLOAT32 | KIND_BFLOAT16, &gradient)
+        || read_tensor(of[1], "output", KIND_FLOAT32 | KIND_BFLOAT16, &output)
+        || read_tensor(of[2], "chosen", KIND_INT64, &places) || expect_kind(&output, &gradient)
+        || expect_count(&output, gradient.count)
+        || expect(places.ndim == 2 && places.shape[0] > 0 && places.shape[1] > 0
+                      && gradient.count % places.shape[0] == 0,
+                  "chosen: expected batch top_k, of the gradient's batch"))
         return NULL;
-    const int64_t *chosen = (const int64_t *)(uintptr_t)places;
-    void *to = (void *)(uintptr_t)output;
+    const int64_t *chosen = places.data;
+    int64_t top_k = places.shape[1], neurons = gradient.count / places.shape[0];
+    int is_bf16 = gradient.kind == KIND_BFLOAT16;
+    void *to = output.data;
     Py_BEGIN_ALLOW_THREADS
-    memcpy(to, (const void *)(uintptr_t)gradient, batch * neurons * (is_bf16 ? 2 : 4));
-    for (int64_t n = 0; n < batch * top_k; n++) {
+    memcpy(to, gradient.data, gradient.count * (is_bf16 ? 2 : 4));
+    for (int64_t n = 0; n < places.count; n++) {
+        if (chosen[n] < 0 || chosen[n] >= neurons) {
+            outside = 1;
+            break;
+        }
         int64_t at = n / top_k * neurons + chosen[n];
         if (is_bf16)
             ((uint16_t *)to)[at] = to_bf16(from_bf16(((uint16_t *)to)[at]) * -delta);
@@ -371,6 +383,8 @@ static PyObject *memel_turn(PyObject *self, PyObject *args)
             ((float *)to)[at] *= -delta;
     }
     Py_END_ALLOW_THREADS
+    if (expect(!outside, "chosen: expected neurons of the gradient, found another"))
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -385,5 +399,5 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_memel", NULL, 0, me
 
 PyMODINIT_FUNC PyInit__memel(void)
 {
-    return PyModule_Create(&module);
+    return find_dlpack() ? NULL : PyModule_Create(&module);
 }

@@ -1,41 +1,19 @@
+from torch import Tensor
+
+Statistics = tuple[Tensor, Tensor, Tensor, Tensor]
+
 def see(
-    values: int,
-    output: int,
-    mean: int,
-    variance: int,
-    batches: int,
-    samples: int,
-    chosen: int,
-    scale: int,
-    moments: int,
-    batch: int,
-    neurons: int,
-    channels: int,
-    top_k: int,
+    values: Tensor,
+    output: Tensor,
+    statistics: Statistics,
+    chosen: Tensor,
+    scale: Tensor | None,
+    moments: Tensor | None,
+    channels_last: bool,
     forget_steps: int,
     late_start: int,
     eps: float,
-    is_bf16: bool,
     /,
 ) -> tuple[int, int]: ...
-def count(
-    moments: int,
-    mean: int,
-    variance: int,
-    batches: int,
-    samples: int,
-    neurons: int,
-    forget_steps: int,
-    /,
-) -> None: ...
-def turn(
-    gradient: int,
-    output: int,
-    chosen: int,
-    batch: int,
-    neurons: int,
-    top_k: int,
-    delta: float,
-    is_bf16: bool,
-    /,
-) -> None: ...
+def count(moments: Tensor, statistics: Statistics, forget_steps: int, /) -> None: ...
+def turn(gradient: Tensor, output: Tensor, chosen: Tensor, delta: float, /) -> None: ...

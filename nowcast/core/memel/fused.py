@@ -84,14 +84,16 @@ def see(
 
 def _count(layer: "MEmeL", moments: Tensor) -> None:
     """Take the sum of all ranks' moments for one batch."""
-    _memel.count(
-        moments.data_ptr(),
-        layer.running_mean.data_ptr(),
-        layer.running_var.data_ptr(),
-        layer.num_batches_tracked.data_ptr(),
-        layer.num_samples_tracked.data_ptr(),
-        layer.running_mean.numel(),
-        layer.forget_steps,
+    _memel.count(moments, _statistics(layer), layer.forget_steps)
+
+
+def _statistics(layer: "MEmeL") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    buffers: Any = layer._buffers
+    return (
+        buffers["running_mean"],
+        buffers["running_var"],
+        buffers["num_batches_tracked"],
+        buffers["num_samples_tracked"],
     )
 
 
@@ -111,29 +113,21 @@ class _See(torch.autograd.Function):
             ctx.mark_dirty(samples)
         else:
             output = torch.empty_like(samples)
-        buffers: Any = layer._buffers
-        mean = buffers["running_mean"]
+        statistics = _statistics(layer)
         moments = None
         if layer.sync and is_shared():
-            moments = torch.empty(1 + 2 * mean.numel(), dtype=torch.float64)
+            moments = torch.empty(1 + 2 * statistics[0].numel(), dtype=torch.float64)
         left, changed = _memel.see(
-            samples.data_ptr(),
-            output.data_ptr(),
-            mean.data_ptr(),
-            buffers["running_var"].data_ptr(),
-            buffers["num_batches_tracked"].data_ptr(),
-            buffers["num_samples_tracked"].data_ptr(),
-            call.chosen.data_ptr(),
-            0 if scale is None else scale.data_ptr(),
-            0 if moments is None else moments.data_ptr(),
-            samples.shape[0],
-            mean.numel(),
-            mean.shape[0] if channels_last else 0,
-            layer.top_k,
+            samples,
+            output,
+            statistics,
+            call.chosen,
+            scale,
+            moments,
+            channels_last,
             layer.forget_steps,
             layer.late_start,
             layer.eps,
-            samples.dtype is torch.bfloat16,
         )
         if moments is not None:
             under_way = SumUnderWay(moments)
@@ -155,15 +149,5 @@ class _See(torch.autograd.Function):
             back = turned(gradient, chosen, inhibited, ctx.delta, ctx.channels_last)
             return back, None, None, None, None
         back = torch.empty_like(gradient)
-        batch, top_k = chosen.shape
-        _memel.turn(
-            gradient.data_ptr(),
-            back.data_ptr(),
-            chosen.data_ptr(),
-            batch,
-            gradient.numel() // batch,
-            top_k,
-            ctx.delta,
-            gradient.dtype is torch.bfloat16,
-        )
+        _memel.turn(gradient, back, chosen, ctx.delta)
         return back, None, None, None, None

@@ -4,22 +4,8 @@
  * compiler to vectorise, and on x86 Linux it does so for every kind of processor, chosen when it is
  * loaded. Chunks begin at a frame, so a frame adds the same bits in whatever batch it comes.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "../../core/native.h"
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
-
-#if defined(__linux__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#if __GNUC__ >= 12 /* knows the levels; v4 has AVX-512 for bytes, which takes a third off the time */
-#define FOR_EVERY_PROCESSOR \
-    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx2", "default")))
-#endif
-#else
-#define FOR_EVERY_PROCESSOR
-#endif
 
 #define CHUNK 2048    /* pixels; a multiple of both kinds of lanes, at most 255 BYTE_LANES */
 #define BYTE_LANES 64
@@ -146,26 +132,49 @@ static void tally_frame(const float *prediction, const float *truth, const uint8
     }
 }
 
+static int in_order(const Tensor *frames, const Tensor *as)
+{
+    int64_t step = frames->count;
+    int holds = frames->ndim == as->ndim;
+    for (int64_t axis = 0; holds && step && axis < frames->ndim; axis++) {
+        step /= frames->shape[axis];
+        holds = frames->shape[axis] == as->shape[axis]
+                && (frames->shape[axis] == 1 || frames->strides[axis] == step);
+    }
+    if (!holds)
+        PyErr_Format(PyExc_ValueError, "%s: expected the shape of %s, in row-major order",
+                     frames->name, as->name);
+    return holds ? 0 : -1;
+}
+
 static PyObject *tally(PyObject *self, PyObject *args)
 {
-    unsigned long long memory[7];
-    long long clips, leads, pixels;
-    if (!PyArg_ParseTuple(args, "KKKKKKKLLL", &memory[0], &memory[1], &memory[2], &memory[3],
-                          &memory[4], &memory[5], &memory[6], &clips, &leads, &pixels))
+    PyObject *of[7];
+    Tensor prediction, truth, mask, thresholds, rises, counts, errors;
+    if (!PyArg_ParseTuple(args, "OOOOOOO", &of[0], &of[1], &of[2], &of[3], &of[4], &of[5], &of[6])
+        || read_tensor(of[0], "prediction", KIND_FLOAT32, &prediction)
+        || read_tensor(of[1], "truth", KIND_FLOAT32, &truth)
+        || read_tensor(of[2], "mask", KIND_BOOL, &mask)
+        || read_tensor(of[3], "thresholds", KIND_FLOAT32, &thresholds)
+        || read_tensor(of[4], "rises", KIND_FLOAT32, &rises)
+        || read_tensor(of[5], "counts", KIND_INT64, &counts)
+        || read_tensor(of[6], "errors", KIND_FLOAT64, &errors)
+        || expect(truth.ndim >= 2, "truth: expected clips, lead times and pixels")
+        || in_order(&truth, &truth) || in_order(&prediction, &truth) || in_order(&mask, &truth)
+        || expect_count(&thresholds, THRESHOLDS) || expect_count(&rises, THRESHOLDS + 1)
+        || expect_count(&counts, truth.shape[1] * (3 * THRESHOLDS + 1))
+        || expect_count(&errors, truth.shape[1] * 4))
         return NULL;
-    const float *prediction = (const float *)(uintptr_t)memory[0];
-    const float *truth = (const float *)(uintptr_t)memory[1];
-    const uint8_t *mask = (const uint8_t *)(uintptr_t)memory[2];
-    const float *at = (const float *)(uintptr_t)memory[3];
-    const float *rise = (const float *)(uintptr_t)memory[4];
-    int64_t *counts = (int64_t *)(uintptr_t)memory[5];
-    double *sums = (double *)(uintptr_t)memory[6];
+    int64_t leads = truth.shape[1], frames = truth.shape[0] * leads;
+    int64_t pixels = frames ? truth.count / frames : 0;
+    double *sums = errors.data;
     Py_BEGIN_ALLOW_THREADS
-    for (int64_t frame = 0; frame < clips * leads; frame++) {
+    for (int64_t frame = 0; frame < frames; frame++) {
         double of_frame[4] = {0};
         int64_t first = frame * pixels, lead = frame % leads;
-        tally_frame(prediction + first, truth + first, mask + first, pixels, at, rise,
-                    counts + lead * (3 * THRESHOLDS + 1), of_frame);
+        tally_frame((const float *)prediction.data + first, (const float *)truth.data + first,
+                    (const uint8_t *)mask.data + first, pixels, thresholds.data, rises.data,
+                    (int64_t *)counts.data + lead * (3 * THRESHOLDS + 1), of_frame);
         for (int k = 0; k < 4; k++)
             sums[4 * lead + k] += of_frame[k];
     }
@@ -182,5 +191,5 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_tally", NULL, 0, me
 
 PyMODINIT_FUNC PyInit__tally(void)
 {
-    return PyModule_Create(&module);
+    return find_dlpack() ? NULL : PyModule_Create(&module);
 }

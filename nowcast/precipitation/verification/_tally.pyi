@@ -1,13 +1,12 @@
+from torch import Tensor
+
 def tally(
-    prediction: int,
-    truth: int,
-    mask: int,
-    thresholds: int,
-    rises: int,
-    counts: int,
-    sums: int,
-    clips: int,
-    leads: int,
-    pixels: int,
+    prediction: Tensor,
+    truth: Tensor,
+    mask: Tensor,
+    thresholds: Tensor,
+    rises: Tensor,
+    counts: Tensor,
+    errors: Tensor,
     /,
 ) -> None: ...

@@ -82,25 +82,18 @@ def tally(
 
 
 def _in_c(prediction: Tensor, truth: Tensor, mask: Tensor, calibration: Calibration) -> Tally:
-    clips, leads = truth.shape[:2]
+    leads = truth.shape[1]
     events = CLASSES - 1
     counts = torch.zeros(leads, 3 * events + 1, dtype=torch.int64)
     errors = torch.zeros(leads, 4, dtype=torch.float64)
-    # Named, so that what is pointed at lives until it has been read.
-    prediction, truth, mask = prediction.contiguous(), truth.contiguous(), mask.contiguous()
-    thresholds = torch.tensor(pixel_thresholds(calibration))
-    steps = torch.tensor((BALANCING_WEIGHTS[0], *rises()))
     _tally.tally(
-        prediction.data_ptr(),
-        truth.data_ptr(),
-        mask.data_ptr(),
-        thresholds.data_ptr(),
-        steps.data_ptr(),
-        counts.data_ptr(),
-        errors.data_ptr(),
-        clips,
-        leads,
-        truth[0, 0].numel(),
+        prediction.contiguous(),
+        truth.contiguous(),
+        mask.contiguous(),
+        torch.tensor(pixel_thresholds(calibration)),
+        torch.tensor((BALANCING_WEIGHTS[0], *rises())),
+        counts,
+        errors,
     )
     hits, observed, warned = counts[:, :-1].T.reshape(3, events, leads)
     return Tally(counts[:, -1], hits, observed, warned, errors.T)

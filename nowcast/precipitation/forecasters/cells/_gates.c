@@ -7,21 +7,9 @@
  * are plain for the compiler to vectorise, and on x86 Linux it does so for every kind of processor,
  * chosen when it is loaded.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
+#include "../../../core/native.h"
 
-#if defined(__linux__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#if __GNUC__ >= 12 /* which knows AVX-512 with its 16-bit part by this name */
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#else
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx2", "default")))
-#endif
-#else
-#define FOR_EVERY_PROCESSOR
-#endif
-#define INLINE static inline __attribute__((always_inline))
+#define PARTS 3 /* of a row of x or h: update, reset, candidate */
 
 /* Which of the values that went through a leaky ReLU were positive. */
 enum { X_UPDATE = 1, H_UPDATE = 2, X_RESET = 4, H_RESET = 8, X_NEW = 16, H_NEW = 32, NEW = 64 };
@@ -48,24 +36,15 @@ typedef struct {
 
 INLINE float load(const void *from, int64_t i, int is_bf16)
 {
-    if (!is_bf16)
-        return ((const float *)from)[i];
-    uint32_t bits = (uint32_t)((const uint16_t *)from)[i] << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    return is_bf16 ? from_bf16(((const uint16_t *)from)[i]) : ((const float *)from)[i];
 }
 
 INLINE void store(void *to, int64_t i, float value, int is_bf16)
 {
-    if (!is_bf16) {
+    if (is_bf16)
+        ((uint16_t *)to)[i] = to_bf16(value);
+    else
         ((float *)to)[i] = value;
-        return;
-    }
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16; /* to nearest, ties to even */
-    ((uint16_t *)to)[i] = (uint16_t)(value != value ? 0x7fc0 : rounded);
 }
 
 /* e^x for |x| <= 87, to two units in the last place: 2^n times a polynomial on |r| <= ln 2 / 2. */
@@ -249,74 +228,127 @@ static void unmix(const float *restrict gradient, const float *restrict candidat
     }
 }
 
+/* Frames with the channels innermost, of so many numbers (any, if negative). */
+static int read_frames(PyObject *object, const char *name, int kinds, int64_t count, Tensor *out)
+{
+    if (read_tensor(object, name, kinds, out) || (count >= 0 && expect_count(out, count)))
+        return -1;
+    return expect(!out->kind || (out->ndim == 4 && (out->shape[1] == 1 || out->strides[1] == 1)),
+                  "expected batch channels height width with the channels innermost");
+}
+
+/* A part of x or h: three for each of so many numbers, or one row of channels for all; its step. */
+static int read_parts(PyObject *object, const char *name, int64_t count, int64_t channels,
+                      Tensor *out, int64_t *step)
+{
+    if (read_tensor(object, name, KIND_FLOAT32 | KIND_BFLOAT16, out))
+        return -1;
+    *step = out->ndim == 1 ? 0 : PARTS * channels;
+    if (!*step)
+        return expect_count(out, PARTS * channels);
+    return read_frames(object, name, KIND_FLOAT32 | KIND_BFLOAT16, PARTS * count, out);
+}
+
 static PyObject *py_open(PyObject *self, PyObject *args)
 {
-    unsigned long long x, h, update, candidate, reset, carried, signs;
-    long long x_step, h_step, rows, channels;
+    PyObject *of[7];
+    Tensor x, h, update, candidate, reset, carried, signs;
+    int64_t x_step, h_step;
     float slope, leak;
-    int x_is_bf16, h_is_bf16;
-    if (!PyArg_ParseTuple(args, "KLKLKKKKKLLffpp", &x, &x_step, &h, &h_step, &update, &candidate,
-                          &reset, &carried, &signs, &rows, &channels, &slope, &leak, &x_is_bf16,
-                          &h_is_bf16))
+    if (!PyArg_ParseTuple(args, "OOOOOOOff", &of[0], &of[1], &of[2], &of[3], &of[4], &of[5], &of[6],
+                          &slope, &leak)
+        || read_frames(of[2], "update", KIND_FLOAT32, -1, &update))
         return NULL;
-    Open gate = {(void *)(uintptr_t)x, (void *)(uintptr_t)h, x_step, h_step,
-                 (float *)(uintptr_t)update, (float *)(uintptr_t)candidate,
-                 (float *)(uintptr_t)reset, (void *)(uintptr_t)carried,
-                 (uint8_t *)(uintptr_t)signs, rows, channels, slope, leak};
+    int64_t count = update.count, channels = update.shape[1];
+    if (read_parts(of[0], "x", count, channels, &x, &x_step)
+        || read_parts(of[1], "h", count, channels, &h, &h_step)
+        || read_frames(of[3], "candidate", KIND_FLOAT32, count, &candidate)
+        || read_frames(of[4], "reset", KIND_FLOAT32 | KIND_NONE, count, &reset)
+        || read_frames(of[5], "carried", KIND_FLOAT32 | KIND_BFLOAT16 | KIND_NONE, count, &carried)
+        || read_frames(of[6], "signs", KIND_UINT8 | KIND_NONE, count, &signs)
+        || expect_kind(&carried, &h)
+        || expect(!reset.kind == !signs.kind && !carried.kind == !signs.kind,
+                  "expected reset, carried and signs, or none of them"))
+        return NULL;
+    Open gate = {x.data, h.data, x_step, h_step, update.data, candidate.data, reset.data,
+                 carried.data, signs.data, channels ? count / channels : 0, channels, slope, leak};
     Py_BEGIN_ALLOW_THREADS
-    if (x_is_bf16)
-        (h_is_bf16 ? open_bf16 : open_x_alone)(&gate);
+    if (x.kind == KIND_BFLOAT16)
+        (h.kind == KIND_BFLOAT16 ? open_bf16 : open_x_alone)(&gate);
     else
-        (h_is_bf16 ? open_h_alone : open_float)(&gate);
+        (h.kind == KIND_BFLOAT16 ? open_h_alone : open_float)(&gate);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 
 static PyObject *py_close(PyObject *self, PyObject *args)
 {
-    unsigned long long gu, gc, update, reset, carried, signs, gx, gh;
-    long long rows, channels;
+    PyObject *of[8];
+    Tensor gu, gc, update, reset, carried, signs, gx, gh;
     float slope, leak;
-    int carried_is_bf16, is_bf16;
-    if (!PyArg_ParseTuple(args, "KKKKKKKKLLffpp", &gu, &gc, &update, &reset, &carried, &signs, &gx,
-                          &gh, &rows, &channels, &slope, &leak, &carried_is_bf16, &is_bf16))
+    if (!PyArg_ParseTuple(args, "OOOOOOOOff", &of[0], &of[1], &of[2], &of[3], &of[4], &of[5],
+                          &of[6], &of[7], &slope, &leak)
+        || read_frames(of[2], "update", KIND_FLOAT32, -1, &update))
         return NULL;
-    Close gate = {(const float *)(uintptr_t)gu, (const float *)(uintptr_t)gc,
-                  (const float *)(uintptr_t)update, (const float *)(uintptr_t)reset,
-                  (void *)(uintptr_t)carried, (const uint8_t *)(uintptr_t)signs,
-                  (void *)(uintptr_t)gx, (void *)(uintptr_t)gh, rows, channels, slope, leak};
+    int64_t count = update.count, channels = update.shape[1];
+    if (read_frames(of[0], "update_gradient", KIND_FLOAT32, count, &gu)
+        || read_frames(of[1], "candidate_gradient", KIND_FLOAT32, count, &gc)
+        || read_frames(of[3], "reset", KIND_FLOAT32, count, &reset)
+        || read_frames(of[4], "carried", KIND_FLOAT32 | KIND_BFLOAT16, count, &carried)
+        || read_frames(of[5], "signs", KIND_UINT8, count, &signs)
+        || read_frames(of[6], "x_gradient", KIND_FLOAT32 | KIND_BFLOAT16, PARTS * count, &gx)
+        || read_frames(of[7], "h_gradient", KIND_FLOAT32 | KIND_BFLOAT16, PARTS * count, &gh)
+        || expect_kind(&gh, &gx)
+        || expect(gx.kind == KIND_BFLOAT16 || carried.kind == KIND_FLOAT32,
+                  "carried: expected float32, as the gradients"))
+        return NULL;
+    Close gate = {gu.data, gc.data, update.data, reset.data, carried.data, signs.data, gx.data,
+                  gh.data, channels ? count / channels : 0, channels, slope, leak};
     Py_BEGIN_ALLOW_THREADS
-    if (!is_bf16)
+    if (gx.kind == KIND_FLOAT32)
         close_float(&gate);
     else
-        (carried_is_bf16 ? close_bf16 : close_x_alone)(&gate);
+        (carried.kind == KIND_BFLOAT16 ? close_bf16 : close_x_alone)(&gate);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 
+/* So many float tensors with as many numbers as the first. */
+static int read_alike(PyObject *args, const char *const *names, Tensor *out, int number)
+{
+    if (expect(PyTuple_GET_SIZE(args) == number, "expected another number of tensors"))
+        return -1;
+    for (int n = 0; n < number; n++)
+        if (read_frames(PyTuple_GET_ITEM(args, n), names[n], KIND_FLOAT32, n ? out[0].count : -1,
+                        out + n))
+            return -1;
+    return 0;
+}
+
 static PyObject *py_mix(PyObject *self, PyObject *args)
 {
-    unsigned long long c, h, u, out;
-    long long count;
-    if (!PyArg_ParseTuple(args, "KKKKL", &c, &h, &u, &out, &count))
+    static const char *const names[] = {"candidate", "hidden", "update", "output"};
+    Tensor of[4];
+    if (read_alike(args, names, of, 4))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    mix((float *)(uintptr_t)c, (float *)(uintptr_t)h, (float *)(uintptr_t)u,
-        (float *)(uintptr_t)out, count);
+    mix(of[0].data, of[1].data, of[2].data, of[3].data, of[0].count);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 
 static PyObject *py_unmix(PyObject *self, PyObject *args)
 {
-    unsigned long long g, c, h, u, gc, gh, gu;
-    long long count;
-    if (!PyArg_ParseTuple(args, "KKKKKKKL", &g, &c, &h, &u, &gc, &gh, &gu, &count))
+    static const char *const names[] = {
+        "gradient", "candidate", "hidden", "update",
+        "candidate_gradient", "hidden_gradient", "update_gradient",
+    };
+    Tensor of[7];
+    if (read_alike(args, names, of, 7))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    unmix((float *)(uintptr_t)g, (float *)(uintptr_t)c, (float *)(uintptr_t)h,
-          (float *)(uintptr_t)u, (float *)(uintptr_t)gc, (float *)(uintptr_t)gh,
-          (float *)(uintptr_t)gu, count);
+    unmix(of[0].data, of[1].data, of[2].data, of[3].data, of[4].data, of[5].data, of[6].data,
+          of[0].count);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -333,5 +365,5 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_gates", NULL, -1, m
 
 PyMODINIT_FUNC PyInit__gates(void)
 {
-    return PyModule_Create(&module);
+    return find_dlpack() ? NULL : PyModule_Create(&module);
 }

@@ -272,24 +272,7 @@ class _Open(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             reset, carried = torch.empty_like(hidden), torch.empty_like(hidden, dtype=h.dtype)
             signs = torch.empty_like(hidden, dtype=torch.uint8)
-        channels = hidden.shape[1]
-        _gates.open(
-            x.data_ptr(),
-            PARTS * channels * (x.dim() > 1),
-            h.data_ptr(),
-            PARTS * channels * (h.dim() > 1),
-            update.data_ptr(),
-            candidate.data_ptr(),
-            0 if reset is None else reset.data_ptr(),
-            0 if carried is None else carried.data_ptr(),
-            0 if signs is None else signs.data_ptr(),
-            hidden.numel() // channels,
-            channels,
-            pass_.slope,
-            LEAK,
-            x.dtype is torch.bfloat16,
-            h.dtype is torch.bfloat16,
-        )
+        _gates.open(x, h, update, candidate, reset, carried, signs, pass_.slope, LEAK)
         ctx.pass_, ctx.number = pass_, number
         ctx.save_for_backward(update, reset, carried, signs)
         return update, candidate
@@ -303,23 +286,8 @@ class _Open(torch.autograd.Function):
         update, reset, carried, signs = ctx.saved_tensors
         into_update, into_candidate = _dense(into_update, STATE), _dense(into_candidate, STATE)
         into_x, into_h = pass_.gradients_of(ctx.number)
-        channels = update.shape[1]
-        _gates.close(
-            into_update.data_ptr(),
-            into_candidate.data_ptr(),
-            update.data_ptr(),
-            reset.data_ptr(),
-            carried.data_ptr(),
-            signs.data_ptr(),
-            into_x.data_ptr(),
-            into_h.data_ptr(),
-            update.numel() // channels,
-            channels,
-            pass_.slope,
-            LEAK,
-            carried.dtype is torch.bfloat16,
-            into_x.dtype is torch.bfloat16,
-        )
+        kept = update, reset, carried, signs
+        _gates.close(into_update, into_candidate, *kept, into_x, into_h, pass_.slope, LEAK)
         into_hidden = None
         if ctx.needs_input_grad[3]:
             shaped = torch.empty_like(update, dtype=pass_.dtype)  # its values do not matter here
@@ -335,7 +303,7 @@ class _Mix(torch.autograd.Function):
     def forward(
         ctx: Any, place: Tensor, candidate: Tensor, hidden: Tensor, update: Tensor
     ) -> Tensor:
-        _gates.mix(*_addresses(candidate, hidden, update, place))
+        _gates.mix(candidate, hidden, update, place)
         ctx.save_for_backward(candidate, hidden, update)
         return _alias(place)
 
@@ -347,7 +315,7 @@ class _Mix(torch.autograd.Function):
         candidate_gradient, hidden_gradient, update_gradient = into = [
             torch.empty_like(update) for _ in range(3)
         ]
-        _gates.unmix(*_addresses(gradient, candidate, hidden, update, *into))
+        _gates.unmix(gradient, candidate, hidden, update, *into)
         return None, candidate_gradient, hidden_gradient, update_gradient
 
 
@@ -377,11 +345,6 @@ def _innermost(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 def _dense(frames: Tensor, dtype: torch.dtype) -> Tensor:
     """Frames with the channels innermost and in a dtype; themselves if they are."""
     return frames.to(dtype).contiguous(memory_format=torch.channels_last)
-
-
-def _addresses(*tensors: Tensor) -> list[int]:
-    """Where each lies, and how many numbers it holds, as all of them do."""
-    return [*(tensor.data_ptr() for tensor in tensors), tensors[0].numel()]
 
 
 def _alias(place: Tensor) -> Tensor:
