@@ -11,7 +11,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   exit 1
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-wanted=$(find nowcast -name '*.[ch]' | sort | xargs cat pyproject.toml constraints.txt scripts/setup.sh | sha256sum)
+wanted=$(find nowcast -name '*.[ch]' | sort | xargs cat pyproject.toml setup.py constraints.txt scripts/setup.sh | sha256sum)
 installed() { [ "$(cat "$venv/installed-$1" 2>/dev/null)" = "$wanted" ]; }
 if ! installed "$extras" && ! installed dev; then
   echo "installing nowcast[$extras] into $venv (one to two minutes)" >&2

@@ -4,7 +4,7 @@
  * a time, so that the activation is read from memory once. The loops are plain for the compiler to
  * vectorise, and on x86 Linux it does so for every kind of processor, chosen when it is loaded.
  */
-#include "../native.h"
+#include "../system/native.h"
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>

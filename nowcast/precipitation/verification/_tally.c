@@ -4,7 +4,7 @@
  * compiler to vectorise, and on x86 Linux it does so for every kind of processor, chosen when it is
  * loaded. Chunks begin at a frame, so a frame adds the same bits in whatever batch it comes.
  */
-#include "../../core/native.h"
+#include "../../core/system/native.h"
 #include <math.h>
 
 #define CHUNK 2048    /* pixels; a multiple of both kinds of lanes, at most 255 BYTE_LANES */

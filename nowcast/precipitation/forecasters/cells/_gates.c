@@ -7,7 +7,7 @@
  * are plain for the compiler to vectorise, and on x86 Linux it does so for every kind of processor,
  * chosen when it is loaded.
  */
-#include "../../../core/native.h"
+#include "../../../core/system/native.h"
 
 #define PARTS 3 /* of a row of x or h: update, reset, candidate */
 
