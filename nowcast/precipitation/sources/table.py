@@ -1,10 +1,10 @@
 """Which importers there are, by the name that `--importer` takes."""
 
 from dataclasses import fields
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.plugins import added, loaded
 from nowcast.precipitation.sources.field import Request, Source
 from nowcast.precipitation.sources.hdf5 import files_in
 from nowcast.precipitation.sources.importer import GROUP, Importer
@@ -44,39 +44,11 @@ def importer(name: str) -> Importer:
             lambda path, request: read_through_pysteps(name.removeprefix(PREFIX), path, request),
             frozenset({"unit", "name_pattern", "settings"}),
         )
-    added = entry_points(group=GROUP)
-    entries = list(added.select(name=name))
-    if not entries and name not in IMPORTERS:
-        known = ", ".join([*IMPORTERS, *sorted(added.names)])
+    others = added(GROUP, IMPORTERS)
+    if name not in IMPORTERS and name not in others:
+        known = ", ".join([*IMPORTERS, *sorted(others)])
         raise ConfigError(f"--importer: expected {known} or {PREFIX}NAME, found {name}")
-    if len(entries) + (name in IMPORTERS) > 1:
-        owners = [*(["nowcast"] if name in IMPORTERS else []), *map(_package, entries)]
-        raise ConfigError(
-            f"--importer {name}: expected one of that name, found it in {' and '.join(owners)}; "
-            "rename the entry point, or uninstall a package"
-        )
-    return IMPORTERS[name] if name in IMPORTERS else _loaded(entries[0])
-
-
-def _loaded(entry: EntryPoint) -> Importer:
-    where = f"--importer {entry.name}: entry point {entry.value} of {_package(entry)}"
-    try:
-        found = entry.load()
-    except Exception as error:  # of code that is not ours
-        raise ConfigError(
-            f"{where}: expected to import it, found {type(error).__name__}: {error}; mend or "
-            "uninstall the package"
-        ) from error
-    if not isinstance(found, Importer):
-        raise ConfigError(
-            f"{where}: expected an Importer of {Importer.__module__}, found {found!r}; mend the "
-            "package"
-        )
-    return found
-
-
-def _package(entry: EntryPoint) -> str:
-    return "an installed package" if entry.dist is None else f"the package {entry.dist.name}"
+    return IMPORTERS[name] if name in IMPORTERS else loaded(others[name], Importer)
 
 
 def sources(name: str, path: Path, request: Request) -> list[Source]:
