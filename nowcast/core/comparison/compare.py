@@ -60,11 +60,11 @@ def compare(
         raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")
     searches_of = [Run(search_folder(out, name)) for name in settings.searched]
     resolve = settle(settings, resolve, runs, searches_of)
-    known = tuned_so_far(settings, out)
-    if known.searched:
-        jobs = plan(known.before_searches(), resolve, runs)
+    so_far = tuned_so_far(settings, out)
+    if so_far.searched:
+        jobs = plan(so_far.before_searches(), resolve, runs)
         check_claims(jobs, build)
-        if parallel > 1:  # what is known goes side by side first
+        if parallel > 1:  # what needs no search goes side by side first
             complete_side_by_side(jobs, build, settings.split, parallel)
     searched = settings.searched
     settings = tuned(settings, resolve, build, out, ranks, processes=parallel, runs=runs)

@@ -181,16 +181,16 @@ def costs(jobs: Sequence[Job], build: Build, split: str) -> list[Cost]:
         key = _what_is_timed(job.settings)
         if key not in timed:
             timed[key] = _timed(task, job.settings, split)
-        known = timed[key]
+        measured = timed[key]
         batches = ceil(task.samples("valid") / train.batch_size)
         scored = ceil(task.samples(split) / train.batch_size) if job.scored else 0
-        seconds, disk = scored * known.batch, known.leaves.scored * job.scored
+        seconds, disk = scored * measured.batch, measured.leaves.scored * job.scored
         if job.trains and not job.run.is_finished:
             share = 1 - _done(job) / steps
-            validating = run_length.validations * batches * known.batch
-            seconds += share * (steps * known.step + validating)
-            disk += known.leaves.of_training(train, run_length)
-        found.append(Cost(seconds, disk, steps, known.leaves.of_trial(train, run_length)))
+            validating = run_length.validations * batches * measured.batch
+            seconds += share * (steps * measured.step + validating)
+            disk += measured.leaves.of_training(train, run_length)
+        found.append(Cost(seconds, disk, steps, measured.leaves.of_trial(train, run_length)))
     return found
 
 
@@ -212,8 +212,8 @@ def _done(job: Job) -> int:
 def _what_is_timed(settings: RunSettings) -> str:
     """The config without what changes no step's time: seeds, rates, numbers of steps."""
     content = settings.model_dump(mode="json", exclude={"start_from", "optim"})
-    telling = ("batch_size", "accumulate", "checkpoint", "precision", "device")
-    train = {key: content["train"][key] for key in telling}
+    relevant = ("batch_size", "accumulate", "checkpoint", "precision", "device")
+    train = {key: content["train"][key] for key in relevant}
     return digest(content | {"train": train})
 
 

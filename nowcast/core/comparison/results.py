@@ -160,14 +160,14 @@ def report(out: Path) -> Table:
     training = enumerate(training_charts(table.columns, histories))
     charts = of_seeds(table) | {f"training_{number}": chart for number, chart in training}
     write_figures(out, charts, names)
-    place = ", ".join(several) or facts.get("data")
+    data = ", ".join(several) or facts.get("data")
     shown = ", ".join(name for name in names if name in parents)
     descent = Descent(parents, stored.configs, stored.same_runs, stored.references)
     sections = as_sections(found, references(descent, names))
     write_report(
         out / "report.html",
         Report(
-            title=f"{shown} on {place}" if place else out.name,
+            title=f"{shown} on {data}" if data else out.name,
             facts={name.replace("_", " "): str(value) for name, value in facts.items()},
             table=table,
             parents=parents,
@@ -197,7 +197,7 @@ def _differing_facts(comparisons: Mapping[str, Mapping[str, Any]]) -> list[Secti
         [name, *(str(one["facts"].get(key, DASH)) for key in keys)]
         for name, one in comparisons.items()
     ]
-    note = f"Facts that are not the same in all comparisons; {DASH} is one that is not told."
+    note = f"Facts that are not the same in all comparisons; {DASH}: not stated."
     return [Section("What differs between the comparisons", header, rows, note)]
 
 

@@ -107,19 +107,19 @@ def differences(
     scores = [column.score for column in columns]
     blocks = {name: list(members[0]) for name, members in parts.items()}
     drawn = {name: _resampled(members, read, scores, seed) for name, members in parts.items()}
-    found: list[list[Difference]] = []
+    pairs: list[list[Difference]] = []
     for one, other in combinations(parts, 2):
         paired = blocks[one] == blocks[other]
         whole = drawn[one][0] - drawn[other][0]
         again = drawn[one][1:] - drawn[other][1:] if paired else np.empty((0, len(scores)))
         count = len(blocks[one]) if paired else 0
-        found.append(
+        pairs.append(
             [
-                _difference(column, one, other, float(whole[place]), again[:, place], count)
-                for place, column in enumerate(columns)
+                _difference(column, one, other, float(whole[position]), again[:, position], count)
+                for position, column in enumerate(columns)
             ]
         )
-    by_score = [corrected(pairs) for pairs in zip(*found, strict=True)]
+    by_score = [corrected(own) for own in zip(*pairs, strict=True)]
     return [each for pair in zip(*by_score, strict=True) for each in pair]
 
 
