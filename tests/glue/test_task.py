@@ -226,8 +226,8 @@ def test_examples_are_grouped_by_label_and_length(words: Path, bert: Path):
         found.groups("by_day", batch)
 
 
-def test_more_tokens_than_the_bert_has_places_for_are_refused(words: Path, bert: Path):
-    with pytest.raises(ConfigError, match="places for 32 tokens, found 64"):
+def test_more_tokens_than_the_bert_has_positions_for_are_refused(words: Path, bert: Path):
+    with pytest.raises(ConfigError, match="positions for 32 tokens, found 64"):
         task(words, bert, max_length=64)
 
 
