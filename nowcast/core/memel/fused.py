@@ -6,18 +6,16 @@ each costs more than what it computes. Under `torch.compile` and on other device
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
 from nowcast.core.memel.memory_order import as_matrix
+from nowcast.core.memel.neurons import RunningStatistics
 from nowcast.core.memel.scale import turned
 from nowcast.core.system.distributed import SumUnderWay, is_shared
-
-if TYPE_CHECKING:
-    from nowcast.core.memel.layer import MEmeL
 
 try:
     from nowcast.core.memel import _memel
@@ -44,7 +42,18 @@ class Call:
     changed: bool = False
 
 
-def serves(layer: "MEmeL", samples: Tensor) -> bool:
+class Inhibiting(RunningStatistics):
+    """A layer that can be served here: what is read of it beside its statistics; see `MEmeL`."""
+
+    delta: float
+    top_k: int
+    late_start: int
+    eps: float
+    convention: str
+    inplace: bool
+
+
+def serves(layer: Inhibiting, samples: Tensor) -> bool:
     """Whether a layer's training call on these samples can be done here."""
     buffers = layer._buffers  # `layer.running_mean` would go through `__getattr__`, which is slow
     return (
@@ -66,7 +75,7 @@ def _holds(buffer: Tensor | None, dtype: torch.dtype) -> bool:
 
 
 def see(
-    layer: "MEmeL", samples: Tensor, channels_last: bool, scale: Tensor | None
+    layer: Inhibiting, samples: Tensor, channels_last: bool, scale: Tensor | None
 ) -> tuple[Tensor, Call]:
     """Move a layer's statistics by a batch, and inhibit in it what the past says.
 
@@ -82,12 +91,12 @@ def see(
     return _See.apply(samples, layer, channels_last, scale, call), call  # type: ignore[no-untyped-call]
 
 
-def _count(layer: "MEmeL", moments: Tensor) -> None:
+def _count(layer: Inhibiting, moments: Tensor) -> None:
     """Take the sum of all ranks' moments for one batch."""
     _memel.count(moments, _statistics(layer), layer.forget_steps)
 
 
-def _statistics(layer: "MEmeL") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _statistics(layer: Inhibiting) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     buffers: Any = layer._buffers
     return (
         buffers["running_mean"],
@@ -103,7 +112,7 @@ class _See(torch.autograd.Function):
     def forward(
         ctx: Any,
         samples: Tensor,
-        layer: "MEmeL",
+        layer: Inhibiting,
         channels_last: bool,
         scale: Tensor | None,
         call: Call,

@@ -17,7 +17,6 @@ from torch.compiler import is_compiling
 
 from nowcast.core.memel import fused
 from nowcast.core.memel.memory_order import as_matrix, as_samples, as_vector, is_channels_last
-from nowcast.core.memel.neurons import RunningStatistics
 from nowcast.core.memel.recompute import keep, replay
 from nowcast.core.memel.scale import (
     INELIGIBLE,
@@ -42,7 +41,7 @@ NOTHING = -1  # stands for the number of a neuron where too few could be chosen
 PATIENCE = 10  # calls after `late_start` in which a site must have inhibited something
 
 
-class MEmeL(RunningStatistics):
+class MEmeL(fused.Inhibiting):
     """Monosemanticity-based Emergence Learning as a layer without parameters.
 
     In training mode each call is one batch: it moves the running statistics and, once `late_start`

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from nowcast.precipitation.forecasters.graph import cut
 from nowcast.precipitation.units import DBZ_AT_PIXEL_0, DBZ_SPAN, HKO7_ZR_A, HKO7_ZR_B
 
 HEADROOM_DB = 1.5
@@ -55,6 +56,28 @@ def ceiling(
     near = _highest(unlearned.where(known, 0.0), near_cells(lead)).maximum(unlearned) + _HEADROOM
     inflow = _highest(unlearned.where(known.logical_not(), 0.0), INFLOW_CELLS).maximum(unlearned)
     return torch.where(known, near, inflow)
+
+
+def bounded(
+    forecast: Float[Tensor, "batch 1 height width"],
+    unlearned: Float[Tensor, "batch 1 high wide"],
+    known: Bool[Tensor, "batch 1 high wide"],
+    last: Float[Tensor, "batch 1 height width"],
+    extrapolated: Float[Tensor, "batch 1 height width"],
+    lead: int,
+) -> Float[Tensor, "batch 1 height width"]:
+    """A forecast below its ceiling and with no more rain in all than it may have.
+
+    Args:
+        forecast: pixels.
+        unlearned: see `ceiling`; may be padded below and to the right, and `known` with it.
+        known: see `ceiling`.
+        last: the last frame, see `within_total`.
+        extrapolated: see `within_total`.
+        lead: steps ahead, from 1.
+    """
+    highest = cut(ceiling(unlearned, known, lead), *forecast.shape[-2:])
+    return within_total(torch.minimum(forecast, highest), last, extrapolated)
 
 
 def _highest(pixels: Float[Tensor, "batch 1 height width"], cells: int) -> Tensor:

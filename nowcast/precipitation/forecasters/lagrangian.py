@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.forecasters.bound import CELL_PX, ceiling, within_total
+from nowcast.precipitation.forecasters.bound import CELL_PX, bounded
 from nowcast.precipitation.forecasters.encoder_forecaster import (
     CellName,
     EncoderForecaster,
@@ -94,11 +94,17 @@ def _bounded(
     height, width = forecast.shape[-2:]
     padding = (0, -width % CELL_PX, 0, -height % CELL_PX)
     extended, source = functional.pad(extrapolation, padding), functional.pad(known, padding)
-    found = []
-    for lead in range(forecast.shape[1]):
-        highest = ceiling(extended[:, lead], source[:, lead], lead + 1)[..., :height, :width]
-        low = torch.minimum(forecast[:, lead], highest)
-        found.append(within_total(low, extrapolation[:, 0], extrapolation[:, lead]))
+    found = [
+        bounded(
+            forecast[:, lead],
+            extended[:, lead],
+            source[:, lead],
+            extrapolation[:, 0],
+            extrapolation[:, lead],
+            lead + 1,
+        )
+        for lead in range(forecast.shape[1])
+    ]
     return torch.stack(found, dim=1)
 
 

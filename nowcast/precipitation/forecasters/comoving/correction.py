@@ -5,7 +5,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from nowcast.precipitation.forecasters.bound import ceiling
 from nowcast.precipitation.forecasters.flow.advection import SEEN, at
 from nowcast.precipitation.forecasters.lagrangian import SCALES_PX, bands
 
@@ -66,16 +65,6 @@ def corrected(
     for number, band in enumerate(bands(extrapolated)):
         forecast = torch.addcmul(forecast, change(number), band)
     return decided(forecast)
-
-
-def bounded(
-    forecast: Float[Tensor, "batch 1 height width"],
-    guide: Float[Tensor, "batch 5 height width"],
-    lead: int,
-) -> Float[Tensor, "batch 1 height width"]:
-    """A forecast below its ceiling; see `bound`."""
-    unlearned = guide[:, :2].amax(dim=1, keepdim=True)
-    return torch.minimum(forecast, ceiling(unlearned, guide[:, KNOWN] > 0, lead))
 
 
 def decided(forecast: Tensor) -> Tensor:

@@ -16,22 +16,22 @@ from torch.compiler import is_exporting
 from torch.nn import functional
 
 from nowcast.core.settings import Count, Section
-from nowcast.precipitation.forecasters.bound import within_total
+from nowcast.precipitation.forecasters.bound import bounded
 from nowcast.precipitation.forecasters.cells.cell import LEAK, State, each
 from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
 from nowcast.precipitation.forecasters.comoving.correction import (
     CELL_PX,
     CHANGES,
+    KNOWN,
     MULTIPLE,
     SEEN_BY_NETWORK,
-    bounded,
     corrected,
     enlarged,
     foreseen,
 )
 from nowcast.precipitation.forecasters.flow.advection import SEEN, at, displacements, pixel_places
 from nowcast.precipitation.forecasters.flow.cascade import Fading, Ranked
-from nowcast.precipitation.forecasters.graph import cut, lacking
+from nowcast.precipitation.forecasters.graph import Side, cut, lacking
 from nowcast.precipitation.units import Calibration
 
 CASCADE_FRAMES = 3
@@ -164,14 +164,15 @@ class ComovingNetwork(nn.Module):
                 )
             changes = self._changes(features, guides, first)
             with float32(motion.device.type):
-                found = []
-                for values, guide, lead in zip(
-                    corrected(guides, changes.float()), guides, leads, strict=True
-                ):
-                    parts = bounded(values, guide, lead), now, guide[:, :1]
-                    found.append(within_total(*(cut(part, height, width) for part in parts)))
-                forecast = torch.stack(found)
-            del features, guides, guide, changes, values, parts, found  # before the next are made
+                forecast = torch.stack(
+                    [
+                        _bounded(values, guide, now, lead, (height, width))
+                        for values, guide, lead in zip(
+                            corrected(guides, changes.float()), guides, leads, strict=True
+                        )
+                    ]
+                )
+            del features, guides, changes  # before the next are made
             yield forecast
             del forecast
 
@@ -247,6 +248,15 @@ def _carried(
     rain, weight = at(both, source(steps), "zeros").chunk(2, dim=1)
     known = (weight >= SEEN).to(pixels.dtype)
     return torch.cat([known * rain / weight.clamp(min=SEEN), known], dim=1)
+
+
+def _bounded(
+    values: Tensor, guide: Tensor, now: Tensor, lead: int, size: tuple[Side, Side]
+) -> Float[Tensor, "batch 1 height width"]:
+    """A forecast of padded frames cut to its size, within `bound.bounded`."""
+    unlearned = guide[:, :2].amax(dim=1, keepdim=True)
+    forecast, last, extrapolated = (cut(part, *size) for part in (values, now, guide[:, :1]))
+    return bounded(forecast, unlearned, guide[:, KNOWN] > 0, last, extrapolated, lead)
 
 
 def padded(frames: Float[Tensor, "*shape"] | Bool[Tensor, "*shape"]) -> Tensor:
