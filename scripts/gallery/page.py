@@ -45,9 +45,10 @@ class Page:
         )
         return done.stdout.decode()
 
-    def code(self, code: str) -> dict[str, Any]:
-        """Show Python and run it in `work`; the names that it leaves."""
-        self.parts.append(f"```python\n{code}```")
+    def code(self, code: str, title: str = "") -> dict[str, Any]:
+        """Show Python, under a title, and run it in `work`; the names that it leaves."""
+        head = f'```python title="{title}"' if title else "```python"
+        self.parts.append(f"{head}\n{code}```")
         names: dict[str, Any] = {}
         with contextlib.chdir(self.work):
             exec(compile(code, self.name, "exec"), names)

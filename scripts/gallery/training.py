@@ -13,6 +13,7 @@ from scripts.gallery.page import Page
 CHARTS = {"b_mse": "B-MSE", "csi/0.5": "CSI ≥ 0.5 mm/h", "csi/5": "CSI ≥ 5 mm/h"}
 COMPARE = "nowcast compare configs/precipitation/demo.yaml data.root=data/dwd --out runs/demo"
 NOT_RUN = "not run by the tests: the demo's, which takes minutes"
+ONLY_HERE = "not run by the tests: the gallery runs it, on the demo's network"
 EXPORTED = """\
 from pathlib import Path
 import numpy as np
@@ -113,7 +114,7 @@ def export(page: Page) -> None:
     )
     said = page.command("nowcast export runs/demo/runs/P-MEmeL/seed0 forecast/exported.pt2")
     page.text("```text\n" + said.strip() + "\n```")
-    names = page.code(EXPORTED)
+    names = page.code(EXPORTED, ONLY_HERE)
     figure = Figure(figsize=(9, 2.6), layout="constrained")
     panels = {"last input": names["frames"][0, -1, 0]} | {
         f"forecast {lead + 1}": names["made"][0, lead, 0]

@@ -1,10 +1,8 @@
 """The documentation stays true: every code block runs or says why not, every name is there."""
 
-import os
 import pkgutil
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 from nowcast.cli.app import main
 from scripts.gallery.__main__ import make
 from tests import ROOT
-from tests.docs.pages import SLOW, blocks, commands, run, workspace
+from tests.docs.pages import blocks, commands, run, workspace
 from tests.imagenet.tiny_swin import write_colours
 
 DOCS = ROOT / "docs"
@@ -23,12 +21,6 @@ PAGES = {
     if "decisions" not in path.parts  # of their date
 }
 RUN = [name for name, path in PAGES.items() if any(block.is_run for block in blocks(path))]
-LONG = [
-    pytest.param(block.text, id=name)
-    for name, path in PAGES.items()
-    for block in blocks(path)
-    if block.title.startswith(SLOW)
-]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -87,15 +79,6 @@ def test_its_blocks_run_in_their_order(
                 run(command, monkeypatch)
         if block.language == "python" and block.is_run:
             exec(compile(block.text, page, "exec"), {})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("code", LONG)
-def test_its_long_blocks_run(code: str, tmp_path: Path):
-    workspace(tmp_path)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
-    subprocess.run(["bash", "-euc", code], cwd=tmp_path, env=environment, check=True)
 
 
 @pytest.mark.slow
