@@ -14,7 +14,7 @@ Method = Literal["dis", "farneback"]
 
 FILL_PX = 15.0  # sigma of the Gaussian that fills no data from the data around
 MARGIN_PX = 4  # flow this near to no data may see its edge
-# Sigma of the blur before the estimate, by validation: see the README, "Baselines".
+# Sigma of the blur before the estimate, by validation: see docs/results.md, "Baselines".
 BLUR_PX: dict[Method, float] = {"dis": 3.0, "farneback": 1.0}
 LEAST_SIDE_PX = 32  # smaller frames are padded: DIS refuses sides below 12
 
