@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import Any, Literal
 
 from nowcast.core.errors import ConfigError, did_you_mean
-from nowcast.core.plugins import added, loaded, package
 from nowcast.core.settings import RunSettings
+from nowcast.core.system.plugins import added, loaded, package
 from nowcast.core.terminal.progress import line
 from nowcast.core.training.task import Task, checked
 

@@ -100,4 +100,4 @@ def test_its_kind_trains_and_forecasts_from_the_command_line(tmp_path: Path, syn
     assert exported.returncode == 2 and "kind that can be exported" in exported.stderr
     (installed / "fading_rain.py").unlink()
     gone = nowcast("train", "fading.yaml", root, "--run", "run")
-    assert gone.returncode == 2 and "entry point fading of nowcast.forecasters" in gone.stderr
+    assert gone.returncode == 2 and "nowcast.forecasters: fading, fading_rain:" in gone.stderr

@@ -145,9 +145,7 @@ class Run:
             self._check_origin(own, accept_code)
             return
         if self.folder.exists() and (not self.folder.is_dir() or self._holds_something_else()):
-            raise ConfigError(
-                f"{self.folder}: holds files that are no run; choose another folder"
-            )
+            raise ConfigError(f"{self.folder}: holds files that are no run; choose another folder")
         write_json(self.origin_file, own.document())
         write_text(self.config_file, dumps(dict(config)))  # last: it makes this a run
 

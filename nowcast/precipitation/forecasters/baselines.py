@@ -48,7 +48,7 @@ def _through_pysteps(method: PystepsMethod, setting: Setting, inflow: Inflow) ->
     )
 
 
-# `flow` is the OpenCV method that scores better on validation rain: see docs/results.md, "Baselines".
+# `flow` is the OpenCV method that scores better on validation rain: see docs/results.md.
 EXTRAPOLATING: dict[str, Callable[[Setting, Inflow], nn.Module]] = {
     "flow": partial(_flow, "dis"),
     **{motion: partial(_flow, motion) for motion in get_args(Method)},

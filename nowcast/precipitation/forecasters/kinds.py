@@ -1,13 +1,14 @@
 """The forecasters that a config can name: `model.kind` chooses one of these settings."""
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from pydantic import ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails
 
 from nowcast.core.errors import ConfigError, did_you_mean
+from nowcast.core.system.plugins import added, loaded, package
 from nowcast.precipitation.forecasters.comoving.forecaster import ComovingSettings
 from nowcast.precipitation.forecasters.encoder_forecaster import CELLS, EncoderForecasterSettings
 from nowcast.precipitation.forecasters.lagrangian import LagrangianSettings
@@ -23,43 +24,20 @@ def _kinds(settings: type[ForecasterSettings]) -> tuple[str, ...]:
 
 
 def _by_kind() -> dict[str, type[ForecasterSettings]]:
-    found: dict[str, type[ForecasterSettings]] = {}
-    for own in OWN:
-        found |= dict.fromkeys(_kinds(own), own)
-    for entry in entry_points(group=GROUP):
-        if entry.name in found:
-            raise ConfigError(
-                f"{_source(entry)}: the forecaster {entry.name} is there already; rename it, or "
-                "uninstall one of the two packages"
-            )
-        found[entry.name] = _loaded(entry)
-    return found
+    own = {kind: settings for settings in OWN for kind in _kinds(settings)}
+    return own | {name: _added(entry) for name, entry in added(GROUP, own).items()}
 
 
-def _loaded(entry: EntryPoint) -> type[ForecasterSettings]:
-    try:
-        settings = entry.load()
-    except Exception as error:
+def _added(entry: EntryPoint) -> type[ForecasterSettings]:
+    settings: type[ForecasterSettings] = loaded(entry, type)
+    if not issubclass(settings, ForecasterSettings) or _kinds(settings) != (entry.name,):
         raise ConfigError(
-            f"{_source(entry)}: expected to import {entry.value}, found {error!r}; mend or "
+            f"{GROUP}: {entry.name} of {package(entry)}: expected a class derived from "
+            f"{ForecasterSettings.__module__}.ForecasterSettings with "
+            f'kind: Literal["{entry.name}"] = "{entry.name}", found {settings!r}; repair or '
             "uninstall the package"
-        ) from error
-    if not (isinstance(settings, type) and issubclass(settings, ForecasterSettings)):
-        raise ConfigError(
-            f"{_source(entry)}: expected {entry.value} to be a class derived from "
-            f"nowcast.precipitation.forecasters.settings.ForecasterSettings, found {settings!r}"
-        )
-    if _kinds(settings) != (entry.name,):
-        raise ConfigError(
-            f'{_source(entry)}: expected {entry.value} to have kind: Literal["{entry.name}"] = '
-            f'"{entry.name}", found {settings.model_fields["kind"].annotation}'
         )
     return settings
-
-
-def _source(entry: EntryPoint) -> str:
-    package = entry.dist.name if entry.dist is not None else "an installed package"
-    return f"entry point {entry.name} of {GROUP} in {package}"
 
 
 KINDS = _by_kind()

@@ -4,7 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.plugins import added, loaded
+from nowcast.core.system.plugins import added, loaded
 from nowcast.precipitation.sources.field import Request, Source
 from nowcast.precipitation.sources.hdf5 import files_in
 from nowcast.precipitation.sources.importer import GROUP, Importer
