@@ -36,6 +36,7 @@ def test_the_two_commands_come_first():
 
 
 @pytest.mark.usefixtures("few_resamples")
+@pytest.mark.slow  # a comparison among them
 def test_its_commands_run_in_their_order(
     synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -90,13 +90,15 @@ def forecast(
 
     Example: `nowcast forecast data/radar --weights runs/first --watch --keep 288 --out forecasts`
     """
-    from nowcast.api.forecasters import load
     from nowcast.core.errors import ConfigError
     from nowcast.precipitation.forecasting.places import check_there
-    from nowcast.precipitation.forecasting.released.weights import DEFAULT
 
     check_there(places, watch)
     minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
+    # These wait for torch.
+    from nowcast.api.forecasters import load
+    from nowcast.precipitation.forecasting.released.weights import DEFAULT
+
     loaded = load(weights or DEFAULT)
     if watch and overwrite:
         raise ConfigError("--overwrite: --watch makes a folder for each forecast; leave it out")

@@ -20,6 +20,7 @@ PAGES = {
     for path in sorted(DOCS.rglob("*.md"))
     if "decisions" not in path.parts  # of their date
 }
+LONG = ("train.md", "operate.md")  # comparisons, and an export
 RUN = [name for name, path in PAGES.items() if any(block.is_run for block in blocks(path))]
 
 
@@ -50,7 +51,10 @@ def first_run(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning:pysteps")  # no event: CSI is NaN
 @pytest.mark.filterwarnings("ignore:'pin_memory'")  # of a Trainer where there is no GPU
 @pytest.mark.usefixtures("few_resamples")
-@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in RUN],
+)
 def test_its_blocks_run_in_their_order(
     page: str,
     first_run: Path,

@@ -19,7 +19,7 @@ from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 from tests import ROOT
-from tests.core.training.test_kills import logged
+from tests.core.monitoring.reading import points, watching
 
 SMOKE = ROOT / "configs" / "precipitation" / "smoke.yaml"
 KILLS = 30
@@ -77,4 +77,4 @@ def test_thirty_kills_change_no_weight_no_score_and_no_record(synthetic: Path, t
     assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
     for name in ("best.safetensors", "history.jsonl", "scores_test.json", "sums_test.safetensors"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
-    assert logged(whole) == logged(killed)
+    assert points(watching(whole)) == points(watching(killed))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nowcast.cli import config
+from nowcast.api import config
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.runs import Run
 from nowcast.precipitation.forecasters.comoving.forecaster import ComovingSettings

@@ -40,12 +40,13 @@ def write_figures(folder: Path, charts: Mapping[str, Chart], names: Sequence[str
     Args:
         folder: in which ``figures/`` is made.
         charts: name -> chart.
-        names: of all forecasters, whose lines are then those of the page's charts.
+        names: of the forecasters in the table, whose lines are those of the page's charts.
     """
     folder = folder / FIGURES
     for old in chain.from_iterable(folder.glob(f"*.{suffix}") for suffix in FORMATS):
         old.unlink()
-    styles = lines(names)
+    drawn = (name for chart in charts.values() for name in chart.curves)
+    styles = lines(chain(names, drawn))  # a variant that is only started from has no row
     for name, chart in charts.items():
         if not chart.has_lines:
             continue

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nowcast.core.report.charts import Chart, _figure, drawn, legend_names, lines
+from nowcast.core.report.charts import Chart, drawn, figure_of, legend_names, lines
 
 
 def curve(*values: float | None) -> dict[float, float | None]:
@@ -18,7 +18,7 @@ NEAR_ONE = [curve(0.99, 1.0), curve(0.90, 1.0), curve(1.00, 0.95)]
 def test_bands_stay_within_the_limits_of_the_score(name: str):
     def ends(limits: tuple[float | None, float | None]) -> tuple[float, float]:
         chart = Chart("CSI", "minutes", {"a": globals()[name]}, limits=limits)
-        (band,) = _figure(chart, lines(["a"])).axes[0].collections
+        (band,) = figure_of(chart, lines(["a"])).axes[0].collections
         heights = np.concatenate([np.asarray(path.vertices)[:, 1] for path in band.get_paths()])
         return heights.min(), heights.max()
 
