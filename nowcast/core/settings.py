@@ -59,10 +59,15 @@ class OptimSettings(Section):
     """Optimiser, schedule and clipping of gradients."""
 
     name: Literal["adam", "adamw"] = "adam"
+    """Optimiser."""
     lr: Positive = 1e-4
+    """Learning rate."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay of the mean and of the squared gradient."""
     eps: Positive = 1e-8
+    """Adam's, added to the root of the squared gradient."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Of Adam, added to the gradient; of AdamW, apart from it."""
     weight_decay_on: Literal["all", "matrices"] = "all"
     """matrices spares biases and normalisations, as the recipes of transformers do."""
     schedule: Literal["step", "linear", "cosine"] = "step"
@@ -70,12 +75,17 @@ class OptimSettings(Section):
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of all steps in which the rate rises from `lr_start` to `lr`."""
     lr_start: Annotated[float, Field(ge=0)] = 0.0
+    """Learning rate at which the warm-up begins."""
     lr_end: Annotated[float, Field(ge=0)] = 0.0
+    """Learning rate at which linear and cosine end."""
     decay_every: Count | None = 5000
     """Of the schedule step: steps between decays of the rate; null keeps it constant."""
     decay_factor: Positive = 0.7
+    """Of the schedule step: by what each decay multiplies the rate."""
     clip: Literal["value", "norm"] | None = "value"
+    """Cut gradients one by one (value) or by their common norm."""
     clip_at: Positive = 50.0
+    """Where they are cut."""
 
 
 class MEmeLSettings(Section):
@@ -84,13 +94,21 @@ class MEmeLSettings(Section):
     sites: tuple[str, ...] | None = None
     """Socket names or patterns; null takes the task's own."""
     delta: float = 1.0
+    """Strength: 1 is Reversed Deactivation, 0 and -1 are the paper's Naive (a) and (b)."""
     top_k: Count = 1
+    """Neurons of each sample that are deactivated."""
     forget_steps: Count = 10
+    """Batches after which the running statistics begin to forget."""
     late_start: Count = 10
+    """Batches that are watched before any neuron is deactivated."""
     eps: Annotated[float, Field(ge=0)] = 0.01
+    """Share of the neurons' mean variance that is added to each one's."""
     convention: Literal["paper", "released"] = "paper"
+    """Score a batch by the statistics before it (paper) or with it (the authors' code)."""
     in_eval: bool = False
+    """Deactivate in evaluation too, by frozen statistics: the paper's -T rows."""
     sync: bool = True
+    """Share statistics among ranks."""
     monitor: bool = True
     """Write what the layers do to tensorboard, at every logged step."""
 
@@ -99,6 +117,7 @@ class TrainSettings(Section):
     """The loop."""
 
     steps: Count | None = 20_000
+    """Batches to train on; null with `epochs`."""
     epochs: Positive | None = None
     """Passes over the training samples; steps is null with it."""
     batch_size: Count = 16
@@ -110,15 +129,18 @@ class TrainSettings(Section):
     """Compute activations again on the way back instead of keeping them, those of a transformer's
     blocks or of a recurrent network's time steps: less memory, up to a third more time."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of the initial weights and of every draw."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """auto: bf16 where the device computes in it, or else fp32. A run's config holds what that was
     where the run began, and it goes on with that elsewhere."""
     validate_every: Count | None = 1000
     """null: once an epoch."""
     log_every: Count = 50
+    """Steps between entries of the history and of TensorBoard."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read data; 0 reads in the training process."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA where there is one."""
     explosion_factor: Positive | None = 100.0
     """A logged loss this many times the highest before it stops the run; null: none does."""
     detect_anomaly: bool = False
@@ -189,7 +211,9 @@ class RangeSettings(Section):
     """Numbers from `low` to `high`, both included; whole ones where both are whole."""
 
     low: int | float
+    """The lowest."""
     high: int | float
+    """The highest."""
     log: bool = False
     """Draw the logarithm evenly."""
 
@@ -263,6 +287,7 @@ class VariantSettings(Section):
     """One line of a comparison: what it changes, and which variant's weights it starts from."""
 
     start_from: str | None = None
+    """A variant listed above whose best weights this one starts from, seed by seed."""
     run_of: str | None = None
     """A variant whose runs this one scores instead of training any, e.g. with MEmeL in
     evaluation; `set` adds to what that variant sets."""
@@ -290,9 +315,13 @@ class CompareSettings(Section):
     """A comparison: variants by name, each trained with every seed, on the same samples."""
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    """A run each, of every variant."""
     variants: Annotated[dict[str, VariantSettings], Field(min_length=1)]
+    """By name, in the order of the table."""
     baselines: tuple[str, ...] = ()
+    """Forecasters that are scored without training."""
     split: Literal["valid", "test"] = "test"
+    """On which all are scored."""
 
     @model_validator(mode="after")
     def _graph(self) -> "CompareSettings":

@@ -16,6 +16,7 @@ class DataSettings(Section):
     root: Place | None = None
     """The folder of GLUE's own folders, e.g. glue_data with RTE/train.tsv in it."""
     name: DataSetName = "rte"
+    """The data set."""
     max_length: Annotated[int, Field(ge=8, le=512)] = 128
     """Tokens of an example; of longer ones the longer sentence loses its end."""
     padding: Literal["batch", "max_length"] = "batch"

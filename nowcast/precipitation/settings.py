@@ -17,6 +17,7 @@ class SourceSettings(Section):
     """One of several archives that training draws from."""
 
     root: Place
+    """The archive."""
     lists: Place | None = None
     """Folder of day lists; null is ROOT/hko_data."""
     weight: Positive = 1.0
@@ -57,7 +58,9 @@ class DataSettings(Section):
     quarantine: Place | None = None
     """Moments to skip, as `nowcast data check ROOT --quarantine FILE` writes them."""
     in_len: Count = 10
+    """Frames that a forecast starts from."""
     out_len: Count = 10
+    """Frames that are forecast."""
     stride: Count = 5
     """Frames between clip starts in validation and test."""
     crop: Literal["paper"] | tuple[int, int, int, int] | None = None
