@@ -46,6 +46,7 @@ class DataSettings(Section):
     """Which clips are cut out of which archive."""
 
     root: Place | None = None
+    """The archive: its folder, or a packed file."""
     sources: tuple[SourceSettings, ...] = ()
     """Archives that training draws from, each from its training days; validation and test are of
     `root`, whose training days count only if it is among them. Needs `random_crop`."""
@@ -56,7 +57,7 @@ class DataSettings(Section):
     lists: Place | None = None
     """Folder of day lists and exclude mask; null is ROOT/hko_data."""
     quarantine: Place | None = None
-    """Moments to skip, as `nowcast data check ROOT --quarantine FILE` writes them."""
+    """Times to skip, as `nowcast data check ROOT --quarantine FILE` writes them."""
     in_len: Count = 10
     """Frames that a forecast starts from."""
     out_len: Count = 10
@@ -68,6 +69,7 @@ class DataSettings(Section):
     random_crop: tuple[Count, Count] | None = None
     """Height and width that training cuts out of the crop, anew for every clip."""
     masks: Literal["frame", "exclude", "both"] = "frame"
+    """Which pixels count: by each frame's mask, by the archive's exclude mask, or by both."""
     min_wet: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Training draws only clips whose last input frame has at least this share of its unmasked
     pixels at or above 0.5 mm/h. Validation and test keep every clip."""
