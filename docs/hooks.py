@@ -54,9 +54,9 @@ def tree() -> str:
         folder = init.parent
         about = (ast.get_docstring(ast.parse(init.read_text())) or "").partition("\n")[0]
         modules = sorted(
-            path.name
+            f"`{path.name}`"
             for path in folder.iterdir()
-            if path.suffix in (".py", ".c", ".jinja") and path != init
+            if path.suffix in (".py", ".c", ".h", ".jinja") and path != init
         )
         name = folder.relative_to(package.parent).as_posix()
         rows.append(f"| `{name}/` | {about} | {', '.join(modules)} |")
