@@ -81,6 +81,7 @@ def test_another_shape_is_refused_where_types_are_not_checked(monkeypatch: pytes
         tally(frames, frames, whole[..., :3], HKO7)
 
 
+@pytest.mark.skipif(not module.available, reason="_tally is not built: it takes a C compiler")
 @pytest.mark.parametrize("elsewhere", [0, 1, 2])
 def test_frames_on_another_device_never_reach_the_memory_of_this_one(
     monkeypatch: pytest.MonkeyPatch, elsewhere: int
