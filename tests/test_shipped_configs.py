@@ -96,6 +96,11 @@ def test_keys_are_those_that_a_config_takes(task: str):
     assert {"compare.seeds", "compare.variants.NAME.set", "tune.sampler"} <= keys.keys()
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_every_key_says_what_it_is(task: str):
+    assert [key.name for key in keys_of(task) if not key.meaning] == []
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_schema_accepts_every_config_and_no_other(path: Path):
     jsonschema = pytest.importorskip("jsonschema")

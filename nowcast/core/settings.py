@@ -194,6 +194,7 @@ class RunSettings(Section):
     train: TrainSettings = TrainSettings()
     optim: OptimSettings = OptimSettings()
     memel: MEmeLSettings | None = None
+    """null: no MEmeL; {}: with the defaults below."""
     start_from: Place | None = None
     """A finished run whose best weights this one starts from (fine-tuning)."""
 

@@ -42,8 +42,10 @@ class GlueSettings(RunSettings):
     incidental = RunSettings.incidental | {"data.cache", "model.pretrained"}
 
     task: Literal["glue"] = "glue"
+    """Which task this config is of."""
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
+    """The network and its sizes."""
 
     @model_validator(mode="after")
     def _padding_is_counted(self) -> "GlueSettings":

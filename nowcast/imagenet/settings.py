@@ -90,9 +90,11 @@ class ImagenetSettings(RunSettings):
     incidental = RunSettings.incidental | {"model.pretrained"}
 
     task: Literal["imagenet"] = "imagenet"
+    """Which task this config is of."""
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()
     model: ModelSettings = ModelSettings()
+    """The network and its sizes."""
 
     @model_validator(mode="after")
     def _windows_fit(self) -> "ImagenetSettings":

@@ -161,8 +161,10 @@ class PrecipitationSettings(RunSettings):
     incidental = RunSettings.incidental | {"online", "data.cache_mb"}
 
     task: Literal["precipitation"] = "precipitation"
+    """Which task this config is of."""
     data: DataSettings = DataSettings()
     model: ModelSettings = EncoderForecasterSettings()
+    """The forecaster: its kind and that kind's keys."""
     loss: LossSettings = LossSettings()
     online: OnlineSettings = OnlineSettings()
 

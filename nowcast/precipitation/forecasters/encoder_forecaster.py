@@ -292,6 +292,7 @@ class EncoderForecasterSettings(StagedSettings):
     """The encoder-forecaster; its kind is its cell."""
 
     kind: CellName = "convgru"
+    """An encoder-forecaster of these recurrent cells."""
 
     def build(
         self, in_len: int, out_len: int, calibration: Calibration | None = None

@@ -136,7 +136,9 @@ class LagrangianSettings(StagedSettings):
     """Forecast the departure from the optical-flow extrapolation; see `Lagrangian`."""
 
     kind: Literal["lagrangian"] = "lagrangian"
+    """Corrects what optical flow foresees."""
     cell: CellName = "convgru"
+    """Its recurrent cells."""
 
     def build(
         self, in_len: int, out_len: int, calibration: Calibration | None = None

@@ -123,6 +123,7 @@ class ComovingSettings(Widths, ForecasterSettings):
     """The forecaster that moves with the rain, see `Comoving`, with its network's widths."""
 
     kind: Literal["comoving"] = "comoving"
+    """A recurrent network that moves with the rain."""
     least_in_len: ClassVar[int] = CASCADE_FRAMES
     takes_motion: ClassVar[bool] = True
 
