@@ -36,6 +36,7 @@ def relative_loss(
     mask: Bool[Tensor, "batch time 1 height width"],
     last: Float[Tensor, "batch 1 height width"],
     calibration: Calibration,
+    logarithm: bool = False,
 ) -> Float[Tensor, ""]:
     """B-MSE + B-MAE divided by persistence's, averaged over clips; masked pixels do not count.
 
@@ -48,6 +49,8 @@ def relative_loss(
         mask: True = use.
         last: the last input frame, which persistence forecasts.
         calibration: of the pixels.
+        logarithm: take the mean of the ratios' logarithms, with the floor added to both of a ratio;
+            range (-inf, inf), 0 is as good as persistence.
     """
     weights = balancing_weights(truth, calibration) * mask
 
@@ -55,7 +58,10 @@ def relative_loss(
         return _errors(forecast, truth, weights).flatten(1).sum(1)
 
     floor = PERSISTENCE_FLOOR * mask.flatten(1).sum(1)
-    return (total(prediction) / (total(last[:, None]) + floor).clamp(min=1.0)).mean()
+    of_last = (total(last[:, None]) + floor).clamp(min=1.0)
+    if logarithm:
+        return ((total(prediction) + floor).clamp(min=1.0) / of_last).log().mean()
+    return (total(prediction) / of_last).mean()
 
 
 def _errors(prediction: Tensor, truth: Tensor, weights: Tensor) -> Tensor:

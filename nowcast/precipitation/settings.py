@@ -25,6 +25,29 @@ class SourceSettings(Section):
     speeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
     """Frames from one of a clip to the next: 2 shows the rain at twice its speed. Those for which
     the archive is long enough are drawn alike often."""
+    pixel_km: Positive | None = None
+    """Height of a pixel; null: as the archive's grid says, if it has one."""
+
+
+class WindowSettings(Section):
+    """Windows of one size, for a batch of clips of `data.sources`."""
+
+    side: Count
+    """Height and width in pixels."""
+    clips: Count = 1
+    """How many are drawn for each one of `train.batch_size`: more, where they are small."""
+    weight: Positive = 1.0
+    """How often a batch is of these, relative to the others."""
+    coarsen: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
+    """Pixels along a side that become one, a mean of rain rates; drawn alike often."""
+    fill: Share = 0.0
+    """Share of a side that the frames of an archive must fill, coarsened or not; what is missing is
+    padded. An archive whose frames are too small takes no part."""
+
+    def resolutions(self, sides: tuple[int, int]) -> list[int]:
+        """How many pixels of a frame of these sides may become one, so that a window is filled."""
+        least = max(1.0, self.fill * self.side)
+        return [coarse for coarse in self.coarsen if min(sides) // coarse >= least]
 
 
 class AugmentSettings(Section):
@@ -35,8 +58,8 @@ class AugmentSettings(Section):
     rate_factor: Annotated[float, Field(ge=1)] = 1.0
     """Half of the clips have their rain rates multiplied by a number from 1 / factor to it, its
     logarithm evenly drawn."""
-    coarsen: Share = 0.0
-    """Probability of a batch of half the resolution, means of rain rates over 2x2 pixels."""
+    untold: Share = 0.0
+    """Share of the clips whose step, and of those whose pixel size, the forecaster is not told."""
     outage: Share = 0.0
     """Share of the clips of which some input frames, or a part of them, come dry as after an outage
     of the radar; their mask says data, and what is to be forecast stays as it was."""
@@ -53,6 +76,8 @@ class DataSettings(Section):
     lengths: tuple[tuple[Count, Count], ...] = ()
     """Of `sources`: input and output frames, drawn anew for each batch, so that short archives
     can be seen at greater speed; none: always in_len and out_len."""
+    windows: tuple[WindowSettings, ...] = ()
+    """Of `sources`: the windows that batches are of; none: always of random_crop."""
     augment: AugmentSettings = AugmentSettings()
     lists: Place | None = None
     """Folder of day lists and exclude mask; null is ROOT/hko_data."""
@@ -101,18 +126,15 @@ class DataSettings(Section):
     def _mixture(self) -> "DataSettings":
         """What belongs to `sources` alone, and what a mixture does not know."""
         if not self.sources:
-            if self.lengths or self.augment != AugmentSettings():
-                raise ValueError("lengths and augment: are of sources, found none; list some")
+            if self.lengths or self.windows or self.augment != AugmentSettings():
+                raise ValueError(
+                    "lengths, windows and augment: are of sources, found none; list some"
+                )
             return self
         if self.random_crop is None or self.random_crop[0] != self.random_crop[1]:
             raise ValueError(
                 "sources: expected random_crop of a square, which frames of all sizes are cut or "
                 f"padded to, found {self.random_crop}"
-            )
-        longest = max((out for _, out in self.lengths), default=self.out_len)
-        if longest > self.out_len:
-            raise ValueError(
-                f"lengths: expected at most out_len, {self.out_len}, output frames, found {longest}"
             )
         for name in ("crop", "quarantine"):
             if getattr(self, name) is not None:
@@ -150,9 +172,10 @@ class OnlineSettings(Section):
 class LossSettings(Section):
     """What training minimises: B-MSE + B-MAE."""
 
-    relative: bool = False
+    relative: bool | Literal["log"] = False
     """Divide each clip's loss by that of persistence, so that light rain and every archive count
-    like heavy rain; false is the paper's."""
+    like heavy rain; log takes the logarithm of that, so that a per cent less counts alike in clips
+    that can be foreseen well and in others; false is the paper's."""
 
 
 class PrecipitationSettings(RunSettings):
@@ -169,6 +192,17 @@ class PrecipitationSettings(RunSettings):
     online: OnlineSettings = OnlineSettings()
 
     @model_validator(mode="after")
+    def _lengths_fit(self) -> "PrecipitationSettings":
+        """Most forecasters give as many frames as they were built for, and no more."""
+        longest = max((out for _, out in self.data.lengths), default=0)
+        if longest > self.data.out_len and not self.model.takes_details:
+            raise ValueError(
+                f"data.lengths: expected at most out_len, {self.data.out_len}, output frames with "
+                f"model.kind: {self.model.kind}, found {longest}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _strides_divide(self, info: Any) -> "PrecipitationSettings":
         """The contract that needs no archive; the rest is checked when one is opened."""
         if info.context is not None and info.context.get("evaluating"):
@@ -179,6 +213,8 @@ class PrecipitationSettings(RunSettings):
         )
         if size is not None:
             check_divides(size, self.model.multiple)
+        for window in self.data.windows:
+            check_divides((window.side, window.side), self.model.multiple)
         return self
 
     @model_validator(mode="after")

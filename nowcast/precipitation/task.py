@@ -29,6 +29,7 @@ from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
+from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.forecasting.released.weights import located, shipped
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
@@ -131,7 +132,8 @@ class PrecipitationTask:
     def model(self) -> nn.Module:
         """The forecaster of the settings; see `forecasters.kinds`."""
         data = self.settings.data
-        return self.settings.model.build(data.in_len, data.out_len, self.archive.calibration)
+        about = self.archive.calibration, Scale.of(self.archive.description)
+        return self.settings.model.for_archive(data.in_len, data.out_len, *about)
 
     def baseline(self, name: str) -> nn.Module:
         """A forecaster that is not trained here: one of `forecasters.baselines`, or weights that
@@ -139,7 +141,8 @@ class PrecipitationTask:
         out_len = self.settings.data.out_len
         if name in shipped():
             run = located(name)
-            return trained_forecaster(run, settings_of_run(run), out_len, self.archive.calibration)
+            about = self.archive.calibration, Scale.of(self.archive.description)
+            return trained_forecaster(run, settings_of_run(run), out_len, *about)
         return baseline(name, Setting(out_len, self.archive.description))
 
     def dry_run(self, model: nn.Module) -> object:
@@ -214,11 +217,19 @@ class PrecipitationTask:
         """5e-5 (B-MSE + B-MAE) of the batch."""
         truth = batch.truth
         # Clips of `data.lengths` may be shorter than the forecast.
-        prediction = model(batch.inputs, batch.input_mask)[:, : truth.shape[1]]
+        details = {}
+        if self.settings.model.takes_details:
+            details = {"out_len": truth.shape[1], "scale": batch.scale}
+        prediction = model(batch.inputs, batch.input_mask, **details)[:, : truth.shape[1]]
         if self.settings.loss.relative:
             last = batch.inputs[:, -1].where(batch.input_mask[:, -1], 0.0)
             return relative_loss(
-                prediction, truth, batch.truth_mask, last, self.archive.calibration
+                prediction,
+                truth,
+                batch.truth_mask,
+                last,
+                self.archive.calibration,
+                logarithm=self.settings.loss.relative == "log",
             )
         weight = batch.weight if self.settings.data.reweight else None
         return balanced_loss(prediction, truth, batch.truth_mask, self.archive.calibration, weight)

@@ -21,6 +21,8 @@ class RadarBatch:
         missing: True where there is no frame.
         in_len: how many frames of each clip are input.
         weight: what each clip's loss is multiplied by; None is 1 for all.
+        scale: minutes a step and km a pixel of each clip as a forecaster is told them, 0 where it
+            is not; None: as the archive says.
 
     Raises:
         ValueError: `in_len` leaves no frame to forecast, or times do not ascend evenly.
@@ -32,6 +34,7 @@ class RadarBatch:
     missing: Bool[Tensor, "batch time"]
     in_len: int
     weight: Float[Tensor, " batch"] | None = None
+    scale: Float[Tensor, "batch 2"] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.in_len < self.levels.shape[1]:
@@ -70,6 +73,7 @@ class RadarBatch:
             levels=self.levels.to(device, non_blocking=True),
             mask=self.mask.to(device, non_blocking=True),
             weight=None if self.weight is None else self.weight.to(device, non_blocking=True),
+            scale=None if self.scale is None else self.scale.to(device, non_blocking=True),
         )
 
     def take(self, which: Int64[np.ndarray, " some"]) -> "RadarBatch":
@@ -83,6 +87,7 @@ class RadarBatch:
             self.missing[chosen],
             self.in_len,
             weight,
+            None if self.scale is None else self.scale[chosen],
         )
 
     def pin_memory(self) -> "RadarBatch":

@@ -13,19 +13,19 @@ from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from nowcast.core.errors import ConfigError
 from nowcast.core.storage.origin import digest
 from nowcast.precipitation.clips.batch import RadarBatch, clip_bytes
 from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.clips.mixture_source import Frames, MixtureSource
-from nowcast.precipitation.settings import DataSettings
+from nowcast.precipitation.forecasters.scale import Scale, numbers
+from nowcast.precipitation.settings import DataSettings, WindowSettings
 from nowcast.precipitation.synthetic.simulated_outages import empty
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration, encode
 from nowcast.precipitation.verification.balance import pixel_thresholds
 
 ATTEMPTS = 20  # at a window with enough rain; then the wettest of them is taken
 DRY_BELOW_MM_H = 0.05  # rain that averaging or weakening leaves fainter than any radar tells
-COARSE = 2  # pixels of a side that become one
-_BATCH = -1  # the place in a batch that what all its clips share is drawn for
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,30 @@ class Ticket:
     step: int
     place: int
 
-    def generator(self, place: int | None = None) -> np.random.Generator:
-        """Of this clip, or of another place in its batch."""
-        chosen = self.place if place is None else place
-        return np.random.default_rng((self.seed, self.step, 4, chosen + 1))
+    def generator(self, *numbers: int) -> np.random.Generator:
+        """Of one of its clips, by number; without one, of what all clips of the batch share."""
+        own = (self.place + 1, *numbers) if numbers else (0,)
+        return np.random.default_rng((self.seed, self.step, 4, *own))
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What the clips of a batch have in common."""
+
+    in_len: int
+    length: int
+    window: WindowSettings
 
 
 class Mixture(Dataset[RadarBatch]):
-    """Clips of the training days of `data.sources`, cut or padded to one square window.
+    """Clips of the training days of `data.sources`, cut or padded to square windows.
 
-    A clip is drawn by archive (its weight), speed, first moment and window, and again up to
-    `ATTEMPTS` times until its last input frame has the wet share `data.min_wet`; then turned,
-    mirrored, reversed and scaled as the settings say; last of all an outage may empty some input
-    frames (`simulated_outages`). Levels are those of one Z-R relation; frames
-    smaller than the window are padded with what the mask says is no data.
+    A batch has one length and one size of window. A clip of it is drawn by archive (its weight),
+    speed, first moment, resolution and place, and again up to `ATTEMPTS` times until its last input
+    frame has the wet share `data.min_wet`; then turned, mirrored, reversed and scaled as the
+    settings say; last of all an outage may empty some input frames (`simulated_outages`). Levels
+    are those of one Z-R relation; frames smaller than the window are padded with what the mask says
+    is no data.
 
     Args:
         settings: with `sources`.
@@ -63,26 +73,49 @@ class Mixture(Dataset[RadarBatch]):
         assert settings.random_crop is not None
         self.settings = settings
         self.calibration = calibration
-        self.side = settings.random_crop[0]
+        self.windows = settings.windows or (WindowSettings(side=settings.random_crop[0]),)
         self.lengths = settings.lengths or ((settings.in_len, settings.out_len),)
         self.sources = [MixtureSource(source, settings, calibration) for source in settings.sources]
-        for source in self.sources:
-            for length in self.lengths:
-                source.speeds(sum(length))
-        weights = np.array([source.settings.weight for source in self.sources])
-        self._shares = weights / weights.sum()
+        self._check()
+        odds = np.array([window.weight for window in self.windows])
+        self._odds = odds / odds.sum()
         self._wet_level = pixel_thresholds(calibration)[0] * PIXEL_LEVELS
         self._rates = calibration.rate_by_level()
 
+    def _check(self) -> None:
+        """Every archive takes part, and every batch has archives."""
+        for source in self.sources:
+            source.check([sum(length) for length in self.lengths], self.windows)
+        for length in self.lengths:
+            for window in self.windows:
+                if not self._takers(_Shape(length[0], sum(length), window)):
+                    raise ConfigError(
+                        f"data.sources: expected an archive with clips of {sum(length)} frames for "
+                        f"windows of {window.side} pixels, found none; change data.lengths or "
+                        "data.windows"
+                    )
+
+    def _takers(self, shape: _Shape) -> list[MixtureSource]:
+        """The archives that a clip can be of."""
+        return [
+            source
+            for source in self.sources
+            if source.speeds(shape.length) and source.resolutions(shape.window)
+        ]
+
     def __len__(self) -> int:
-        """Clips at each source's own speed, of the longest length."""
-        length = max(sum(length) for length in self.lengths)
-        return sum(len(source.starts(1, length)) for source in self.sources)
+        """Clips at each source's own speed, of the longest length that it has."""
+        lengths = sorted((sum(length) for length in self.lengths), reverse=True)
+        counts = [[len(source.starts(1, length)) for length in lengths] for source in self.sources]
+        return sum(next(filter(None, of_source), 0) for of_source in counts)
 
     def batch_bytes(self, count: int) -> int:
-        """What the tensors of a batch of so many clips of the longest length take."""
+        """What the tensors of the largest batch for so many of `train.batch_size` take."""
         length = max(sum(length) for length in self.lengths)
-        return clip_bytes(count, length, self.side, self.side)
+        return max(
+            clip_bytes(count * window.clips, length, window.side, window.side)
+            for window in self.windows
+        )
 
     def data_hash(self) -> str:
         """Of all archives, as `identity.archive_hash`."""
@@ -90,81 +123,77 @@ class Mixture(Dataset[RadarBatch]):
 
     def __getitems__(self, tickets: Sequence[Ticket]) -> RadarBatch:
         """A batch; what `torch.utils.data.DataLoader` calls."""
-        shared = tickets[0].generator(_BATCH)
+        shared = tickets[0].generator()
         in_len, out_len = self.lengths[shared.integers(len(self.lengths))]
-        coarse = bool(shared.random() < self.settings.augment.coarsen)
-        length = in_len + out_len
-        levels = np.zeros((len(tickets), length, 1, self.side, self.side), dtype=np.uint8)
+        window = self.windows[int(shared.choice(len(self.windows), p=self._odds))]
+        shape = _Shape(in_len, in_len + out_len, window)
+        drawn = [ticket.generator(number) for ticket in tickets for number in range(window.clips)]
+        levels = np.zeros((len(drawn), shape.length, 1, window.side, window.side), dtype=np.uint8)
         mask = np.zeros(levels.shape, dtype=bool)
-        times = np.empty((len(tickets), length), dtype=np.int64)
-        for clip, ticket in enumerate(tickets):
-            times[clip] = self._fill(
-                ticket.generator(), in_len, length, coarse, levels[clip, :, 0], mask[clip, :, 0]
-            )
+        times = np.empty((len(drawn), shape.length), dtype=np.int64)
+        scales = []
+        for clip, rng in enumerate(drawn):
+            times[clip], scale = self._fill(rng, shape, levels[clip, :, 0], mask[clip, :, 0])
+            scales.append(scale)
         return RadarBatch(
             torch.from_numpy(levels),
             torch.from_numpy(mask),
             torch.from_numpy(times),
             torch.zeros(times.shape, dtype=torch.bool),
             in_len,
+            scale=numbers(scales),
         )
 
     def _fill(
         self,
         rng: np.random.Generator,
-        in_len: int,
-        length: int,
-        coarse: bool,
+        shape: _Shape,
         levels: UInt8[np.ndarray, "time height width"],
         mask: Bool[np.ndarray, "time height width"],
-    ) -> NDArray[np.int64]:
-        """Draw a clip into these arrays; returns its times."""
+    ) -> tuple[NDArray[np.int64], Scale]:
+        """Draw a clip into these arrays; returns its times and what is told of its scale."""
+        side, takers = shape.window.side, self._takers(shape)
+        weights = np.array([source.settings.weight for source in takers])
         best = -1.0
         for _ in range(ATTEMPTS):
-            source = self.sources[int(rng.choice(len(self.sources), p=self._shares))]
-            times = source.moments(rng, length)
-            window = self._window(rng, source, coarse)
-            wet = self._wet(source.read(times[in_len - 1 : in_len], window))
+            source = takers[int(rng.choice(len(takers), p=weights / weights.sum()))]
+            speed, times = source.moments(rng, shape.length)
+            coarse = int(rng.choice(source.resolutions(shape.window)))
+            part = _part(rng, source.archive.shape, side, coarse)
+            wet = self._wet(source.read(times[shape.in_len - 1 : shape.in_len], part))
             if wet > best:
-                best, chosen = wet, (source, times, window)
+                best, chosen = wet, (source, speed, times, coarse, part)
             if wet >= self.settings.min_wet:
                 break
-        source, times, window = chosen
-        found = source.read(times, window)
-        if coarse:
-            found = self._coarsened(*found)
+        source, speed, times, coarse, part = chosen
+        found = source.read(times, part)
+        if coarse > 1:
+            found = self._coarsened(*found, coarse)
         found = self._changed(rng, *found)
-        corner = [int(rng.integers(self.side - side + 1)) for side in found[0].shape[1:]]
-        part = (
+        corner = [int(rng.integers(side - length + 1)) for length in found[0].shape[1:]]
+        into = (
             slice(None),
-            *(slice(at, at + side) for at, side in zip(corner, found[0].shape[1:], strict=True)),
+            *(slice(at, at + size) for at, size in zip(corner, found[0].shape[1:], strict=True)),
         )
-        levels[part], mask[part] = found
+        levels[into], mask[into] = found
         if self.settings.augment.outage:
-            empty(levels[:in_len], rng, self.settings.augment.outage)
-        return times.astype("datetime64[m]").astype(np.int64)
-
-    def _window(
-        self, rng: np.random.Generator, source: "MixtureSource", coarse: bool
-    ) -> tuple[slice, slice]:
-        wanted = self.side * COARSE if coarse else self.side
-        edges = []
-        for side in source.archive.shape:
-            size = min(side, wanted)
-            if coarse:
-                size -= size % COARSE
-            first = int(rng.integers(side - size + 1))
-            edges.append(slice(first, first + size))
-        return edges[0], edges[1]
+            empty(levels[: shape.in_len], rng, self.settings.augment.outage)
+        told = rng.random(2) >= self.settings.augment.untold
+        km = source.pixel_km
+        scale = Scale(
+            source.archive.description.step_minutes * speed if told[0] else None,
+            km * coarse if told[1] and km is not None else None,
+        )
+        return times.astype("datetime64[m]").astype(np.int64), scale
 
     def _wet(self, frame: Frames) -> float:
         levels, mask = frame
         return float(((levels >= self._wet_level) & mask).sum() / max(mask.sum(), 1))
 
-    def _coarsened(self, levels: np.ndarray, mask: np.ndarray) -> Frames:
+    def _coarsened(self, levels: np.ndarray, mask: np.ndarray, coarse: int) -> Frames:
         def blocks(frames: np.ndarray) -> np.ndarray:
             time, height, width = frames.shape
-            return frames.reshape(time, height // COARSE, COARSE, width // COARSE, COARSE)
+            return frames.reshape(time, height // coarse, coarse, width // coarse, coarse)
 
         rates = blocks(self._rates.astype(np.float32)[levels]).mean(axis=(2, 4))
         return self._levels(rates), np.asarray(blocks(mask).all(axis=(2, 4)))
@@ -192,6 +221,18 @@ class Mixture(Dataset[RadarBatch]):
         if augment.rate_factor > 1 and scaled:
             levels = self._levels(self._rates * augment.rate_factor**exponent)[levels]
         return levels, mask
+
+
+def _part(
+    rng: np.random.Generator, shape: tuple[int, int], side: int, coarse: int
+) -> tuple[slice, slice]:
+    """Rows and columns of a frame that become a window, or as much of one as there is."""
+    edges = []
+    for whole in shape:
+        size = min(whole // coarse, side) * coarse
+        first = int(rng.integers(whole - size + 1))
+        edges.append(slice(first, first + size))
+    return edges[0], edges[1]
 
 
 def tickets(

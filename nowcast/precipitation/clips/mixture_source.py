@@ -1,12 +1,14 @@
 """One archive of a mixture: its clips at several speeds, its levels of one Z-R relation."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.frames import Moments
 from nowcast.precipitation.archive.packed import open_archive
-from nowcast.precipitation.settings import DataSettings, SourceSettings
+from nowcast.precipitation.settings import DataSettings, SourceSettings, WindowSettings
 from nowcast.precipitation.units import Calibration, encode
 
 Frames = tuple[UInt8[np.ndarray, "time height width"], Bool[np.ndarray, "time height width"]]
@@ -45,22 +47,40 @@ class MixtureSource:
             self._starts[key] = self._moments[whole]
         return self._starts[key]
 
-    def speeds(self, length: int) -> list[int]:
-        """Those of its speeds at which it has clips of a length; ConfigError if none."""
-        found = [speed for speed in self.settings.speeds if len(self.starts(speed, length))]
-        if not found:
-            raise ConfigError(
-                f"{self.settings.root}: expected clips of {length} frames at one of the speeds "
-                f"{list(self.settings.speeds)} in its training days, found {len(self._moments)} "
-                "frames and no such run; shorten data.lengths, or leave the archive out"
-            )
-        return found
+    @property
+    def pixel_km(self) -> float | None:
+        """Height of a pixel; None where neither settings nor archive say it."""
+        return self.settings.pixel_km or self.archive.description.km_per_pixel
 
-    def moments(self, rng: np.random.Generator, length: int) -> Moments:
-        """Those of a clip."""
+    def check(self, lengths: Sequence[int], windows: Sequence[WindowSettings]) -> None:
+        """Raise ConfigError unless it has clips of one of the lengths, for one of the windows."""
+        if not any(self.speeds(length) for length in lengths):
+            raise ConfigError(
+                f"{self.settings.root}: expected clips of {' or '.join(map(str, lengths))} frames "
+                f"at one of the speeds {list(self.settings.speeds)} in its training days, found "
+                f"{len(self._moments)} frames and no such run; shorten data.lengths, or leave the "
+                "archive out"
+            )
+        if not any(self.resolutions(window) for window in windows):
+            height, width = self.archive.shape
+            raise ConfigError(
+                f"{self.settings.root}: expected frames that fill a window of data.windows, found "
+                f"{height}x{width}; add a smaller window, lower its fill, or leave the archive out"
+            )
+
+    def speeds(self, length: int) -> list[int]:
+        """Those of its speeds at which it has clips of a length."""
+        return [speed for speed in self.settings.speeds if len(self.starts(speed, length))]
+
+    def resolutions(self, window: WindowSettings) -> list[int]:
+        """See `WindowSettings.resolutions`."""
+        return window.resolutions(self.archive.shape)
+
+    def moments(self, rng: np.random.Generator, length: int) -> tuple[int, Moments]:
+        """The speed and the times of a clip."""
         speed = int(rng.choice(self.speeds(length)))
         first = rng.choice(self.starts(speed, length))
-        return np.asarray(first + np.arange(length) * self.archive.step * speed)
+        return speed, np.asarray(first + np.arange(length) * self.archive.step * speed)
 
     def read(self, moments: Moments, window: tuple[slice, slice]) -> Frames:
         """Frames and masks of a window; raises `FrameError` where a file is damaged."""

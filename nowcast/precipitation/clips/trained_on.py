@@ -88,15 +88,20 @@ def seen_by(data: DataSettings, root: Description, sources: Sequence[Description
             share = (source.weight if source else 1.0) / len(speeds)
             weights[step] = weights.get(step, 0.0) + share
     lengths = data.lengths or ((data.in_len, data.out_len),)
-    sizes = [km for archive in archives if (km := archive.km_per_pixel) is not None]
-    coarsest = 2 if data.augment.coarsen else 1
+    sizes = []
+    for number, archive in enumerate(archives):
+        stated = data.sources[number].pixel_km if data.sources else None
+        km = stated or archive.km_per_pixel
+        if km is not None:
+            sides = archive.height, archive.width
+            sizes += [km * n for w in data.windows for n in w.resolutions(sides)] or [km]
     return TrainedOn(
         archives=tuple(dict.fromkeys(archive.name for archive in archives)),
         step_minutes=max(weights, key=lambda step: weights[step]),
         steps_minutes=tuple(sorted(weights)),
         in_lens=tuple(sorted({frames for frames, _ in lengths})),
         out_lens=tuple(sorted({frames for _, frames in lengths})),
-        pixel_km=(min(sizes), coarsest * max(sizes)) if sizes else None,
+        pixel_km=(min(sizes), max(sizes)) if sizes else None,
     )
 
 

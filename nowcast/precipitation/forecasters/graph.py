@@ -26,7 +26,7 @@ class Graph:
         module: in evaluation mode, from the inputs to the forecast; while it is traced
             (`torch.compiler.is_exporting`) it uses operations for frames of any size alone.
         inputs: makes an input of each name for a batch, height and width; batch is the first axis
-            of each, height and width are the last two.
+            of each, height and width are the last two of those with as many.
         meaning: what each of them is, in words.
         multiple: what the network's own frames are multiples of.
         zr: what the a and b of the pixels' Z-R relation are, in words.
@@ -96,3 +96,8 @@ def example_motion(batch: int, height: int, width: int) -> Tensor:
     """One to the right and down a step, as `example_frames` move, and a little that is not."""
     columns = torch.linspace(0.9, 1.2, width).expand(batch, 1, height, width)
     return torch.cat([columns, columns.flip(-1)], dim=1)
+
+
+def example_scale(batch: int, height: int, width: int) -> Tensor:
+    """Six minutes a step, as HKO-7, on pixels of a size that is not told."""
+    return torch.tensor([6.0, 0.0]).expand(batch, 2).clone()

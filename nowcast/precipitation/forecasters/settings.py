@@ -9,6 +9,7 @@ from torch import nn
 from nowcast.core.errors import ConfigError
 from nowcast.core.settings import Section
 from nowcast.precipitation.forecasters.graph import Graph
+from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.units import Calibration
 
 
@@ -26,6 +27,10 @@ class ForecasterSettings(Section, ABC):
     takes_motion: ClassVar[bool] = False
     """Whether the module takes a third argument, ``motion``, ``batch 2 height width`` in pixels a
     step, in place of its own estimate."""
+    takes_details: ClassVar[bool] = False
+    """Whether the module takes the keywords ``out_len``, fewer frames than it was built for, and
+    ``scale``, ``batch 2`` as `scale.numbers` gives it, and has an attribute ``scale``, a `Scale`,
+    that stands in for the latter."""
 
     @property
     def multiple(self) -> int:
@@ -47,6 +52,19 @@ class ForecasterSettings(Section, ABC):
             forecast is ``batch out_len 1 height width`` on the frames' device. The settings have
             no part in its weights' names.
         """
+
+    def for_archive(
+        self,
+        in_len: int,
+        out_len: int,
+        calibration: Calibration | None = None,
+        scale: Scale | None = None,
+    ) -> nn.Module:
+        """As `build`, and told what a step and a pixel of the archive are where it takes that."""
+        model = self.build(in_len, out_len, calibration)
+        if self.takes_details and scale is not None:
+            model.scale = scale  # type: ignore[assignment]
+        return model
 
     def graph(self, model: nn.Module, in_len: int) -> Graph:
         """What `nowcast export` writes of a built model in evaluation mode.

@@ -23,6 +23,7 @@ from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.forecasters.baselines import KM_PER_PIXEL, Setting, baseline
 from nowcast.precipitation.forecasters.comoving.forecaster import Comoving
+from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.forecasting.frames_needed import least_of_baseline, least_of_run
 from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
 from nowcast.precipitation.forecasting.products.result import Forecast
@@ -108,7 +109,11 @@ class Forecaster:
         if model is None:
             assert self.choice.run is not None
             model = trained_forecaster(
-                self.choice.run, self.choice.settings, self.out_len, self._calibration
+                self.choice.run,
+                self.choice.settings,
+                self.out_len,
+                self._calibration,
+                Scale.of(self.description),
             )
         return model.eval().to(self.device)
 

@@ -9,6 +9,7 @@ from torch import nn
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.runs import Run
 from nowcast.core.training.checkpoint import load_weights
+from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import Calibration
 
@@ -38,6 +39,7 @@ def trained_forecaster(
     settings: PrecipitationSettings,
     out_len: int,
     calibration: Calibration | None = None,
+    scale: Scale | None = None,
 ) -> nn.Module:
     """The forecaster of a run with its best weights, in evaluation mode; MEmeL takes no part.
 
@@ -46,10 +48,11 @@ def trained_forecaster(
         settings: of the run, see `settings_of_run`.
         out_len: frames to forecast, whatever it was trained for.
         calibration: Z-R relation of the frames it will see, HKO-7's if None.
+        scale: their step and pixels; None: not known.
 
     Raises:
         RunError: the weights cannot be loaded.
     """
-    model = settings.model.build(settings.data.in_len, out_len, calibration)
+    model = settings.model.for_archive(settings.data.in_len, out_len, calibration, scale)
     load_weights(run.best_weights, model)
     return model.eval()

@@ -169,10 +169,55 @@ def test_coarse_frames_are_means_of_rain_rates(tmp_path: Path):
             level = encode(Calibration().pixel_from_rate(rate))
             writer.write(DAY + number * 5, level, mask)
         writer.finish(mask, {"train": {"20200601": 1.0}, "valid": {}, "test": {}})
-    (batch,) = batches(settings({"root": root}, augment={"coarsen": 1.0}), 1)
+    (batch,) = batches(settings({"root": root}, windows=[{"side": 32, "coarsen": [2]}]), 1)
     rates = Calibration().rate_from_pixel(batch.inputs.numpy())
     assert rates == pytest.approx(np.full(rates.shape, 2.0), rel=0.02)
     assert int((~batch.mask[0, 0]).sum()) == 1
+
+
+def test_a_batch_is_of_one_window_and_of_archives_that_fill_it(tmp_path: Path):
+    large = archive(tmp_path / "large", size=(130, 96), step=10)
+    small = archive(tmp_path / "small", size=(32, 32))
+    windows = [
+        {"side": 96, "weight": 3.0, "fill": 0.6},
+        {"side": 32, "clips": 3, "fill": 0.6, "coarsen": [1, 3, 4]},
+    ]
+    drawn = batches(settings({"root": large}, {"root": small}, windows=windows), 60)
+    sides = [batch.levels.shape[-1] for batch in drawn]
+    assert {(len(batch.levels), side) for batch, side in zip(drawn, sides, strict=True)} == {
+        (4, 96),
+        (12, 32),
+    }
+    assert np.mean(np.array(sides) == 96) == pytest.approx(0.75, abs=0.15)
+    for batch, side in zip(drawn, sides, strict=True):
+        steps = batch.times.diff(dim=1)[:, 0]
+        assert side == 32 or bool((steps == 10).all())  # the small archive would be padded
+    assert any(5 in batch.times.diff(dim=1) for batch in drawn)
+    again = Mixture(settings({"root": large}, {"root": small}, windows=windows), Calibration())
+    assert again.batch_bytes(4) >= max(batch.levels.nbytes + batch.mask.nbytes for batch in drawn)
+    with pytest.raises(ConfigError, match="small: expected frames that fill a window"):
+        Mixture(settings({"root": small}, windows=[windows[0]]), Calibration())
+
+
+def test_forecasters_are_told_step_and_pixels_of_most_clips(tmp_path: Path):
+    root = archive(tmp_path / "one", size=(64, 64))
+    source = {"root": root, "speeds": [2], "pixel_km": 1.5}
+    window = [{"side": 32, "coarsen": [2]}]
+    (batch,) = batches(settings(source, windows=window), 1)
+    assert batch.scale.tolist() == [[10.0, 3.0]] * 4
+    drawn = batches(settings(source, windows=window, augment={"untold": 0.5}), 25)
+    told = torch.cat([batch.scale for batch in drawn]) > 0
+    assert told.float().mean(0).tolist() == pytest.approx([0.5, 0.5], abs=0.15)
+    assert 0.1 < float((told[:, 0] & told[:, 1]).float().mean()) < 0.4  # each by itself
+    (batch,) = batches(settings({"root": root}), 1)
+    assert batch.scale.tolist() == [[5.0, 0.0]] * 4  # its grid is not stated
+
+
+def test_only_some_forecasters_learn_from_more_frames_than_they_give(tmp_path: Path):
+    data = {"sources": [{"root": str(tmp_path)}], "random_crop": [32, 32], "lengths": [[3, 20]]}
+    PrecipitationSettings.model_validate({"data": data, "model": {"kind": "comoving"}})
+    with pytest.raises(ValueError, match=r"data.lengths: expected at most out_len, 10, output"):
+        PrecipitationSettings.model_validate({"data": data, "model": {"kind": "lagrangian"}})
 
 
 def test_windows_with_rain_are_sought(tmp_path: Path):
@@ -216,10 +261,9 @@ def test_an_archive_too_short_says_so(tmp_path: Path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"sources": [], "lengths": [[3, 3]]}, "lengths and augment: are of sources"),
+        ({"sources": [], "lengths": [[3, 3]]}, "lengths, windows and augment: are of sources"),
         ({"random_crop": [32, 48]}, "random_crop of a square"),
         ({"masks": "exclude"}, "masks: frame"),
-        ({"lengths": [[3, 9]]}, "at most out_len"),
     ],
 )
 def test_what_does_not_fit_is_told(tmp_path: Path, data: dict[str, Any], message: str):

@@ -8,7 +8,7 @@ from nowcast.core.errors import RunError
 from nowcast.core.storage.runs import Run
 from nowcast.precipitation.archive.description import Description, Grid
 from nowcast.precipitation.clips.trained_on import TrainedOn, seen_by, trained_on
-from nowcast.precipitation.settings import AugmentSettings, DataSettings, SourceSettings
+from nowcast.precipitation.settings import DataSettings, SourceSettings, WindowSettings
 
 
 def radar(name: str, step_minutes: int, km: float) -> Description:
@@ -30,7 +30,10 @@ def test_several_archives_at_several_speeds():
         ),
         lengths=((10, 10), (5, 7)),
         random_crop=(32, 32),
-        augment=AugmentSettings(coarsen=0.5),
+        windows=(
+            WindowSettings(side=32, coarsen=(1, 2, 4), fill=0.6),
+            WindowSettings(side=64),
+        ),
     )
     seen = seen_by(
         data, radar("root", 60, 9.0), [radar("a", 5, 1.0), radar("b", 2, 0.8), radar("b", 2, 0.8)]
@@ -38,7 +41,7 @@ def test_several_archives_at_several_speeds():
     assert seen.archives == ("a", "b")
     assert (seen.step_minutes, seen.steps_minutes) == (5, (2, 5, 6, 10))
     assert (seen.in_lens, seen.out_lens) == ((5, 10), (7, 10))
-    assert seen.pixel_km == pytest.approx((0.8, 2.0))  # half the resolution was seen, too
+    assert seen.pixel_km == pytest.approx((0.8, 2.0))  # 64 pixels fill 32 twice, not four times
 
 
 def test_what_is_the_same_needs_no_note_and_what_is_not_has_one():

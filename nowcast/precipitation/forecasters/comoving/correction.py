@@ -12,10 +12,11 @@ CELL_PX = 4  # side of the finest cell that the network works on; motion needs n
 MULTIPLE = 4 * CELL_PX  # two more stages, each half as fine
 BANDS = 1 + len(SCALES_PX)
 # The network's numbers for a pixel: one for each band of the extrapolation, one for the smoothed
-# forecast, one that is added.
-CHANGES = BANDS + 2
-SEEN_BY_NETWORK = slice(2, 5)  # of what `foreseen` gives
-KNOWN = slice(4, 5)
+# forecast, one for what the mean of the past differs by, one that is added.
+CHANGES = BANDS + 3
+UNLEARNED = 3  # extrapolation, smoothed forecast, mean of the past
+SEEN_BY_NETWORK = slice(UNLEARNED, 2 * UNLEARNED + 1)  # of what `foreseen` gives
+KNOWN = slice(2 * UNLEARNED, 2 * UNLEARNED + 1)
 # Between dry and the least rain that a radar tells (0.1 mm/h, 0.173) there is no truth. A forecast
 # there is drawn to either side; see `decided`.
 UNDECIDED = 0.10
@@ -26,10 +27,12 @@ def foreseen(
     last: Float[Tensor, "batch 1 height width"],
     mask: Bool[Tensor, "batch 1 height width"],
     fading: Float[Tensor, "batch 1 height width"],
+    past: Float[Tensor, "batch 1 height width"],
     source: Float[Tensor, "batch 2 height width"],
-) -> Float[Tensor, "batch 5 height width"]:
-    """What is foreseen without learning: extrapolation and smoothed forecast, persistent where
-    their source is unknown; both again as the network sees them; and where it is known.
+) -> Float[Tensor, "batch 7 height width"]:
+    """What is foreseen without learning: extrapolation, smoothed forecast and mean of the past,
+    persistent where their source is unknown; all again as the network sees them; and where it is
+    known.
 
     The network sees the edge of the data go on where the source lies beyond it. Persistence there
     would stand still beside rain that moves, and be corrected as if it were growing.
@@ -38,20 +41,21 @@ def foreseen(
         last: the newest frame.
         mask: where it has data.
         fading: the smoothed forecast where the rain is now.
+        past: the mean of the frames, each carried to where its rain is now.
         source: column and row from which what arrives at each pixel has come.
     """
     data = mask.to(last.dtype)
-    still = torch.cat([last, fading], 1)
+    still = torch.cat([last, fading, past], 1)
     found = at(torch.cat([still * data, data], 1), source, "border")
-    weight = found[:, 2:]
-    seen = torch.where(weight >= SEEN, found[:, :2] / weight.clamp(min=SEEN), still)
+    weight = found[:, UNLEARNED:]
+    seen = torch.where(weight >= SEEN, found[:, :UNLEARNED] / weight.clamp(min=SEEN), still)
     del found, weight  # large frames have no room for what is not needed
     known = at(data, source, "zeros") >= SEEN
     return torch.cat([torch.where(known, seen, still), seen, known.to(last.dtype)], 1)
 
 
 def corrected(
-    guides: Float[Tensor, "leads batch 5 height width"],
+    guides: Float[Tensor, "leads batch 7 height width"],
     changes: Float[Tensor, "leads batch changes high wide"],
 ) -> Float[Tensor, "leads batch 1 height width"]:
     """What is foreseen with the network's changes, which are on cells."""
@@ -60,8 +64,9 @@ def corrected(
         share = changes[:, :, number : number + 1]
         return enlarged(share.flatten(0, 1)).view(forecast.shape)
 
-    extrapolated, forecast = guides[:, :, :1], guides[:, :, 1:2]
-    forecast = torch.addcmul(forecast, change(BANDS), forecast) + change(BANDS + 1)
+    extrapolated, forecast, past = guides[:, :, :UNLEARNED].split(1, dim=2)
+    forecast = torch.addcmul(forecast, change(BANDS), forecast) + change(BANDS + 2)
+    forecast = torch.addcmul(forecast, change(BANDS + 1), past - extrapolated)
     for number, band in enumerate(bands(extrapolated)):
         forecast = torch.addcmul(forecast, change(number), band)
     return decided(forecast)

@@ -24,8 +24,10 @@ from nowcast.precipitation.forecasters.graph import (
     example_frames,
     example_mask,
     example_motion,
+    example_scale,
 )
 from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
+from nowcast.precipitation.forecasters.scale import Scale, numbers
 from nowcast.precipitation.forecasters.settings import ForecasterSettings
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, PIXEL_LEVELS, Calibration
 
@@ -46,9 +48,12 @@ class Comoving(nn.Module):
     one (`cascade`), and where each of them is known and where it is persistence
     (see `Extrapolation`). From all that come, pixel by pixel,
 
-    ``forecast = smoothed + c * smoothed + sum_k a_k * band_k(extrapolation) + b``
+    ``forecast = smoothed + c * smoothed + sum_k a_k * band_k(extrapolation)
+    + d * (mean of the past - extrapolation) + b``
 
-    and whatever the weights are, no more than `bound` allows. The last layer's weights are zero
+    and whatever the weights are, no more than `bound` allows. It is told what a step and a pixel
+    are, and how much of the rain has lasted so far at each scale (`circumstances`). The last
+    layer's weights are zero
     when training begins, which therefore begins at S-PROG along optical flow.
 
     Whatever the archive's Z-R relation, the network sees HKO-7's (`rate_scale`).
@@ -73,6 +78,7 @@ class Comoving(nn.Module):
         self.calibration = calibration or Calibration()
         self.network = ComovingNetwork(out_len, widths or Widths())
         self.bytes_at_most = BYTES_AT_MOST
+        self.scale = Scale()
 
     def gradient_checkpointing_enable(self, _: object = None) -> None:
         """See `EncoderForecaster`."""
@@ -84,9 +90,12 @@ class Comoving(nn.Module):
         | UInt8[Tensor, "batch in_len 1 height width"],
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
         motion: Float[Tensor, "batch 2 height width"] | None = None,
+        scale: Float[Tensor, "batch 2"] | None = None,
+        out_len: int | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """Forecast `out_len` frames, along a motion in pixels a step or, without one, along optical
-        flow, which is estimated on the CPU, clip by clip.
+        flow, which is estimated on the CPU, clip by clip. `scale` is minutes a step and km a pixel,
+        0 where unknown; None: those of `self.scale`. `out_len` None: as many as it was built for.
 
         Frames are pixels in [0, 1] or 8-bit levels. Without a gradient, what would take more than
         `bytes_at_most` is forecast a lead time at a time, the same to rounding.
@@ -94,25 +103,37 @@ class Comoving(nn.Module):
         Raises:
             ValueError: a pixel with data is not a number.
         """
-        needed = bytes_at_once(frames.shape, self.network.out_len)
+        leads = self.network.out_len if out_len is None else out_len
+        if scale is None:
+            scale = numbers([self.scale] * len(frames)).to(frames.device)
+        needed = bytes_at_once(frames.shape, leads)
         if not torch.is_grad_enabled() and needed > self.bytes_at_most:
-            return self._one_by_one(frames, mask, motion)
+            return self._one_by_one(frames, mask, motion, scale, leads)
         pixels = frames.float() / PIXEL_LEVELS if frames.dtype == torch.uint8 else frames
         pixels, data = with_data(pixels, mask)
         pixels = to_hko7(pixels, self.calibration)
         motion = motions(pixels, data) if motion is None else motion
         pixels, data = without_gaps(pixels, data)
-        forecast: Tensor = self.network(pixels, data, motion)
+        forecast: Tensor = self.network(pixels, data, motion, scale, leads)
         return from_hko7(forecast, self.calibration)
 
-    def _one_by_one(self, frames: Tensor, mask: Tensor | None, motion: Tensor | None) -> Tensor:
+    def _one_by_one(
+        self,
+        frames: Tensor,
+        mask: Tensor | None,
+        motion: Tensor | None,
+        scale: Tensor,
+        out_len: int,
+    ) -> Tensor:
         size = frames.shape[-2:]
-        forecast = torch.empty(len(frames), self.network.out_len, 1, *size, device=frames.device)
+        forecast = torch.empty(len(frames), out_len, 1, *size, device=frames.device)
         for number in range(len(frames)):
             one = slice(number, number + 1)
             clip = Clip(frames[one], None if mask is None else mask[one], self.calibration)
             along = clip.motion() if motion is None else motion[one]
-            leads = self.network.forecasts(clip.frame, clip.length, along, at_once=False)
+            leads = self.network.forecasts(
+                clip.frame, clip.length, along, scale[one], out_len, at_once=False
+            )
             for lead, found in enumerate(leads):
                 forecast[number, lead] = from_hko7(found[0, 0], self.calibration)
                 del found
@@ -126,6 +147,7 @@ class ComovingSettings(Widths, ForecasterSettings):
     """A recurrent network that moves with the rain."""
     least_in_len: ClassVar[int] = CASCADE_FRAMES
     takes_motion: ClassVar[bool] = True
+    takes_details: ClassVar[bool] = True
 
     @property
     def multiple(self) -> int:
@@ -145,12 +167,14 @@ class ComovingSettings(Widths, ForecasterSettings):
                 "frames": example_frames(in_len),
                 "mask": example_mask(in_len),
                 "motion": example_motion,
+                "scale": example_scale,
             },
             meaning={
                 "frames": "the last frames, oldest first; one without any data repeats the one "
                 "before",
                 "mask": "true where there is data; as the frame's where that is repeated",
                 "motion": "of the rain at the last frame, pixels a step: 0 to the right, 1 down",
+                "scale": "minutes a step, km a pixel; 0 where unknown",
             },
             multiple=MULTIPLE,
             zr=f"a = {HKO7_ZR_A:g}, b = {HKO7_ZR_B:g}, whatever your radar's",

@@ -19,12 +19,19 @@ from nowcast.core.settings import Count, Section
 from nowcast.precipitation.forecasters.bound import bounded
 from nowcast.precipitation.forecasters.cells.cell import LEAK, State, each
 from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
+from nowcast.precipitation.forecasters.comoving.circumstances import (
+    FRAMES,
+    NUMBERS,
+    USUAL_MINUTES,
+    circumstances,
+)
 from nowcast.precipitation.forecasters.comoving.correction import (
     CELL_PX,
     CHANGES,
     KNOWN,
     MULTIPLE,
     SEEN_BY_NETWORK,
+    UNLEARNED,
     corrected,
     enlarged,
     foreseen,
@@ -35,7 +42,9 @@ from nowcast.precipitation.forecasters.graph import Side, cut, lacking
 from nowcast.precipitation.units import Calibration
 
 CASCADE_FRAMES = 3
-LEAD_SCALE = 10.0  # steps; so that the lead time is a number near one
+PAST_FADES = 0.7  # a frame's weight in the mean of the past, times that of the one after it
+LEADS = 4  # numbers that say a lead time
+LEAD_STEPS, LEAD_MINUTES = 10.0, 60.0  # so that they are near one
 
 Frame = Callable[[int], tuple[Tensor, Tensor]]
 """Time -> pixels and data, ``batch 1 high wide``, padded to multiples of `MULTIPLE`."""
@@ -54,6 +63,8 @@ class Widths(Section):
     """Of what is known of each lead time, and of what the states say of it."""
     head: Count = 48
     """Of the two together."""
+    circumstances: Count = 64
+    """Of what holds for a whole clip and lead time."""
 
 
 class ComovingNetwork(nn.Module):
@@ -61,7 +72,8 @@ class ComovingNetwork(nn.Module):
 
     Shape:
         frames and mask ``batch in_len 1 height width``, motion ``batch 2 height width`` in pixels a
-        step -> ``batch out_len 1 height width``
+        step, scale ``batch 2`` (minutes a step, km a pixel, 0 where unknown) -> ``batch out_len 1
+        height width``
     """
 
     def __init__(self, out_len: int, widths: Widths) -> None:
@@ -83,14 +95,24 @@ class ComovingNetwork(nn.Module):
         self.up = nn.ModuleList([_deconv(fine, guide), _deconv(coarse, fine)])
         self.skip = nn.Conv2d(2 * stem, guide, 1)
         # Beyond the edge is more of the same: zeros would be dry, and rain grow beside them.
-        self.guide = _conv(3, guide, 2 * CELL_PX, CELL_PX, "replicate")
-        self.lead = nn.Linear(1, head)
+        self.guide = _conv(1 + UNLEARNED, guide, 2 * CELL_PX, CELL_PX, "replicate")
+        # What holds for a whole clip and lead time turns up and down what the cells say.
+        inner = widths.circumstances
+        self.circumstances = nn.Sequential(
+            nn.Linear(NUMBERS + LEADS, inner),
+            nn.LeakyReLU(LEAK),
+            nn.Linear(inner, inner),
+            nn.LeakyReLU(LEAK),
+        )
+        self.turned = nn.Linear(inner, 4 * head)
+        self.everywhere = nn.Linear(inner, CHANGES)
         self.mix = nn.Conv2d(2 * guide, head, 3, padding=1, padding_mode="replicate")
         self.refine = _conv(head, head, 3, 1, "replicate")
         self.head = nn.Conv2d(head, CHANGES, 1)
-        assert self.head.bias is not None
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for layer in (self.head, self.everywhere):
+            assert layer.bias is not None
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         # Convolutions of few channels run faster with the channels innermost, on CPU and GPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -105,11 +127,18 @@ class ComovingNetwork(nn.Module):
         frames: Float[Tensor, "batch in_len 1 height width"],
         mask: Bool[Tensor, "batch in_len 1 height width"],
         motion: Float[Tensor, "batch 2 height width"],
+        scale: Float[Tensor, "batch 2"],
+        out_len: int | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
-        """Forecast `out_len` frames."""
+        """Forecast `out_len` frames; None: as many as it was built for."""
         frames, mask = padded(frames), padded(mask)
         (forecast,) = self.forecasts(
-            lambda time: (frames[:, time], mask[:, time]), frames.shape[1], motion, at_once=True
+            lambda time: (frames[:, time], mask[:, time]),
+            frames.shape[1],
+            motion,
+            scale,
+            self.out_len if out_len is None else out_len,
+            at_once=True,
         )
         return forecast.transpose(0, 1)
 
@@ -118,6 +147,8 @@ class ComovingNetwork(nn.Module):
         frame: Frame,
         in_len: int,
         motion: Float[Tensor, "batch 2 height width"],
+        scale: Float[Tensor, "batch 2"],
+        out_len: int,
         at_once: bool,
     ) -> Iterator[Float[Tensor, "leads batch 1 height width"]]:
         """All lead times together, or each alone: then nothing is kept for longer than a step.
@@ -126,26 +157,30 @@ class ComovingNetwork(nn.Module):
             frame: the input frames, by their time from 0 to `in_len` - 1.
             in_len: how many.
             motion: in pixels a step.
+            scale: minutes a step and km a pixel, 0 where unknown.
+            out_len: how many frames to forecast.
             at_once: whether all frames and lead times are in memory together.
         """
         height, width = motion.shape[-2:]
         # Positions and spectra need float32, whatever the convolutions are computed in.
         with float32(motion.device.type):
-            coarse, source = self._motion(motion, max(self.out_len, in_len - 1), at_once)
+            coarse, source = self._motion(motion, max(out_len, in_len - 1), at_once)
         last, mask = frame(in_len - 1)
         now = last.where(mask, 0.0)
-        newest: list[Tensor] = []
-        history = self._history(frame, in_len, source, now, newest)
+        past = _Past(now)
+        history = self._history(frame, in_len, source, past)
         fine, coarser, skipped = self._encoded(
             [torch.stack(list(history))] if at_once else (part[None] for part in history), in_len
         )
         with float32(motion.device.type), torch.no_grad():
-            fading = iter(Fading(newest, Calibration()))
-            newest.clear()
+            clip = circumstances(past.newest, scale, in_len)
+            fading = iter(Fading(past.where_it_is(CASCADE_FRAMES), Calibration()))
+            mean = past.mean()
+            del past
             ranked = Ranked(now, mask)
         here = pixel_places(coarse[0])
-        at_a_time = self.out_len if at_once else 1
-        for first in range(1, self.out_len + 1, at_a_time):
+        at_a_time = out_len if at_once else 1
+        for first in range(1, out_len + 1, at_a_time):
             leads = range(first, first + at_a_time)
             sequence, coarser = self.forecaster[1](None, coarser, at_a_time)
             sequence, fine = self.forecaster[0](each(self.up[1], sequence), fine, at_a_time)
@@ -160,9 +195,10 @@ class ComovingNetwork(nn.Module):
                 with torch.no_grad():
                     faded = [ranked.matched(next(fading)) for _ in leads]
                 guides = torch.stack(
-                    [foreseen(last, mask, faded.pop(0), source(lead)) for lead in leads]
+                    [foreseen(last, mask, faded.pop(0), mean, source(lead)) for lead in leads]
                 )
-            changes = self._changes(features, guides, first)
+                clip_and_lead = self.circumstances(_with_leads(clip, scale, leads))
+            changes = self._changes(features, guides, clip_and_lead)
             with float32(motion.device.type):
                 forecast = torch.stack(
                     [
@@ -190,15 +226,14 @@ class ComovingNetwork(nn.Module):
         return coarse, cache(source) if keep else source
 
     def _history(
-        self, frame: Frame, in_len: int, source: Source, now: Tensor, newest: list[Tensor]
+        self, frame: Frame, in_len: int, source: Source, past: "_Past"
     ) -> Iterator[Float[Tensor, "batch 2 height width"]]:
         """Each frame as it would look had its rain already moved to where it is now, and where that
-        is known (1 or 0); dry where it is not. The last frames' rain goes into `newest`."""
+        is known (1 or 0); dry where it is not. They go into `past` too."""
         for time in range(in_len):
-            with float32(now.device.type):
+            with float32(past.now.device.type):
                 part = _carried(*frame(time), source, in_len - 1 - time)
-                if in_len - time <= CASCADE_FRAMES:
-                    newest.insert(0, part[:, :1].where(part[:, 1:] > 0, now))
+                past.add(part)
             yield part
             del part
 
@@ -221,18 +256,54 @@ class ComovingNetwork(nn.Module):
         return fine, coarse, self.skip(torch.cat([stem[-1], mean], 1))
 
     def _changes(
-        self, features: Tensor, guides: Tensor, first: int
+        self, features: Tensor, guides: Tensor, circumstances: Float[Tensor, "leads batch inner"]
     ) -> Float[Tensor, "leads batch changes high wide"]:
-        """On cells, at the lead times from `first` on."""
-        leads = torch.arange(first, first + len(guides), device=guides.device) / LEAD_SCALE
-        lead = self.lead(leads[:, None])[:, None, :, None, None]
+        """On cells, at these lead times."""
+        turned = self.turned(circumstances)[..., None, None].chunk(4, dim=2)
         # Large frames have no room for what is not needed any more.
         mixed = each(self.guide, guides[:, :, SEEN_BY_NETWORK])
         mixed = torch.cat([mixed, features.to(mixed.dtype)], 2)
-        mixed = each(self.mix, mixed) + lead
+        mixed = torch.addcmul(turned[0], each(self.mix, mixed), 1 + turned[1])
         mixed = functional.leaky_relu(mixed, LEAK)
-        mixed = each(self.refine, mixed)
-        return each(self.head, mixed)
+        mixed = torch.addcmul(turned[2], each(self.refine, mixed), 1 + turned[3])
+        return each(self.head, mixed) + self.everywhere(circumstances)[..., None, None]
+
+
+class _Past:
+    """The frames of a clip, oldest first, each carried to where its rain is now."""
+
+    def __init__(self, now: Float[Tensor, "batch 1 height width"]) -> None:
+        self.now = now
+        self.newest: list[Tensor] = []
+        """Pixels and where they are known, newest first; no more than are needed."""
+        self._sum = torch.zeros_like(now)
+        self._weight = torch.zeros_like(now)
+
+    def add(self, part: Float[Tensor, "batch 2 height width"]) -> None:
+        """Take the next frame."""
+        self.newest = [part, *self.newest[: FRAMES - 1]]
+        self._sum = PAST_FADES * self._sum + part[:, :1] * part[:, 1:]
+        self._weight = PAST_FADES * self._weight + part[:, 1:]
+
+    def where_it_is(self, count: int) -> list[Float[Tensor, "batch 1 height width"]]:
+        """The rain of the newest frames, that of now where it is not known."""
+        return [part[:, :1].where(part[:, 1:] > 0, self.now) for part in self.newest[:count]]
+
+    def mean(self) -> Float[Tensor, "batch 1 height width"]:
+        """Of all frames, the newer the more; that of now where none is known."""
+        seen = self._weight > 0
+        return torch.where(seen, self._sum / self._weight.where(seen, 1.0), self.now)
+
+
+def _with_leads(
+    clip: Float[Tensor, "batch numbers"], scale: Float[Tensor, "batch 2"], leads: range
+) -> Float[Tensor, "leads batch numbers_and_leads"]:
+    """What a clip is described by, with each lead time: in steps, two ways, and in minutes."""
+    steps = torch.tensor(list(leads), device=clip.device, dtype=clip.dtype)[:, None, None]
+    steps = steps.expand(-1, len(clip), 1)
+    minutes = torch.where(scale[:, :1] > 0, scale[:, :1], USUAL_MINUTES)
+    lead = [steps / LEAD_STEPS, steps.log() / 2, 1 / steps, steps * minutes / LEAD_MINUTES]
+    return torch.cat([clip.expand(len(leads), -1, -1), *lead], dim=2)
 
 
 def _carried(
