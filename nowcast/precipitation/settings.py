@@ -40,6 +40,9 @@ class AugmentSettings(Section):
     outage: Share = 0.0
     """Share of the clips of which some input frames, or a part of them, come dry as after an outage
     of the radar; their mask says data, and what is to be forecast stays as it was."""
+    look: Share = 0.0
+    """Share of the clips that are made to look like another radar's, what is to be forecast, too:
+    coarse classes, column maxima, noise, attenuation, blocked beams, a circle; see `appearance`."""
 
 
 class DataSettings(Section):

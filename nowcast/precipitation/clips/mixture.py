@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from nowcast.core.storage.origin import digest
+from nowcast.precipitation.clips.appearance import as_another_radar
 from nowcast.precipitation.clips.batch import RadarBatch, clip_bytes
 from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.clips.mixture_source import Frames, MixtureSource
@@ -134,6 +135,7 @@ class Mixture(Dataset[RadarBatch]):
         if coarse:
             found = self._coarsened(*found)
         found = self._changed(rng, *found)
+        found = as_another_radar(*found, rng, self.calibration, self.settings.augment.look)
         corner = [int(rng.integers(self.side - side + 1)) for side in found[0].shape[1:]]
         part = (
             slice(None),
