@@ -3,6 +3,7 @@
 Shi et al. 2017, section 4, doi:10.48550/arXiv.1706.03458.
 """
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -10,6 +11,9 @@ from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.balance import balancing_weights
 
 LOSS_SCALE = 5e-5  # HKO-7's NORMAL_LOSS_GLOBAL_SCALE
+AREA_MM_H = (0.5, 2.0, 5.0, 10.0)
+AREA_WIDTH = 0.01  # pixels, 0.7 dB
+AREA_FLOOR = 1e-3
 PERSISTENCE_FLOOR = 2e-3  # a pixel; keeps clips that hardly change from ruling a batch
 
 
@@ -62,6 +66,31 @@ def relative_loss(
     if logarithm:
         return ((total(prediction) + floor).clamp(min=1.0) / of_last).log().mean()
     return (total(prediction) / of_last).mean()
+
+
+def area_loss(
+    prediction: Float[Tensor, "batch time 1 height width"],
+    truth: Float[Tensor, "batch time 1 height width"],
+    mask: Bool[Tensor, "batch time 1 height width"],
+    calibration: Calibration,
+) -> Float[Tensor, ""]:
+    """Squared logarithm of the frequency bias, averaged over rain rates and lead times.
+
+    The bias is of all clips together. A pixel is counted by how sure it is above the threshold, a
+    sigmoid `AREA_WIDTH` wide, in forecast and truth alike. `AREA_FLOOR` of the unmasked pixels is
+    added to both areas, so that a rate which hardly comes does not rule. Range [0, inf), best 0.
+    """
+    valid = mask.sum(dim=(0, 2, 3, 4))
+    floor = AREA_FLOOR * valid + 1.0
+    total = prediction.new_zeros(())
+    for threshold in AREA_MM_H:
+        level = float(calibration.pixel_from_rate(threshold))
+        forecast, observed = (
+            (torch.sigmoid((frames.float() - level) / AREA_WIDTH) * mask).sum(dim=(0, 2, 3, 4))
+            for frames in (prediction, truth)
+        )
+        total = total + ((forecast + floor) / (observed + floor)).log().square().mean()
+    return total / len(AREA_MM_H)
 
 
 def _errors(prediction: Tensor, truth: Tensor, weights: Tensor) -> Tensor:

@@ -58,11 +58,16 @@ class AugmentSettings(Section):
     rate_factor: Annotated[float, Field(ge=1)] = 1.0
     """Half of the clips have their rain rates multiplied by a number from 1 / factor to it, its
     logarithm evenly drawn."""
+    sampled: Share = 0.0
+    """Share of the coarsened clips that keep one pixel of each block instead of its mean."""
     untold: Share = 0.0
     """Share of the clips whose step, and of those whose pixel size, the forecaster is not told."""
     outage: Share = 0.0
     """Share of the clips of which some input frames, or a part of them, come dry as after an outage
     of the radar; their mask says data, and what is to be forecast stays as it was."""
+    look: Share = 0.0
+    """Share of the clips that are made to look like another radar's, what is to be forecast, too:
+    coarse classes, column maxima, noise, attenuation, blocked beams, a circle; see `appearance`."""
 
 
 class DataSettings(Section):
@@ -176,6 +181,8 @@ class LossSettings(Section):
     """Divide each clip's loss by that of persistence, so that light rain and every archive count
     like heavy rain; log takes the logarithm of that, so that a per cent less counts alike in clips
     that can be foreseen well and in others; false is the paper's."""
+    areas: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the squared logarithm of the frequency bias, which is added; see `loss`."""
 
 
 class PrecipitationSettings(RunSettings):

@@ -32,7 +32,7 @@ from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.forecasting.released.weights import located, shipped
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
-from nowcast.precipitation.loss import LOSS_SCALE, balanced_loss, relative_loss
+from nowcast.precipitation.loss import LOSS_SCALE, area_loss, balanced_loss, relative_loss
 from nowcast.precipitation.pictures.gallery import write_gallery
 from nowcast.precipitation.pictures.reel import forecast, reels
 from nowcast.precipitation.pictures.render import strip
@@ -86,7 +86,7 @@ class PrecipitationTask:
         self, settings: PrecipitationSettings, reuse: "PrecipitationTask | None" = None
     ) -> None:
         self.settings = settings
-        if settings.loss.relative:
+        if settings.loss.relative or settings.loss.areas:
             self.loss_scale = None
         data = settings.data
         if data.root is None:
@@ -221,6 +221,14 @@ class PrecipitationTask:
         if self.settings.model.takes_details:
             details = {"out_len": truth.shape[1], "scale": batch.scale}
         prediction = model(batch.inputs, batch.input_mask, **details)[:, : truth.shape[1]]
+        loss = self._error(prediction, truth, batch)
+        if self.settings.loss.areas:
+            loss = loss + self.settings.loss.areas * area_loss(
+                prediction, truth, batch.truth_mask, self.archive.calibration
+            )
+        return loss
+
+    def _error(self, prediction: Tensor, truth: Tensor, batch: RadarBatch) -> Tensor:
         if self.settings.loss.relative:
             last = batch.inputs[:, -1].where(batch.input_mask[:, -1], 0.0)
             return relative_loss(

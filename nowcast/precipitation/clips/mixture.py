@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.origin import digest
+from nowcast.precipitation.clips.appearance import as_another_radar
 from nowcast.precipitation.clips.batch import RadarBatch, clip_bytes
 from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.clips.mixture_source import Frames, MixtureSource
@@ -57,9 +58,9 @@ class Mixture(Dataset[RadarBatch]):
     A batch has one length and one size of window. A clip of it is drawn by archive (its weight),
     speed, first moment, resolution and place, and again up to `ATTEMPTS` times until its last input
     frame has the wet share `data.min_wet`; then turned, mirrored, reversed and scaled as the
-    settings say; last of all an outage may empty some input frames (`simulated_outages`). Levels
-    are those of one Z-R relation; frames smaller than the window are padded with what the mask says
-    is no data.
+    settings say and made to look like another radar's (`appearance`); last of all an outage may
+    empty some input frames (`simulated_outages`). Levels are those of one Z-R relation; frames
+    smaller than the window are padded with what the mask says is no data.
 
     Args:
         settings: with `sources`.
@@ -168,8 +169,10 @@ class Mixture(Dataset[RadarBatch]):
         source, speed, times, coarse, part = chosen
         found = source.read(times, part)
         if coarse > 1:
-            found = self._coarsened(*found, coarse)
+            sampled = rng.random() < self.settings.augment.sampled
+            found = _sampled(*found, coarse) if sampled else self._coarsened(*found, coarse)
         found = self._changed(rng, *found)
+        found = as_another_radar(*found, rng, self.calibration, self.settings.augment.look)
         corner = [int(rng.integers(side - length + 1)) for length in found[0].shape[1:]]
         into = (
             slice(None),
@@ -221,6 +224,12 @@ class Mixture(Dataset[RadarBatch]):
         if augment.rate_factor > 1 and scaled:
             levels = self._levels(self._rates * augment.rate_factor**exponent)[levels]
         return levels, mask
+
+
+def _sampled(levels: np.ndarray, mask: np.ndarray, coarse: int) -> Frames:
+    """One pixel of each block, as thumbnails of radar have it."""
+    part = (slice(None), *(slice(coarse // 2, None, coarse),) * 2)
+    return levels[part], mask[part]
 
 
 def _part(

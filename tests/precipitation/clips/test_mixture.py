@@ -158,6 +158,23 @@ def test_outages_empty_inputs_alone_and_say_nothing(tmp_path: Path):
     assert torch.equal(half.levels, again.levels[1::2])
 
 
+def test_a_look_changes_inputs_and_truth_alike_and_nothing_else(tmp_path: Path):
+    root = archive(tmp_path / "one", size=(20, 48))
+
+    def drawn(look: float) -> list[Any]:
+        return batches(settings({"root": root}, augment={"look": look}), 20)
+
+    plain, other = drawn(0.0), drawn(1.0)
+    inputs, truth = 0, 0
+    for before, after in zip(plain, other, strict=True):
+        assert torch.equal(before.times, after.times)
+        assert not (after.mask & ~before.mask).any()  # padding stays masked, in its place
+        assert not after.levels[~after.mask].any()
+        inputs += int((before.inputs != after.inputs).flatten(1).any(1).sum())
+        truth += int((before.truth != after.truth).flatten(1).any(1).sum())
+    assert inputs > 60 and truth > 60
+
+
 def test_coarse_frames_are_means_of_rain_rates(tmp_path: Path):
     root = tmp_path / "chequered"
     rate = np.where((np.arange(64)[:, None] + np.arange(64)) % 2, 4.0, 0.0)
