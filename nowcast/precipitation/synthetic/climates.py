@@ -24,11 +24,13 @@ class Climate:
         convective: 0 widespread rain only, 1 cells mostly; per spell.
         speed_km_h: mean speed of the rain; per spell.
         outer_scale_km: the field's spectrum is level above this wavelength.
+        field_slope: exponent of the spectrum below it; -3.5 is rougher than -4.
         elongation: length over width of the rain's bands; per day.
         band_turn_rad: standard deviation of the bands around the direction across the motion; None:
             they lie in any direction.
         memory_min_per_km: the time in which a wavelength forgets, per its length.
-        edge_rise_dbz: gained within a few km of a rain area's edge.
+        edge_rise_dbz: gained at a rain area's edge.
+        edge_width: of the edge, in standard deviations of the field; what is wide has drizzle.
         core_rise_dbz: gained per standard deviation of the field all the way inside.
         texture_dbz: standard deviation of what roughens a rain area's inside.
         cells_per_hour: born on 1000 km2, at the height of a spell that is all convective.
@@ -46,10 +48,12 @@ class Climate:
     convective: tuple[float, float] = (0.0, 1.0)
     speed_km_h: tuple[float, float] = (20.0, 55.0)
     outer_scale_km: float = 160.0
+    field_slope: float = -4.0
     elongation: tuple[float, float] = (1.0, 2.2)
     band_turn_rad: float | None = None
     memory_min_per_km: float = 5.0  # 24 km forget in two hours, 4 km in 20 minutes
     edge_rise_dbz: float = 16.0
+    edge_width: float = 0.4
     core_rise_dbz: float = 4.0
     texture_dbz: float = 1.2
     cells_per_hour: float = 1.4
@@ -65,72 +69,81 @@ class Climate:
 # Set by hand so that `archive_info` comes near radar of the kind.
 CLIMATES = {
     "mixed": Climate(),  # KNMI, MeteoSwiss and DWD radar, all days together
-    "winter": Climate(
+    "winter": Climate(  # KNMI, six winter evenings
         spells=(1, 2),
-        wet_threshold=(0.2, 1.4),
-        convective=(0.0, 0.3),
-        speed_km_h=(40.0, 90.0),
+        wet_threshold=(-0.3, 0.8),
+        convective=(0.0, 0.4),
+        speed_km_h=(30.0, 80.0),
+        outer_scale_km=300.0,
+        field_slope=-3.5,
         memory_min_per_km=8.0,
-        edge_rise_dbz=14.0,
-        core_rise_dbz=3.0,
-        cells_per_hour=1.0,
+        edge_rise_dbz=13.0,
+        edge_width=0.8,
+        core_rise_dbz=5.0,
+        texture_dbz=2.0,
         cell_life_min=(20.0, 60.0),
-        cell_peak_dbz=(20.0, 40.0),
-        cell_radius_km=(1.5, 4.0),
+        cell_peak_dbz=(22.0, 46.0),
     ),
-    "fronts": Climate(
+    "fronts": Climate(  # KNMI in August 2010, DPC in the north of Italy
         spells=(1, 2),
-        wet_threshold=(-0.3, 0.7),
+        wet_threshold=(-1.4, 0.0),
         convective=(0.1, 0.5),
-        speed_km_h=(35.0, 75.0),
-        outer_scale_km=250.0,
-        elongation=(3.0, 6.0),
+        speed_km_h=(20.0, 55.0),
+        outer_scale_km=400.0,
+        field_slope=-3.6,
+        elongation=(2.5, 5.0),
         band_turn_rad=0.3,
-        memory_min_per_km=7.0,
+        memory_min_per_km=8.0,
+        edge_width=0.6,
+        texture_dbz=2.5,
         birth_places=30,
         line=3.0,
-        cell_peak_dbz=(32.0, 50.0),
+        cell_peak_dbz=(32.0, 52.0),
     ),
-    "embedded": Climate(
-        wet_threshold=(-1.2, -0.2),
+    "embedded": Climate(  # DWD's east in August 2021
+        wet_threshold=(-1.5, -0.5),
         convective=(0.4, 0.9),
         speed_km_h=(15.0, 45.0),
-        memory_min_per_km=6.0,
-        cells_per_hour=1.2,
+        outer_scale_km=300.0,
+        field_slope=-3.6,
+        memory_min_per_km=8.0,
+        edge_width=0.6,
+        core_rise_dbz=5.0,
+        texture_dbz=2.5,
         cell_peak_dbz=(30.0, 48.0),
-        cell_radius_km=(2.0, 5.0),
     ),
-    "showers": Climate(
-        spells=(1, 3),
-        wet_threshold=(0.8, 1.5),
+    "showers": Climate(  # DWD's convective days, MRMS in Florida
+        wet_threshold=(0.4, 1.2),
         convective=(0.7, 1.0),
         speed_km_h=(8.0, 40.0),
+        field_slope=-3.5,
         elongation=(1.0, 1.6),
-        cells_per_hour=1.2,
+        texture_dbz=2.5,
         birth_places=3,
-        clustered=0.5,
-        cell_life_min=(25.0, 75.0),
-        cell_peak_dbz=(34.0, 60.0),
-        cell_radius_km=(1.5, 4.5),
+        clustered=0.7,
+        cell_life_min=(30.0, 85.0),
+        cell_peak_dbz=(34.0, 58.0),
     ),
-    "squalls": Climate(
+    "squalls": Climate(  # MRMS in Texas, and hail that its rates are capped at
         spells=(1, 2),
-        wet_threshold=(0.2, 0.9),
+        wet_threshold=(0.0, 0.8),
         convective=(0.8, 1.0),
-        speed_km_h=(30.0, 75.0),
-        outer_scale_km=250.0,
-        elongation=(3.0, 7.0),
+        speed_km_h=(25.0, 60.0),
+        outer_scale_km=300.0,
+        field_slope=-3.5,
+        elongation=(3.0, 6.0),
         band_turn_rad=0.25,
-        memory_min_per_km=7.0,
+        memory_min_per_km=8.0,
         core_rise_dbz=5.0,
+        texture_dbz=2.5,
         cells_per_hour=1.0,
         birth_places=60,
         clustered=0.8,
-        cluster_km=8.0,
+        cluster_km=6.0,
         line=4.0,
         cell_life_min=(35.0, 85.0),
-        cell_peak_dbz=(46.0, 66.0),
-        cell_radius_km=(2.5, 6.0),
+        cell_peak_dbz=(42.0, 63.0),
+        cell_radius_km=(1.5, 4.5),
     ),
 }
 

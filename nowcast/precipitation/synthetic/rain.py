@@ -24,9 +24,7 @@ FINEST_CELL_KM = 1.5  # radius of the smallest cell; a pixel that is larger is m
 
 # Widespread rain.
 MARGIN_KM = 64.0  # around the frame: rain that leaves does not come in again at once
-FIELD_SLOPE = -4.0  # of the power spectrum, below the outer scale
 TEXTURE_KM = 16.0  # wavelengths below are what roughens a rain area's inside
-EDGE_WIDTH = 0.4  # in standard deviations of the field
 
 # A day's spells of rain.
 SHORTEST_DRY_MIN = 90.0  # longer than a cell lives: spells and days do not touch
@@ -113,7 +111,7 @@ class Rain:
 
         frequency = self._frequency(0.0, 1.0)
         banded = self._frequency(self.band, float(rng.uniform(*climate.elongation)))
-        self.amplitude = (banded**2 + climate.outer_scale_km**-2) ** (FIELD_SLOPE / 4)
+        self.amplitude = (banded**2 + climate.outer_scale_km**-2) ** (climate.field_slope / 4)
         self.amplitude[0, 0] = 0
         self.amplitude /= self._grid(self._noise() * self.amplitude).std()
         keep = np.exp(-step_minutes * frequency / climate.memory_min_per_km)
@@ -202,7 +200,7 @@ class Rain:
         """Reflectivity of an excess over the threshold: a steep edge, then nearly level."""
         climate = self.climate
         inside = np.maximum(excess, 0).astype(np.float64)
-        edge = 1 - np.exp(-inside / EDGE_WIDTH)
+        edge = 1 - np.exp(-inside / climate.edge_width)
         rise = climate.edge_rise_dbz * edge + climate.core_rise_dbz * inside
         rise = rise + climate.texture_dbz * edge * texture
         return np.where(excess > 0, FLOOR_DBZ + rise, DBZ_AT_PIXEL_0 - 10)
