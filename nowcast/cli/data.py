@@ -36,6 +36,13 @@ def data_synth(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     size: Annotated[int, typer.Option(help="Rows and columns of a frame.")] = 128,
     step: Annotated[int, typer.Option(help="Minutes between frames.")] = 6,
+    climate: Annotated[
+        str,
+        typer.Option(
+            help="mixed, winter, fronts, embedded, showers, squalls or many: all by turns."
+        ),
+    ] = "mixed",
+    pixel_km: Annotated[float, typer.Option(help="Side of a pixel, 0.5 to 4 km.")] = 1.0,
     clutter: Annotated[
         bool, typer.Option("--clutter", help="Add speckle, rings and sun spikes, and mask them.")
     ] = False,
@@ -55,6 +62,8 @@ def data_synth(
             height=size,
             width=size,
             step_minutes=step,
+            climate=climate,
+            pixel_km=pixel_km,
             clutter=clutter,
             progress=progress,
         )

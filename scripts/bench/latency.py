@@ -18,7 +18,8 @@ from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, EncoderForecaster
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.forecasters.through_pysteps import ThroughPysteps
-from nowcast.precipitation.synthetic.rain import FLOOR_DBZ, Rain
+from nowcast.precipitation.synthetic.cells import FLOOR_DBZ
+from nowcast.precipitation.synthetic.rain import Rain
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, PIXEL_LEVELS, encode, pixel_from_dbz
 from scripts.bench.apart import Apart, apart
 from scripts.bench.benchmark import (
@@ -98,9 +99,7 @@ def moving_rain(size: int, in_len: int) -> Float[Tensor, "1 in_len 1 size size"]
     for seed in count():
         rain = Rain(np.random.default_rng(seed), (size, size), STEP_MINUTES)
         middle = int(rain.middles[0])
-        dbz = np.stack(
-            [rain.advance(middle + STEP_MINUTES * number)[:size, :size] for number in range(in_len)]
-        )
+        dbz = np.stack([rain.advance(middle + STEP_MINUTES * number) for number in range(in_len)])
         wet = dbz >= FLOOR_DBZ
         if wet.mean(axis=(1, 2)).min() >= LEAST_WET:
             break

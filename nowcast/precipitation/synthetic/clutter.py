@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from nowcast.precipitation.synthetic.cells import FLOOR_DBZ
 from nowcast.precipitation.synthetic.polar import range_and_azimuth
-from nowcast.precipitation.synthetic.rain import FLOOR_DBZ
 
 Kind = Literal["speckle", "ring", "spike"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

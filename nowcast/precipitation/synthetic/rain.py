@@ -2,10 +2,11 @@
 
 Widespread rain is a random field with a power law for its spectrum, moved by a flow that varies in
 space and time while every wavelength forgets at its own pace (as in STEPS, Bowler et al. 2006).
-Convective cells are born where that field is high, in clusters, and grow and decay while they move
-along. One pixel is about 1 km.
+Convective cells (`cells`) move with it. What the day's numbers are drawn from is its climate
+(`climates`). Rain is made on pixels of at most 1.5 km; a larger pixel is the mean of several.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -13,46 +14,26 @@ import numpy as np
 from jaxtyping import Complex64, Float, Float32
 from scipy import fft
 
-from nowcast.precipitation.units import DBZ_AT_PIXEL_0, Calibration
+from nowcast.precipitation.synthetic.cells import FLOOR_DBZ, Cells
+from nowcast.precipitation.synthetic.climates import CLIMATES, Climate
+from nowcast.precipitation.units import DBZ_AT_PIXEL_0
 
 DAY_MINUTES = 24 * 60
 
-# Widespread rain. Chosen so that `archive_info` comes near KNMI, MeteoSwiss and DWD radar.
-MARGIN_PX = 64  # around the frame: rain that leaves does not come in again at once
-FIELD_SLOPE = -4.0  # of the power spectrum, below the outer scale
-OUTER_SCALE_PX = 160.0
-ELONGATION = (1.0, 2.2)  # of the rain's bands, drawn per day
-MEMORY_MIN_PER_PX = 5.0  # a wavelength of 24 px forgets in two hours, one of 4 px in 20 minutes
-TEXTURE_PX = 16.0  # wavelengths below are what roughens a rain area's inside
-FLOOR_DBZ = Calibration().dbz_from_rate(0.1).item()  # fainter rain is not seen
-EDGE_RISE_DBZ = 16.0  # gained within a few pixels of a rain area's edge
-EDGE_WIDTH = 0.4  # in standard deviations of the field
-CORE_RISE_DBZ = 4.0  # gained per standard deviation all the way inside
-TEXTURE_DBZ = 1.2
+FINEST_CELL_KM = 1.5  # radius of the smallest cell; a pixel that is larger is made of smaller ones
+
+# Widespread rain.
+MARGIN_KM = 64.0  # around the frame: rain that leaves does not come in again at once
+TEXTURE_KM = 16.0  # wavelengths below are what roughens a rain area's inside
 
 # A day's spells of rain.
-SPELLS = (1, 3)
 SHORTEST_DRY_MIN = 90.0  # longer than a cell lives: spells and days do not touch
 SHORTEST_WET_MIN = 150.0
 DRY_THRESHOLD = 4.5  # standard deviations of the field that are needed to rain: none has them
-WET_THRESHOLD = (-0.5, 1.0)
-SPEED_KM_H = (20.0, 55.0)
 TURN_RAD = 0.4  # standard deviation of a spell's heading around the day's
-FLOW_SCALE_PX = 40.0
+FLOW_SCALE_KM = 40.0
 FLOW_VARIATION = 0.2  # of the mean speed
 FLOW_PERIOD_MIN = 600.0
-
-# Convective cells.
-CELLS_PER_HOUR = 1.4  # on 1000 px, at the height of a spell that is all convective
-CLUSTERED = 0.6  # share of cells born beside another one
-CLUSTER_PX = 7.0
-CELL_LIFE_MIN = (25.0, 80.0)
-CELL_PEAK_DBZ = (36.0, 60.0)
-CELL_RADIUS_PX = (1.5, 4.0)
-CELL_STRETCH = (1.0, 2.2)
-CELL_FALL_DBZ = 9.0  # from the centre to one radius
-CELL_FALL_POWER = 1.2
-CELL_RAGGED = 0.15  # of the distance, per standard deviation of the texture
 
 
 @dataclass(frozen=True)
@@ -69,8 +50,8 @@ class _Spell:
         return ramp * ramp * (3 - 2 * ramp)
 
 
-def _spells(rng: np.random.Generator) -> list[_Spell]:
-    count = int(rng.integers(SPELLS[0], SPELLS[1] + 1))
+def _spells(rng: np.random.Generator, climate: Climate) -> list[_Spell]:
+    count = int(rng.integers(climate.spells[0], climate.spells[1] + 1))
     shortest = np.full(2 * count + 1, SHORTEST_DRY_MIN)
     shortest[1::2] = SHORTEST_WET_MIN
     weights = np.where(np.arange(len(shortest)) % 2 == 1, 3.0, 1.0)
@@ -80,60 +61,71 @@ def _spells(rng: np.random.Generator) -> list[_Spell]:
     spells = []
     for number in range(count):
         turned = heading + rng.normal(0, TURN_RAD)
-        speed = rng.uniform(*SPEED_KM_H)
+        speed = rng.uniform(*climate.speed_km_h)
         spells.append(
             _Spell(
                 start=float(edges[2 * number]),
                 end=float(edges[2 * number + 1]),
-                threshold=float(rng.uniform(*WET_THRESHOLD)),
-                convective=float(rng.uniform()),
+                threshold=float(rng.uniform(*climate.wet_threshold)),
+                convective=float(rng.uniform(*climate.convective)),
                 velocity_km_h=(float(speed * np.sin(turned)), float(speed * np.cos(turned))),
             )
         )
     return spells
 
 
-@dataclass
-class _Cell:
-    row: float
-    column: float
-    age: float  # minutes
-    life: float
-    peak_dbz: float
-    radius: float
-    stretch: float
-    angle: float
-
-
 class Rain:
-    """One day's rain on a domain larger than the frame, whose edges meet."""
+    """One day's rain on a domain larger than the frame, whose edges meet.
 
-    def __init__(self, rng: np.random.Generator, frame: tuple[int, int], step_minutes: int) -> None:
+    Args:
+        rng: all randomness comes from it; the same state gives the same rain.
+        frame: (height, width) in pixels.
+        step_minutes: time between frames.
+        climate: what the day's weather is drawn from.
+        pixel_km: side of a pixel.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        frame: tuple[int, int],
+        step_minutes: int,
+        climate: Climate = CLIMATES["mixed"],
+        pixel_km: float = 1.0,
+    ) -> None:
         self.rng = rng
         self.step_minutes = step_minutes
-        self.spells = _spells(rng)
+        self.climate = climate
+        self.parts = max(1, math.ceil(pixel_km / FINEST_CELL_KM))  # of a pixel's side
+        self.part_km = pixel_km / self.parts
+        self.frame = (frame[0] * self.parts, frame[1] * self.parts)
+        self.spells = _spells(rng, climate)
         self.middles = [(spell.start + spell.end) / 2 for spell in self.spells]
-        self.shape = tuple(fft.next_fast_len(side + MARGIN_PX, real=True) for side in frame)
+        margin = round(MARGIN_KM / self.part_km)
+        self.shape = tuple(fft.next_fast_len(side + margin, real=True) for side in self.frame)
         self.rows, self.columns = np.indices(self.shape, dtype=np.float32)
         self.band = float(rng.uniform(-np.pi / 2, np.pi / 2))
+        if climate.band_turn_rad is not None:
+            heading = np.arctan2(*self.spells[0].velocity_km_h)
+            self.band = float(rng.normal(heading + np.pi / 2, climate.band_turn_rad))
 
         frequency = self._frequency(0.0, 1.0)
-        banded = self._frequency(self.band, float(rng.uniform(*ELONGATION)))
-        self.amplitude = (banded**2 + OUTER_SCALE_PX**-2) ** (FIELD_SLOPE / 4)
+        banded = self._frequency(self.band, float(rng.uniform(*climate.elongation)))
+        self.amplitude = (banded**2 + climate.outer_scale_km**-2) ** (climate.field_slope / 4)
         self.amplitude[0, 0] = 0
         self.amplitude /= self._grid(self._noise() * self.amplitude).std()
-        keep = np.exp(-step_minutes * frequency / MEMORY_MIN_PER_PX)
+        keep = np.exp(-step_minutes * frequency / climate.memory_min_per_km)
         self.keep, self.renew = keep, np.sqrt(1 - keep**2) * self.amplitude
-        self.rough = (frequency > 1 / TEXTURE_PX).astype(np.float32)
+        self.rough = (frequency > 1 / TEXTURE_KM).astype(np.float32)
         self.field = self._grid(self._noise() * self.amplitude)
-        calm = np.exp(-((2 * np.pi * FLOW_SCALE_PX * frequency) ** 2) / 2)
+        calm = np.exp(-((2 * np.pi * FLOW_SCALE_KM * frequency) ** 2) / 2)
         self.gusts = [self._gust(self._grid(self._noise() * calm)) for _ in range(2)]
-        self.cells: list[_Cell] = []
+        self.cells = Cells(rng, climate, self.part_km, self.band)
 
     def _frequency(self, angle: float, elongation: float) -> Float32[np.ndarray, "rows bins"]:
-        """Cycles per pixel; rises faster along `angle`, so that what is drawn is long that way."""
-        down = fft.fftfreq(self.shape[0])[:, None]
-        right = fft.rfftfreq(self.shape[1])[None, :]
+        """Cycles per km; rises faster along `angle`, so that what is drawn is long that way."""
+        down = fft.fftfreq(self.shape[0], self.part_km)[:, None]
+        right = fft.rfftfreq(self.shape[1], self.part_km)[None, :]
         along = right * np.cos(angle) + down * np.sin(angle)
         across = down * np.cos(angle) - right * np.sin(angle)
         root = np.sqrt(elongation)
@@ -160,21 +152,21 @@ class Rain:
         return np.asarray(flow / np.sqrt((flow**2).sum(0).mean()), dtype=np.float32)
 
     def _motion(self, minute: int) -> Float32[np.ndarray, "2 rows cols"]:
-        """Pixels down and right in one step."""
+        """Parts of a pixel down and right in one step."""
         mean = np.array(
             [
                 np.interp(minute, self.middles, [s.velocity_km_h[axis] for s in self.spells])
                 for axis in range(2)
             ]
         )
-        mean *= self.step_minutes / 60
+        mean *= self.step_minutes / 60 / self.part_km
         phase = 2 * np.pi * minute / FLOW_PERIOD_MIN
         gust = np.cos(phase) * self.gusts[0] + np.sin(phase) * self.gusts[1]
         gust *= FLOW_VARIATION * np.hypot(*mean)
         return np.asarray(mean[:, None, None] + gust, dtype=np.float32)
 
-    def advance(self, minute: int) -> Float[np.ndarray, "rows cols"]:
-        """Move and renew the rain by one step; its dBZ at `minute` of the day."""
+    def advance(self, minute: int) -> Float[np.ndarray, "height width"]:
+        """Move and renew the rain by one step; the frame's dBZ at `minute` of the day."""
         motion = self._motion(minute)
         moved = cv2.remap(
             self.field,
@@ -195,72 +187,31 @@ class Rain:
                 threshold, convective = spell.threshold, spell.convective
         # Showers stand apart: the more of them, the less widespread rain around.
         threshold = DRY_THRESHOLD + strength * (threshold + convective - DRY_THRESHOLD)
-        dbz = _widespread_dbz(self.field - threshold, texture)
-        self._renew_cells(strength * convective, motion)
-        for cell in self.cells:
-            self._add_cell(dbz, cell, texture)
-        return dbz
+        dbz = self._widespread_dbz(self.field - threshold, texture)
+        self.cells.advance(self.step_minutes, strength * convective, motion, self.field)
+        self.cells.add(dbz, texture)
+        return _area_mean(dbz[: self.frame[0], : self.frame[1]], self.parts)
 
-    def _renew_cells(self, activity: float, motion: Float32[np.ndarray, "2 rows cols"]) -> None:
-        for cell in self.cells:
-            at = (int(cell.row) % self.shape[0], int(cell.column) % self.shape[1])
-            cell.row += float(motion[0][at])
-            cell.column += float(motion[1][at])
-            cell.age += self.step_minutes
-        self.cells = [cell for cell in self.cells if cell.age < cell.life]
-        births = CELLS_PER_HOUR * activity * self.field.size / 1000 * self.step_minutes / 60
-        for _ in range(self.rng.poisson(births)):
-            self.cells.append(self._born())
-
-    def _born(self) -> _Cell:
-        rng = self.rng
-        if self.cells and rng.uniform() < CLUSTERED:
-            parent = self.cells[rng.integers(len(self.cells))]
-            row, column = rng.normal((parent.row, parent.column), CLUSTER_PX)
-        else:
-            places = rng.integers(0, self.shape, (6, 2))
-            row, column = places[self.field[places[:, 0], places[:, 1]].argmax()].astype(float)
-        low, high = CELL_PEAK_DBZ
-        return _Cell(
-            row=float(row),
-            column=float(column),
-            age=0.0,
-            life=float(rng.uniform(*CELL_LIFE_MIN)),
-            peak_dbz=float(low + (high - low) * rng.beta(1.5, 2.2)),
-            radius=float(rng.uniform(*CELL_RADIUS_PX)),
-            stretch=float(rng.uniform(*CELL_STRETCH)),
-            angle=float(rng.normal(self.band, 0.4)),
-        )
-
-    def _add_cell(
+    def _widespread_dbz(
         self,
-        dbz: Float[np.ndarray, "rows cols"],
-        cell: _Cell,
+        excess: Float32[np.ndarray, "rows cols"],
         texture: Float32[np.ndarray, "rows cols"],
-    ) -> None:
-        """Add a cell's Z to what is there, over the domain's edges too."""
-        share = cell.age / cell.life
-        growth = min(share / 0.35, (1 - share) / 0.65) ** 0.6  # grows faster than it decays
-        peak = FLOOR_DBZ + (cell.peak_dbz - FLOOR_DBZ) * growth
-        reach = int(4 * cell.radius * cell.stretch) + 1
-        row, column = round(cell.row), round(cell.column)
-        rows = np.arange(row - reach, row + reach + 1)[: self.shape[0]]
-        columns = np.arange(column - reach, column + reach + 1)[: self.shape[1]]
-        patch = np.ix_(rows % self.shape[0], columns % self.shape[1])
-        down, right = np.ix_(rows - cell.row, columns - cell.column)
-        along = (right * np.cos(cell.angle) + down * np.sin(cell.angle)) / cell.stretch
-        across = down * np.cos(cell.angle) - right * np.sin(cell.angle)
-        distance = np.hypot(along, across) / cell.radius * (1 + CELL_RAGGED * texture[patch])
-        cell_dbz = peak - CELL_FALL_DBZ * np.maximum(distance, 0) ** CELL_FALL_POWER
-        to_log = np.log(10) / 10
-        dbz[patch] = np.logaddexp(dbz[patch] * to_log, cell_dbz * to_log) / to_log
+    ) -> Float[np.ndarray, "rows cols"]:
+        """Reflectivity of an excess over the threshold: a steep edge, then nearly level."""
+        climate = self.climate
+        inside = np.maximum(excess, 0).astype(np.float64)
+        edge = 1 - np.exp(-inside / climate.edge_width)
+        rise = climate.edge_rise_dbz * edge + climate.core_rise_dbz * inside
+        rise = rise + climate.texture_dbz * edge * texture
+        return np.where(excess > 0, FLOOR_DBZ + rise, DBZ_AT_PIXEL_0 - 10)
 
 
-def _widespread_dbz(
-    excess: Float32[np.ndarray, "rows cols"], texture: Float32[np.ndarray, "rows cols"]
-) -> Float[np.ndarray, "rows cols"]:
-    """Reflectivity of an excess over the threshold: a steep edge, then nearly level."""
-    inside = np.maximum(excess, 0).astype(np.float64)
-    edge = 1 - np.exp(-inside / EDGE_WIDTH)
-    rise = EDGE_RISE_DBZ * edge + CORE_RISE_DBZ * inside + TEXTURE_DBZ * edge * texture
-    return np.where(excess > 0, FLOOR_DBZ + rise, DBZ_AT_PIXEL_0 - 10)
+def _area_mean(
+    dbz: Float[np.ndarray, "rows cols"], parts: int
+) -> Float[np.ndarray, "height width"]:
+    """Pixels of `parts` x `parts`: the dBZ of the mean Z, as a radar's larger pixel has it."""
+    if parts == 1:
+        return dbz
+    height, width = dbz.shape[0] // parts, dbz.shape[1] // parts
+    z = 10 ** (dbz / 10)
+    return np.asarray(10 * np.log10(z.reshape(height, parts, width, parts).mean(axis=(1, 3))))

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.synthetic.archive import write_synthetic
+from nowcast.precipitation.synthetic.cells import FLOOR_DBZ
 from nowcast.precipitation.synthetic.clutter import (
     KINDS,
     RING_WIDTH_PX,
@@ -16,7 +17,6 @@ from nowcast.precipitation.synthetic.clutter import (
     Clutter,
     Struck,
 )
-from nowcast.precipitation.synthetic.rain import FLOOR_DBZ
 
 SHAPE = (96, 128)
 MIDDLE = ((SHAPE[0] - 1) / 2, (SHAPE[1] - 1) / 2)
