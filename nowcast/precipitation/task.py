@@ -62,8 +62,21 @@ class PrecipitationTask:
         Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
         Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
         Column("hss/2", "HSS ≥ 2 mm/h", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
-        Column("bias/0.5", "bias ≥ 0.5 mm/h", "one", 2, perfect=1.0, limits=(0.0, None)),
-        Column("bias/10", "bias ≥ 10 mm/h", "one", 2, perfect=1.0, limits=(0.0, None)),
+        *(
+            Column(f"bias/{name}", f"bias ≥ {name} mm/h", "one", 2, perfect=1.0, limits=(0.0, None))
+            for name in THRESHOLD_NAMES
+        ),
+        *(
+            Column(
+                f"csi_matched/{name}",
+                f"bias-matched CSI ≥ {name} mm/h",
+                "more",
+                3,
+                perfect=1.0,
+                limits=(0.0, 1.0),
+            )
+            for name in THRESHOLD_NAMES
+        ),
         Column("rain_amount", "rain amount", "one", 2, perfect=1.0, limits=(0.0, None)),
         Column("spectrum/4", "power at 4-8 px", "one", 2, perfect=1.0, limits=(0.0, None)),
         Column("ssim", "SSIM", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
@@ -229,7 +242,7 @@ class PrecipitationTask:
         return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
     def verify(self, model: nn.Module, batch: RadarBatch) -> Sums:
-        """As `score`, with FSS, spectra, image scores and rain rates too."""
+        """As `score`, with FSS, spectra, image scores, rain rates and levels too."""
         prediction = model(batch.inputs, batch.input_mask)
         frames = prediction, batch.truth, batch.truth_mask
         with one_thread():

@@ -104,10 +104,12 @@ def verdicts(board: Board) -> list[str]:
 
 
 def _details(board: Board) -> Section:
-    """A table of further scores."""
+    """A table of further scores, one a row: they are more than a page is wide."""
     table = Table(board.task.details, board.table.rows)
+    names, *cells = zip(*table.cells(), strict=True)
+    rows = [[title, *own] for title, own in zip(table.header()[1:], cells, strict=True)]
     note = f"{table.legend}. All scores are in leaderboard.csv and .json."
-    return Section("Further scores", ["Forecaster", *table.header()[1:]], table.cells(), note)
+    return Section("Further scores", ["Score", *names], rows, note)
 
 
 def _skills(board: Board) -> Section:
