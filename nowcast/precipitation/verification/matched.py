@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.core.scoring.sums import Sums
-from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES, Calibration
+from nowcast.precipitation.units import (
+    DBZ_AT_PIXEL_0,
+    DBZ_SPAN,
+    PIXEL_LEVELS,
+    THRESHOLD_NAMES,
+    Calibration,
+)
 from nowcast.precipitation.verification.balance import BALANCING_WEIGHTS, pixel_thresholds
 from nowcast.precipitation.verification.curves import NO_NUMBER, NO_PIXEL, Curve, because, ratio
 from nowcast.precipitation.verification.tally import classes
@@ -86,7 +92,7 @@ def beyond(counts: NDArray[np.int64], edge: NDArray[np.float64]) -> NDArray[np.f
 
 
 def _rows(counts: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.take_along_axis(counts, places[None], 0)[0]
+    return np.asarray(np.take_along_axis(counts, places[None], 0)[0])
 
 
 def matched_curves(sums: Sums, calibration: Calibration) -> dict[str, Curve]:
@@ -117,7 +123,7 @@ def matched_curves(sums: Sums, calibration: Calibration) -> dict[str, Curve]:
         )
         reasons = because(*cases, otherwise="the forecast is dry")
         csi = ratio(hits, of.observed + warned - hits)
-        threshold = calibration.rate_from_pixel(pixel_of(edge))
+        threshold = rate_of(edge, calibration)
         curves[f"csi_matched/{name}"] = Curve(np.where(undefined, np.nan, csi), reasons)
         curves[f"matched_threshold/{name}"] = Curve(
             np.where(undefined | (warned == 0), np.nan, threshold), reasons
@@ -125,6 +131,12 @@ def matched_curves(sums: Sums, calibration: Calibration) -> dict[str, Curve]:
     return curves
 
 
-def pixel_of(edge: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The pixel in [0, 1] at an edge between two levels."""
-    return np.asarray((edge - 0.5) / PIXEL_LEVELS)
+def rate_of(edge: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
+    """The rain rate in mm/h at an edge between two levels."""
+    return calibration.rate_from_pixel((edge - 0.5) / PIXEL_LEVELS)
+
+
+def edge_of(rate_mm_h: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
+    """The edge, or fraction of one, at a rain rate; all dry pixels are below it."""
+    pixel = (calibration.dbz_from_rate(rate_mm_h) - DBZ_AT_PIXEL_0) / DBZ_SPAN  # beyond 1 too
+    return np.asarray((pixel * PIXEL_LEVELS + 0.5).clip(1, LEVELS))

@@ -6,6 +6,7 @@ from torch import Tensor
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.curves import as_scores
+from nowcast.precipitation.verification.fitted import Thresholds, fitted_curves
 from nowcast.precipitation.verification.fractions import SCALES, fraction_curves, fraction_sums
 from nowcast.precipitation.verification.image import image_curves, image_sums
 from nowcast.precipitation.verification.matched import level_sums, matched_curves
@@ -41,11 +42,13 @@ def verify_frames(
     return Sums({name: value for part in parts for name, value in part.values.items()})
 
 
-def read_verification(sums: Sums, step_minutes: int, calibration: Calibration) -> Scores:
+def read_verification(
+    sums: Sums, step_minutes: int, calibration: Calibration, thresholds: Thresholds | None = None
+) -> Scores:
     """Every score per lead time and in the mean over lead times, with its support.
 
     Formulas: `read_scores`, `fraction_curves`, `spectrum_curves`, `image_curves`,
-    `rain_rate_curves`, `matched_curves`.
+    `rain_rate_curves`, `matched_curves`; with the forecast's own thresholds `fitted_curves` too.
     """
     curves = (
         benchmark_curves(sums)
@@ -55,6 +58,8 @@ def read_verification(sums: Sums, step_minutes: int, calibration: Calibration) -
         | rain_rate_curves(sums, calibration)
         | matched_curves(sums, calibration)
     )
+    if thresholds is not None:
+        curves |= fitted_curves(sums, calibration, thresholds)
     support = benchmark_support(sums)
     support |= {f"windows/{n}": sums["fss_windows"][row] for row, n in enumerate(SCALES)}
     support |= {name: sums[name] for name in ("gdl_pairs", "ssim_windows")}
