@@ -106,7 +106,8 @@ def matched_curves(sums: Sums, calibration: Calibration) -> dict[str, Curve]:
 
     Between two 8-bit levels both w and h are interpolated. A dry pixel stays dry: where a forecast
     has fewer than n pixels of rain, w is their number. Chosen on the scored set itself, the
-    threshold makes CSI better than a user can have it, by little and for every forecast alike.
+    threshold is one that no user knows beforehand (`fitted_curves` has one from other clips): the
+    score is optimistic, by a little and for all forecasts alike.
     """
     lost = sums["levels"].sum((0, 1)) < sums["pixels"]
     curves = {}
