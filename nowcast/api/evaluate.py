@@ -11,7 +11,7 @@ from nowcast import hub, registry
 from nowcast.api.forecasters import LoadedForecaster, run_of
 from nowcast.api.progress import shows_progress
 from nowcast.api.settings import dotted, settings_of
-from nowcast.core.comparison.board import Board
+from nowcast.core.comparison.board import Board, ReadAs
 from nowcast.core.comparison.contest import contest
 from nowcast.core.comparison.leaderboard import verdicts
 from nowcast.core.errors import ConfigError, UnknownForecaster
@@ -38,6 +38,7 @@ from nowcast.precipitation.clips.trained_on import stated_by
 from nowcast.precipitation.forecasting.released.weights import meant, shipped
 from nowcast.precipitation.online.evaluate import evaluate_online
 from nowcast.precipitation.task import PrecipitationTask
+from nowcast.precipitation.verification.fitted import read_thresholds
 
 Split = Literal["train", "valid", "test"]
 Source = str | Path | LoadedForecaster
@@ -131,6 +132,7 @@ def evaluate(
     split: Split = "test",
     out: str | Path | None = None,
     online: bool = False,
+    match_bias: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Evaluation:
@@ -144,6 +146,8 @@ def evaluate(
         out: folder of a leaderboard: all scores of all forecasters and of the task's reference on
             the same samples, with pictures and a page.
         online: learn from what has become past before each forecast (HKO-7's online setting).
+        match_bias: with `out`, the ``leaderboard.json`` of the same forecasters on another split:
+            CSI and bias also at the thresholds that took the bias away there.
         overrides: dotted config keys and their values, ``{"train.steps": 100}``.
         **keywords: the same with ``__`` for the dot, e.g. ``data__out_len=12``.
 
@@ -154,7 +158,13 @@ def evaluate(
     """
     changes = dotted(overrides, keywords)
     return evaluate_named(
-        _named(forecasters), data, split=split, out=out, online=online, overrides=changes
+        _named(forecasters),
+        data,
+        split=split,
+        out=out,
+        online=online,
+        match_bias=match_bias,
+        overrides=changes,
     )
 
 
@@ -166,6 +176,7 @@ def evaluate_named(
     split: Split,
     out: str | Path | None,
     online: bool,
+    match_bias: str | Path | None,
     overrides: Mapping[str, Any],
 ) -> Evaluation:
     """As `evaluate`, of name (None: none is given) and source of each forecaster."""
@@ -181,6 +192,10 @@ def evaluate_named(
         )
     if online and out is not None:
         raise ConfigError("--online: expected one forecaster by itself, found --out; leave one out")
+    if match_bias is not None and out is None:
+        raise ConfigError(
+            "--match-bias: expected --out DIR (in Python out=) too, found none; add it"
+        )
     sources = labels(forecasters)
     if out is not None:
         check_folder(Path(out))
@@ -191,7 +206,8 @@ def evaluate_named(
             first = next(iter(entries.values()))
             first.task.samples(split)
         if out is not None:
-            return _leaderboard(entries, split, ranks, Path(out))
+            read_as = _read_as(first.task, entries, split, match_bias)
+            return _leaderboard(entries, split, ranks, Path(out), read_as)
         return _alone(next(iter(entries)), first, split, ranks, online)
 
 
@@ -230,14 +246,33 @@ def _alone(name: str, entry: Entry, split: Split, ranks: Ranks, online: bool) ->
     )
 
 
-def _leaderboard(entries: Mapping[str, Entry], split: Split, ranks: Ranks, out: Path) -> Evaluation:
+def _read_as(
+    task: Task, entries: Mapping[str, Entry], split: Split, match_bias: str | Path | None
+) -> ReadAs | None:
+    """How sums are read if there is a file of thresholds of each forecaster's own."""
+    if match_bias is None:
+        return None
+    if not isinstance(task, PrecipitationTask):
+        raise ConfigError("--match-bias: expected precipitation, found another task; leave it out")
+    names = list(dict.fromkeys([task.reference, *entries]))
+    thresholds = read_thresholds(Path(match_bias), names, task.facts(split))
+    return lambda name, sums: task.read(sums, thresholds[name])
+
+
+def _leaderboard(
+    entries: Mapping[str, Entry],
+    split: Split,
+    ranks: Ranks,
+    out: Path,
+    read_as: ReadAs | None,
+) -> Evaluation:
     first = next(iter(entries.values()))
     device = pick_device(first.settings.train.device, ranks)
     models = {
         name: (compared(entry.task, "--out"), entry.model.to(device))
         for name, entry in entries.items()
     }
-    board = contest(models, split, ranks, device, out)
+    board = contest(models, split, ranks, device, out, read_as)
     return Evaluation(
         scores=board.scores,
         facts=board.facts,

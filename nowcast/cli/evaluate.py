@@ -35,6 +35,14 @@ def evaluate(
         Path | None,
         typer.Option("--out", help="Folder of a leaderboard: several forecasters, all scores."),
     ] = None,
+    match_bias: Annotated[
+        Path | None,
+        typer.Option(
+            "--match-bias",
+            help="With --out: leaderboard.json of the same forecasters on the validation split. "
+            "CSI and bias also at the thresholds that took the bias away there.",
+        ),
+    ] = None,
     online: Annotated[
         bool, typer.Option("--online", help="Learn from what has become past before each forecast.")
     ] = False,
@@ -66,7 +74,15 @@ def evaluate(
         if out is not None:
             raise ConfigError("--json: --out writes leaderboard.json; leave one of them out")
         check_place(json_file)
-    result = evaluate_named(named, root, split=split, out=out, online=online, overrides=changes)
+    result = evaluate_named(
+        named,
+        root,
+        split=split,
+        out=out,
+        online=online,
+        match_bias=match_bias,
+        overrides=changes,
+    )
     if not result.is_main:
         return
     if json_file is not None:

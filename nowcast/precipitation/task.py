@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,11 +38,23 @@ from nowcast.precipitation.pictures.reel import forecast, reels
 from nowcast.precipitation.pictures.render import strip
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
+from nowcast.precipitation.verification.fitted import Thresholds
 from nowcast.precipitation.verification.scores import benchmark_curves, read_scores, score_frames
 from nowcast.precipitation.verification.verify import read_verification, verify_frames
 
 PICTURES = 2  # clips shown per validation
 FRAMES_PER_ROW = 5
+
+
+def _by_threshold(
+    score: str, text: str, best: Literal["more", "one"], digits: int
+) -> tuple[Column, ...]:
+    """A score of events at each threshold."""
+    limits = (0.0, 1.0 if best == "more" else None)
+    return tuple(
+        Column(f"{score}/{T}", f"{text} ≥ {T} mm/h", best, digits, perfect=1.0, limits=limits)
+        for T in THRESHOLD_NAMES
+    )
 
 
 class PrecipitationTask:
@@ -63,8 +75,10 @@ class PrecipitationTask:
         Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
         Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
         Column("hss/2", "HSS ≥ 2 mm/h", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
-        Column("bias/0.5", "bias ≥ 0.5 mm/h", "one", 2, perfect=1.0, limits=(0.0, None)),
-        Column("bias/10", "bias ≥ 10 mm/h", "one", 2, perfect=1.0, limits=(0.0, None)),
+        *_by_threshold("bias", "bias", "one", 2),
+        *_by_threshold("csi_matched", "bias-matched CSI", "more", 3),
+        *_by_threshold("csi_fitted", "CSI at its own threshold", "more", 3),
+        *_by_threshold("bias_fitted", "bias at its own threshold", "one", 2),
         Column("rain_amount", "rain amount", "one", 2, perfect=1.0, limits=(0.0, None)),
         Column("spectrum/4", "power at 4-8 px", "one", 2, perfect=1.0, limits=(0.0, None)),
         Column("ssim", "SSIM", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
@@ -76,10 +90,7 @@ class PrecipitationTask:
     columns = (
         Column("b_mse", "B-MSE", "less", 0, perfect=0.0, limits=(0.0, None)),
         Column("b_mae", "B-MAE", "less", 0, perfect=0.0, limits=(0.0, None)),
-        *(
-            Column(f"csi/{name}", f"CSI ≥ {name} mm/h", "more", 3, perfect=1.0, limits=(0.0, 1.0))
-            for name in THRESHOLD_NAMES
-        ),
+        *_by_threshold("csi", "CSI", "more", 3),
     )
 
     def __init__(
@@ -248,7 +259,7 @@ class PrecipitationTask:
         return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
     def verify(self, model: nn.Module, batch: RadarBatch) -> Sums:
-        """As `score`, with FSS, spectra, image scores and rain rates too."""
+        """As `score`, with FSS, spectra, image scores, rain rates and levels too."""
         prediction = model(batch.inputs, batch.input_mask)
         frames = prediction, batch.truth, batch.truth_mask
         with one_thread():
@@ -268,11 +279,16 @@ class PrecipitationTask:
         """All blocks of a split in order of time; see `Clips.blocks`."""
         return [str(start) for start in np.unique(self.clips(split).blocks)]
 
-    def read(self, sums: Sums) -> Scores:
-        """What they say in the mean and by lead time in minutes."""
+    def read(self, sums: Sums, thresholds: Thresholds | None = None) -> Scores:
+        """What they say in the mean and by lead time in minutes.
+
+        Args:
+            sums: of `score` or `verify`.
+            thresholds: of the forecaster itself, for `fitted_curves`; of sums of `verify`.
+        """
         step = self.archive.description.step_minutes
         if "fss_windows" in sums.values:  # they are of `verify`
-            return read_verification(sums, step, self.archive.calibration)
+            return read_verification(sums, step, self.archive.calibration, thresholds)
         return read_scores(sums, step)
 
     def data_hash(self) -> str:

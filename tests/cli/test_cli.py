@@ -157,6 +157,35 @@ def test_a_leaderboard_is_of_the_same_clips(run: Run, synthetic: Path, tmp_path:
     assert status == 2 and "give it another name: NAME=" in err
 
 
+@pytest.mark.usefixtures("few_resamples")
+def test_thresholds_matched_on_validation_are_tried_on_test(
+    run: Run, synthetic: Path, tmp_path: Path
+):
+    def board(split: str, *more: object) -> tuple[int, str]:
+        options = ["--split", split, "--out", tmp_path / split, "data.stride=40", *more]
+        status, _, err = run("evaluate", "flow", "--data", synthetic, *options)
+        return status, err
+
+    valid, test = (tmp_path / split / "leaderboard.json" for split in ("valid", "test"))
+    assert board("valid")[0] == board("test", "--match-bias", valid)[0] == 0
+    before, after = (json.loads(file.read_text()) for file in (valid, test))
+    for row in after:
+        assert list(row["bias"]) == list(row["csi_matched"]) == ["0.5", "2", "5", "10", "30"]
+        assert row["csi_fitted"].keys() == row["bias_fitted"].keys() == row["bias"].keys()
+        assert 0 < row["csi_fitted"]["0.5"] < 1
+    assert after[0]["csi_fitted"] != after[1]["csi_fitted"]
+    assert all("csi_fitted" not in row and "csi_fitted/2" not in row["skill"] for row in before)
+    for name in ("md", "html"):
+        said = (tmp_path / "test" / f"leaderboard.{name}").read_text()
+        assert "CSI at its own threshold ≥ 10 mm/h" in said and "bias ≥ 30 mm/h" in said
+        assert "CSI at its own" not in (tmp_path / "valid" / f"leaderboard.{name}").read_text()
+    status, err = board("valid", "--match-bias", valid)
+    assert status == 2 and "expected thresholds from other clips" in err
+    options = ["--data", synthetic, "--match-bias", valid]
+    status, _, err = run("evaluate", "flow", *options)
+    assert status == 2 and "--out DIR" in err
+
+
 def test_persistence_is_evaluated_on_the_crop_that_is_asked_for(
     run: Run, synthetic: Path, tmp_path: Path
 ):

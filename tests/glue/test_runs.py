@@ -70,6 +70,9 @@ def test_training_tells_good_from_bad_and_beats_the_majority(
     found = {row["forecaster"]: row["accuracy"] for row in board}
     assert found["run"] > found["majority"] + 15
     assert "SST-2 accuracy" in (tmp_path / "b" / "leaderboard.html").read_text()
+    options = ["--split", "valid", "--out", tmp_path / "c", "--match-bias", tmp_path / "b.json"]
+    status, _, err = run("evaluate", tmp_path / "run", "--data", words, *options)
+    assert status == 2 and "--match-bias: expected precipitation" in err
 
 
 @pytest.mark.usefixtures("few_resamples")

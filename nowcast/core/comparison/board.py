@@ -1,8 +1,8 @@
 """A leaderboard: forecasters on exactly the same samples, and which of them can be told apart."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from nowcast.core.comparison.statistics.bootstrap import Difference, differences
@@ -10,6 +10,8 @@ from nowcast.core.scoring.pooling import block_mean, pooled
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.scoring.table import Column, Row, Table
 from nowcast.core.training.task import Compared
+
+ReadAs = Callable[[str, Sums], Scores]
 
 
 @dataclass(frozen=True)
@@ -20,17 +22,30 @@ class Board:
         task: reads the sums and says what columns there are.
         parts: forecaster -> block -> its sums; the same blocks for all.
         facts: what was scored, when and where.
+        read_as: forecaster and sums -> scores, where a forecaster's are read in a way of its own;
+            None: as the task reads them.
     """
 
     task: Compared
     parts: Mapping[str, Mapping[str, Sums]]
     facts: Mapping[str, Any]
+    read_as: ReadAs | None = None
+
+    def read(self, name: str, sums: Sums) -> Scores:
+        """The scores of a forecaster that its sums give."""
+        return self.task.read(sums) if self.read_as is None else self.read_as(name, sums)
+
+    @property
+    def details(self) -> tuple[Column, ...]:
+        """The further scores that were read."""
+        first = next(iter(self.scores.values()))
+        return tuple(column for column in self.task.details if column.score in first.values)
 
     @cached_property
     def scores(self) -> dict[str, Scores]:
         """Of each forecaster, from the sums over all samples."""
         return {
-            name: self.task.read(pooled(list(blocks.values()))).resting_on(blocks=len(blocks))
+            name: self.read(name, pooled(list(blocks.values()))).resting_on(blocks=len(blocks))
             for name, blocks in self.parts.items()
         }
 
@@ -38,13 +53,13 @@ class Board:
     def by_block(self) -> dict[str, dict[str, Scores]]:
         """Of each forecaster, in each block."""
         return {
-            name: {block: self.task.read(sums) for block, sums in blocks.items()}
+            name: {block: self.read(name, sums) for block, sums in blocks.items()}
             for name, blocks in self.parts.items()
         }
 
     def block_mean(self, name: str) -> Scores:
         """Scores in a block on average, where `scores` are those over all samples together."""
-        return block_mean(list(self.parts[name].values()), self.task.read)
+        return block_mean(list(self.parts[name].values()), partial(self.read, name))
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -63,7 +78,7 @@ class Board:
         own, reference = self.scores[name].values, self.scores[self.task.reference].values
         return {
             column.score: column.skill(own.get(column.score), reference.get(column.score))
-            for column in (*self.task.details, *self.task.columns)
+            for column in (*self.details, *self.task.columns)
             if column.perfect is not None
         }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nowcast.core.comparison.board import Board
+from nowcast.core.comparison.board import Board, ReadAs
 from nowcast.core.comparison.leaderboard import write_leaderboard
 from nowcast.core.errors import ConfigError
 from nowcast.core.scoring.sums import Sums
@@ -23,6 +23,7 @@ def contest(
     ranks: Ranks,
     device: torch.device,
     out: Path,
+    read_as: ReadAs | None = None,
 ) -> Board:
     """Score forecasters and the reference on the same samples, and write the leaderboard.
 
@@ -32,6 +33,7 @@ def contest(
         ranks: of this process; the main one writes.
         device: to forecast on.
         out: folder of the leaderboard.
+        read_as: see `Board`.
 
     Raises:
         ConfigError: the tasks do not have the same samples.
@@ -52,7 +54,7 @@ def contest(
     for name, model in models.items():
         own = entries[name][0] if name in entries else task
         parts[name] = evaluate_blocks(own, model, split, ranks, device, name=name)
-    board = Board(task, parts, facts | when_and_where())
+    board = Board(task, parts, facts | when_and_where(), read_as)
     if ranks.is_main:
         with line(f"intervals, pictures and page of {out.name}"):
             pictures = task.gallery(parts, models, split, out) if isinstance(task, Pictured) else {}

@@ -59,7 +59,7 @@ def write_leaderboard(board: Board, out: Path, pictures: Mapping[str, Path]) -> 
     near = near_best(board.table, contrasts(board.table, board.differences))
     write_latex(out / "table.tex", board.table, near, MARKS)
     write_figures(out, of_blocks(board), list(board.parts))
-    sections = [_details(board)] if board.task.details else []
+    sections = [_details(board)] if board.details else []
     if len(board.scores) > 1:
         sections.append(_skills(board))
     sections += _differences(board)
@@ -104,15 +104,17 @@ def verdicts(board: Board) -> list[str]:
 
 
 def _details(board: Board) -> Section:
-    """A table of further scores."""
-    table = Table(board.task.details, board.table.rows)
+    """A table of further scores, one a row: they are more than a page is wide."""
+    table = Table(board.details, board.table.rows)
+    names, *cells = zip(*table.cells(), strict=True)
+    rows = [[title, *own] for title, own in zip(table.header()[1:], cells, strict=True)]
     note = f"{table.legend}. All scores are in leaderboard.csv and .json."
-    return Section("Further scores", ["Forecaster", *table.header()[1:]], table.cells(), note)
+    return Section("Further scores", ["Score", *names], rows, note)
 
 
 def _skills(board: Board) -> Section:
     """A table of the skill of everyone but the reference."""
-    columns = {each.header: each for each in (*board.task.columns, *board.task.details)}
+    columns = {each.header: each for each in (*board.task.columns, *board.details)}
     others = [name for name in board.scores if name != board.task.reference]
     skill = {name: board.skill(name) for name in others}
     rows = [

@@ -101,7 +101,7 @@ def _in_c(prediction: Tensor, truth: Tensor, mask: Tensor, calibration: Calibrat
 
 def _in_torch(prediction: Tensor, truth: Tensor, mask: Tensor, calibration: Calibration) -> Tally:
     thresholds = pixel_thresholds(calibration)
-    predicted_class, true_class = _classes(prediction, thresholds), _classes(truth, thresholds)
+    predicted_class, true_class = classes(prediction, thresholds), classes(truth, thresholds)
     cells = CLASSES**2 + 1  # of (truth, prediction), and one for the masked
     cell = (true_class * CLASSES + predicted_class).where(mask, cells - 1)
     leads = torch.arange(truth.shape[1], device=truth.device, dtype=torch.int32)
@@ -123,7 +123,7 @@ def _in_torch(prediction: Tensor, truth: Tensor, mask: Tensor, calibration: Cali
     )
 
 
-def _classes(pixel: Tensor, thresholds: tuple[float, ...]) -> Tensor:
+def classes(pixel: Tensor, thresholds: tuple[float, ...]) -> Tensor:
     """How many thresholds each pixel reaches."""
     reached = torch.zeros(pixel.shape, dtype=torch.uint8, device=pixel.device)
     for threshold in thresholds:

@@ -137,7 +137,7 @@ def test_what_is_written(task: ToyTask, tmp_path: Path):
     text = (tmp_path / "leaderboard.md").read_text()
     assert "# Leaderboard on toys" in text
     assert "![an animation](pictures/one.gif)" in text
-    assert "| Forecaster | Error again → 1 |" in text
+    assert "| Score | identity | near | alike |" in text and "| Error again → 1 | " in text
     best = min(("near", "alike"), key=lambda name: board.scores[name].values["error"])
     other = "alike" if best == "near" else "near"
     assert f"| Error ↓ | {best} | {other} |" in text

@@ -78,12 +78,16 @@ def test_a_perfect_forecast_has_the_best_of_every_score():
     scores = read(verify_frames(truth, truth, mask, HKO7))
     best = {
         **dict.fromkeys(("b_mse", "b_mae", "mse", "mae", "gdl", "rmse_mm_h", "far"), 0.0),
-        **dict.fromkeys(("csi", "hss", "gss", "pod", "bias", "fss", "ssim"), 1.0),
+        **dict.fromkeys(("csi", "hss", "gss", "pod", "bias", "fss", "ssim", "csi_matched"), 1.0),
         **dict.fromkeys(("spectrum", "rain_amount", "quantile_bias"), 1.0),
         "psnr": None,
     }
     for name, value in scores.values.items():
-        expected = best[name.partition("/")[0]]
+        family, _, member = name.partition("/")
+        if family == "matched_threshold":  # to a level, 4 % of a rain rate
+            assert value == pytest.approx(float(member), rel=0.05), name
+            continue
+        expected = best[family]
         if name != "spectrum/64":  # beyond what 70 pixels resolve
             assert value == (None if expected is None else pytest.approx(expected)), name
 

@@ -154,10 +154,14 @@ def resampled_sums(blocks: Blocks, resamples: int, seed: int = 0) -> Iterator[Su
 
 def _weighed(blocks: Sequence[Sums], times: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """By resample, the sums over blocks, each as often as it was drawn; counts stay whole."""
-    return {
-        name: np.tensordot(times, np.stack([np.asarray(block[name]) for block in blocks]), 1)
-        for name in blocks[0].values
-    }
+    often = times.astype(
+        float
+    )  # float64 is exact up to 2^53 pixels, and whole numbers have no BLAS
+    weighed = {}
+    for name, value in blocks[0].values.items():
+        stacked = np.stack([block[name] for block in blocks]).astype(float)
+        weighed[name] = np.tensordot(often, stacked, 1).astype(value.dtype)
+    return weighed
 
 
 def _difference(
