@@ -75,8 +75,7 @@ def fitted_curves(sums: Sums, calibration: Calibration, thresholds: Thresholds) 
     - ``bias_fitted/T`` = (hits + false alarms) / (hits + misses) of the same; [0, inf), best 1: how
       well a threshold matched on one set of clips does on another.
 
-    Below the lowest rain of the forecast its own threshold leaves a dry pixel dry. Between two
-    8-bit levels the counts are interpolated.
+    A dry pixel is dry at any threshold. Between two 8-bit levels the counts are interpolated.
     """
     lost = sums["levels"].sum((0, 1)) < sums["pixels"]
     curves = {}
