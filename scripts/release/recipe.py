@@ -1,0 +1,164 @@
+"""The trainings of a release, as one comparison that `nowcast compare` runs and goes on with.
+
+``python -m scripts.release.recipe ARCHIVES SYNTHETIC OUT`` writes ``OUT/release.yaml`` and
+``OUT/memel.yaml``.
+
+- ``release``: pretraining on synthetic rain with MEmeL; from it the weights that ship, of all
+  radars and of the open ones; and, shorter, one training without each radar, which says what the
+  weights are worth on radar that they have never seen.
+- ``memel``: pretraining with and without MEmeL over five seeds, each fine-tuned without it on half
+  of the radars, to be scored on the other half.
+"""
+
+import sys
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from nowcast.core.storage.files import write_text
+from nowcast.core.storage.yaml_files import dumps, read_yaml
+from nowcast.precipitation.archive.days import SPLITS, days_path
+from scripts.release.sources import SOURCES, Source, radars
+
+BASE = Path("configs/precipitation/release.yaml")
+ALL, OPEN, WITHOUT = "comoving-memel", "comoving-open", "without-"
+STEPS = {ALL: 4500, OPEN: 2500, WITHOUT: 1200}
+# Pretraining sees windows of one size: MEmeL's neurons are places in them.
+WINDOWS = [
+    {"side": 192, "weight": 2, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
+    {"side": 64, "clips": 6, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
+]
+HALVES = {"west": ("DWD", "KNMI", "MRMS"), "south": ("TAASRAD19", "DPC")}
+SMALL = {
+    "data.random_crop": [128, 128],
+    "train.batch_size": 2,
+    "train.steps": 150,
+    "train.validate_every": 150,
+}
+SMALL_STEPS = 300
+SMALL_WINDOWS = [
+    {"side": 128, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2]},
+    {"side": 64, "clips": 4, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
+]
+SEEDS = [0, 1, 2, 3, 4]
+
+
+def release(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
+    """The config of ``release``; archives that are not there have no part in it.
+
+    Args:
+        archives: folder of the archives, each by its name in `SOURCES`.
+        synthetic: archive of synthetic rain.
+        lists: where to write day lists.
+    """
+
+    def tuned(name: str, sources: Iterable[Source]) -> dict[str, Any]:
+        steps = STEPS[WITHOUT if name.startswith(WITHOUT) else name]
+        return _tuned("P-MEmeL", trained_on(archives, lists, sources), steps, WINDOWS)
+
+    trained = [source for source in SOURCES if source.train]
+    variants: dict[str, Any] = {
+        "P-MEmeL": {"set": {"memel.delta": 1.0}, "scored": False},
+        ALL: tuned(ALL, trained),
+        OPEN: tuned(OPEN, [source for source in trained if source.open]),
+    }
+    for radar in radars():
+        others = [source for source in trained if source.radar != radar]
+        variants[WITHOUT + folder_name(radar)] = tuned(WITHOUT, others)
+    return _config(archives, synthetic, {}, [0], variants)
+
+
+def memel(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
+    """The config of ``memel``."""
+    variants: dict[str, Any] = {
+        "P-Original": {},
+        "P-MEmeL": {"set": {"memel.delta": 1.0}},
+    }
+    for half, of in HALVES.items():
+        sources = [source for source in SOURCES if source.train and source.radar in of]
+        found = trained_on(archives, lists, sources)
+        for variant in ("Original", "MEmeL"):
+            variants[f"T-{half}-{variant}"] = _tuned(
+                f"P-{variant}", found, SMALL_STEPS, SMALL_WINDOWS
+            )
+    return _config(archives, synthetic, SMALL, SEEDS, variants)
+
+
+def trained_on(archives: Path, lists: Path, sources: Iterable[Source]) -> list[dict[str, Any]]:
+    """Entries of ``data.sources``, with lists of their training days alone."""
+    entries = []
+    for source in sources:
+        days = source.days("train", source.found(archives))
+        if not days:
+            continue
+        folder = lists / source.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for split in SPLITS:
+            content = "".join(f"{day}\n" for day in days) if split == "train" else ""
+            write_text(days_path(folder, split), content)
+        entries.append(
+            {
+                "root": str((archives / source.name).resolve()),
+                "lists": str(folder.resolve()),
+                "weight": source.weight,
+                "speeds": list(source.speeds),
+                "pixel_km": source.pixel_km,
+            }
+        )
+    return entries
+
+
+def folder_name(radar: str) -> str:
+    """A radar's name in those of variants."""
+    return radar.lower().replace(" ", "-")
+
+
+def missing(archives: Path) -> list[str]:
+    """Archives of `SOURCES` that are not there."""
+    return [source.name for source in SOURCES if not source.found(archives)]
+
+
+def _tuned(
+    start_from: str, sources: Collection[dict[str, Any]], steps: int, windows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "start_from": start_from,
+        "set": {
+            "data.sources": list(sources),
+            "data.windows": windows,
+            "train.steps": steps,
+            "train.validate_every": steps,
+        },
+    }
+
+
+def _config(
+    archives: Path,
+    synthetic: Path,
+    changes: dict[str, Any],
+    seeds: list[int],
+    variants: dict[str, Any],
+) -> dict[str, Any]:
+    config = dict(read_yaml(BASE))
+    for key, value in {
+        **changes,
+        "data.root": str((archives / "dwd").resolve()),
+        "data.sources": [{"root": str(synthetic.resolve()), "pixel_km": 1.0, "speeds": [1, 1, 2]}],
+    }.items():
+        section, name = key.split(".")
+        config[section] = {**config[section], name: value}
+    compare = {"seeds": seeds, "split": "valid", "baselines": ["persistence", "flow", "sprog"]}
+    return {**config, "compare": {**compare, "variants": variants}}
+
+
+def main(archives: Path, synthetic: Path, out: Path) -> None:
+    """Write both configs, and say which archives are missing."""
+    for name in missing(archives):
+        print(f"{archives / name}: not there; it takes no part", file=sys.stderr)
+    for name, make in (("release", release), ("memel", memel)):
+        config = make(archives, synthetic, out / "lists")
+        write_text(out / f"{name}.yaml", dumps(config))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]))
