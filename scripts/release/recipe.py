@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.core.storage.files import write_text
-from nowcast.core.storage.yaml_files import dumps, read_yaml
+from nowcast.core.storage.yaml_files import dumps, loads
 from nowcast.precipitation.archive.days import SPLITS, days_path
 from scripts.release.sources import SOURCES, Source, radars
 
 BASE = Path("configs/precipitation/release.yaml")
 ALL, OPEN, WITHOUT = "comoving-memel", "comoving-open", "without-"
-STEPS = {ALL: 4500, OPEN: 2500, WITHOUT: 1200}
+STEPS = {ALL: 4500, OPEN: 2500, WITHOUT: 900}
 # Pretraining sees windows of one size: MEmeL's neurons are places in them.
 WINDOWS = [
     {"side": 192, "weight": 2, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
@@ -139,7 +139,7 @@ def _config(
     seeds: list[int],
     variants: dict[str, Any],
 ) -> dict[str, Any]:
-    config = dict(read_yaml(BASE))
+    config = dict(loads(BASE.read_text()))
     for key, value in {
         **changes,
         "data.root": str((archives / "dwd").resolve()),
@@ -154,7 +154,7 @@ def _config(
 def main(archives: Path, synthetic: Path, out: Path) -> None:
     """Write both configs, and say which archives are missing."""
     for name in missing(archives):
-        print(f"{archives / name}: not there; it takes no part", file=sys.stderr)
+        sys.stderr.write(f"{archives / name}: not there; it takes no part\n")
     for name, make in (("release", release), ("memel", memel)):
         config = make(archives, synthetic, out / "lists")
         write_text(out / f"{name}.yaml", dumps(config))

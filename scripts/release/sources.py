@@ -3,6 +3,7 @@
 ``python -m scripts.release.sources`` says how each is made.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,8 @@ _METEOSWISS = {
     "radar": "MeteoSwiss",
     "public": PYSTEPS_DATA + " (`radar/MeteoSwiss`)",
     "terms": "open since 2025 (CC BY 4.0), not established for these archived files",
-    "made": "`nowcast data convert mch/ OUT --importer pysteps:mch_gif --unit mm --crop 80,560,115,595`",
+    "made": "`nowcast data convert mch/ OUT --importer pysteps:mch_gif --unit mm "
+    "--crop 80,560,115,595`",
     "pixel_km": 1.0,
     "open": False,
 }
@@ -212,4 +214,6 @@ def scored(split: str) -> Iterator[Source]:
 
 if __name__ == "__main__":
     for source in SOURCES:
-        print(f"{source.name}: {source.about}; from {source.public}\n    {source.made}")
+        sys.stdout.write(
+            f"{source.name}: {source.about}; from {source.public}\n    {source.made}\n"
+        )
