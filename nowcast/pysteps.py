@@ -31,12 +31,13 @@ from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
+from nowcast.precipitation.forecasters.scale import Scale, numbers
 from nowcast.precipitation.forecasting.call_of_pysteps import (
     check_keywords,
     notes_of_gaps,
     notes_of_keywords,
 )
-from nowcast.precipitation.forecasting.forecast import DRY_MM_H, Choice
+from nowcast.precipitation.forecasting.forecast import DRY_MM_H, Choice, beyond
 from nowcast.precipitation.forecasting.frames_needed import takers
 from nowcast.precipitation.forecasting.outages import STRONG_MM_H, WEAK_MM_H, find_outages, reach_px
 from nowcast.precipitation.forecasting.released.weights import DEFAULT
@@ -100,8 +101,8 @@ def forecast(
         zr_a: of the Z-R relation of the archive that the network was trained on; HKO-7's by
             default. A comoving forecaster was trained on many and does not depend on it.
         zr_b: the same relation's exponent.
-        timestep: minutes between the frames.
-        kmperpixel: side of a pixel in km.
+        timestep: minutes between the frames; a comoving forecaster uses what it is told.
+        kmperpixel: side of a pixel in km; likewise.
         others: further keywords of pysteps' methods (`call_of_pysteps.KEYWORDS`), which are ignored
             with a warning, so that a call written for one of them works.
 
@@ -137,7 +138,9 @@ def forecast(
         warnings.warn(note, ResultWarning, stacklevel=2)
     data = outages.mask(data)
     if bool((rates[data] >= DRY_MM_H).any()):
-        forecast_rates = network.forecast(rates, data, motion)
+        forecast_rates = network.forecast(
+            rates, data, motion, Scale(_number(timestep), _number(kmperpixel))
+        )
     else:
         forecast_rates = np.zeros((steps[-1], *rates.shape[1:]))
     forecast_rates[:, ~data.any(axis=0)] = np.nan
@@ -164,17 +167,14 @@ class _Network:
     ) -> list[str]:
         """Where the call differs from training, a sentence each."""
         notes: list[str | None] = []
-        in_len, out_len = self.choice.in_len, self.choice.settings.data.out_len
+        in_len = self.choice.in_len
         if frames < in_len:
             notes.append(
                 f"precip: {frames} frames, of the {in_len} that {self.name} takes; give as many "
                 "where you have them"
             )
-        if steps > out_len:
-            notes.append(
-                f"timesteps: {steps} steps ahead is beyond the {out_len} that {self.name} was "
-                "trained for"
-            )
+        further = beyond(self.choice, self.trained_on, steps)
+        notes.append(None if further is None else f"timesteps: {further}")
         if self.trained_on is not None:
             if timestep is not None:
                 notes.append(self.trained_on.step_note(self.name, timestep))
@@ -186,6 +186,7 @@ class _Network:
         rates: NDArray[np.float64],
         data: NDArray[np.bool_],
         motion: NDArray[np.float32] | None,
+        scale: Scale,
     ) -> NDArray[np.float64]:
         """Rain rates of all its steps."""
         pixels = self.calibration.pixel_from_rate(np.where(data, rates, 0.0)).astype(np.float32)
@@ -193,14 +194,21 @@ class _Network:
         inputs = [frames, mask]
         if motion is not None and self.takes_motion:
             inputs.append(torch.from_numpy(motion)[None].to(frames))
+        takes = self.choice.settings.model.takes_details
+        details = {"scale": numbers([scale]).to(frames.device)} if takes else {}
         with torch.inference_mode():
-            forecast: Tensor = self.model(*inputs)
+            forecast: Tensor = self.model(*inputs, **details)
         if not bool(forecast.isfinite().all()):
             raise RunError(
                 f"{self.name}: expected a forecast in numbers, found NaN or infinity; choose other "
                 "weights"
             )
         return self.calibration.rate_from_pixel(forecast[0, :, 0].clamp(0, 1).cpu().numpy())
+
+
+def _number(found: int | float | None) -> float | None:
+    """Of a caller's own kind, e.g. a fraction."""
+    return None if found is None else float(found)
 
 
 def _reach(motion: NDArray[np.float32] | None) -> int:

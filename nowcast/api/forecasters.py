@@ -16,6 +16,7 @@ from nowcast.core.storage.runs import Run
 from nowcast.core.training.trainer import trained_model
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.forecasters.baselines import BASELINES, Setting, baseline
+from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.forecasting.forecast import Choice
 from nowcast.precipitation.forecasting.released.weights import DEFAULT, located, meant, shipped
 from nowcast.precipitation.forecasting.trained import trained_forecaster
@@ -62,12 +63,15 @@ class LoadedForecaster:
         assert self.run is not None
         return trained_model(registry.build(self.settings), self.settings, self.run).eval()
 
-    def model(self, out_len: int, calibration: Calibration | None = None) -> nn.Module:
+    def model(
+        self, out_len: int, calibration: Calibration | None = None, scale: Scale | None = None
+    ) -> nn.Module:
         """As `module`, for other lead times or another radar.
 
         Args:
             out_len: frames to forecast.
             calibration: Z-R relation of the frames; None: HKO-7's.
+            scale: their step and pixels; None: not known.
 
         Raises:
             ConfigError: it does not forecast radar.
@@ -78,7 +82,7 @@ class LoadedForecaster:
             radar = calibration or Calibration()
             description = replace(HKO7, zr_a=radar.zr_a, zr_b=radar.zr_b)
             return baseline(self.name, Setting(out_len, description)).eval()
-        return trained_forecaster(self.run, settings, out_len, calibration)
+        return trained_forecaster(self.run, settings, out_len, calibration, scale)
 
     @property
     def radar_settings(self) -> PrecipitationSettings:

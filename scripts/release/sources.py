@@ -60,7 +60,7 @@ class Source:
         return {"".join(path.parts[-3:]) for path in frames}
 
 
-def _dpc(crop: str, **days: Days) -> Source:
+def _dpc(crop: str, train: Days = (), valid: Days = (), test: Days = ()) -> Source:
     return Source(
         f"dpc_{crop}_20250416",
         "DPC",
@@ -72,11 +72,13 @@ def _dpc(crop: str, **days: Days) -> Source:
         weight=0.7,
         speeds=(1, 1, 2, 3),
         open=False,
-        **days,
+        train=train,
+        valid=valid,
+        test=test,
     )
 
 
-def _mrms(tile: str, **days: Days) -> Source:
+def _mrms(tile: str, train: Days = (), valid: Days = (), test: Days = ()) -> Source:
     row, column = (int(part[1:]) for part in tile.split("_"))
     return Source(
         f"mrms_{tile}",
@@ -90,7 +92,9 @@ def _mrms(tile: str, **days: Days) -> Source:
         1.1,
         weight=0.3,
         speeds=(1, 2, 2, 3, 3, 4, 5),
-        **days,
+        train=train,
+        valid=valid,
+        test=test,
     )
 
 

@@ -34,6 +34,7 @@ from nowcast.precipitation.units import DBZ_AT_PIXEL_0, DBZ_SPAN
 FORMATS = (".pt2", ".onnx")
 METADATA = "nowcast.json"
 OUTPUT = "forecast"
+FRAME_AXES = 4  # of an input that has height and width
 OPSET = 18
 TOLERANCE = 1e-4  # pixels; how far a file's forecasts may be from the module's
 EXAMPLE_BATCH = 2  # 1 would be taken for a constant
@@ -140,7 +141,8 @@ def _dynamic(graph: Graph) -> dict[str, dict[int, Any]]:
     found = {}
     for name, make in graph.inputs.items():
         axes = make(1, graph.least_side, graph.least_side).dim()
-        found[name] = {0: batch, axes - 2: height, axes - 1: width}
+        sides = {axes - 2: height, axes - 1: width} if axes >= FRAME_AXES else {}
+        found[name] = {0: batch, **sides}
     return found
 
 
@@ -230,8 +232,11 @@ def _metadata(
 
 
 def _axes(make: Make) -> str:
-    fixed = make(1, 1, 1).shape[1:-2]
-    return " ".join(["batch", *map(str, fixed), "height", "width"])
+    shape = make(1, 1, 1).shape
+    fixed, sides = (
+        (shape[1:-2], ["height", "width"]) if len(shape) >= FRAME_AXES else (shape[1:], [])
+    )
+    return " ".join(["batch", *map(str, fixed), *sides])
 
 
 def _check_onnx() -> None:

@@ -200,7 +200,7 @@ class Forecaster:
         return {
             **about,
             "lead_minutes": self.out_len * self.description.step_minutes,
-            "beyond_training": choice.run is not None and self.out_len > data.out_len,
+            "beyond_training": self._beyond is not None,
             "memory_bytes": self.memory_bytes,
             "device": self.device.type,
             "nowcast": __version__,
@@ -234,11 +234,8 @@ class Forecaster:
         data = self.choice.settings.data
         height, width = self.description.height, self.description.width
         found = memory
-        if self.out_len > data.out_len:
-            found.append(
-                f"{self.out_len} steps ahead is beyond the {data.out_len} that "
-                f"{self.choice.name} was trained for"
-            )
+        if self._beyond is not None:
+            found.append(self._beyond)
         found += self._unlike_training
         if data.crop_bounds is not None:
             found.append(
@@ -271,6 +268,13 @@ class Forecaster:
         return trained_on(self.choice.run, self.choice.settings.data)
 
     @property
+    def _beyond(self) -> str | None:
+        """Where it forecasts further than it was trained to."""
+        if self.choice.run is None:
+            return None
+        return beyond(self.choice, self._seen, self.out_len)
+
+    @property
     def _unlike_training(self) -> list[str]:
         """Where this archive differs from what it was trained on."""
         name, root = self.choice.name, self.choice.settings.data.root
@@ -289,6 +293,16 @@ class Forecaster:
         height, width = self.description.height, self.description.width
         padded = (height + -height % multiple, width + -width % multiple)
         return None if padded == (height, width) else padded
+
+
+def beyond(choice: Choice, seen: TrainedOn | None, steps: int) -> str | None:
+    """A sentence where so many steps are more than a run was trained for; None otherwise."""
+    if seen is not None:
+        return seen.beyond(choice.name, steps)
+    trained = choice.settings.data.out_len
+    if steps <= trained:
+        return None
+    return f"{steps} steps ahead is beyond the {trained} that {choice.name} was trained for"
 
 
 def memory_bytes(choice: Choice, description: Description, out_len: int) -> int | None:

@@ -176,7 +176,7 @@ def test_the_exported_graph_has_the_same_bound(exporting: bool, monkeypatch: pyt
     for frames in outages(showers(45, 50)).values():
         mask = torch.ones_like(frames, dtype=torch.bool)
         motion = torch.full((1, 2, 45, 50), 1.5)
-        found = made.network(frames, mask, motion)
+        found = made.network(frames, mask, motion, torch.tensor([[5.0, 1.0]]))
         assert float(found.max()) <= float(frames[:, -1].max()) + HEADROOM + 1e-6
 
 

@@ -66,9 +66,11 @@ def test_the_whole_network(height: int, width: int):
     mask = torch.ones_like(frames, dtype=torch.bool)
     mask[:, :, :, :6, :9] = False
     motion = torch.tensor([1.3, -0.6])[None, :, None, None].expand(2, 2, height, width)
-    expected = network(frames, mask, motion)
+    network.everywhere.weight.normal_(0, 0.1)
+    scale = torch.tensor([[5.0, 1.0], [10.0, 0.0]])
+    expected = network(frames, mask, motion, scale)
     with exporting():
-        found = network(frames, mask, motion)
+        found = network(frames, mask, motion, scale)
     assert expected.std() > 0.05
     # Where rounding decides a rank, a pixel has another of the last frame's values.
     assert ((found - expected).abs() <= 1e-4).float().mean() > 0.99

@@ -70,8 +70,9 @@ def test_the_network_sees_the_edge_go_on_where_persistence_stands_in():
     last[..., :2, :] = 0.6  # rain at the upper edge, which moves down
     last[..., 9, :] = 0.4
     source = pixel_places(last) - torch.tensor([0.0, 4.0])[None, :, None, None]
-    guide = foreseen(last, torch.ones_like(last, dtype=torch.bool), last, source)[0]
-    persistent, seen, known = guide[0], guide[2], guide[4].bool()
+    guide = foreseen(last, torch.ones_like(last, dtype=torch.bool), last, 0.5 * last, source)[0]
+    persistent, seen, known = guide[0], guide[3], guide[6].bool()
+    assert torch.equal(guide[2], 0.5 * persistent) and torch.equal(guide[5], 0.5 * seen)
     assert not known[:4].any() and known[4:].all()
     assert torch.equal(persistent[:4], last[0, 0, :4])
     assert torch.equal(seen[:4], torch.full((4, 16), 0.6))

@@ -64,7 +64,7 @@ def corrected(
         share = changes[:, :, number : number + 1]
         return enlarged(share.flatten(0, 1)).view(forecast.shape)
 
-    extrapolated, forecast, past = guides[:, :, :UNLEARNED].split(1, dim=2)
+    extrapolated, forecast, past = (guides[:, :, n : n + 1] for n in range(UNLEARNED))
     forecast = torch.addcmul(forecast, change(BANDS), forecast) + change(BANDS + 2)
     forecast = torch.addcmul(forecast, change(BANDS + 1), past - extrapolated)
     for number, band in enumerate(bands(extrapolated)):

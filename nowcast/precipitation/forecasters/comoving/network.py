@@ -266,7 +266,8 @@ class ComovingNetwork(nn.Module):
         mixed = torch.addcmul(turned[0], each(self.mix, mixed), 1 + turned[1])
         mixed = functional.leaky_relu(mixed, LEAK)
         mixed = torch.addcmul(turned[2], each(self.refine, mixed), 1 + turned[3])
-        return each(self.head, mixed) + self.everywhere(circumstances)[..., None, None]
+        changes: Tensor = self.everywhere(circumstances)[..., None, None]
+        return changes + each(self.head, mixed)
 
 
 class _Past:
