@@ -199,6 +199,17 @@ class PrecipitationSettings(RunSettings):
     online: OnlineSettings = OnlineSettings()
 
     @model_validator(mode="after")
+    def _explosions_have_a_scale(self) -> "PrecipitationSettings":
+        """A logarithm of about 0 is no scale for another."""
+        if self.loss.relative == "log" and self.train.explosion_factor is not None:
+            raise ValueError(
+                "loss.relative: log: its values are about 0, of which no multiple is an explosion; "
+                "expected train.explosion_factor: null with it, found "
+                f"{self.train.explosion_factor:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _lengths_fit(self) -> "PrecipitationSettings":
         """Most forecasters give as many frames as they were built for, and no more."""
         longest = max((out for _, out in self.data.lengths), default=0)

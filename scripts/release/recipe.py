@@ -40,6 +40,7 @@ SMALL_WINDOWS = [
     {"side": 128, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2]},
     {"side": 64, "clips": 4, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
 ]
+SAVED_EVERY = 450
 SEEDS = [0, 1, 2, 3, 4]
 
 
@@ -127,7 +128,7 @@ def _tuned(
             "data.sources": list(sources),
             "data.windows": windows,
             "train.steps": steps,
-            "train.validate_every": steps,
+            "train.validate_every": min(steps, SAVED_EVERY),  # a run is saved when it validates
         },
     }
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from nowcast.precipitation.loss import balanced_loss, relative_loss
+from nowcast.precipitation.loss import area_loss, balanced_loss, relative_loss
+from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
 
 pytestmark = pytest.mark.isa
@@ -116,3 +117,54 @@ def test_relative_loss_is_one_for_persistence_and_counts_clips_alike():
     seen[..., :5] = False
     assert loss(wrong, seen) == 0
     assert loss(wrong, torch.zeros_like(mask)) == 0
+
+
+def test_its_logarithm_counts_a_per_cent_alike_in_all_clips():
+    truth = torch.full((2, 3, 1, 8, 8), 0.4)
+    last = torch.full((2, 1, 8, 8), 0.3)
+    last[1] = 0.1  # persistence is worse in the second clip
+    seen = torch.ones_like(truth, dtype=torch.bool)
+
+    def loss(*errors: float) -> float:
+        wrong = torch.tensor(errors)[:, None, None, None, None]
+        prediction = truth + wrong
+        return float(relative_loss(prediction, truth, seen, last, Calibration(), logarithm=True))
+
+    assert loss(-0.1, -0.3) == pytest.approx(0.0, abs=1e-6)  # persistence
+    assert loss(-0.05, -0.15) < 0
+    easier, harder = loss(-0.099, -0.3), loss(-0.1, -0.297)
+    assert easier < 0 and easier == pytest.approx(harder, rel=0.15)
+    perfect = loss(0.0, 0.0)
+    assert -10 < perfect < -2  # the floor keeps it finite
+
+
+def test_areas_are_right_whatever_lies_where():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(1, 3, 1, 32, 32, generator=generator).repeat(2, 1, 1, 1, 1)
+    seen = torch.ones_like(truth, dtype=torch.bool)
+    seen[..., :4] = False
+
+    def loss(prediction: torch.Tensor) -> float:
+        return float(area_loss(prediction, truth, seen, Calibration()))
+
+    assert loss(truth) == pytest.approx(0.0, abs=1e-6)
+    assert loss(truth.flip(-2)) == pytest.approx(0.0, abs=1e-6)
+    assert loss(truth + 0.05) > 0.01 and loss(truth - 0.05) > 0.01
+    hidden = torch.where(seen, truth, 0.9)
+    assert loss(hidden) == pytest.approx(0.0, abs=1e-6)
+    half = truth.clone()
+    half[1] = 0  # half the area at every threshold, in all clips together
+    assert loss(half) == pytest.approx(np.log(2) ** 2, rel=0.05)
+    late = truth.clone()
+    late[:, 2] = 0
+    assert loss(late) > loss(half)  # each lead time has its own
+    wrong = (truth - 0.05).requires_grad_()
+    area_loss(wrong, truth, seen, Calibration()).backward()
+    assert wrong.grad is not None and bool((wrong.grad[seen] <= 0).all())
+
+
+def test_a_logarithm_has_no_explosions():
+    content = {"loss": {"relative": "log"}}
+    with pytest.raises(ValueError, match=r"train.explosion_factor: null with it, found 100"):
+        PrecipitationSettings.model_validate(content)
+    PrecipitationSettings.model_validate(content | {"train": {"explosion_factor": None}})

@@ -190,6 +190,11 @@ def test_coarse_frames_are_means_of_rain_rates(tmp_path: Path):
     rates = Calibration().rate_from_pixel(batch.inputs.numpy())
     assert rates == pytest.approx(np.full(rates.shape, 2.0), rel=0.02)
     assert int((~batch.mask[0, 0]).sum()) == 1
+    window = [{"side": 32, "coarsen": [2]}]
+    (batch,) = batches(settings({"root": root}, windows=window, augment={"sampled": 1.0}), 1)
+    rates = Calibration().rate_from_pixel(batch.inputs.numpy())
+    assert set(rates.round(1).flatten()) == {0.0}  # one pixel of each block, no mean
+    assert bool(batch.mask.all())
 
 
 def test_a_batch_is_of_one_window_and_of_archives_that_fill_it(tmp_path: Path):

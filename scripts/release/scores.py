@@ -1,0 +1,213 @@
+"""What forecasters score on the archives of a release, beside those that learn nothing.
+
+``python -m scripts.release.scores ARCHIVES SPLIT OUT NAME=WEIGHTS... [--frames 5 20] [--radar R]``
+scores them on the days of a split (train, valid, test) of each archive, one file of scores each,
+and goes on where it stopped. Scores by another radar's weights are of days that they have not seen.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+import nowcast
+from nowcast.core.storage.files import write_json, write_text
+from nowcast.precipitation.archive.days import SPLITS, days_path
+from scripts.release.sources import SOURCES, Source
+
+UNLEARNED = ("persistence", "flow", "extrapolation", "sprog")
+CLIPS = 8  # of an archive of large frames; those of small ones, `MANY`
+MANY = 60
+SMALL_PX = 100_000
+LEAST_STRIDE = 4
+KEPT = ("csi", "csi_matched", "bias")
+MOST_DRY = 1.0  # B-MSE + B-MAE of the best unlearned forecast below which a block says nothing
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One archive's scores.
+
+    Args:
+        source: the archive.
+        frames: input and output frames.
+        document: as its file has it.
+    """
+
+    source: Source
+    frames: tuple[int, int]
+    document: Mapping[str, Any]
+
+    @property
+    def best(self) -> str:
+        """The forecaster with the least B-MSE + B-MAE, of those that learn nothing."""
+        return min(UNLEARNED, key=self.error)
+
+    def of(self, name: str) -> Mapping[str, Any]:
+        """All of a forecaster's scores."""
+        found: Mapping[str, Any] = self.document["forecasters"][name]
+        return found
+
+    def error(self, name: str) -> float:
+        """B-MSE + B-MAE."""
+        return float(self.of(name)["error"])
+
+    def ratio(self, name: str) -> float:
+        """Its B-MSE + B-MAE over that of the best forecaster that learns nothing."""
+        return self.error(name) / self.error(self.best)
+
+    def log_ratios(self, name: str) -> list[float]:
+        """The logarithm of the ratio, block by block."""
+        mine, best = self.of(name)["by_block"], self.of(self.best)["by_block"]
+        return [math.log(mine[block] / best[block]) for block in mine if best[block] >= MOST_DRY]
+
+
+def by_radar(scored: list[Scored], name: str) -> dict[str, float]:
+    """The ratio of each radar, the mean over its archives."""
+    found: dict[str, list[float]] = {}
+    for one in scored:
+        found.setdefault(one.source.radar, []).append(one.ratio(name))
+    return {radar: float(np.mean(ratios)) for radar, ratios in found.items()}
+
+
+def over_blocks(scored: list[Scored], name: str) -> tuple[float, float, float, int]:
+    """Geometric mean of the ratio over all blocks, its 95 % interval (Student's t of the
+    logarithm), and how many blocks."""
+    logs = np.array([value for one in scored for value in one.log_ratios(name)])
+    middle, count = float(logs.mean()), len(logs)
+    if count < 2:
+        return math.exp(middle), math.nan, math.nan, count
+    far = float(stats.t.ppf(0.975, count - 1) * logs.std(ddof=1) / math.sqrt(count))
+    return math.exp(middle), math.exp(middle - far), math.exp(middle + far), count
+
+
+def score(
+    weights: Mapping[str, str],
+    archives: Path,
+    split: str,
+    out: Path,
+    frames: tuple[int, int] | None = None,
+    radars: tuple[str, ...] = (),
+) -> None:
+    """Score weights on the archives with days of a split; what is there is not done again.
+
+    Args:
+        weights: name -> run or shipped weights.
+        archives: folder of the archives.
+        split: whose days.
+        out: folder of the files.
+        frames: input and output frames; None: 10 and 10, or what a short archive has.
+        radars: only of these.
+    """
+    for source in SOURCES:
+        days = source.days(split, source.found(archives))
+        if not days or (radars and source.radar not in radars):
+            continue
+        if frames is not None and source.frames != (10, 10):
+            continue
+        used = frames or source.frames
+        path = out / f"{source.name}.json"
+        there = json.loads(path.read_text())["forecasters"] if path.is_file() else {}
+        if set(weights) <= set(there):
+            continue
+        write_json(path, _document(weights, archives / source.name, days, used, out))
+
+
+def read(out: Path, frames: tuple[int, int] | None = None) -> list[Scored]:
+    """What `score` has written, in the order of `SOURCES`."""
+    return [
+        Scored(source, frames or source.frames, json.loads(path.read_text()))
+        for source in SOURCES
+        if (path := out / f"{source.name}.json").is_file()
+    ]
+
+
+def _document(
+    weights: Mapping[str, str], root: Path, days: list[str], frames: tuple[int, int], out: Path
+) -> dict[str, Any]:
+    lists = out / "lists" / root.name
+    lists.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        write_text(days_path(lists, split), "".join(f"{d}\n" for d in days if split == "test"))
+    number = sum(len(list((root / "radarPNG" / d[:4] / d[4:6] / d[6:]).iterdir())) for d in days)
+    height, width = _size(root)
+    wanted = MANY if height * width <= SMALL_PX else CLIPS
+    found = nowcast.evaluate(
+        {**weights, **{name: name for name in UNLEARNED if name != "persistence"}},
+        root,
+        split="test",
+        out=out / "boards" / root.name,
+        overrides={
+            "data.lists": str(lists),
+            "data.in_len": frames[0],
+            "data.out_len": frames[1],
+            "data.stride": max(LEAST_STRIDE, number // wanted),
+        },
+    )
+    assert found.board is not None
+    by_block = found.board.by_block
+    return {
+        "facts": dict(found.facts),
+        "frames": list(frames),
+        "days": days,
+        "forecasters": {
+            name: {
+                "error": _error(scores.values),
+                "by_block": {block: _error(of.values) for block, of in by_block[name].items()},
+                **{
+                    key: value
+                    for key, value in scores.values.items()
+                    if key.split("/")[0] in KEPT or key == "spectrum/4"
+                },
+            }
+            for name, scores in found.scores.items()
+        },
+    }
+
+
+def _size(root: Path) -> tuple[int, int]:
+    from nowcast.precipitation.archive.packed import open_archive
+
+    return open_archive(root).shape
+
+
+def _error(values: Mapping[str, float | None]) -> float:
+    parts = [values["b_mse"], values["b_mae"]]
+    return sum(part for part in parts if part is not None)
+
+
+def lines(scored: list[Scored], names: list[str]) -> Iterator[str]:
+    """A table for people."""
+    for one in scored:
+        ratios = "  ".join(f"{name} {one.ratio(name):.3f}" for name in names)
+        yield f"{one.source.name}: best unlearned {one.best} {one.error(one.best):.0f}; {ratios}"
+    for name in names:
+        radars = by_radar(scored, name)
+        yield f"{name}: mean over {len(radars)} radars {np.mean(list(radars.values())):.3f}"
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("archives", type=Path)
+    parser.add_argument("split", choices=SPLITS)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("weights", nargs="+", metavar="NAME=WEIGHTS")
+    parser.add_argument("--frames", nargs=2, type=int, metavar=("IN", "OUT"))
+    parser.add_argument("--radar", action="append", default=[])
+    given = parser.parse_args()
+    frames = tuple(given.frames) if given.frames else None
+    weights = dict(entry.split("=", 1) for entry in given.weights)
+    score(weights, given.archives, given.split, given.out, frames, tuple(given.radar))
+    sys.stdout.write("\n".join(lines(read(given.out, frames), list(weights))) + "\n")
+
+
+if __name__ == "__main__":
+    main()
