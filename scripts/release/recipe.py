@@ -1,11 +1,12 @@
 """The trainings of a release, as one comparison that `nowcast compare` runs and goes on with.
 
-``python -m scripts.release.recipe ARCHIVES SYNTHETIC OUT`` writes ``OUT/release.yaml`` and
-``OUT/memel.yaml``.
+``python -m scripts.release.recipe ARCHIVES SYNTHETIC OUT [STEPS]`` writes ``OUT/release.yaml`` and
+``OUT/memel.yaml``; with so many steps a training, for a trial, if they are given.
 
 - ``release``: pretraining on synthetic rain with MEmeL; from it the weights that ship, of all
   radars and of the open ones; and, shorter, one training without each radar, which says what the
-  weights are worth on radar that they have never seen.
+  weights are worth on radar that they have never seen, and with one day in nine, in three and all,
+  which says what more days would bring.
 - ``memel``: pretraining with and without MEmeL over five seeds, each fine-tuned without it on half
   of the radars, to be scored on the other half.
 """
@@ -18,11 +19,12 @@ from typing import Any
 from nowcast.core.storage.files import write_text
 from nowcast.core.storage.yaml_files import dumps, loads
 from nowcast.precipitation.archive.days import SPLITS, days_path
-from scripts.release.sources import SOURCES, Source, radars
+from scripts.release.sources import SOURCES, Source, folder_name, radars
 
 BASE = Path("configs/precipitation/release.yaml")
-ALL, OPEN, WITHOUT = "comoving-memel", "comoving-open", "without-"
-STEPS = {ALL: 4500, OPEN: 2500, WITHOUT: 900}
+ALL, OPEN, WITHOUT, DAYS = "comoving-memel", "comoving-open", "without-", "one-day-in-"
+STEPS = {ALL: 4500, OPEN: 2500, WITHOUT: 900, DAYS: 900}
+ONE_IN = (9, 3, 1)
 # Pretraining sees windows of one size: MEmeL's neurons are places in them.
 WINDOWS = [
     {"side": 192, "weight": 2, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
@@ -53,9 +55,9 @@ def release(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
         lists: where to write day lists.
     """
 
-    def tuned(name: str, sources: Iterable[Source]) -> dict[str, Any]:
-        steps = STEPS[WITHOUT if name.startswith(WITHOUT) else name]
-        return _tuned("P-MEmeL", trained_on(archives, lists, sources), steps, WINDOWS)
+    def tuned(steps: str, sources: Iterable[Source], one_in: int = 1) -> dict[str, Any]:
+        entries = trained_on(archives, lists, sources, one_in)
+        return _tuned("P-MEmeL", entries, STEPS[steps], WINDOWS)
 
     trained = [source for source in SOURCES if source.train]
     variants: dict[str, Any] = {
@@ -66,6 +68,8 @@ def release(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
     for radar in radars():
         others = [source for source in trained if source.radar != radar]
         variants[WITHOUT + folder_name(radar)] = tuned(WITHOUT, others)
+    for one_in in ONE_IN:
+        variants[f"{DAYS}{one_in}"] = tuned(DAYS, trained, one_in)
     return _config(archives, synthetic, {}, [0], variants)
 
 
@@ -85,14 +89,17 @@ def memel(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
     return _config(archives, synthetic, SMALL, SEEDS, variants)
 
 
-def trained_on(archives: Path, lists: Path, sources: Iterable[Source]) -> list[dict[str, Any]]:
-    """Entries of ``data.sources``, with lists of their training days alone."""
+def trained_on(
+    archives: Path, lists: Path, sources: Iterable[Source], one_in: int = 1
+) -> list[dict[str, Any]]:
+    """Entries of ``data.sources``, with lists of their training days alone: the first of so many,
+    and so on, but at least one of an archive."""
     entries = []
     for source in sources:
-        days = source.days("train", source.found(archives))
+        days = source.days("train", source.found(archives))[::one_in]
         if not days:
             continue
-        folder = lists / source.name
+        folder = lists / (source.name if one_in == 1 else f"{source.name}-{one_in}")
         folder.mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
             content = "".join(f"{day}\n" for day in days) if split == "train" else ""
@@ -107,11 +114,6 @@ def trained_on(archives: Path, lists: Path, sources: Iterable[Source]) -> list[d
             }
         )
     return entries
-
-
-def folder_name(radar: str) -> str:
-    """A radar's name in those of variants."""
-    return radar.lower().replace(" ", "-")
 
 
 def missing(archives: Path) -> list[str]:
@@ -152,14 +154,26 @@ def _config(
     return {**config, "compare": {**compare, "variants": variants}}
 
 
-def main(archives: Path, synthetic: Path, out: Path) -> None:
+def shortened(config: dict[str, Any], steps: int) -> dict[str, Any]:
+    """The same with so many steps a training."""
+    train = {**config["train"], "steps": steps, "validate_every": steps}
+    variants = config["compare"]["variants"]
+    for variant in variants.values():
+        changes = variant.setdefault("set", {})
+        changes.update({"train.steps": steps, "train.validate_every": steps})
+    return {**config, "train": train}
+
+
+def main(archives: Path, synthetic: Path, out: Path, steps: int | None = None) -> None:
     """Write both configs, and say which archives are missing."""
     for name in missing(archives):
         sys.stderr.write(f"{archives / name}: not there; it takes no part\n")
     for name, make in (("release", release), ("memel", memel)):
         config = make(archives, synthetic, out / "lists")
+        if steps is not None:
+            config = shortened(config, steps)
         write_text(out / f"{name}.yaml", dumps(config))
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    main(*map(Path, sys.argv[1:4]), *map(int, sys.argv[4:5]))

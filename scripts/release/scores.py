@@ -20,7 +20,7 @@ from scipy import stats
 import nowcast
 from nowcast.core.storage.files import write_json, write_text
 from nowcast.precipitation.archive.days import SPLITS, days_path
-from scripts.release.sources import SOURCES, Source
+from scripts.release.sources import SOURCES, Source, folder_name
 
 UNLEARNED = ("persistence", "flow", "extrapolation", "sprog")
 CLIPS = 8  # of an archive of large frames; those of small ones, `MANY`
@@ -104,11 +104,11 @@ def score(
         split: whose days.
         out: folder of the files.
         frames: input and output frames; None: 10 and 10, or what a short archive has.
-        radars: only of these.
+        radars: only of these, as `folder_name` has them.
     """
     for source in SOURCES:
         days = source.days(split, source.found(archives))
-        if not days or (radars and source.radar not in radars):
+        if not days or (radars and folder_name(source.radar) not in radars):
             continue
         if frames is not None and source.frames != (10, 10):
             continue

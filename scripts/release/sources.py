@@ -4,7 +4,6 @@
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -211,9 +210,9 @@ def radars(only_open: bool = False) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def scored(split: str) -> Iterator[Source]:
-    """The archives with days of a split."""
-    return (source for source in SOURCES if getattr(source, split))
+def folder_name(radar: str) -> str:
+    """A radar's name in those of variants."""
+    return radar.lower().replace(" ", "-")
 
 
 if __name__ == "__main__":

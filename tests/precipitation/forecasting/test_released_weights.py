@@ -14,7 +14,7 @@ from nowcast.precipitation.forecasting.frames_needed import least_of_run
 from nowcast.precipitation.forecasting.released import weights
 from nowcast.precipitation.forecasting.released.weights import CARD, located, shipped
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
-from scripts.ship_weights import ship
+from scripts.release.ship import ship
 from tests.tiny_runs import write_run
 
 pytestmark = pytest.mark.isa

@@ -1,6 +1,6 @@
 """A finished run made one of the weights that come with the package.
 
-``python -m scripts.ship_weights RUN NAME``; the model card is written by hand.
+``python -m scripts.release.ship RUN NAME``; `card` writes the model card.
 """
 
 import sys
@@ -19,7 +19,7 @@ from nowcast.precipitation.settings import PrecipitationSettings
 
 # Keys that say where a run's data lay and how they were drawn: of no use to a forecast.
 ABOUT_TRAINING = (
-    *("root", "lists", "quarantine", "sources", "lengths", "augment", "random_crop"),
+    *("root", "lists", "quarantine", "sources", "lengths", "windows", "augment", "random_crop"),
     *("min_wet", "flips", "turns", "towards_rain", "reweight", "cache_mb"),
 )
 

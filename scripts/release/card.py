@@ -1,0 +1,265 @@
+"""The model cards of the weights that ship, from their runs and scores.
+
+``python -m scripts.release.card OUT`` writes the card of each of the weights, from what
+``scripts/train_release.sh`` has left in OUT.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from nowcast.core.storage.files import write_text
+from nowcast.core.storage.runs import Run
+from nowcast.precipitation.clips.trained_on import stated_by
+from nowcast.precipitation.forecasting.released.weights import CARD, FOLDER
+from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
+from scripts.release import memel, scores
+from scripts.release.recipe import ALL, DAYS, HALVES, ONE_IN, OPEN, STEPS, WITHOUT
+from scripts.release.scores import UNLEARNED, Scored, by_radar, over_blocks
+from scripts.release.sources import SOURCES, Source
+
+NAMES = (ALL, OPEN)
+WHAT = {
+    ALL: "The forecaster of `nowcast forecast` without `--weights`.",
+    OPEN: "As `comoving-memel`, of radar whose terms are verified and free alone.",
+}
+LICENCE = {
+    ALL: "TAASRAD19's, DPC's and the archived MeteoSwiss files' terms are not verified; "
+    f"`{OPEN}` was trained without them.",
+    OPEN: "All of them are open data.",
+}
+MATCHED = ("5", "10", "30")
+BIASES = ("0.5", "2", "5", "10", "30")
+WANTED_RATIO, WANTED_BIAS, FINE_POWER = 1.0, (0.8, 1.25), 0.5
+SURE = 0.05
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Markdown, the first column to the left."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def errors(scored: list[Scored], name: str) -> str:
+    """A row an archive: errors, ratio and CSI."""
+    others = [other for other in NAMES if other != name]
+    matched = [f"CSI {threshold}" for threshold in MATCHED]
+    rows = [
+        [
+            one.source.about,
+            one.document["facts"]["clips"],
+            one.document["facts"]["blocks"],
+            *(f"{one.error(column):.0f}" for column in (name, *others, *reversed(UNLEARNED))),
+            f"{one.ratio(name):.3f}",
+            *(_pair(one, name, f"csi_matched/{threshold}") for threshold in MATCHED),
+        ]
+        for one in scored
+    ]
+    columns = ["this", *(f"`{other}`" for other in others), *_titles(reversed(UNLEARNED))]
+    return table(["archive", "clips", "blocks", *columns, "ratio", *matched], rows)
+
+
+def biases(scored: list[Scored], name: str) -> str:
+    """A row an archive: frequency bias, this and optical flow."""
+    rows = [
+        [one.source.about, *(_pair(one, name, f"bias/{t}", 2) for t in BIASES)] for one in scored
+    ]
+    return table(["archive, this / flow", *(f"{t} mm/h" for t in BIASES)], rows)
+
+
+def without(out: Path, name: str) -> str:
+    """A row a radar: by weights that have not seen it, and by those that ship."""
+    rows = []
+    for folder in sorted((out / "scores").glob(f"{WITHOUT}*")):
+        found = scores.read(folder)
+        if found:
+            (blind,) = by_radar(found, folder.name).values()
+            (seen,) = by_radar(found, name).values()
+            rows.append([found[0].source.radar, f"{blind:.3f}", f"{seen:.3f}"])
+    mean = [f"{np.mean([float(row[at]) for row in rows]):.3f}" for at in (1, 2)]
+    return table(["radar", "not seen", f"`{name}`"], [*rows, ["mean", *mean]])
+
+
+def more_days(out: Path) -> str:
+    """A row a number of days."""
+    found = scores.read(out / "scores" / "valid")
+    rows = []
+    for one_in in ONE_IN:
+        ratios = by_radar(found, f"{DAYS}{one_in}")
+        run = Run(out / "release" / "runs" / f"{DAYS}{one_in}" / "seed0")
+        days = sum(
+            len((Path(entry["lists"]) / "hko7_rainy_train_days.txt").read_text().split())
+            for entry in run.config()["data"]["sources"]
+        )
+        rows.append([f"one in {one_in}", days, f"{np.mean(list(ratios.values())):.3f}"])
+    return table(["days", "of all archives", "ratio"], rows)
+
+
+def in_words(effects: dict[str, memel.Effect]) -> str:
+    """What MEmeL in pretraining does on radar that training has not seen."""
+    both = effects["both"]
+    shown = (
+        f"by {both.mean:+.2f} % (95 % interval over {both.seeds} seeds {both.low:+.2f} to "
+        f"{both.high:+.2f}; below 0 is better; paired t-test, p = {both.p:.2f})"
+    )
+    if both.p >= SURE:
+        verdict = "No effect can be told"
+    else:
+        verdict = "It helps" if both.mean < 0 else "It harms"
+    halves = "; ".join(
+        f"trained on {' and '.join(HALVES[half])}: {of.mean:+.2f} ({of.low:+.2f} to {of.high:+.2f})"
+        for half, of in effects.items()
+        if half != "both"
+    )
+    return (
+        f"{verdict}. Small trainings (`memel.yaml` of the recipe) with and without MEmeL in "
+        "pretraining, each fine-tuned without it on half of the radars and scored on the others, "
+        f"which it has not seen: MEmeL moves B-MSE + B-MAE {shown}. {halves}."
+    )
+
+
+def limits(test: list[Scored], long: list[Scored], name: str) -> list[str]:
+    """What missed, and by how much."""
+    found = []
+    for kind, scored in (("", test), (" at 5 -> 20", long)):
+        above = [
+            f"{one.source.about}: {one.ratio(name):.3f}" for one in scored if one.ratio(name) > 1
+        ]
+        if above:
+            found.append(
+                f"No better than the best forecast without learning{kind} on {'; '.join(above)}."
+            )
+    worse = [
+        f"{threshold} mm/h on {one.source.about}"
+        for one in test
+        for threshold in MATCHED
+        if _less(one, name, f"csi_matched/{threshold}")
+    ]
+    if worse:
+        found.append(f"CSI after bias matching below optical flow's: {'; '.join(worse)}.")
+    low, high = WANTED_BIAS
+    off = [
+        f"{one.of(name)[f'bias/{t}']:.2f} at {t} mm/h on {one.source.about}"
+        for one in test
+        for t in BIASES[:-1]
+        if (bias := one.of(name)[f"bias/{t}"]) is not None and not low <= bias <= high
+    ]
+    if off:
+        found.append(f"Frequency bias outside {low} to {high}: {'; '.join(off)}.")
+    powers = [one.of(name)["spectrum/4"] for one in test]
+    found.append(
+        f"It blurs: {min(powers):.2f} to {max(powers):.2f} of the truth's power at wavelengths of "
+        "4 to 8 pixels on the test archives."
+    )
+    found.append(
+        "New rain far from any it does not foresee. It has no ensemble and no probabilities."
+    )
+    found.append(
+        "Radars, climates and seasons are few, and most of them are a day or less: see the table "
+        "of the data. Rain is frozen, tropical or blocked by mountains in few of them."
+    )
+    return found
+
+
+def card(out: Path, name: str) -> str:
+    """The card of one of the weights."""
+    run = Run(out / "release" / "runs" / name / "seed0")
+    before = Run(out / "release" / "runs" / "P-MEmeL" / "seed0")
+    config, seen = run.config(), stated_by(run)
+    assert seen is not None and seen.pixel_km is not None
+    model = trained_forecaster(run, settings_of_run(run), 10)
+    test = scores.read(out / "scores" / "test")
+    long = scores.read(out / "scores" / "test-5-20", (5, 20))
+    middle, low, high, count = over_blocks(test, name)
+    radars, long_radars = by_radar(test, name), by_radar(long, name)
+    augment, train = config["data"]["augment"], config["train"]
+    entries = {Path(entry["lists"]).name: entry for entry in config["data"]["sources"]}
+    data = [_row(source, entries[source.name]) for source in SOURCES if source.name in entries]
+    text: str = _template().render(
+        name=name,
+        what=WHAT[name],
+        licence=LICENCE[name],
+        parameters=f"{sum(weight.numel() for weight in model.parameters()):,}",
+        steps_minutes=f"{seen.steps_minutes[0]} to {seen.steps_minutes[-1]}",
+        pixels=f"{seen.pixel_km[0]:.2g} to {seen.pixel_km[1]:.2g}",
+        data=[row for row in data if row["first"]],
+        tiles=sum(source.radar == "MRMS" for source in SOURCES if source.name in entries),
+        pretraining_steps=before.config()["train"]["steps"],
+        steps=f"{train['steps']:,}",
+        rate=f"{config['optim']['lr']:g}",
+        precision=train["precision"],
+        batch=train["batch_size"],
+        small_batch=train["batch_size"] * config["data"]["windows"][1]["clips"],
+        areas=config["loss"]["areas"],
+        **{key: f"{100 * augment[key]:g}" for key in ("reverse", "outage", "look", "untold")},
+        test=errors(test, name),
+        radars=len(radars),
+        mean=f"{np.mean(list(radars.values())):.3f}",
+        blocks={
+            "count": count,
+            **{key: f"{v:.3f}" for key, v in (("middle", middle), ("low", low), ("high", high))},
+        },
+        long=errors(long, name),
+        long_radars=len(long_radars),
+        long_mean=f"{np.mean(list(long_radars.values())):.3f}",
+        bias=biases(test, name),
+        without_steps=STEPS[WITHOUT],
+        without=without(out, name),
+        days_steps=STEPS[DAYS],
+        days=more_days(out),
+        memel=in_words(memel.read(out / "scores")),
+        limits=limits(test, long, name),
+        date=date.today().isoformat(),
+        machine=test[0].document["facts"]["machine"],
+        hours=_hours(before, run),
+    )
+    return text
+
+
+def _row(source: Source, entry: dict[str, Any]) -> dict[str, Any]:
+    days = (Path(entry["lists"]) / "hko7_rainy_train_days.txt").read_text().split()
+    tiles = [other for other in SOURCES if other.radar == "MRMS" and other.train]
+    return {
+        "radar": source.radar,
+        "about": source.about,
+        "days": len(days),
+        "public": source.public,
+        "terms": source.terms,
+        "made": source.made,
+        "first": source.radar != "MRMS" or source == tiles[0],
+    }
+
+
+def _hours(*runs: Run) -> str:
+    return f"{sum(run.result()['seconds'] for run in runs) / 3600:.1f} hours"
+
+
+def _pair(one: Scored, name: str, score: str, digits: int = 3) -> str:
+    values = [one.of(which)[score] for which in (name, "flow")]
+    return " / ".join("–" if value is None else f"{value:.{digits}f}" for value in values)
+
+
+def _less(one: Scored, name: str, score: str) -> bool:
+    mine, flow = one.of(name)[score], one.of("flow")[score]
+    return mine is not None and flow is not None and mine < flow
+
+
+def _titles(names: Iterable[str]) -> list[str]:
+    titles = {"sprog": "S-PROG", "extrapolation": "LK"}
+    return [titles.get(name, name) for name in names]
+
+
+def _template() -> Any:
+    loader = FileSystemLoader(Path(__file__).parent)
+    made = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
+    return made.get_template("card.md.jinja")
+
+
+if __name__ == "__main__":
+    for name in NAMES:
+        write_text(FOLDER / name / CARD, card(Path(sys.argv[1]), name))
