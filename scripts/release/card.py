@@ -131,9 +131,7 @@ def limits(test: list[Scored], long: list[Scored], name: str) -> list[str]:
             f"{one.source.about}: {one.ratio(name):.3f}" for one in scored if one.ratio(name) > 1
         ]
         if above:
-            found.append(
-                f"No better than the best forecast without learning{kind} on {'; '.join(above)}."
-            )
+            found.append(f"Worse than the best that learns nothing{kind}: {'; '.join(above)}.")
     worse = [
         f"{threshold} mm/h on {one.source.about}"
         for one in test

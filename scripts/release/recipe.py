@@ -176,4 +176,5 @@ def main(archives: Path, synthetic: Path, out: Path, steps: int | None = None) -
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), *map(int, sys.argv[4:5]))
+    archives, synthetic, out = map(Path, sys.argv[1:4])
+    main(archives, synthetic, out, int(sys.argv[4]) if sys.argv[4:] else None)

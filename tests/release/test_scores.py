@@ -1,0 +1,92 @@
+"""Ratios to the best forecaster that learns nothing; what MEmeL does over seeds; cards."""
+
+import math
+from typing import Any
+
+import pytest
+
+from scripts.release import card, memel, scores
+from scripts.release.recipe import ALL, HALVES, OPEN
+from scripts.release.scores import Scored
+from scripts.release.sources import SOURCES, Source
+
+OF = {source.name: source for source in SOURCES}
+
+
+def scored(source: Source, mine: float, csi: float = 0.5, **unlearned: float) -> Scored:
+    def of(error: float, csi: float = 0.4) -> dict[str, Any]:
+        matched = {f"csi_matched/{threshold}": csi for threshold in card.MATCHED}
+        bias = {f"bias/{threshold}": 1.3 for threshold in card.BIASES}
+        blocks = {"first": 0.5 * error, "second": 1.5 * error}
+        return {"error": error, "by_block": blocks, "spectrum/4": 0.3, **matched, **bias}
+
+    others = {"persistence": 9.0, "flow": 8.0, "extrapolation": 8.0, "sprog": 8.0, **unlearned}
+    forecasters = {name: of(error) for name, error in others.items()}
+    forecasters |= {"mine": of(mine, csi), ALL: of(mine, csi), OPEN: of(mine, csi)}
+    facts = {"clips": 4, "blocks": 2}
+    return Scored(source, (10, 10), {"forecasters": forecasters, "facts": facts})
+
+
+def test_the_ratio_is_to_the_best_that_learns_nothing():
+    found = scored(OF["dwd"], 6.0, flow=7.5)
+    assert found.best == "flow"
+    assert found.ratio("mine") == pytest.approx(0.8)
+    assert found.log_ratios("mine") == pytest.approx([math.log(0.8)] * 2)
+
+
+def test_a_radar_of_many_archives_counts_once():
+    tiles = [scored(source, 4.0) for source in SOURCES if source.radar == "MRMS"]
+    found = [scored(OF["dwd"], 8.0), *tiles]
+    assert scores.by_radar(found, "mine") == pytest.approx({"DWD": 1.0, "MRMS": 0.5})
+
+
+def test_over_blocks():
+    found = [scored(OF["dwd"], 8.0), scored(OF["meteoswiss"], 4.0)]
+    middle, low, high, count = scores.over_blocks(found, "mine")
+    assert count == 4
+    assert middle == pytest.approx(math.sqrt(0.5))
+    # Logarithms 0, 0, -a, -a: deviation a / sqrt(3), t of 3 degrees 3.182.
+    far = 3.1824 * math.log(2) / math.sqrt(3) / 2
+    assert (low, high) == pytest.approx((middle * math.exp(-far), middle * math.exp(far)), rel=1e-4)
+
+
+def test_the_effect_of_memel_is_over_seeds():
+    plain = {str(seed): 100.0 for seed in range(5)}
+    better = {str(seed): 100.0 * (0.98 + 0.004 * (seed - 2)) for seed in range(5)}
+    errors = {"a": {"Original": plain, "MEmeL": better}, "b": {"Original": plain, "MEmeL": plain}}
+    found = memel.effect(errors)
+    assert found.seeds == 5
+    assert found.mean == pytest.approx(-1.0, abs=0.02)
+    assert found.low < found.mean < found.high < 0 and found.p < 0.05
+    assert "It helps" in card.in_words({"both": found, "west": found})
+    none = memel.effect(
+        {"a": {"Original": plain, "MEmeL": {s: 100 + (-1) ** int(s) for s in plain}}}
+    )
+    assert none.low < 0 < none.high
+    assert "No effect can be told" in card.in_words({"both": none, "west": none})
+
+
+def test_a_half_is_scored_on_radar_that_it_has_not_seen():
+    for half, of in HALVES.items():
+        found = {source.radar for source in memel.unseen(half)}
+        assert "MeteoSwiss" in found and not found & set(of)
+        assert len(found) >= 3
+
+
+def test_a_card_says_what_missed():
+    good = scored(OF["dwd"], 6.0)
+    assert not any("Worse than" in limit for limit in card.limits([good], [good], "mine"))
+    bad = scored(OF["dwd"], 9.0, csi=0.3)
+    found = " ".join(card.limits([good, bad], [bad], "mine"))
+    assert "Worse than the best that learns nothing: DWD RADOLAN YW" in found
+    assert "Worse than the best that learns nothing at 5 -> 20" in found
+    assert "CSI after bias matching below optical flow's: 5 mm/h on DWD" in found
+    assert "1.30 at 0.5 mm/h" in found
+
+
+def test_tables_have_a_row_an_archive():
+    rows = card.errors([scored(OF["dwd"], 6.0), scored(OF["meteoswiss"], 7.0)], ALL)
+    lines = rows.splitlines()
+    assert len(lines) == 4
+    assert "| 0.750 |" in lines[2] and "| 0.875 |" in lines[3]
+    assert len({line.count("|") for line in lines}) == 1
