@@ -8,7 +8,7 @@ from nowcast.precipitation.forecasters.comoving.circumstances import (
     LAGS,
     NUMBERS,
     SCALES,
-    circumstances,
+    Circumstances,
 )
 from nowcast.precipitation.forecasters.comoving.forecaster import Comoving
 from nowcast.precipitation.forecasters.comoving.network import Widths
@@ -18,6 +18,15 @@ from tests.precipitation.forecasters.test_comoving import moving_rain
 pytestmark = pytest.mark.isa
 
 CORRELATIONS = [0, 2 * SCALES, 3 * SCALES]  # where those of each lag begin
+
+
+def circumstances(frames: list[Tensor], scale: Tensor, in_len: int) -> Tensor:
+    """Of frames newest first, as many as there are."""
+    found = Circumstances(frames[0], min(in_len, len(frames)))
+    for age, part in reversed(list(enumerate(frames))):
+        found.add(part, age)
+    found._in_len = in_len
+    return found.numbers(scale)
 
 
 def frame(rain: Tensor, known: Tensor | None = None) -> Tensor:

@@ -49,11 +49,11 @@ def test_the_past_is_carried_to_where_the_rain_is_now():
     mask = torch.ones_like(frames, dtype=torch.bool)
     network = ComovingNetwork(4, SMALL)
     _, source = network._motion(motions(frames, mask), 4, keep=False)
-    past = _Past(frames[:, -1])
+    past = _Past(frames[:, -1], mask[:, -1], 5)
     history = torch.stack(
         list(network._history(lambda time: (frames[:, time], mask[:, time]), 5, source, past))
     )
-    assert torch.equal(past.where_it_is(3)[0], frames[:, -1]) and len(past.where_it_is(3)) == 3
+    assert torch.equal(past.newest[0], frames[:, -1]) and len(past.newest) == 3
     assert history.shape == (5, 2, 2, 48, 64)
     now = history[-1][:, :1]
     still = (frames.transpose(0, 1)[:-1] - now).abs().mean()

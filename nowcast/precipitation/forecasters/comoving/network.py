@@ -20,10 +20,9 @@ from nowcast.precipitation.forecasters.bound import bounded
 from nowcast.precipitation.forecasters.cells.cell import LEAK, State, each
 from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
 from nowcast.precipitation.forecasters.comoving.circumstances import (
-    FRAMES,
     NUMBERS,
     USUAL_MINUTES,
-    circumstances,
+    Circumstances,
 )
 from nowcast.precipitation.forecasters.comoving.correction import (
     CELL_PX,
@@ -167,14 +166,14 @@ class ComovingNetwork(nn.Module):
             coarse, source = self._motion(motion, max(out_len, in_len - 1), at_once)
         last, mask = frame(in_len - 1)
         now = last.where(mask, 0.0)
-        past = _Past(now)
+        past = _Past(now, mask, in_len)
         history = self._history(frame, in_len, source, past)
         fine, coarser, skipped = self._encoded(
             [torch.stack(list(history))] if at_once else (part[None] for part in history), in_len
         )
         with float32(motion.device.type), torch.no_grad():
-            clip = circumstances(past.newest, scale, in_len)
-            fading = iter(Fading(past.where_it_is(CASCADE_FRAMES), Calibration()))
+            clip = past.circumstances.numbers(scale)
+            fading = iter(Fading(past.newest, Calibration()))
             mean = past.mean()
             del past
             ranked = Ranked(now, mask)
@@ -233,7 +232,7 @@ class ComovingNetwork(nn.Module):
         for time in range(in_len):
             with float32(past.now.device.type):
                 part = _carried(*frame(time), source, in_len - 1 - time)
-                past.add(part)
+                past.add(part, in_len - 1 - time)
             yield part
             del part
 
@@ -271,24 +270,29 @@ class ComovingNetwork(nn.Module):
 
 
 class _Past:
-    """The frames of a clip, oldest first, each carried to where its rain is now."""
+    """What is kept of the frames of a clip, oldest first, each carried to where its rain is now."""
 
-    def __init__(self, now: Float[Tensor, "batch 1 height width"]) -> None:
+    def __init__(
+        self,
+        now: Float[Tensor, "batch 1 height width"],
+        mask: Bool[Tensor, "batch 1 height width"],
+        in_len: int,
+    ) -> None:
         self.now = now
         self.newest: list[Tensor] = []
-        """Pixels and where they are known, newest first; no more than are needed."""
+        """Those that the cascade fades from, newest first; as now where they are not known."""
+        self.circumstances = Circumstances(torch.cat([now, mask.to(now.dtype)], 1), in_len)
         self._sum = torch.zeros_like(now)
         self._weight = torch.zeros_like(now)
 
-    def add(self, part: Float[Tensor, "batch 2 height width"]) -> None:
-        """Take the next frame."""
-        self.newest = [part, *self.newest[: FRAMES - 1]]
-        self._sum = PAST_FADES * self._sum + part[:, :1] * part[:, 1:]
-        self._weight = PAST_FADES * self._weight + part[:, 1:]
-
-    def where_it_is(self, count: int) -> list[Float[Tensor, "batch 1 height width"]]:
-        """The rain of the newest frames, that of now where it is not known."""
-        return [part[:, :1].where(part[:, 1:] > 0, self.now) for part in self.newest[:count]]
+    def add(self, part: Float[Tensor, "batch 2 height width"], age: int) -> None:
+        """Take the next frame, so many steps old: pixels, and 1 where they are known."""
+        rain, known = part[:, :1], part[:, 1:]
+        if age < CASCADE_FRAMES:
+            self.newest.insert(0, rain.where(known > 0, self.now))
+        self.circumstances.add(part, age)
+        self._sum = PAST_FADES * self._sum + rain * known
+        self._weight = PAST_FADES * self._weight + known
 
     def mean(self) -> Float[Tensor, "batch 1 height width"]:
         """Of all frames, the newer the more; that of now where none is known."""
