@@ -1,7 +1,7 @@
 """The model cards of the weights that ship, from their runs and scores.
 
-``python -m scripts.release.card OUT`` writes the card of each of the weights, from what
-``scripts/train_release.sh`` has left in OUT.
+``python -m scripts.release.card OUT`` writes the card of each of the weights, and what README and the
+page of results say of them, from what ``scripts/train_release.sh`` has left in OUT.
 """
 
 import sys
@@ -37,6 +37,7 @@ MATCHED = ("5", "10", "30")
 BIASES = ("0.5", "2", "5", "10", "30")
 WANTED_RATIO, WANTED_BIAS, FINE_POWER = 1.0, (0.8, 1.25), 0.5
 SURE = 0.05
+BEGIN, END = "<!-- weights -->", "<!-- /weights -->"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -96,7 +97,7 @@ def more_days(out: Path) -> str:
             len((Path(entry["lists"]) / "hko7_rainy_train_days.txt").read_text().split())
             for entry in run.config()["data"]["sources"]
         )
-        rows.append([f"one in {one_in}", days, f"{np.mean(list(ratios.values())):.3f}"])
+        rows.append([f"one in {one_in}", days, f"{_mean(ratios):.3f}"])
     return table(["days", "of all archives", "ratio"], rows)
 
 
@@ -164,6 +165,53 @@ def limits(test: list[Scored], long: list[Scored], name: str) -> list[str]:
     return found
 
 
+def summary(out: Path, whole: bool) -> str:
+    """What README (in short) and the page of results say of the weights."""
+    test, long = (
+        scores.read(out / "scores" / "test"),
+        scores.read(out / "scores" / "test-5-20", (5, 20)),
+    )
+    middle, low, high, count = over_blocks(test, ALL)
+    shown = ("sprog", "flow", "persistence")
+    rows = [
+        [
+            one.source.about,
+            one.document["facts"]["clips"],
+            *(f"{one.error(name):.0f}" for name in (ALL, *shown)),
+            f"{one.ratio(ALL):.2f}",
+        ]
+        for one in test
+    ]
+    text = table(["test archive", "clips", "nowcast", *_titles(shown), "ratio"], rows)
+    radars = by_radar(test, ALL)
+    text += (
+        f"\n\nMean ratio over the {len(radars)} radars {_mean(radars):.2f}; over {count} blocks of "
+        f"at most 6 hours the geometric mean is {middle:.2f} (95 % interval {low:.2f} to "
+        f"{high:.2f})."
+    )
+    if whole:
+        known = test[0].document["facts"]
+        text = f"{known['date']}, {known['machine']}.\n\n{text}"
+        text += (
+            f" `{OPEN}`: {_mean(by_radar(test, OPEN)):.2f}.\n\n5 frames in, 20 out, mean ratio "
+            f"{_mean(by_radar(long, ALL)):.2f}. On radar that training has not seen, trainings of "
+            f"{STEPS[WITHOUT]} steps without one radar at a time:\n\n{without(out, ALL)}\n\n"
+            f"With fewer days:\n\n{more_days(out)}\n\n{in_words(memel.read(out / 'scores'))}"
+        )
+    return text
+
+
+def insert(path: Path, text: str) -> None:
+    """Put a text between the marks of a page."""
+    before, _, rest = path.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_text(path, f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def _mean(ratios: dict[str, float]) -> float:
+    return float(np.mean(list(ratios.values())))
+
+
 def card(out: Path, name: str) -> str:
     """The card of one of the weights."""
     run = Run(out / "release" / "runs" / name / "seed0")
@@ -197,14 +245,14 @@ def card(out: Path, name: str) -> str:
         **{key: f"{100 * augment[key]:g}" for key in ("reverse", "outage", "look", "untold")},
         test=errors(test, name),
         radars=len(radars),
-        mean=f"{np.mean(list(radars.values())):.3f}",
+        mean=f"{_mean(radars):.3f}",
         blocks={
             "count": count,
             **{key: f"{v:.3f}" for key, v in (("middle", middle), ("low", low), ("high", high))},
         },
         long=errors(long, name),
         long_radars=len(long_radars),
-        long_mean=f"{np.mean(list(long_radars.values())):.3f}",
+        long_mean=f"{_mean(long_radars):.3f}",
         bias=biases(test, name),
         without_steps=STEPS[WITHOUT],
         without=without(out, name),
@@ -259,5 +307,8 @@ def _template() -> Any:
 
 
 if __name__ == "__main__":
+    results = Path(sys.argv[1])
     for name in NAMES:
-        write_text(FOLDER / name / CARD, card(Path(sys.argv[1]), name))
+        write_text(FOLDER / name / CARD, card(results, name))
+    for page, whole in (("README.md", False), ("docs/results.md", True)):
+        insert(Path(page), summary(results, whole))

@@ -1,6 +1,7 @@
 """Ratios to the best forecaster that learns nothing; what MEmeL does over seeds; cards."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from scripts.release import card, memel, scores
 from scripts.release.recipe import ALL, HALVES, OPEN
 from scripts.release.scores import Scored
 from scripts.release.sources import SOURCES, Source
+from tests import ROOT
 
 OF = {source.name: source for source in SOURCES}
 
@@ -90,3 +92,13 @@ def test_tables_have_a_row_an_archive():
     assert len(lines) == 4
     assert "| 0.750 |" in lines[2] and "| 0.875 |" in lines[3]
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_pages_keep_what_stands_around(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{card.BEGIN}\nold\n{card.END}\nafter\n")
+    card.insert(page, "new")
+    assert page.read_text() == f"before\n{card.BEGIN}\nnew\n{card.END}\nafter\n"
+    for name in ("README.md", "docs/results.md"):
+        text = (ROOT / name).read_text()
+        assert text.count(card.BEGIN) == text.count(card.END) == 1

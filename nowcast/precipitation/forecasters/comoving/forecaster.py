@@ -33,7 +33,7 @@ from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, PIXEL_LEVELS, Cali
 
 BYTES_AT_MOST = 2**30
 # Measured on 4400x3800 frames, 10 -> 10 and 5 -> 20; on top of input and forecast.
-BYTES_A_PIXEL_AND_LEAD = 110
+BYTES_A_PIXEL_AND_LEAD = 118
 BYTES_A_PIXEL = 160
 RANKED = 0.01  # share of a graph's pixels that rounding may give another rank, see `Ranked`
 
