@@ -19,8 +19,9 @@ for comparison in release memel; do
   nowcast compare "$out/$comparison.yaml" --jobs "${JOBS:-2}" --out "$out/$comparison"
 done
 
+clips=${STEPS:+1}
 score() { # split, folder, further arguments
-  python -m scripts.release.scores "$archives" "$1" "$out/scores/$2" "${@:3}"
+  python -m scripts.release.scores "$archives" "$1" "$out/scores/$2" "${@:3}" ${clips:+--clips "$clips"}
 }
 run_of() { # names -> name=run of each
   for name in "$@"; do echo "$name=$runs/$name/seed0"; done
@@ -31,7 +32,7 @@ for run in "$runs"/without-*; do
   name=$(basename "$run")
   score train "$name" $shipped $(run_of "$name") --radar "${name#without-}"
 done
-python -m scripts.release.memel "$archives" "$out/memel/runs" "$out/scores"
+python -m scripts.release.memel "$archives" "$out/memel/runs" "$out/scores" $clips
 score test test $shipped
 score test test-5-20 $shipped --frames 5 20
 [ "${SHIP:-yes}" = yes ] || exit 0

@@ -1,7 +1,7 @@
 """The model cards of the weights that ship, from their runs and scores.
 
-``python -m scripts.release.card OUT`` writes the card of each of the weights, and what README and the
-page of results say of them, from what ``scripts/train_release.sh`` has left in OUT.
+``python -m scripts.release.card OUT`` writes the card of each of the weights, and what README and
+the page of results say of them, from what ``scripts/train_release.sh`` has left in OUT.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Does pretraining with MEmeL help on radar that training has not seen? Five seeds, two halves.
 
-``python -m scripts.release.memel ARCHIVES RUNS OUT`` scores the runs of ``memel.yaml`` (`recipe`)
+``python -m scripts.release.memel ARCHIVES RUNS OUT [CLIPS]`` scores the runs of ``memel.yaml`` (`recipe`)
 on the validation days, or else the training days, of the radars of the *other* half, and writes
 ``OUT/memel.json``.
 """
@@ -74,8 +74,9 @@ def unseen(half: str) -> list[Source]:
     return found
 
 
-def score(archives: Path, runs: Path, out: Path) -> None:
-    """Score what is not scored yet; ``memel.json`` holds half -> radar -> variant -> seed."""
+def score(archives: Path, runs: Path, out: Path, clips: int = CLIPS) -> None:
+    """Score what is not scored yet, on about so many clips of an archive; ``memel.json`` holds half
+    -> archive -> variant -> seed."""
     path = out / "memel.json"
     found: dict[str, dict[str, dict[str, dict[str, float]]]] = (
         json.loads(path.read_text()) if path.is_file() else {}
@@ -88,11 +89,11 @@ def score(archives: Path, runs: Path, out: Path) -> None:
                     scores = of.setdefault(variant, {})
                     if seed not in scores:
                         run = runs / f"T-{half}-{variant}" / f"seed{seed}"
-                        scores[seed] = _error(run, archives, source, out)
+                        scores[seed] = _error(run, archives, source, out, clips)
                         write_json(path, found)
 
 
-def _error(run: Path, archives: Path, source: Source, out: Path) -> float:
+def _error(run: Path, archives: Path, source: Source, out: Path, clips: int) -> float:
     root, there = archives / source.name, source.found(archives)
     days = source.days("valid", there) or source.days("train", there)
     lists = out / "memel_lists" / source.name
@@ -108,7 +109,7 @@ def _error(run: Path, archives: Path, source: Source, out: Path) -> float:
             "data.lists": str(lists),
             "data.in_len": source.frames[0],
             "data.out_len": source.frames[1],
-            "data.stride": max(LEAST_STRIDE, number // CLIPS),
+            "data.stride": max(LEAST_STRIDE, number // clips),
         },
     )
     return sum(found.score(name) or 0.0 for name in ("b_mse", "b_mae"))
@@ -124,6 +125,7 @@ def read(out: Path) -> dict[str, Effect]:
 
 
 if __name__ == "__main__":
-    score(*map(Path, sys.argv[1:4]))
-    for half, of in read(Path(sys.argv[3])).items():
+    archives, runs, out = map(Path, sys.argv[1:4])
+    score(archives, runs, out, *map(int, sys.argv[4:5]))
+    for half, of in read(out).items():
         sys.stdout.write(f"{half}: {of}\n")

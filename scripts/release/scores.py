@@ -23,8 +23,8 @@ from nowcast.precipitation.archive.days import SPLITS, days_path
 from scripts.release.sources import SOURCES, Source, folder_name
 
 UNLEARNED = ("persistence", "flow", "extrapolation", "sprog")
-CLIPS = 8  # of an archive of large frames; those of small ones, `MANY`
-MANY = 60
+CLIPS = 8  # of an archive of large frames
+OF_SMALL = 8  # times as many of small ones
 SMALL_PX = 100_000
 LEAST_STRIDE = 4
 KEPT = ("csi", "csi_matched", "bias")
@@ -95,6 +95,7 @@ def score(
     out: Path,
     frames: tuple[int, int] | None = None,
     radars: tuple[str, ...] = (),
+    clips: int = CLIPS,
 ) -> None:
     """Score weights on the archives with days of a split; what is there is not done again.
 
@@ -105,6 +106,7 @@ def score(
         out: folder of the files.
         frames: input and output frames; None: 10 and 10, or what a short archive has.
         radars: only of these, as `folder_name` has them.
+        clips: about how many of an archive of large frames.
     """
     for source in SOURCES:
         days = source.days(split, source.found(archives))
@@ -117,7 +119,7 @@ def score(
         there = json.loads(path.read_text())["forecasters"] if path.is_file() else {}
         if set(weights) <= set(there):
             continue
-        write_json(path, _document(weights, archives / source.name, days, used, out))
+        write_json(path, _document(weights, archives / source.name, days, used, out, clips))
 
 
 def read(out: Path, frames: tuple[int, int] | None = None) -> list[Scored]:
@@ -130,7 +132,12 @@ def read(out: Path, frames: tuple[int, int] | None = None) -> list[Scored]:
 
 
 def _document(
-    weights: Mapping[str, str], root: Path, days: list[str], frames: tuple[int, int], out: Path
+    weights: Mapping[str, str],
+    root: Path,
+    days: list[str],
+    frames: tuple[int, int],
+    out: Path,
+    clips: int,
 ) -> dict[str, Any]:
     lists = out / "lists" / root.name
     lists.mkdir(parents=True, exist_ok=True)
@@ -138,7 +145,7 @@ def _document(
         write_text(days_path(lists, split), "".join(f"{d}\n" for d in days if split == "test"))
     number = sum(len(list((root / "radarPNG" / d[:4] / d[4:6] / d[6:]).iterdir())) for d in days)
     height, width = _size(root)
-    wanted = MANY if height * width <= SMALL_PX else CLIPS
+    wanted = clips * (OF_SMALL if height * width <= SMALL_PX else 1)
     found = nowcast.evaluate(
         {**weights, **{name: name for name in UNLEARNED if name != "persistence"}},
         root,
@@ -202,10 +209,12 @@ def main() -> None:
     parser.add_argument("weights", nargs="+", metavar="NAME=WEIGHTS")
     parser.add_argument("--frames", nargs=2, type=int, metavar=("IN", "OUT"))
     parser.add_argument("--radar", action="append", default=[])
+    parser.add_argument("--clips", type=int, default=CLIPS)
     given = parser.parse_args()
     frames = tuple(given.frames) if given.frames else None
     weights = dict(entry.split("=", 1) for entry in given.weights)
-    score(weights, given.archives, given.split, given.out, frames, tuple(given.radar))
+    radars = tuple(given.radar)
+    score(weights, given.archives, given.split, given.out, frames, radars, given.clips)
     sys.stdout.write("\n".join(lines(read(given.out, frames), list(weights))) + "\n")
 
 
