@@ -1,8 +1,8 @@
 """Does pretraining with MEmeL help on radar that training has not seen? Five seeds, two halves.
 
-``python -m scripts.release.memel ARCHIVES RUNS OUT [CLIPS]`` scores the runs of ``memel.yaml`` (`recipe`)
-on the validation days, or else the training days, of the radars of the *other* half, and writes
-``OUT/memel.json``.
+``python -m scripts.release.memel ARCHIVES RUNS OUT [CLIPS]`` scores the runs of ``memel.yaml``
+(`recipe`) on the validation days, or else the training days, of the radars of the *other* half, and
+writes ``OUT/memel.json``.
 """
 
 import json
