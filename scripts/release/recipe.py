@@ -23,7 +23,8 @@ from scripts.release.sources import SOURCES, Source, folder_name, radars
 
 BASE = Path("configs/precipitation/release.yaml")
 ALL, OPEN, WITHOUT, DAYS = "comoving-memel", "comoving-open", "without-", "one-day-in-"
-STEPS = {ALL: 4500, OPEN: 2500, WITHOUT: 900, DAYS: 900}
+STEPS = {ALL: 5000, OPEN: 3500, WITHOUT: 1000, DAYS: 1000}
+RATE = 1.5e-3  # of fine-tuning, which is long
 ONE_IN = (9, 3, 1)
 # Pretraining sees windows of one size: MEmeL's neurons are places in them.
 WINDOWS = [
@@ -42,7 +43,7 @@ SMALL_WINDOWS = [
     {"side": 128, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2]},
     {"side": 64, "clips": 4, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
 ]
-SAVED_EVERY = 450
+SAVED_EVERY = 500
 SEEDS = [0, 1, 2, 3, 4]
 
 
@@ -129,6 +130,7 @@ def _tuned(
         "set": {
             "data.sources": list(sources),
             "data.windows": windows,
+            "optim.lr": RATE,
             "train.steps": steps,
             "train.validate_every": min(steps, SAVED_EVERY),  # a run is saved when it validates
         },
