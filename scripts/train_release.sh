@@ -12,7 +12,9 @@ EXTRAS=pysteps source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 archives=$(realpath "$1") out=$(realpath -m "${OUT:-runs/release}")
 synthetic=$out/synthetic runs=$out/release/runs
 mkdir -p "$out"
-[ -f "$synthetic/archive.json" ] || nowcast data synth "$synthetic" --climate many --days 9 --size 288 --step 5 --seed 1
+size="--days 9 --size 288"
+[ -z "${STEPS:-}" ] || size="--days 3 --size 192"
+[ -f "$synthetic/archive.json" ] || nowcast data synth "$synthetic" --climate many $size --step 5 --seed 1
 
 python -m scripts.release.recipe "$archives" "$synthetic" "$out" ${STEPS:+"$STEPS"}
 for comparison in release memel; do

@@ -63,11 +63,13 @@ def effect(errors: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Effect:
     return Effect(mean, mean - far, mean + far, p, count)
 
 
-def unseen(half: str) -> list[Source]:
-    """Archives of the radars that a half has not seen."""
+def unseen(half: str, archives: Path) -> list[Source]:
+    """Archives that are there, of the radars that a half has not seen."""
     found: list[Source] = []
     for source in SOURCES:
         if source.radar in HALVES[half] or not (source.train or source.valid):
+            continue
+        if not source.found(archives):
             continue
         if sum(other.radar == source.radar for other in found) < OF_A_RADAR:
             found.append(source)
@@ -84,7 +86,7 @@ def score(archives: Path, runs: Path, out: Path, clips: int = CLIPS) -> None:
     for half in HALVES:
         for variant in ("Original", "MEmeL"):
             for seed in map(str, SEEDS):
-                for source in unseen(half):
+                for source in unseen(half, archives):
                     of = found.setdefault(half, {}).setdefault(source.name, {})
                     scores = of.setdefault(variant, {})
                     if seed not in scores:

@@ -68,11 +68,16 @@ def test_the_effect_of_memel_is_over_seeds():
     assert "No effect can be told" in card.in_words({"both": none, "west": none})
 
 
-def test_a_half_is_scored_on_radar_that_it_has_not_seen():
+def test_a_half_is_scored_on_radar_that_it_has_not_seen(tmp_path: Path):
+    for source in SOURCES:
+        (tmp_path / source.name / "radarPNG" / "2016" / "01" / "01").mkdir(parents=True)
     for half, of in HALVES.items():
-        found = {source.radar for source in memel.unseen(half)}
-        assert "MeteoSwiss" in found and not found & set(of)
-        assert len(found) >= 3
+        found = [source.radar for source in memel.unseen(half, tmp_path)]
+        assert "MeteoSwiss" in found and not set(found) & set(of)
+        assert len(set(found)) >= 3 and max(found.count(radar) for radar in found) <= 2
+        (tmp_path / "meteoswiss").rename(tmp_path / "elsewhere")
+        assert "MeteoSwiss" not in [source.radar for source in memel.unseen(half, tmp_path)]
+        (tmp_path / "elsewhere").rename(tmp_path / "meteoswiss")
 
 
 def test_a_card_says_what_missed():
