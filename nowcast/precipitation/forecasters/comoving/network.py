@@ -42,7 +42,6 @@ from nowcast.precipitation.units import Calibration
 
 CASCADE_FRAMES = 3
 PAST_FADES = 0.7  # a frame's weight in the mean of the past, times that of the one after it
-STEERED = 0.5  # cells a step, at most, that the network changes the motion by
 LEADS = 4  # numbers that say a lead time
 LEAD_STEPS, LEAD_MINUTES = 10.0, 60.0  # so that they are near one
 
@@ -94,8 +93,6 @@ class ComovingNetwork(nn.Module):
         self.forecaster = nn.ModuleList([ConvGRU(fine, fine, 3), idle])
         self.up = nn.ModuleList([_deconv(fine, guide), _deconv(coarse, fine)])
         self.skip = nn.Conv2d(2 * stem, guide, 1)
-        # What was not where the motion had it says how the motion is wrong, or changes.
-        self.steer = nn.Conv2d(coarse, 2, 3, padding=1, padding_mode="replicate")
         # Beyond the edge is more of the same: zeros would be dry, and rain grow beside them.
         self.guide = _conv(1 + UNLEARNED, guide, 2 * CELL_PX, CELL_PX, "replicate")
         # What holds for a whole clip and lead time turns up and down what the cells say.
@@ -111,7 +108,7 @@ class ComovingNetwork(nn.Module):
         self.mix = nn.Conv2d(2 * guide, head, 3, padding=1, padding_mode="replicate")
         self.refine = _conv(head, head, 3, 1, "replicate")
         self.head = nn.Conv2d(head, CHANGES, 1)
-        for layer in (self.head, self.everywhere, self.steer):
+        for layer in (self.head, self.everywhere):
             assert layer.bias is not None
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -166,8 +163,7 @@ class ComovingNetwork(nn.Module):
         height, width = motion.shape[-2:]
         # Positions and spectra need float32, whatever the convolutions are computed in.
         with float32(motion.device.type):
-            cells = functional.avg_pool2d(continued(motion), CELL_PX) / CELL_PX
-            _, source = _sources(cells, in_len - 1, at_once)
+            coarse, source = self._motion(motion, max(out_len, in_len - 1), at_once)
         last, mask = frame(in_len - 1)
         now = last.where(mask, 0.0)
         past = _Past(now, mask, in_len)
@@ -181,9 +177,7 @@ class ComovingNetwork(nn.Module):
             mean = past.mean()
             del past
             ranked = Ranked(now, mask)
-        with float32(motion.device.type):
-            far, source = _sources(self._steered(cells, coarser), out_len, at_once)
-        here = pixel_places(cells)
+        here = pixel_places(coarse[0])
         at_a_time = out_len if at_once else 1
         for first in range(1, out_len + 1, at_a_time):
             leads = range(first, first + at_a_time)
@@ -193,7 +187,7 @@ class ComovingNetwork(nn.Module):
             with float32(motion.device.type):
                 features = torch.stack(
                     [
-                        at(feature.float(), here - far[lead - 1], "border")
+                        at(feature.float(), here - coarse[lead - 1], "border")
                         for feature, lead in zip(features, leads, strict=True)
                     ]
                 )
@@ -207,7 +201,7 @@ class ComovingNetwork(nn.Module):
             with float32(motion.device.type):
                 forecast = torch.stack(
                     [
-                        _bounded(values, guide.detach(), now, lead, (height, width))
+                        _bounded(values, guide, now, lead, (height, width))
                         for values, guide, lead in zip(
                             corrected(guides, changes.float()), guides, leads, strict=True
                         )
@@ -217,12 +211,18 @@ class ComovingNetwork(nn.Module):
             yield forecast
             del forecast
 
-    def _steered(
-        self, motion: Float[Tensor, "batch 2 high wide"], state: State
-    ) -> Float[Tensor, "batch 2 high wide"]:
-        """The motion of the forecast, from that of the past and the coarse state."""
-        change = STEERED * torch.tanh(self.steer(state[0].float()))
-        return motion + functional.interpolate(change, scale_factor=4, mode="bilinear")
+    def _motion(self, motion: Tensor, steps: int, keep: bool) -> tuple[list[Tensor], Source]:
+        """How far what arrives after each number of steps has come, in cells; and where it is now,
+        in pixels."""
+        coarse = displacements(
+            functional.avg_pool2d(continued(motion), CELL_PX) / CELL_PX, range(1, steps + 1)
+        )
+
+        def source(steps: int) -> Tensor:
+            far = CELL_PX * enlarged(coarse[steps - 1])
+            return pixel_places(far) - far
+
+        return coarse, cache(source) if keep else source
 
     def _history(
         self, frame: Frame, in_len: int, source: Source, past: "_Past"
@@ -309,20 +309,6 @@ def _with_leads(
     minutes = torch.where(scale[:, :1] > 0, scale[:, :1], USUAL_MINUTES)
     lead = [steps / LEAD_STEPS, steps.log() / 2, 1 / steps, steps * minutes / LEAD_MINUTES]
     return torch.cat([clip.expand(len(leads), -1, -1), *lead], dim=2)
-
-
-def _sources(
-    motion: Float[Tensor, "batch 2 high wide"], steps: int, keep: bool
-) -> tuple[list[Float[Tensor, "batch 2 high wide"]], Source]:
-    """How far what arrives after each number of steps has come, in cells, by a motion in cells a
-    step; and where it is now, in pixels."""
-    far = displacements(motion, range(1, steps + 1))
-
-    def source(steps: int) -> Tensor:
-        distance = CELL_PX * enlarged(far[steps - 1])
-        return pixel_places(distance) - distance
-
-    return far, cache(source) if keep else source
 
 
 def _carried(
