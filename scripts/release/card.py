@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nowcast.core.errors import ConfigError
 from nowcast.core.storage.files import write_text
 from nowcast.core.storage.runs import Run
+from nowcast.precipitation.archive.days import days_path, read_days
 from nowcast.precipitation.clips.trained_on import stated_by
 from nowcast.precipitation.forecasting.released.weights import CARD, FOLDER
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
+from nowcast.precipitation.loss import AREA_MM_H
 from scripts.release import memel, scores
 from scripts.release.recipe import ALL, DAYS, HALVES, ONE_IN, OPEN, STEPS, WITHOUT
 from scripts.release.scores import UNLEARNED, Scored, by_radar, over_blocks
@@ -93,10 +96,7 @@ def more_days(out: Path) -> str:
     for one_in in ONE_IN:
         ratios = by_radar(found, f"{DAYS}{one_in}")
         run = Run(out / "release" / "runs" / f"{DAYS}{one_in}" / "seed0")
-        days = sum(
-            len((Path(entry["lists"]) / "hko7_rainy_train_days.txt").read_text().split())
-            for entry in run.config()["data"]["sources"]
-        )
+        days = sum(_days(entry) for entry in run.config()["data"]["sources"])
         rows.append([f"one in {one_in}", days, f"{_mean(ratios):.3f}"])
     return table(["days", "of all archives", "ratio"], rows)
 
@@ -203,8 +203,13 @@ def summary(out: Path, whole: bool) -> str:
 
 def insert(path: Path, text: str) -> None:
     """Put a text between the marks of a page."""
-    before, _, rest = path.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, begins, rest = path.read_text().partition(BEGIN)
+    _, ends, after = rest.partition(END)
+    if not (begins and ends):
+        raise ConfigError(
+            f"{path}: expected {BEGIN} and after it {END} around what the scores say, found no "
+            "such pair; put them there"
+        )
     write_text(path, f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
@@ -225,7 +230,10 @@ def card(out: Path, name: str) -> str:
     radars, long_radars = by_radar(test, name), by_radar(long, name)
     augment, train = config["data"]["augment"], config["train"]
     entries = {Path(entry["lists"]).name: entry for entry in config["data"]["sources"]}
-    data = [_row(source, entries[source.name]) for source in SOURCES if source.name in entries]
+    trained = [source for source in SOURCES if source.name in entries]
+    tiles = [source for source in trained if source.radar == "MRMS"]
+    shown = [source for source in trained if source not in tiles[1:]]  # they differ in place alone
+    large, small = config["data"]["windows"]
     text: str = _template().render(
         name=name,
         what=WHAT[name],
@@ -233,14 +241,21 @@ def card(out: Path, name: str) -> str:
         parameters=f"{sum(weight.numel() for weight in model.parameters()):,}",
         steps_minutes=f"{seen.steps_minutes[0]} to {seen.steps_minutes[-1]}",
         pixels=f"{seen.pixel_km[0]:.2g} to {seen.pixel_km[1]:.2g}",
-        data=[row for row in data if row["first"]],
-        tiles=sum(source.radar == "MRMS" for source in SOURCES if source.name in entries),
+        data=[_row(source, entries[source.name]) for source in shown],
+        tiles=len(tiles),
         pretraining_steps=before.config()["train"]["steps"],
         steps=f"{train['steps']:,}",
         rate=f"{config['optim']['lr']:g}",
         precision=train["precision"],
         batch=train["batch_size"],
-        small_batch=train["batch_size"] * config["data"]["windows"][1]["clips"],
+        small_batch=train["batch_size"] * small["clips"],
+        large_side=large["side"],
+        small_side=small["side"],
+        small_share=f"{100 * small['weight'] / (large['weight'] + small['weight']):.0f}",
+        coarsest=max(large["coarsen"] + small["coarsen"]),
+        fastest=max(max(entry["speeds"]) for entry in entries.values()),
+        factor=f"{augment['rate_factor']:g}",
+        bias_at=", ".join(f"{rate:g}" for rate in AREA_MM_H),
         areas=config["loss"]["areas"],
         **{key: f"{100 * augment[key]:g}" for key in ("reverse", "outage", "look", "untold")},
         test=errors(test, name),
@@ -268,17 +283,19 @@ def card(out: Path, name: str) -> str:
 
 
 def _row(source: Source, entry: dict[str, Any]) -> dict[str, Any]:
-    days = (Path(entry["lists"]) / "hko7_rainy_train_days.txt").read_text().split()
-    tiles = [other for other in SOURCES if other.radar == "MRMS" and other.train]
     return {
         "radar": source.radar,
         "about": source.about,
-        "days": len(days),
+        "days": _days(entry),
         "public": source.public,
         "terms": source.terms,
         "made": source.made,
-        "first": source.radar != "MRMS" or source == tiles[0],
     }
+
+
+def _days(entry: dict[str, Any]) -> int:
+    """How many days an entry of ``data.sources`` trains on."""
+    return len(read_days(days_path(Path(entry["lists"]), "train")))
 
 
 def _hours(*runs: Run) -> str:

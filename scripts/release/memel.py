@@ -8,20 +8,20 @@ writes ``OUT/memel.json``.
 import json
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-import nowcast
-from nowcast.core.storage.files import write_json, write_text
-from nowcast.precipitation.archive.days import SPLITS, days_path
+from nowcast.core.storage.files import write_json
+from scripts.release import scores
 from scripts.release.recipe import HALVES, SEEDS
 from scripts.release.sources import SOURCES, Source
 
-CLIPS, LEAST_STRIDE = 6, 4
+Errors = dict[str, dict[str, dict[str, float]]]  # archive -> variant -> seed -> B-MSE + B-MAE
+CLIPS = 6
 OF_A_RADAR = 2  # archives that are scored of each
 
 
@@ -44,8 +44,8 @@ class Effect:
     seeds: int
 
 
-def effect(errors: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Effect:
-    """The effect, from radar -> variant (Original, MEmeL) -> seed -> B-MSE + B-MAE."""
+def effect(errors: Errors) -> Effect:
+    """The effect; variants are Original and MEmeL."""
     seeds = sorted({seed for of in errors.values() for seed in of["MEmeL"]})
     differences = np.array(
         [
@@ -78,52 +78,45 @@ def unseen(half: str, archives: Path) -> list[Source]:
 
 def score(archives: Path, runs: Path, out: Path, clips: int = CLIPS) -> None:
     """Score what is not scored yet, on about so many clips of an archive; ``memel.json`` holds half
-    -> archive -> variant -> seed."""
+    -> archive -> variant -> seed -> the error, and the weights that it is of."""
     path = out / "memel.json"
-    found: dict[str, dict[str, dict[str, dict[str, float]]]] = (
-        json.loads(path.read_text()) if path.is_file() else {}
-    )
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     for half in HALVES:
-        for variant in ("Original", "MEmeL"):
-            for seed in map(str, SEEDS):
-                for source in unseen(half, archives):
-                    of = found.setdefault(half, {}).setdefault(source.name, {})
-                    scores = of.setdefault(variant, {})
-                    if seed not in scores:
-                        run = runs / f"T-{half}-{variant}" / f"seed{seed}"
-                        scores[seed] = _error(run, archives, source, out, clips)
+        for source in unseen(half, archives):
+            for variant in ("Original", "MEmeL"):
+                of = found.setdefault(half, {}).setdefault(source.name, {}).setdefault(variant, {})
+                for seed in map(str, SEEDS):
+                    run = str(runs / f"T-{half}-{variant}" / f"seed{seed}")
+                    weights = scores.fingerprint(run)
+                    if of.get(seed, {}).get("weights") != weights:
+                        error = _error(run, source, archives, out, clips)
+                        of[seed] = {"error": error, "weights": weights}
                         write_json(path, found)
 
 
-def _error(run: Path, archives: Path, source: Source, out: Path, clips: int) -> float:
-    root, there = archives / source.name, source.found(archives)
+def _error(run: str, source: Source, archives: Path, out: Path, clips: int) -> float:
+    there = source.found(archives)
     days = source.days("valid", there) or source.days("train", there)
-    lists = out / "memel_lists" / source.name
-    lists.mkdir(parents=True, exist_ok=True)
-    for split in SPLITS:
-        write_text(days_path(lists, split), "".join(f"{d}\n" for d in days if split == "test"))
-    number = sum(len(list((root / "radarPNG" / d[:4] / d[4:6] / d[6:]).iterdir())) for d in days)
-    found = nowcast.evaluate(
-        str(run),
-        root,
-        split="test",
-        overrides={
-            "data.lists": str(lists),
-            "data.in_len": source.frames[0],
-            "data.out_len": source.frames[1],
-            "data.stride": max(LEAST_STRIDE, number // clips),
-        },
-    )
-    return sum(found.score(name) or 0.0 for name in ("b_mse", "b_mae"))
+    lists = out / "memel_lists"
+    found = scores.evaluated(run, source, archives, days, source.frames, clips, lists)
+    (of_run,) = found.scores.values()
+    return scores.error(of_run.values)
 
 
 def read(out: Path) -> dict[str, Effect]:
     """The effect of each half, and of both together."""
-    found = json.loads((out / "memel.json").read_text())
-    together = {
-        f"{half} {radar}": of for half, radars in found.items() for radar, of in radars.items()
-    }
-    return {**{half: effect(of) for half, of in found.items()}, "both": effect(together)}
+    errors: dict[str, Errors] = {}
+    together: Errors = {}
+    for half, archives in json.loads((out / "memel.json").read_text()).items():
+        errors[half] = {
+            archive: {
+                variant: {seed: of["error"] for seed, of in seeds.items()}
+                for variant, seeds in variants.items()
+            }
+            for archive, variants in archives.items()
+        }
+        together |= {f"{half} {archive}": of for archive, of in errors[half].items()}
+    return {**{half: effect(of) for half, of in errors.items()}, "both": effect(together)}
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from typing import Any
 
 from nowcast.core.storage.files import write_text
 from nowcast.core.storage.yaml_files import dumps, loads
-from nowcast.precipitation.archive.days import SPLITS, days_path
-from scripts.release.sources import SOURCES, Source, folder_name, radars
+from scripts.release.sources import SOURCES, Source, folder_name, radars, write_lists
 
 BASE = Path("configs/precipitation/release.yaml")
 ALL, OPEN, WITHOUT, DAYS = "comoving-memel", "comoving-open", "without-", "one-day-in-"
@@ -101,10 +100,7 @@ def trained_on(
         if not days:
             continue
         folder = lists / (source.name if one_in == 1 else f"{source.name}-{one_in}")
-        folder.mkdir(parents=True, exist_ok=True)
-        for split in SPLITS:
-            content = "".join(f"{day}\n" for day in days) if split == "train" else ""
-            write_text(days_path(folder, split), content)
+        write_lists(folder, "train", days)
         entries.append(
             {
                 "root": str((archives / source.name).resolve()),

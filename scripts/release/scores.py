@@ -2,10 +2,12 @@
 
 ``python -m scripts.release.scores ARCHIVES SPLIT OUT NAME=WEIGHTS... [--frames 5 20] [--radar R]``
 scores them on the days of a split (train, valid, test) of each archive, one file of scores each,
-and goes on where it stopped. Scores by another radar's weights are of days that they have not seen.
+and goes on where it stopped; weights that were trained anew are scored anew. Scores by another
+radar's weights are of days that they have not seen.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -18,9 +20,12 @@ import numpy as np
 from scipy import stats
 
 import nowcast
-from nowcast.core.storage.files import write_json, write_text
-from nowcast.precipitation.archive.days import SPLITS, days_path
-from scripts.release.sources import SOURCES, Source, folder_name
+from nowcast.api.evaluate import Evaluation
+from nowcast.api.forecasters import run_of
+from nowcast.core.storage.files import write_json
+from nowcast.precipitation.archive.days import SPLITS
+from nowcast.precipitation.archive.packed import open_archive
+from scripts.release.sources import SOURCES, Source, folder_name, write_lists
 
 UNLEARNED = ("persistence", "flow", "extrapolation", "sprog")
 CLIPS = 8  # of an archive of large frames
@@ -116,10 +121,60 @@ def score(
             continue
         used = frames or source.frames
         path = out / f"{source.name}.json"
-        there = json.loads(path.read_text())["forecasters"] if path.is_file() else {}
-        if set(weights) <= set(there):
+        asked = {"days": days, "frames": list(used), "clips": clips}
+        asked["weights"] = {name: fingerprint(of) for name, of in weights.items()}
+        if path.is_file() and json.loads(path.read_text())["asked"] == asked:
             continue
-        write_json(path, _document(weights, archives / source.name, days, used, out, clips))
+        forecasters = {**weights, **{name: name for name in UNLEARNED if name != "persistence"}}
+        board = out / "boards" / source.name
+        found = evaluated(forecasters, source, archives, days, used, clips, out / "lists", board)
+        write_json(path, {"asked": asked, **_document(found)})
+
+
+def fingerprint(weights: str) -> str:
+    """Tells the weights of a run, or those that ship, from others of their name."""
+    return hashlib.sha256(run_of(weights).best_weights.read_bytes()).hexdigest()
+
+
+def evaluated(
+    forecasters: str | Mapping[str, str],
+    source: Source,
+    archives: Path,
+    days: list[str],
+    frames: tuple[int, int],
+    clips: int,
+    lists: Path,
+    board: Path | None = None,
+) -> Evaluation:
+    """Forecasters on these days of an archive.
+
+    Args:
+        forecasters: one, or with `board` name -> forecaster.
+        source: the archive.
+        archives: folder of the archives.
+        days: to score.
+        frames: input and output frames.
+        clips: about how many of large frames; `OF_SMALL` times as many of small ones.
+        lists: where to write day lists.
+        board: folder of the leaderboard.
+    """
+    root = archives / source.name
+    write_lists(lists / source.name, "test", days)
+    archive = open_archive(root, lists / source.name)
+    height, width = archive.shape
+    wanted = clips * (OF_SMALL if height * width <= SMALL_PX else 1)
+    return nowcast.evaluate(
+        forecasters,
+        root,
+        split="test",
+        out=board,
+        overrides={
+            "data.lists": str(lists / source.name),
+            "data.in_len": frames[0],
+            "data.out_len": frames[1],
+            "data.stride": max(LEAST_STRIDE, len(archive.moments_of("test")) // wanted),
+        },
+    )
 
 
 def read(out: Path, frames: tuple[int, int] | None = None) -> list[Scored]:
@@ -131,43 +186,15 @@ def read(out: Path, frames: tuple[int, int] | None = None) -> list[Scored]:
     ]
 
 
-def _document(
-    weights: Mapping[str, str],
-    root: Path,
-    days: list[str],
-    frames: tuple[int, int],
-    out: Path,
-    clips: int,
-) -> dict[str, Any]:
-    lists = out / "lists" / root.name
-    lists.mkdir(parents=True, exist_ok=True)
-    for split in SPLITS:
-        write_text(days_path(lists, split), "".join(f"{d}\n" for d in days if split == "test"))
-    number = sum(len(list((root / "radarPNG" / d[:4] / d[4:6] / d[6:]).iterdir())) for d in days)
-    height, width = _size(root)
-    wanted = clips * (OF_SMALL if height * width <= SMALL_PX else 1)
-    found = nowcast.evaluate(
-        {**weights, **{name: name for name in UNLEARNED if name != "persistence"}},
-        root,
-        split="test",
-        out=out / "boards" / root.name,
-        overrides={
-            "data.lists": str(lists),
-            "data.in_len": frames[0],
-            "data.out_len": frames[1],
-            "data.stride": max(LEAST_STRIDE, number // wanted),
-        },
-    )
+def _document(found: Evaluation) -> dict[str, Any]:
     assert found.board is not None
     by_block = found.board.by_block
     return {
         "facts": dict(found.facts),
-        "frames": list(frames),
-        "days": days,
         "forecasters": {
             name: {
-                "error": _error(scores.values),
-                "by_block": {block: _error(of.values) for block, of in by_block[name].items()},
+                "error": error(scores.values),
+                "by_block": {block: error(of.values) for block, of in by_block[name].items()},
                 **{
                     key: value
                     for key, value in scores.values.items()
@@ -179,15 +206,12 @@ def _document(
     }
 
 
-def _size(root: Path) -> tuple[int, int]:
-    from nowcast.precipitation.archive.packed import open_archive
-
-    return open_archive(root).shape
-
-
-def _error(values: Mapping[str, float | None]) -> float:
-    parts = [values["b_mse"], values["b_mae"]]
-    return sum(part for part in parts if part is not None)
+def error(values: Mapping[str, float | None]) -> float:
+    """B-MSE + B-MAE; raises ValueError where a forecast was not a number."""
+    b_mse, b_mae = values["b_mse"], values["b_mae"]
+    if b_mse is None or b_mae is None:
+        raise ValueError("expected a B-MSE and a B-MAE, found a forecast that is not a number")
+    return b_mse + b_mae
 
 
 def lines(scored: list[Scored], names: list[str]) -> Iterator[str]:

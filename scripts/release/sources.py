@@ -3,9 +3,13 @@
 ``python -m scripts.release.sources`` says how each is made.
 """
 
+import math
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+
+from nowcast.precipitation.archive.days import SPLITS, Split, write_days
 
 Days = tuple[str, ...]
 
@@ -46,7 +50,7 @@ class Source:
     weight: float = 1.0
     speeds: tuple[int, ...] = (1, 1, 2)
     open: bool = True
-    frames: tuple[int, int] = field(default=(10, 10))
+    frames: tuple[int, int] = (10, 10)
 
     def days(self, split: str, there: set[str]) -> list[str]:
         """Those of a split, of the days that are there."""
@@ -204,10 +208,16 @@ SOURCES: tuple[Source, ...] = (
 )
 
 
-def radars(only_open: bool = False) -> list[str]:
+def radars() -> list[str]:
     """Those that are trained on, in their order."""
-    found = [s.radar for s in SOURCES if s.train and (s.open or not only_open)]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(source.radar for source in SOURCES if source.train))
+
+
+def write_lists(folder: Path, split: Split, days: Collection[str]) -> None:
+    """Day lists in which one split has these days, with rain that is not known, and others none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in SPLITS:
+        write_days(folder, each, dict.fromkeys(days if each == split else (), math.nan))
 
 
 def folder_name(radar: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nowcast.core.errors import ConfigError
 from scripts.release import card, memel, scores
 from scripts.release.recipe import ALL, HALVES, OPEN
 from scripts.release.scores import Scored
@@ -104,6 +105,41 @@ def test_pages_keep_what_stands_around(tmp_path: Path):
     page.write_text(f"before\n{card.BEGIN}\nold\n{card.END}\nafter\n")
     card.insert(page, "new")
     assert page.read_text() == f"before\n{card.BEGIN}\nnew\n{card.END}\nafter\n"
+    (tmp_path / "bare.md").write_text(f"before\n{card.END}\n{card.BEGIN}\n")
+    with pytest.raises(ConfigError, match=r"bare.md: expected <!-- weights --> and after it"):
+        card.insert(tmp_path / "bare.md", "new")
     for name in ("README.md", "docs/results.md"):
         text = (ROOT / name).read_text()
         assert text.count(card.BEGIN) == text.count(card.END) == 1
+
+
+def test_no_number_is_no_error_of_nothing():
+    assert scores.error({"b_mse": 1.5, "b_mae": 2.0}) == 3.5
+    with pytest.raises(ValueError, match="found a forecast that is not a number"):
+        scores.error({"b_mse": None, "b_mae": 2.0})
+
+
+def test_other_weights_of_the_same_name_are_scored_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[list[str]] = []
+
+    def evaluated(forecasters: dict[str, str], *_: Any) -> None:
+        asked.append(list(forecasters))
+
+    monkeypatch.setattr(scores, "evaluated", evaluated)
+    monkeypatch.setattr(scores, "_document", lambda _: {"forecasters": {}, "facts": {}})
+    (tmp_path / "dwd" / "radarPNG" / "2018" / "05" / "17").mkdir(parents=True)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "best.safetensors").write_bytes(b"first")
+
+    def score(**how: Any) -> int:
+        scores.score({"mine": str(run)}, tmp_path, "valid", tmp_path / "out", **how)
+        return len(asked)
+
+    assert [score(), score()] == [1, 1]
+    (run / "best.safetensors").write_bytes(b"second")
+    assert [score(), score()] == [2, 2]
+    assert score(clips=3) == 3 and score(frames=(5, 20)) == 4
+    assert asked[0] == ["mine", "flow", "extrapolation", "sprog"]

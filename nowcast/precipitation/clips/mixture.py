@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float64, UInt8
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
@@ -45,11 +45,18 @@ class Ticket:
 
 @dataclass(frozen=True)
 class _Shape:
-    """What the clips of a batch have in common."""
+    """What the clips of a batch have in common, and the archives that they can be of."""
 
     in_len: int
     length: int
     window: WindowSettings
+    takers: Sequence[MixtureSource]
+
+    @property
+    def shares(self) -> Float64[np.ndarray, " taker"]:
+        """How often a clip is of each archive."""
+        weights = np.array([source.settings.weight for source in self.takers])
+        return np.asarray(weights / weights.sum())
 
 
 class Mixture(Dataset[RadarBatch]):
@@ -89,20 +96,20 @@ class Mixture(Dataset[RadarBatch]):
             source.check([sum(length) for length in self.lengths], self.windows)
         for length in self.lengths:
             for window in self.windows:
-                if not self._takers(_Shape(length[0], sum(length), window)):
+                if not self._shape(length, window).takers:
                     raise ConfigError(
                         f"data.sources: expected an archive with clips of {sum(length)} frames for "
                         f"windows of {window.side} pixels, found none; change data.lengths or "
                         "data.windows"
                     )
 
-    def _takers(self, shape: _Shape) -> list[MixtureSource]:
-        """The archives that a clip can be of."""
-        return [
+    def _shape(self, length: tuple[int, int], window: WindowSettings) -> _Shape:
+        takers = [
             source
             for source in self.sources
-            if source.speeds(shape.length) and source.resolutions(shape.window)
+            if source.speeds(sum(length)) and source.resolutions(window)
         ]
+        return _Shape(length[0], sum(length), window, takers)
 
     def __len__(self) -> int:
         """Clips at each source's own speed, of the longest length that it has."""
@@ -125,9 +132,9 @@ class Mixture(Dataset[RadarBatch]):
     def __getitems__(self, tickets: Sequence[Ticket]) -> RadarBatch:
         """A batch; what `torch.utils.data.DataLoader` calls."""
         shared = tickets[0].generator()
-        in_len, out_len = self.lengths[shared.integers(len(self.lengths))]
+        length = self.lengths[shared.integers(len(self.lengths))]
         window = self.windows[int(shared.choice(len(self.windows), p=self._odds))]
-        shape = _Shape(in_len, in_len + out_len, window)
+        shape = self._shape(length, window)
         drawn = [ticket.generator(number) for ticket in tickets for number in range(window.clips)]
         levels = np.zeros((len(drawn), shape.length, 1, window.side, window.side), dtype=np.uint8)
         mask = np.zeros(levels.shape, dtype=bool)
@@ -141,7 +148,7 @@ class Mixture(Dataset[RadarBatch]):
             torch.from_numpy(mask),
             torch.from_numpy(times),
             torch.zeros(times.shape, dtype=torch.bool),
-            in_len,
+            shape.in_len,
             scale=numbers(scales),
         )
 
@@ -153,11 +160,10 @@ class Mixture(Dataset[RadarBatch]):
         mask: Bool[np.ndarray, "time height width"],
     ) -> tuple[NDArray[np.int64], Scale]:
         """Draw a clip into these arrays; returns its times and what is told of its scale."""
-        side, takers = shape.window.side, self._takers(shape)
-        weights = np.array([source.settings.weight for source in takers])
+        side, shares = shape.window.side, shape.shares
         best = -1.0
         for _ in range(ATTEMPTS):
-            source = takers[int(rng.choice(len(takers), p=weights / weights.sum()))]
+            source = shape.takers[int(rng.choice(len(shares), p=shares))]
             speed, times = source.moments(rng, shape.length)
             coarse = int(rng.choice(source.resolutions(shape.window)))
             part = _part(rng, source.archive.shape, side, coarse)

@@ -34,13 +34,6 @@ class TrainedOn:
     out_lens: tuple[int, ...]
     pixel_km: tuple[float, float] | None = None
 
-    def beyond(self, name: str, steps: int) -> str | None:
-        """A sentence where a forecast is longer than any of its clips; None otherwise."""
-        longest = max(self.out_lens)
-        if steps <= longest:
-            return None
-        return f"{steps} steps ahead is beyond the {longest} that {name} was trained for"
-
     def step_note(self, name: str, step_minutes: int | float) -> str | None:
         """A sentence where frames are another time apart than most of its clips; None otherwise.
 

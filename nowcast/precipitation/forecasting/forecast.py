@@ -297,12 +297,10 @@ class Forecaster:
 
 def beyond(choice: Choice, seen: TrainedOn | None, steps: int) -> str | None:
     """A sentence where so many steps are more than a run was trained for; None otherwise."""
-    if seen is not None:
-        return seen.beyond(choice.name, steps)
-    trained = choice.settings.data.out_len
-    if steps <= trained:
+    longest = choice.settings.data.out_len if seen is None else max(seen.out_lens)
+    if steps <= longest:
         return None
-    return f"{steps} steps ahead is beyond the {trained} that {choice.name} was trained for"
+    return f"{steps} steps ahead is beyond the {longest} that {choice.name} was trained for"
 
 
 def memory_bytes(choice: Choice, description: Description, out_len: int) -> int | None:
