@@ -233,7 +233,6 @@ def card(out: Path, name: str) -> str:
     trained = [source for source in SOURCES if source.name in entries]
     tiles = [source for source in trained if source.radar == "MRMS"]
     shown = [source for source in trained if source not in tiles[1:]]  # they differ in place alone
-    large, small = config["data"]["windows"]
     text: str = _template().render(
         name=name,
         what=WHAT[name],
@@ -247,12 +246,8 @@ def card(out: Path, name: str) -> str:
         steps=f"{train['steps']:,}",
         rate=f"{config['optim']['lr']:g}",
         precision=train["precision"],
-        batch=train["batch_size"],
-        small_batch=train["batch_size"] * small["clips"],
-        large_side=large["side"],
-        small_side=small["side"],
-        small_share=f"{100 * small['weight'] / (large['weight'] + small['weight']):.0f}",
-        coarsest=max(large["coarsen"] + small["coarsen"]),
+        windows=_windows(config["data"]["windows"], train["batch_size"]),
+        coarsest=max(max(window["coarsen"]) for window in config["data"]["windows"]),
         fastest=max(max(entry["speeds"]) for entry in entries.values()),
         factor=f"{augment['rate_factor']:g}",
         bias_at=", ".join(f"{rate:g}" for rate in AREA_MM_H),
@@ -300,6 +295,16 @@ def _days(entry: dict[str, Any]) -> int:
 
 def _hours(*runs: Run) -> str:
     return f"{sum(run.result()['seconds'] for run in runs) / 3600:.1f} hours"
+
+
+def _windows(windows: Sequence[dict[str, Any]], batch_size: int) -> str:
+    """How often a step sees how many windows of what size."""
+    weights = sum(window["weight"] for window in windows)
+    return ", ".join(
+        f"{batch_size * window.get('clips', 1)} of {window['side']}x{window['side']} pixels in "
+        f"{100 * window['weight'] / weights:.0f} %"
+        for window in windows
+    )
 
 
 def _pair(one: Scored, name: str, score: str, digits: int = 3) -> str:

@@ -22,27 +22,18 @@ from scripts.release.sources import SOURCES, Source, folder_name, radars, write_
 
 BASE = Path("configs/precipitation/release.yaml")
 ALL, OPEN, WITHOUT, DAYS = "comoving-memel", "comoving-open", "without-", "one-day-in-"
-STEPS = {ALL: 5000, OPEN: 3500, WITHOUT: 1000, DAYS: 1000}
-RATE = 1.5e-3  # of fine-tuning, which is long
+STEPS = {ALL: 14_000, OPEN: 14_000, WITHOUT: 4000, DAYS: 4000}
 ONE_IN = (9, 3, 1)
 # Pretraining sees windows of one size: MEmeL's neurons are places in them.
 WINDOWS = [
-    {"side": 192, "weight": 2, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
-    {"side": 64, "clips": 6, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
+    {"side": 128, "weight": 4, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
+    {"side": 64, "clips": 2, "weight": 2, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
+    {"side": 192, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
 ]
 HALVES = {"west": ("DWD", "KNMI", "MRMS"), "south": ("TAASRAD19", "DPC")}
-SMALL = {
-    "data.random_crop": [128, 128],
-    "train.batch_size": 2,
-    "train.steps": 150,
-    "train.validate_every": 150,
-}
-SMALL_STEPS = 300
-SMALL_WINDOWS = [
-    {"side": 128, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2]},
-    {"side": 64, "clips": 4, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
-]
-SAVED_EVERY = 500
+SMALL = {"train.steps": 600, "train.validate_every": 600}
+SMALL_STEPS = 1200
+SAVED_EVERY = 2000
 SEEDS = [0, 1, 2, 3, 4]
 
 
@@ -83,9 +74,7 @@ def memel(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
         sources = [source for source in SOURCES if source.train and source.radar in of]
         found = trained_on(archives, lists, sources)
         for variant in ("Original", "MEmeL"):
-            variants[f"T-{half}-{variant}"] = _tuned(
-                f"P-{variant}", found, SMALL_STEPS, SMALL_WINDOWS
-            )
+            variants[f"T-{half}-{variant}"] = _tuned(f"P-{variant}", found, SMALL_STEPS, WINDOWS)
     return _config(archives, synthetic, SMALL, SEEDS, variants)
 
 
@@ -126,7 +115,6 @@ def _tuned(
         "set": {
             "data.sources": list(sources),
             "data.windows": windows,
-            "optim.lr": RATE,
             "train.steps": steps,
             "train.validate_every": min(steps, SAVED_EVERY),  # a run is saved when it validates
         },

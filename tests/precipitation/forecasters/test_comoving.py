@@ -13,7 +13,7 @@ from nowcast.precipitation.units import Calibration
 
 pytestmark = pytest.mark.isa
 
-SMALL = Widths(stem=3, hidden=(4, 5), guide=4, head=6)
+SMALL = Widths(stem=3, hidden=(4, 5), guide=4, head=6, pixel=6)
 
 
 def model(out_len: int = 4, calibration: Calibration | None = None) -> Comoving:
@@ -110,7 +110,8 @@ def test_every_weight_learns_and_memel_fits_the_gates():
         made, ["*.candidate"], dry_run=lambda m: m(torch.zeros(1, 5, 1, 48, 64)), late_start=1
     )
     assert len(layers) == 4
-    torch.nn.init.normal_(made.network.head.weight)
+    for last in (made.network.head, made.network.correction.added):
+        torch.nn.init.normal_(last.weight, std=0.03)
     for _ in range(2):
         made.zero_grad()
         made(moving_rain()).square().sum().backward()
@@ -122,7 +123,8 @@ def test_every_weight_learns_and_memel_fits_the_gates():
 def test_bfloat16_is_near():
     frames = moving_rain()
     made = model().eval()
-    torch.nn.init.normal_(made.network.head.weight, std=0.1)
+    for last in (made.network.head, made.network.correction.added):
+        torch.nn.init.normal_(last.weight, std=0.03)
     with torch.no_grad():
         exact = made(frames)
         with torch.autocast("cpu", torch.bfloat16):

@@ -58,9 +58,10 @@ def test_the_cascade_fades_alike(height: int, width: int):
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_the_whole_network(height: int, width: int):
     torch.manual_seed(0)
-    network = ComovingNetwork(3, Widths(stem=3, hidden=(4, 4), guide=3, head=4))
+    network = ComovingNetwork(3, Widths(stem=3, hidden=(4, 4), guide=3, head=4, pixel=4))
     network.eval().requires_grad_(False)
-    network.head.weight.normal_(0, 0.3)
+    network.head.weight.normal_(0, 0.03)
+    network.correction.added.weight.normal_(0, 0.03)
     network.head.bias.normal_(0, 0.1)
     frames = rain(4, height, width)
     mask = torch.ones_like(frames, dtype=torch.bool)

@@ -22,7 +22,8 @@ from tests.precipitation.forecasters.test_comoving import SMALL, moving_rain
 def made(out_len: int, calibration: Calibration | None = None) -> Comoving:
     torch.manual_seed(0)
     found = Comoving(out_len, calibration, SMALL).eval()
-    torch.nn.init.normal_(found.network.head.weight, std=0.3)
+    for last in (found.network.head, found.network.correction.added):
+        torch.nn.init.normal_(last.weight, std=0.01)
     return found
 
 

@@ -49,12 +49,13 @@ class Comoving(nn.Module):
     (see `Extrapolation`). From all that come, pixel by pixel,
 
     ``forecast = smoothed + c * smoothed + sum_k a_k * band_k(extrapolation)
-    + d * (mean of the past - extrapolation) + b``
+    + d * (mean of the past - extrapolation) + b + added``
 
+    where `added` is what a small network says of each pixel by itself (`correction.Correction`);
     and whatever the weights are, no more than `bound` allows. It is told what a step and a pixel
-    are, and how much of the rain has lasted so far at each scale (`circumstances`). The last
-    layer's weights are zero
-    when training begins, which therefore begins at S-PROG along optical flow.
+    are, and how much of the rain has lasted so far at each scale (`circumstances`). The weights
+    that the forecast is made with are zero when training begins, which therefore begins at S-PROG
+    along optical flow.
 
     Whatever the archive's Z-R relation, the network sees HKO-7's (`rate_scale`).
 

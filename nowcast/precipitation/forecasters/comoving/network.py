@@ -27,13 +27,16 @@ from nowcast.precipitation.forecasters.comoving.circumstances import (
 from nowcast.precipitation.forecasters.comoving.correction import (
     CELL_PX,
     CHANGES,
+    GAIN,
     KNOWN,
     MULTIPLE,
+    NEARBY,
     SEEN_BY_NETWORK,
     UNLEARNED,
-    corrected,
+    Correction,
     enlarged,
     foreseen,
+    highest,
 )
 from nowcast.precipitation.forecasters.flow.advection import SEEN, at, displacements, pixel_places
 from nowcast.precipitation.forecasters.flow.cascade import Fading, Ranked
@@ -64,6 +67,8 @@ class Widths(Section):
     """Of the two together."""
     circumstances: Count = 64
     """Of what holds for a whole clip and lead time."""
+    pixel: Count = 24
+    """Of what pixels and cells say of each pixel."""
 
 
 class ComovingNetwork(nn.Module):
@@ -104,14 +109,15 @@ class ComovingNetwork(nn.Module):
             nn.LeakyReLU(LEAK),
         )
         self.turned = nn.Linear(inner, 4 * head)
-        self.everywhere = nn.Linear(inner, CHANGES)
-        self.mix = nn.Conv2d(2 * guide, head, 3, padding=1, padding_mode="replicate")
+        self.everywhere = nn.Linear(inner, CHANGES + widths.pixel)
+        self.mix = nn.Conv2d(2 * guide + NEARBY, head, 3, padding=1, padding_mode="replicate")
         self.refine = _conv(head, head, 3, 1, "replicate")
-        self.head = nn.Conv2d(head, CHANGES, 1)
+        self.head = nn.Conv2d(head + NEARBY, CHANGES + widths.pixel, 1)
+        self.correction = Correction(widths.pixel)
         for layer in (self.head, self.everywhere):
             assert layer.bias is not None
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.weight[:CHANGES])
+            nn.init.zeros_(layer.bias[:CHANGES])
         # Convolutions of few channels run faster with the channels innermost, on CPU and GPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -201,10 +207,8 @@ class ComovingNetwork(nn.Module):
             with float32(motion.device.type):
                 forecast = torch.stack(
                     [
-                        _bounded(values, guide, now, lead, (height, width))
-                        for values, guide, lead in zip(
-                            corrected(guides, changes.float()), guides, leads, strict=True
-                        )
+                        _bounded(self.correction(guide, change), guide, now, lead, (height, width))
+                        for guide, change, lead in zip(guides, changes.float(), leads, strict=True)
                     ]
                 )
             del features, guides, changes  # before the next are made
@@ -243,7 +247,7 @@ class ComovingNetwork(nn.Module):
         parts of the history."""
         fine = coarse = total = None
         for part in history:
-            stem = each(self.stem, part)
+            stem = each(self.stem, GAIN * part)
             hidden, fine = self.encoder[0](each(self.down[0], stem), fine, len(part))
             _, coarse = self.encoder[1](each(self.down[1], hidden), coarse, len(part))
             if len(part) == in_len:
@@ -260,13 +264,15 @@ class ComovingNetwork(nn.Module):
         """On cells, at these lead times."""
         turned = self.turned(circumstances)[..., None, None].chunk(4, dim=2)
         # Large frames have no room for what is not needed any more.
-        mixed = each(self.guide, guides[:, :, SEEN_BY_NETWORK])
-        mixed = torch.cat([mixed, features.to(mixed.dtype)], 2)
+        mixed = each(self.guide, GAIN * guides[:, :, SEEN_BY_NETWORK])
+        near = torch.stack([highest(guide[:, UNLEARNED : 2 * UNLEARNED]) for guide in guides])
+        near = near.to(mixed.dtype)
+        mixed = torch.cat([mixed, features.to(mixed.dtype), near], 2)
         mixed = torch.addcmul(turned[0], each(self.mix, mixed), 1 + turned[1])
         mixed = functional.leaky_relu(mixed, LEAK)
         mixed = torch.addcmul(turned[2], each(self.refine, mixed), 1 + turned[3])
         changes: Tensor = self.everywhere(circumstances)[..., None, None]
-        return changes + each(self.head, mixed)
+        return changes + each(self.head, torch.cat([mixed, near], 2))
 
 
 class _Past:
