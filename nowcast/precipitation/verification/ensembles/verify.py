@@ -64,7 +64,7 @@ def member_sums(
     exceeding = np.zeros((len(THRESHOLD_NAMES), count + 1, 2, leads), np.int64)
     ranks = np.zeros((count + 1, leads), np.int64)
     fractions = np.zeros((2, len(THRESHOLD_NAMES), len(SCALES), leads))
-    limits = np.float32(thresholds)[:, None]
+    limits = np.array(thresholds, np.float32)[:, None]
     # Frame by frame: what is added does not depend on the batch.
     for clip, lead in np.ndindex(clips, leads):
         drawn = members[clip, :, lead, 0].detach().float().flatten(1).cpu().numpy()
@@ -97,9 +97,11 @@ def member_sums(
     )
 
 
-def as_one_member(sums: Sums) -> Sums:
-    """What `crps_curves` and `event_curves` need of a forecast that is no ensemble: as of one
-    member. From its own sums of `verify_frames`."""
+def comparable(sums: Sums) -> Sums:
+    """What `crps_curves` and `event_curves` need: of a forecast that is no ensemble, as of one
+    member, from its own sums of `verify_frames`."""
+    if "exceeding" in sums.values:
+        return sums
     shape = sums["hits"].shape
     exceeding = np.empty((shape[0], 2, 2, *shape[1:]), np.int64)
     for place, name in enumerate(("correct_negatives", "misses", "false_alarms", "hits")):
@@ -118,12 +120,12 @@ def ensemble_curves(sums: Sums) -> dict[str, Curve]:
     which is `fraction_curves` of the probability (Duc et al. 2013,
     doi:10.3402/tellusa.v65i0.18171), and ``member_spectrum/n``, `spectrum_curves` of one member.
     """
-    if "exceeding" not in sums.values:
-        alone = as_one_member(sums)
-        return crps_curves(alone) | event_curves(alone)
+    shared = comparable(sums)
+    curves = crps_curves(shared) | event_curves(shared)
+    if "ranks" not in sums.values:
+        return curves
     return (
-        crps_curves(sums)
-        | event_curves(sums)
+        curves
         | spread_curves(sums)
         | rank_curves(sums)
         | fraction_curves(sums, "ensemble_fss")

@@ -12,7 +12,7 @@ from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration
 from nowcast.precipitation.verification.curves import NO_NUMBER, NO_PIXEL, Curve
 from nowcast.precipitation.verification.ensembles.crps import crps_curves, spread_curves
-from nowcast.precipitation.verification.ensembles.verify import as_one_member, member_sums
+from nowcast.precipitation.verification.ensembles.verify import comparable, member_sums
 from nowcast.precipitation.verification.verify import verify_frames
 from tests.precipitation.verification.ensembles.made_members import ensemble, exchangeable
 
@@ -82,7 +82,7 @@ def test_by_hand():
 
 def test_a_deterministic_forecast_has_its_mean_absolute_error():
     prediction, truth, mask = (each[:, 0] if each.ndim == 6 else each for each in ensemble(3))
-    alone = as_one_member(verify_frames(prediction, truth, mask, HKO7))
+    alone = comparable(verify_frames(prediction, truth, mask, HKO7))
     as_ensemble = sums_of(prediction[:, None], truth, mask)
     np.testing.assert_array_equal(alone["exceeding"], as_ensemble["exceeding"])
     one, other = crps_curves(alone), crps_curves(as_ensemble)
