@@ -1,5 +1,6 @@
 """The precipitation task builds the model its settings name and lets it see input and mask."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,9 @@ def test_ensembles_and_others_stand_in_one_leaderboard(synthetic: Path, tmp_path
     assert all(value is not None and value > 0 for value in crps.values())
     assert "CRPS, mm/h" in (tmp_path / "leaderboard.md").read_text()
     assert "crps_mm_h" in (tmp_path / "differences.csv").read_text()
+    written = json.loads((tmp_path / "ensembles.json").read_text())
+    assert list(written) == ["lagged-flow"]
+    assert {path.name for path in (tmp_path / "pictures").glob("r*.png")} == {
+        "reliability.png",
+        "ranks.png",
+    }
