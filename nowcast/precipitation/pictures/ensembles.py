@@ -60,11 +60,10 @@ def rank_histogram(found: Diagrams) -> Figure:
     for ensemble, line in lines(found).items():
         ranks = np.array(found[ensemble]["ranks"], float)
         share = ranks * len(ranks) / max(1.0, ranks.sum())
-        position = (np.arange(len(ranks)) + 0.5) / len(ranks)
         (shown[ensemble],) = axes.step(
-            position,
-            share,
-            where="mid",
+            np.linspace(0, 1, len(ranks) + 1),
+            np.append(share, share[-1]),
+            where="post",
             color=line.colour,
             linestyle=line.style,
             linewidth=LINE_WIDTH,

@@ -21,8 +21,10 @@ def by_threshold(
 
 # CRPS tells ensembles and others apart, whose CRPS is the mean absolute error.
 ENSEMBLE_COLUMNS = (
-    Column("crps_mm_h", "CRPS, mm/h", "less", 3, perfect=0.0, tested=True),
-    Column("crps_pixel", "CRPS, pixel units", "less", 4, perfect=0.0, tested=True),
+    Column("crps_mm_h", "CRPS, mm/h", "less", 3, perfect=0.0, limits=(0.0, None), tested=True),
+    Column(
+        "crps_pixel", "CRPS, pixel units", "less", 4, perfect=0.0, limits=(0.0, None), tested=True
+    ),
     *by_threshold("brier", "Brier score", "less", 4),
     *by_threshold("roc_area", "ROC area", "more", 3),
     *by_threshold("reliability_gap", "greatest departure from reliability", "less", 2),
