@@ -3,17 +3,23 @@
 Shi et al. 2017, section 4, doi:10.48550/arXiv.1706.03458.
 """
 
+from collections.abc import Callable
+from math import log
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
-from nowcast.precipitation.units import Calibration
+from nowcast.precipitation.units import DBZ_AT_PIXEL_0, DBZ_SPAN, Calibration
 from nowcast.precipitation.verification.balance import balancing_weights
 
 LOSS_SCALE = 5e-5  # HKO-7's NORMAL_LOSS_GLOBAL_SCALE
 AREA_MM_H = (0.5, 2.0, 5.0, 10.0)
 AREA_WIDTH = 0.01  # pixels, 0.7 dB
 AREA_FLOOR = 1e-3
+POOLED_PX = (1, 4, 16)
+RATE_FLOOR = 0.02  # mm/h
 PERSISTENCE_FLOOR = 2e-3  # a pixel; keeps clips that hardly change from ruling a batch
 
 
@@ -91,6 +97,56 @@ def area_loss(
         )
         total = total + ((forecast + floor) / (observed + floor)).log().square().mean()
     return total / len(AREA_MM_H)
+
+
+def members_loss(
+    members: Float[Tensor, "batch member time 1 height width"],
+    truth: Float[Tensor, "batch time 1 height width"],
+    mask: Bool[Tensor, "batch time 1 height width"],
+    last: Float[Tensor, "batch 1 height width"],
+    calibration: Calibration,
+) -> Float[Tensor, ""]:
+    """Fair CRPS over that of persistence, its absolute error, averaged over clips, over pixels and
+    rain rates, and over means of `POOLED_PX` pixels a side.
+
+    The fair score of few members has the expectation of that of many (Ferro 2014,
+    doi:10.1002/qj.2270). Means over an area make what members have in common in space count too.
+    Best 0; below 0 by chance. Masked pixels do not count.
+    """
+    total = members.new_zeros(())
+    known = mask.float()
+    for unit, floor in ((lambda pixels: pixels, PERSISTENCE_FLOOR), (_rates(calibration), RATE_FLOOR)):
+        drawn, true, still = unit(members.float()), unit(truth), unit(last)[:, None]
+        for side in POOLED_PX:
+            x, y, z = (_pooled(part, known, side) for part in (drawn, true[:, None], still[:, None]))
+            weight = _pooled(known[:, None], None, side)[:, 0]
+            error = (x - y).abs().mean(1)
+            count = x.shape[1]
+            ascending = x.sort(dim=1).values
+            ranks = 2.0 * torch.arange(count, device=x.device) + 1 - count
+            apart = torch.einsum("m,bmtchw->btchw", ranks, ascending) / (count * (count - 1))
+            score = ((error - apart) * weight).flatten(1).sum(1)
+            still_error = ((z - y).abs()[:, 0] * weight).flatten(1).sum(1)
+            total = total + (score / (still_error + floor * weight.flatten(1).sum(1))).mean()
+    return total / (2 * len(POOLED_PX))
+
+
+def _rates(calibration: Calibration) -> Callable[[Tensor], Tensor]:
+    """Rain rate in mm/h of pixels, with a gradient at 0."""
+    at_0 = float(calibration.rate_from_dbz(DBZ_AT_PIXEL_0))
+    power = DBZ_SPAN * log(10) / (10 * calibration.zr_b)
+    return lambda pixels: at_0 * torch.expm1(power * pixels.clamp(0.0, 1.0))
+
+
+def _pooled(frames: Tensor, known: Tensor | None, side: int) -> Tensor:
+    """Means of what is known over squares; ``batch member time 1 height width``."""
+    if side == 1:
+        return frames
+    if known is None:
+        return functional.avg_pool2d(frames.flatten(0, 2), side).unflatten(0, frames.shape[:3])
+    share = functional.avg_pool2d(known.flatten(0, 1), side).unflatten(0, known.shape[:2])[:, None]
+    means = functional.avg_pool2d((frames * known[:, None]).flatten(0, 2), side)
+    return means.unflatten(0, (*frames.shape[:2], known.shape[1])) / share.clamp(min=1e-3)
 
 
 def _errors(prediction: Tensor, truth: Tensor, weights: Tensor) -> Tensor:

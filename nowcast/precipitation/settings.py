@@ -183,6 +183,9 @@ class LossSettings(Section):
     that can be foreseen well and in others; false is the paper's."""
     areas: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the squared logarithm of the frequency bias, which is added; see `loss`."""
+    members: Annotated[int, Field(ge=0)] = 0
+    """Draw so many members of each clip, of a kind that has them, and minimise their CRPS instead;
+    0 does not."""
 
 
 class PrecipitationSettings(RunSettings):

@@ -34,7 +34,13 @@ from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.forecasters.settings import Ensemble, as_ensemble
 from nowcast.precipitation.forecasting.released.weights import located, shipped
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
-from nowcast.precipitation.loss import LOSS_SCALE, area_loss, balanced_loss, relative_loss
+from nowcast.precipitation.loss import (
+    LOSS_SCALE,
+    area_loss,
+    balanced_loss,
+    members_loss,
+    relative_loss,
+)
 from nowcast.precipitation.pictures.gallery import write_gallery
 from nowcast.precipitation.pictures.reel import forecast, reels
 from nowcast.precipitation.pictures.strip import strip_of
@@ -224,6 +230,8 @@ class PrecipitationTask:
         details = {}
         if self.settings.model.takes_details:
             details = {"out_len": truth.shape[1], "scale": batch.scale}
+        if self.settings.loss.members:
+            return self._members_loss(model, batch, details)
         prediction = model(batch.inputs, batch.input_mask, **details)[:, : truth.shape[1]]
         loss = self._error(prediction, truth, batch)
         if self.settings.loss.areas:
@@ -231,6 +239,16 @@ class PrecipitationTask:
                 prediction, truth, batch.truth_mask, self.archive.calibration
             )
         return loss
+
+    def _members_loss(self, model: nn.Module, batch: RadarBatch, details: Any) -> Tensor:
+        truth, count = batch.truth, self.settings.loss.members
+
+        def draw(height: int, width: int) -> Tensor:
+            return torch.randn(len(truth), count, height, width, device=truth.device)
+
+        members = model.drawn(batch.inputs, batch.input_mask, draw, **details)
+        last = batch.inputs[:, -1].where(batch.input_mask[:, -1], 0.0)
+        return members_loss(members, truth, batch.truth_mask, last, self.archive.calibration)
 
     def _error(self, prediction: Tensor, truth: Tensor, batch: RadarBatch) -> Tensor:
         if self.settings.loss.relative:
