@@ -3,7 +3,6 @@
 Shi et al. 2017, section 4, doi:10.48550/arXiv.1706.03458.
 """
 
-from collections.abc import Callable
 from math import log
 
 import torch
@@ -20,6 +19,7 @@ AREA_WIDTH = 0.01  # pixels, 0.7 dB
 AREA_FLOOR = 1e-3
 POOLED_PX = (1, 4, 16)
 RATE_FLOOR = 0.02  # mm/h
+LEAST_SHARE = 1e-3  # of a square; keeps one without data from dividing by 0
 PERSISTENCE_FLOOR = 2e-3  # a pixel; keeps clips that hardly change from ruling a batch
 
 
@@ -114,39 +114,44 @@ def members_loss(
     Best 0; below 0 by chance. Masked pixels do not count.
     """
     total = members.new_zeros(())
-    known = mask.float()
-    for unit, floor in ((lambda pixels: pixels, PERSISTENCE_FLOOR), (_rates(calibration), RATE_FLOOR)):
-        drawn, true, still = unit(members.float()), unit(truth), unit(last)[:, None]
+    frames = members.float(), truth[:, None], last[:, None, None]
+    in_mm_h = [_rate(pixels, calibration) for pixels in frames]
+    for floor, parts in ((PERSISTENCE_FLOOR, frames), (RATE_FLOOR, in_mm_h)):
         for side in POOLED_PX:
-            x, y, z = (_pooled(part, known, side) for part in (drawn, true[:, None], still[:, None]))
-            weight = _pooled(known[:, None], None, side)[:, 0]
-            error = (x - y).abs().mean(1)
-            count = x.shape[1]
-            ascending = x.sort(dim=1).values
-            ranks = 2.0 * torch.arange(count, device=x.device) + 1 - count
-            apart = torch.einsum("m,bmtchw->btchw", ranks, ascending) / (count * (count - 1))
-            score = ((error - apart) * weight).flatten(1).sum(1)
-            still_error = ((z - y).abs()[:, 0] * weight).flatten(1).sum(1)
-            total = total + (score / (still_error + floor * weight.flatten(1).sum(1))).mean()
+            share = _means(mask[:, None].float(), side)
+            drawn, true, still = (
+                _means(part * mask[:, None], side) / share.clamp(min=LEAST_SHARE) for part in parts
+            )
+            of_members = (_fair_crps(drawn, true) * share[:, 0]).flatten(1).sum(1)
+            of_last = ((still - true).abs() * share).flatten(1).sum(1)
+            total = total + (of_members / (of_last + floor * share.flatten(1).sum(1))).mean()
     return total / (2 * len(POOLED_PX))
 
 
-def _rates(calibration: Calibration) -> Callable[[Tensor], Tensor]:
-    """Rain rate in mm/h of pixels, with a gradient at 0."""
+def _fair_crps(
+    members: Float[Tensor, "batch member time 1 high wide"],
+    truth: Float[Tensor, "batch 1 time 1 high wide"],
+) -> Float[Tensor, "batch time 1 high wide"]:
+    count = members.shape[1]
+    # Of members that ascend, the distances to all others are one factor of each.
+    ascending = members.sort(dim=1).values
+    factors = 2 * torch.arange(count, device=members.device) + 1 - count
+    apart = torch.einsum("m,bmtchw->btchw", factors.to(members.dtype), ascending)
+    return (members - truth).abs().mean(1) - apart / (count * (count - 1))
+
+
+def _rate(pixels: Tensor, calibration: Calibration) -> Tensor:
+    """mm/h; from 0 on with a gradient, so less than `Calibration.rate_from_pixel` has by the rate
+    of the scale's lower end, 0.01 mm/h."""
     at_0 = float(calibration.rate_from_dbz(DBZ_AT_PIXEL_0))
     power = DBZ_SPAN * log(10) / (10 * calibration.zr_b)
-    return lambda pixels: at_0 * torch.expm1(power * pixels.clamp(0.0, 1.0))
+    return at_0 * torch.expm1(power * pixels.clamp(0.0, 1.0))
 
 
-def _pooled(frames: Tensor, known: Tensor | None, side: int) -> Tensor:
-    """Means of what is known over squares; ``batch member time 1 height width``."""
-    if side == 1:
-        return frames
-    if known is None:
-        return functional.avg_pool2d(frames.flatten(0, 2), side).unflatten(0, frames.shape[:3])
-    share = functional.avg_pool2d(known.flatten(0, 1), side).unflatten(0, known.shape[:2])[:, None]
-    means = functional.avg_pool2d((frames * known[:, None]).flatten(0, 2), side)
-    return means.unflatten(0, (*frames.shape[:2], known.shape[1])) / share.clamp(min=1e-3)
+def _means(frames: Float[Tensor, "batch member time 1 height width"], side: int) -> Tensor:
+    """Over squares."""
+    means = functional.avg_pool2d(frames.flatten(0, 2), side)
+    return means.view(*frames.shape[:4], *means.shape[-2:])
 
 
 def _errors(prediction: Tensor, truth: Tensor, weights: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
+from nowcast.precipitation.forecasters.comoving.ensemble import ComovingEnsemble
 from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.forecasters.settings import Ensemble, as_ensemble
 from nowcast.precipitation.forecasting.released.weights import located, shipped
@@ -246,6 +247,11 @@ class PrecipitationTask:
         def draw(height: int, width: int) -> Tensor:
             return torch.randn(len(truth), count, height, width, device=truth.device)
 
+        if not isinstance(model, ComovingEnsemble):
+            raise ConfigError(
+                f"loss.members: expected model.kind: comoving-ensemble, found a "
+                f"{type(model).__name__}; choose that kind, or leave loss.members out"
+            )
         members = model.drawn(batch.inputs, batch.input_mask, draw, **details)
         last = batch.inputs[:, -1].where(batch.input_mask[:, -1], 0.0)
         return members_loss(members, truth, batch.truth_mask, last, self.archive.calibration)

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast.core.settings import Count
 from nowcast.precipitation.forecasters.bound import ceiling
+from nowcast.precipitation.forecasters.comoving.circumstances import WET
 from nowcast.precipitation.forecasters.comoving.correction import (
     CELL_PX,
     CHANGES,
@@ -36,9 +37,11 @@ from nowcast.precipitation.forecasters.flow.extrapolation import with_data
 from nowcast.precipitation.forecasters.graph import cut
 from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
 from nowcast.precipitation.forecasters.scale import numbers
-from nowcast.precipitation.units import Calibration
+from nowcast.precipitation.units import DBZ_SPAN, PIXEL_LEVELS, Calibration
 
 MEMBERS = 24
+# Above what `bound.ceiling` allows a forecast: some of the truth is above that. 6 dB.
+HEADROOM = 6.0 / DBZ_SPAN
 FIRST_AMPLITUDE, FIRST_MEMORY = -3.5, 1.5  # before softplus and sigmoid: 0.03 of a pixel, 0.82
 
 
@@ -72,7 +75,12 @@ class NoisyNetwork(ComovingNetwork):
         for step in self.steps(frame, in_len, motion, scale, out_len, at_once):
             with float32(motion.device.type):
                 for guide, change, clip, come, lead in zip(
-                    step.guides, step.changes, step.circumstances, step.come, step.leads, strict=True
+                    step.guides,
+                    step.changes,
+                    step.circumstances,
+                    step.come,
+                    step.leads,
+                    strict=True,
                 ):
                     if noise is None:
                         noise = Noise(draw, *guide.shape[-2:])
@@ -84,8 +92,15 @@ class NoisyNetwork(ComovingNetwork):
                     added = at(moving, pixel_places(far) - far, "reflection")
                     latent = self.correction.undecided(guide, change)
                     found = cut(decided(latent + added), *size)
-                    highest = ceiling(guide[:, :2].amax(1, keepdim=True), guide[:, KNOWN] > 0, lead)
-                    yield torch.minimum(found, cut(highest, *size))
+                    yield torch.minimum(found, cut(_highest(guide, lead), *size))
+
+
+def _highest(
+    guide: Float[Tensor, "batch 7 height width"], lead: int
+) -> Float[Tensor, "batch 1 height width"]:
+    """That a member may be: none where no rain is near."""
+    highest = ceiling(guide[:, :2].amax(1, keepdim=True), guide[:, KNOWN] > 0, lead)
+    return torch.where(highest >= WET, highest + HEADROOM, highest)
 
 
 class ComovingEnsemble(Comoving):
@@ -114,7 +129,8 @@ class ComovingEnsemble(Comoving):
 
     def drawn(
         self,
-        frames: Float[Tensor, "batch in_len 1 height width"],
+        frames: Float[Tensor, "batch in_len 1 height width"]
+        | UInt8[Tensor, "batch in_len 1 height width"],
         mask: Bool[Tensor, "batch in_len 1 height width"] | None,
         draw: Draw,
         motion: Float[Tensor, "batch 2 height width"] | None = None,
@@ -126,7 +142,8 @@ class ComovingEnsemble(Comoving):
         assert isinstance(network, NoisyNetwork)
         if scale is None:
             scale = numbers([self.scale] * len(frames)).to(frames.device)
-        pixels, data = with_data(frames, mask)
+        pixels = frames.float() / PIXEL_LEVELS if frames.dtype == torch.uint8 else frames
+        pixels, data = with_data(pixels, mask)
         pixels = to_hko7(pixels, self.calibration)
         motion = motions(pixels, data) if motion is None else motion
         pixels, data = without_gaps(pixels, data)
@@ -140,12 +157,15 @@ class ComovingEnsemble(Comoving):
             draw,
             at_once=True,
         )
-        return torch.stack([from_hko7(found, self.calibration) for found in leads], 2)[:, :, :, None]
+        return torch.stack([from_hko7(found, self.calibration) for found in leads], 2)[
+            :, :, :, None
+        ]
 
     @torch.no_grad()
     def members(
         self,
-        frames: Float[Tensor, "batch in_len 1 height width"],
+        frames: Float[Tensor, "batch in_len 1 height width"]
+        | UInt8[Tensor, "batch in_len 1 height width"],
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
         *,
         count: int | None = None,

@@ -187,12 +187,14 @@ class ComovingNetwork(nn.Module):
             out_len: how many frames to forecast.
             at_once: whether all frames and lead times are in memory together.
         """
-        size = motion.shape[-2:]
+        height, width = motion.shape[-2:]
         for step in self.steps(frame, in_len, motion, scale, out_len, at_once):
             with float32(motion.device.type):
                 forecast = torch.stack(
                     [
-                        bounded_to(self.correction(guide, change), guide, step.now, lead, size)
+                        bounded_to(
+                            self.correction(guide, change), guide, step.now, lead, (height, width)
+                        )
                         for guide, change, lead in zip(
                             step.guides, step.changes, step.leads, strict=True
                         )

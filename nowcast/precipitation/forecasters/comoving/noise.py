@@ -1,4 +1,4 @@
-"""Gaussian noise of several scales, each with its own memory, in the frame that moves with the rain.
+"""Gaussian noise of several scales, each with its own memory, in a frame that moves with the rain.
 
 As STEPS (Bowler et al. 2006, doi:10.1256/qj.04.100), but how much of it there is, and how long it
 lasts, may differ by place, scale and lead time.
@@ -6,7 +6,6 @@ lasts, may differ by place, scale and lead time.
 
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -15,7 +14,7 @@ from nowcast.precipitation.forecasters.comoving.correction import CELL_PX, enlar
 
 LEVELS = 7  # values are independent 1, 2, 4 ... 64 pixels apart
 CELL_LEVEL = CELL_PX.bit_length() - 1
-# Standard deviation of each level where its values had one, after it was made twice as fine so often.
+# Standard deviation of a level whose values had one, after it was made twice as fine so often.
 STD = (1.0, 0.627, 0.566, 0.554, 0.55, 0.55, 0.55)
 
 Draw = Callable[[int, int], Tensor]
