@@ -247,11 +247,7 @@ class PrecipitationTask:
         def draw(height: int, width: int) -> Tensor:
             return torch.randn(len(truth), count, height, width, device=truth.device)
 
-        if not isinstance(model, ComovingEnsemble):
-            raise ConfigError(
-                f"loss.members: expected model.kind: comoving-ensemble, found a "
-                f"{type(model).__name__}; choose that kind, or leave loss.members out"
-            )
+        assert isinstance(model, ComovingEnsemble)
         members = model.drawn(batch.inputs, batch.input_mask, draw, **details)
         last = batch.inputs[:, -1].where(batch.input_mask[:, -1], 0.0)
         return members_loss(members, truth, batch.truth_mask, last, self.archive.calibration)
