@@ -68,7 +68,7 @@ class PrecipitationTask:
     """
 
     sites = ("*.candidate",)
-    objective = ("b_mse", "b_mae")
+    objective: tuple[str, ...] = ("b_mse", "b_mae")
     loss_scale: float | None = LOSS_SCALE
     details = (
         Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
@@ -99,6 +99,8 @@ class PrecipitationTask:
         self.settings = settings
         if settings.loss.relative or settings.loss.areas:
             self.loss_scale = None
+        if settings.loss.members:
+            self.objective, self.loss_scale = ("crps_pixel",), None
         data = settings.data
         if data.root is None:
             raise ConfigError(
@@ -267,7 +269,10 @@ class PrecipitationTask:
         return balanced_loss(prediction, truth, batch.truth_mask, self.archive.calibration, weight)
 
     def score(self, model: nn.Module, batch: RadarBatch) -> Sums:
-        """Sums of the benchmark's scores over the batch."""
+        """Sums of the benchmark's scores over the batch; those of `verify` where members are trained,
+        which are chosen by them."""
+        if self.settings.loss.members:
+            return self.verify(model, batch)
         prediction = model(batch.inputs, batch.input_mask)
         return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
