@@ -21,7 +21,7 @@ def known(rates: Rates) -> Bool[np.ndarray, "height width"]:
 
 def ensemble_mean(rates: Rates) -> Field:
     """The members' mean, mm/h: it has the least squared error, and is smoother than rain is."""
-    return rates.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(rates.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def probability_matched_mean(rates: Rates) -> Field:
