@@ -32,6 +32,10 @@ WINDOWS = [
 HALVES = {"west": ("DWD", "KNMI", "MRMS"), "south": ("TAASRAD19", "DPC")}
 SMALL = {"train.steps": 600, "train.validate_every": 600}
 SMALL_STEPS = 1200
+SMALL_WINDOWS = [
+    {"side": 128, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2]},
+    {"side": 64, "clips": 2, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
+]
 SAVED_EVERY = 2000
 SEEDS = [0, 1, 2, 3, 4]
 
@@ -73,7 +77,9 @@ def memel(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
         sources = [source for source in SOURCES if source.train and source.radar in of]
         found = trained_on(archives, lists, sources)
         for variant in ("Original", "MEmeL"):
-            variants[f"T-{half}-{variant}"] = _tuned(f"P-{variant}", found, SMALL_STEPS, WINDOWS)
+            variants[f"T-{half}-{variant}"] = _tuned(
+                f"P-{variant}", found, SMALL_STEPS, SMALL_WINDOWS
+            )
     return _config(archives, synthetic, SMALL, SEEDS, variants)
 
 
