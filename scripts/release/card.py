@@ -40,6 +40,7 @@ MATCHED = ("5", "10", "30")
 BIASES = ("0.5", "2", "5", "10", "30")
 WANTED_RATIO, WANTED_BIAS, FINE_POWER = 1.0, (0.8, 1.25), 0.5
 SURE = 0.05
+NOT_MEASURED = "Not measured."
 BEGIN, END = "<!-- weights -->", "<!-- /weights -->"
 
 
@@ -85,6 +86,8 @@ def without(out: Path, name: str) -> str:
             (blind,) = by_radar(found, folder.name).values()
             (seen,) = by_radar(found, name).values()
             rows.append([found[0].source.radar, f"{blind:.3f}", f"{seen:.3f}"])
+    if not rows:
+        return NOT_MEASURED
     mean = [f"{np.mean([float(row[at]) for row in rows]):.3f}" for at in (1, 2)]
     return table(["radar", "not seen", f"`{name}`"], [*rows, ["mean", *mean]])
 
@@ -94,6 +97,9 @@ def more_days(out: Path) -> str:
     found = scores.read(out / "scores" / "valid")
     rows = []
     for one_in in ONE_IN:
+        scored = [f"{DAYS}{one_in}" in one.document["forecasters"] for one in found]
+        if not scored or not all(scored):
+            return NOT_MEASURED
         ratios = by_radar(found, f"{DAYS}{one_in}")
         run = Run(out / "release" / "runs" / f"{DAYS}{one_in}" / "seed0")
         days = sum(_days(entry) for entry in run.config()["data"]["sources"])
@@ -101,8 +107,11 @@ def more_days(out: Path) -> str:
     return table(["days", "of all archives", "ratio"], rows)
 
 
-def in_words(effects: dict[str, memel.Effect]) -> str:
-    """What MEmeL in pretraining does on radar that training has not seen."""
+def in_words(effects: dict[str, memel.Effect] | None) -> str:
+    """What MEmeL in pretraining does on radar that training has not seen; None where that was not
+    measured."""
+    if effects is None:
+        return NOT_MEASURED
     both = effects["both"]
     shown = (
         f"by {both.mean:+.2f} % (95 % interval over {both.seeds} seeds {both.low:+.2f} to "

@@ -103,8 +103,10 @@ def _error(run: str, source: Source, archives: Path, out: Path, clips: int) -> f
     return scores.error(of_run.values)
 
 
-def read(out: Path) -> dict[str, Effect]:
-    """The effect of each half, and of both together."""
+def read(out: Path) -> dict[str, Effect] | None:
+    """The effect of each half, and of both together; None where nothing was scored."""
+    if not (out / "memel.json").is_file():
+        return None
     errors: dict[str, Errors] = {}
     together: Errors = {}
     for half, archives in json.loads((out / "memel.json").read_text()).items():
@@ -122,5 +124,5 @@ def read(out: Path) -> dict[str, Effect]:
 if __name__ == "__main__":
     archives, runs, out = map(Path, sys.argv[1:4])
     score(archives, runs, out, *map(int, sys.argv[4:5]))
-    for half, of in read(out).items():
+    for half, of in (read(out) or {}).items():
         sys.stdout.write(f"{half}: {of}\n")

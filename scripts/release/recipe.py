@@ -26,13 +26,16 @@ STEPS = {ALL: 14_000, OPEN: 14_000, WITHOUT: 4000, DAYS: 4000}
 ONE_IN = (9, 3, 1)
 # Pretraining sees windows of one size: MEmeL's neurons are places in them.
 WINDOWS = [
-    {"side": 128, "weight": 4, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
-    {"side": 64, "clips": 2, "weight": 2, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
-    {"side": 192, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
+    {"side": 256, "weight": 3, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
+    {"side": 64, "clips": 2, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
 ]
 HALVES = {"west": ("DWD", "KNMI", "MRMS"), "south": ("TAASRAD19", "DPC")}
 SMALL = {"train.steps": 600, "train.validate_every": 600}
 SMALL_STEPS = 1200
+SMALL_WINDOWS = [
+    {"side": 128, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2]},
+    {"side": 64, "clips": 2, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
+]
 SAVED_EVERY = 2000
 SEEDS = [0, 1, 2, 3, 4]
 
@@ -74,7 +77,9 @@ def memel(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
         sources = [source for source in SOURCES if source.train and source.radar in of]
         found = trained_on(archives, lists, sources)
         for variant in ("Original", "MEmeL"):
-            variants[f"T-{half}-{variant}"] = _tuned(f"P-{variant}", found, SMALL_STEPS, WINDOWS)
+            variants[f"T-{half}-{variant}"] = _tuned(
+                f"P-{variant}", found, SMALL_STEPS, SMALL_WINDOWS
+            )
     return _config(archives, synthetic, SMALL, SEEDS, variants)
 
 

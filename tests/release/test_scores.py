@@ -69,6 +69,13 @@ def test_the_effect_of_memel_is_over_seeds():
     assert "No effect can be told" in card.in_words({"both": none, "west": none})
 
 
+def test_a_card_says_what_was_not_measured(tmp_path: Path):
+    effects = memel.read(tmp_path)
+    assert effects is None
+    for text in (card.in_words(effects), card.without(tmp_path, ALL), card.more_days(tmp_path)):
+        assert text == card.NOT_MEASURED
+
+
 def test_a_half_is_scored_on_radar_that_it_has_not_seen(tmp_path: Path):
     for source in SOURCES:
         (tmp_path / source.name / "radarPNG" / "2016" / "01" / "01").mkdir(parents=True)
