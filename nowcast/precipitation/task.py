@@ -269,8 +269,8 @@ class PrecipitationTask:
         return balanced_loss(prediction, truth, batch.truth_mask, self.archive.calibration, weight)
 
     def score(self, model: nn.Module, batch: RadarBatch) -> Sums:
-        """Sums of the benchmark's scores over the batch; where members are trained, which are chosen
-        by them, those of `verify`."""
+        """Sums of the benchmark's scores over the batch; where members are trained, those of
+        `verify`, which choose them."""
         if self.settings.loss.members:
             return self.verify(model, batch)
         prediction = model(batch.inputs, batch.input_mask)
