@@ -48,7 +48,7 @@ def _point(found: PointForecast, names: list[str]) -> dict[str, Any]:
         "row": found.point.row,
         "column": found.point.column,
         "probability": {
-            name: [_number(share) for share in shares]
+            name: [_number(share) for share in shares.tolist()]
             for name, shares in zip(names, found.exceedance, strict=True)
         },
         "arrivals": [
@@ -69,8 +69,8 @@ def _point(found: PointForecast, names: list[str]) -> dict[str, Any]:
 
 def _highest(shares: np.ndarray) -> float | None:
     known = shares[np.isfinite(shares)]
-    return _number(known.max()) if known.size else None
+    return _number(float(known.max())) if known.size else None
 
 
 def _number(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), DIGITS)
+    return None if np.isnan(value) else round(value, DIGITS)
