@@ -1,7 +1,8 @@
 """Precipitation nowcasting from radar, with monosemantic neurons proactively inhibited (MEmeL).
 
 The public names are `MEmeL`, `plug_in` and `unplug` for any network, and `load`, `forecast`,
-`evaluate`, `train` and `compare` for whole forecasters; `__init__.pyi` has their types.
+`evaluate`, `train` and `compare` for whole forecasters, with `ProbabilityRequest` for what a
+forecast says of its members; `__init__.pyi` has their types.
 """
 
 from importlib import import_module
@@ -9,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "MEmeL",
+    "ProbabilityRequest",
     "compare",
     "evaluate",
     "forecast",
@@ -21,6 +23,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "MEmeL": "nowcast.core.memel.layer",
+    "ProbabilityRequest": "nowcast.precipitation.forecasting.probabilities.request",
     "compare": "nowcast.api.compare",
     "evaluate": "nowcast.api.evaluate",
     "forecast": "nowcast.api.forecast",

@@ -6,5 +6,8 @@ from nowcast.api.train import train as train
 from nowcast.core.memel.layer import MEmeL as MEmeL
 from nowcast.core.memel.plug import plug_in as plug_in
 from nowcast.core.memel.plug import unplug as unplug
+from nowcast.precipitation.forecasting.probabilities.request import (
+    ProbabilityRequest as ProbabilityRequest,
+)
 
 __version__: str

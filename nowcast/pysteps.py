@@ -32,6 +32,7 @@ from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.forecasters.scale import Scale, numbers
+from nowcast.precipitation.forecasters.settings import as_ensemble
 from nowcast.precipitation.forecasting.call_of_pysteps import (
     check_keywords,
     notes_of_gaps,
@@ -40,6 +41,7 @@ from nowcast.precipitation.forecasting.call_of_pysteps import (
 from nowcast.precipitation.forecasting.forecast import DRY_MM_H, Choice, beyond
 from nowcast.precipitation.forecasting.frames_needed import takers
 from nowcast.precipitation.forecasting.outages import STRONG_MM_H, WEAK_MM_H, find_outages, reach_px
+from nowcast.precipitation.forecasting.probabilities.members import Draw, drawn
 from nowcast.precipitation.forecasting.released.weights import DEFAULT
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
 
@@ -78,9 +80,11 @@ def forecast(
     zr_b: float = HKO7_ZR_B,
     timestep: int | float | None = None,
     kmperpixel: int | float | None = None,
+    n_ens_members: int | None = None,
+    seed: int | None = None,
     **others: object,
-) -> Float[np.ndarray, "leads height width"]:
-    """A deterministic nowcast, called as those of pysteps.
+) -> Float[np.ndarray, "leads height width"] | Float[np.ndarray, "member leads height width"]:
+    """A nowcast, called as those of pysteps: deterministic, or members of an ensemble.
 
     Takes rain rates as they are, without ``utils.transformation``. Where rain flows in from outside
     the frame there is no gap: weights with a motion of their own put persistence there, others what
@@ -103,11 +107,16 @@ def forecast(
         zr_b: the same relation's exponent.
         timestep: minutes between the frames; a comoving forecaster uses what it is told.
         kmperpixel: side of a pixel in km; likewise.
+        n_ens_members: with weights that have members (`as_ensemble`): how many; None: one
+            deterministic nowcast. Weights without members ignore it, with a warning.
+        seed: of what is random in members; None: 0. The same seed and frames give the same members.
         others: further keywords of pysteps' methods (`call_of_pysteps.KEYWORDS`), which are ignored
             with a warning, so that a call written for one of them works.
 
     Returns:
-        Rain rates in mm/h, ``timesteps height width``, from the first step after the last frame.
+        Rain rates in mm/h, ``timesteps height width``, from the first step after the last frame;
+        with ``n_ens_members``, ``member timesteps height width``, as pysteps' verification and
+        blending take them.
 
     Raises:
         ValueError: shapes, values or time steps that are none of those.
@@ -121,7 +130,16 @@ def forecast(
     check_keywords(others, timestep, kmperpixel)
     network = _network(weights, steps[-1], Calibration(zr_a, zr_b))
     _check(rates, motion, network)
-    if motion is not None and not network.takes_motion:
+    draw = network.draw(n_ens_members, seed)
+    if draw is None:
+        given = {"n_ens_members": n_ens_members, "seed": seed}
+        others = {name: value for name, value in given.items() if value is not None} | others
+    if motion is not None and draw is not None:
+        warnings.warn(
+            f"velocity: members of {network.name} move as it sees the rain move; pass None",
+            stacklevel=2,
+        )
+    elif motion is not None and not network.takes_motion:
         warnings.warn(
             f"velocity: {network.name} learned how rain moves and does not use it; pass None",
             stacklevel=2,
@@ -139,12 +157,13 @@ def forecast(
     data = outages.mask(data)
     if bool((rates[data] >= DRY_MM_H).any()):
         forecast_rates = network.forecast(
-            rates, data, motion, Scale(_number(timestep), _number(kmperpixel))
+            rates, data, motion, Scale(_number(timestep), _number(kmperpixel)), draw
         )
     else:
-        forecast_rates = np.zeros((steps[-1], *rates.shape[1:]))
-    forecast_rates[:, ~data.any(axis=0)] = np.nan
-    return forecast_rates[[step - 1 for step in steps]]
+        count = () if draw is None else (draw.count,)
+        forecast_rates = np.zeros((*count, steps[-1], *rates.shape[1:]))
+    forecast_rates[..., ~data.any(axis=0)] = np.nan
+    return forecast_rates[..., [step - 1 for step in steps], :, :]
 
 
 @dataclass(frozen=True)
@@ -161,6 +180,12 @@ class _Network:
     def takes_motion(self) -> bool:
         """Whether it can be given the motion of the rain."""
         return self.choice.settings.model.takes_motion
+
+    def draw(self, n_ens_members: int | None, seed: int | None) -> Draw | None:
+        """How members are drawn; None where none are asked for, or there are none."""
+        if n_ens_members is None or as_ensemble(self.model) is None:
+            return None
+        return Draw(n_ens_members, seed or 0)
 
     def notes(
         self, frames: int, steps: int, timestep: int | float | None, kmperpixel: int | float | None
@@ -187,10 +212,17 @@ class _Network:
         data: NDArray[np.bool_],
         motion: NDArray[np.float32] | None,
         scale: Scale,
+        draw: Draw | None = None,
     ) -> NDArray[np.float64]:
-        """Rain rates of all its steps."""
+        """Rain rates of all its steps, or those of members."""
         pixels = self.calibration.pixel_from_rate(np.where(data, rates, 0.0)).astype(np.float32)
         frames, mask = _clip(pixels, self.model), _clip(data, self.model)
+        ensemble = as_ensemble(self.model)
+        if draw is not None and ensemble is not None:
+            if self.choice.settings.model.takes_details:
+                self.model.scale = scale  # type: ignore[assignment]
+            drawn_pixels = drawn(ensemble, self.name, frames, mask, draw)[1].pixels
+            return self.calibration.rate_from_pixel(drawn_pixels)
         inputs = [frames, mask]
         if motion is not None and self.takes_motion:
             inputs.append(torch.from_numpy(motion)[None].to(frames))

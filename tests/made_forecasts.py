@@ -3,6 +3,7 @@
 import numpy as np
 
 from nowcast.precipitation.archive.description import Description, Grid, Quantity
+from nowcast.precipitation.forecasting.probabilities.members import Members
 from nowcast.precipitation.forecasting.products.result import Forecast
 
 # KNMI's own: radii in km, so coordinates are in km too. Its corner is that of `made`'s frames.
@@ -25,8 +26,10 @@ def made(
     grid: Grid | None = None,
     quantity: Quantity = "reflectivity",
     seed: int = 0,
+    members: int | None = None,
 ) -> Forecast:
-    """Random rain, dry in the first column, without data in the last; 5 minutes a step."""
+    """Random rain, dry in the first column, without data in the last; 5 minutes a step. Members
+    are the rain shifted by a column each."""
     pixels = np.random.default_rng(seed).random((leads, height, width), dtype=np.float32)
     pixels[:, :, 0] = 0
     mask = np.ones((height, width), dtype=bool)
@@ -35,4 +38,10 @@ def made(
         "tiny", "Météo of the tests", 5, height, width, 200.0, 1.6, quantity, grid, ("made up",)
     )
     facts = {"weights": "none", "missing": ["2026-07-01T23:40"]}
-    return Forecast(np.datetime64(init, "m"), pixels, mask, description, "persistence", facts)
+    drawn = None
+    if members is not None:
+        shifted = [np.roll(pixels, member, axis=-1) for member in range(members)]
+        drawn = Members(np.stack(shifted), 7)
+    return Forecast(
+        np.datetime64(init, "m"), pixels, mask, description, "persistence", facts, drawn
+    )

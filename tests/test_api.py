@@ -1,6 +1,8 @@
 """The Python API: what notebooks call, on the paths that the command line takes."""
 
 import io
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -42,8 +44,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_stub_has_the_public_names():
-    lines = Path(nowcast.__file__).with_suffix(".pyi").read_text().splitlines()
-    stubbed = [line.rpartition(" ")[2] for line in lines if line.startswith("from ")]
+    stubbed = re.findall(r" as (\w+)", Path(nowcast.__file__).with_suffix(".pyi").read_text())
     assert sorted(stubbed) == sorted(nowcast.__all__)
     assert {"load", "compare"} <= set(dir(nowcast))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
@@ -99,6 +100,52 @@ def test_an_array_of_xarray_brings_its_times_and_one_goes_out(tmp_path: Path):
     assert [file.name for file in files] == ["forecast.nc", "forecast.json"]
     with pytest.raises(ConfigError, match="formats: expected some of png"):
         made.save(tmp_path / "out", ["tiff"])
+
+
+def test_members_come_with_what_is_made_of_them(tmp_path: Path):
+    pytest.importorskip("xarray")
+    request = nowcast.ProbabilityRequest((1, 5), (0.5,), ("max:10",), "2px", ("px:24,45",))
+    frames = {"times": clock(), "lead_minutes": 15}
+    made = nowcast.forecast(
+        shower(), "lagged-flow", **frames, members=5, seed=2, probabilities=request
+    )
+    assert made.members is not None and made.members.shape == (5, 3, 48, 64)
+    assert repr(made).startswith("<Nowcast by lagged-flow") and "5 members, 3 x 5" in repr(made)
+    found = made.probabilities()
+    np.testing.assert_allclose(found.exceedance[:, 1], (made.members >= 5).mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        found.mean, made.rates, rtol=0.01, atol=0.02
+    )  # 0.017 mm/h is pixel 0
+    assert found.points[0].arrivals[0].probability == 1
+    data = made.to_xarray()
+    assert data.rainfall_rate.dims == ("realization", "time", "y", "x")
+    np.testing.assert_array_equal(
+        data.maximum_rainfall_rate_quantile[0, 0], found.windows[0].quantiles[0]
+    )
+    other = made.probabilities(nowcast.ProbabilityRequest((30,)))
+    assert other.exceedance.shape == (3, 1, 48, 64) and other.windows == ()
+    told = json.loads(made.save(tmp_path / "out", ["nc"])[-1].read_text())["ensemble"]
+    assert told["radius"] == "2px" and told["seed"] == 2
+
+
+def test_what_is_asked_of_members_must_suit_before_anything_is_forecast():
+    with pytest.raises(ConfigError, match="expected members beside it"):
+        nowcast.forecast(
+            shower(), "flow", times=clock(), probabilities=nowcast.ProbabilityRequest()
+        )
+    with pytest.raises(ConfigError, match="ask for --lead 60min"):
+        nowcast.forecast(
+            shower(),
+            "lagged-flow",
+            times=clock(),
+            lead_minutes=15,
+            members=4,
+            probabilities=nowcast.ProbabilityRequest(windows=("sum:60",)),
+        )
+    plain = nowcast.forecast(shower(), "lagged-flow", times=clock(), lead_minutes=5)
+    assert plain.members is None
+    with pytest.raises(ConfigError, match="expected a forecast with members"):
+        plain.probabilities()
 
 
 def test_what_must_be_known_of_a_forecast_is_a_warning():

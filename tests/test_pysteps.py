@@ -48,6 +48,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_run(tmp_path_factory.mktemp("runs") / "plain", {"stages": STAGES})
 
 
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> str:
+    widths = {"stem": 2, "hidden": [2, 2], "guide": 2, "head": 2}
+    model = {"kind": "comoving-ensemble", **widths}
+    return write_run(tmp_path_factory.mktemp("runs") / "ensemble", model)
+
+
 @pytest.fixture
 def interface() -> Iterator[object]:
     pytest.importorskip("pysteps", reason="needs memel-nowcast[pysteps]")
@@ -221,6 +228,27 @@ def test_a_call_written_for_pysteps_works_and_says_what_it_ignores(comoving: str
     for name in ("timestep", "kmperpixel"):
         with pytest.raises(ValueError, match=f"{name}: expected a number above 0, found -5"):
             forecast(rain, None, 1, weights=comoving, **{name: -5})
+
+
+def test_members_have_the_shape_that_pysteps_verifies(ensemble: str):
+    rain = moving()
+    rain[:, :4] = np.nan
+    members = forecast(rain, None, [1, 3], weights=ensemble, n_ens_members=4, seed=3)
+    assert members.shape == (4, 2, *rain.shape[1:])
+    known = members[:, :, 4:]
+    assert np.isnan(members[:, :, :4]).all() and np.isfinite(known).all()
+    assert (known >= 0).all() and known.std(axis=0).max() > 0
+    again = forecast(rain, None, 3, weights=ensemble, n_ens_members=4, seed=3)
+    np.testing.assert_array_equal(again[:, [0, 2]], members)
+    other = forecast(rain, None, 3, weights=ensemble, n_ens_members=4, seed=4)
+    assert (other[:, [0, 2]] != members).any()
+    assert forecast(rain, None, 3, weights=ensemble).shape == (3, *rain.shape[1:])
+    dry = forecast(0 * rain, None, 2, weights=ensemble, n_ens_members=2)
+    assert dry.shape == (2, 2, *rain.shape[1:]) and np.nanmax(dry) == 0
+    with pytest.raises(ConfigError, match="2 or more, found 1"):
+        forecast(rain, None, 2, weights=ensemble, n_ens_members=1)
+    with pytest.warns(UserWarning, match="velocity: members of"):
+        forecast(rain, np.zeros((2, *rain.shape[1:])), 1, weights=ensemble, n_ens_members=2)
 
 
 def test_what_differs_from_training_is_warned_of():

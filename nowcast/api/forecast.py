@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
@@ -25,6 +25,8 @@ from nowcast.precipitation.forecasting.forecast import Forecaster
 from nowcast.precipitation.forecasting.init_time import init_time
 from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.places import check_there, opened
+from nowcast.precipitation.forecasting.probabilities.made import Probabilities
+from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import Format, write
@@ -42,9 +44,11 @@ class Nowcast:
 
     Args:
         product: the forecast as the file writers take it.
+        request: what to make of its members, where it has some.
     """
 
     product: Forecast
+    request: ProbabilityRequest = field(default_factory=ProbabilityRequest)
 
     @property
     def rates(self) -> Float32[np.ndarray, "time y x"]:
@@ -52,6 +56,28 @@ class Nowcast:
         rates = self.product.rate_mm_h()
         rates[:, ~self.product.mask] = np.nan
         return rates
+
+    @property
+    def members(self) -> Float32[np.ndarray, "member time y x"] | None:
+        """Rain rates of each member in mm/h, NaN as in `rates`; None without members."""
+        members = self.product.members
+        if members is None:
+            return None
+        calibration = self.product.description.calibration
+        rates = np.stack(
+            [calibration.rate_from_pixel(each).astype(np.float32) for each in members.pixels]
+        )
+        rates[:, :, ~self.product.mask] = np.nan
+        return rates
+
+    def probabilities(self, request: ProbabilityRequest | None = None) -> Probabilities:
+        """Mean, probability-matched mean, exceedance, quantiles, windows and arrivals of its
+        members; of another request than it was made with, if one is given.
+
+        Raises:
+            ConfigError: it has no members, or the request does not suit it.
+        """
+        return self.product.probabilities(request or self.request)
 
     @property
     def times(self) -> Moments:
@@ -75,7 +101,8 @@ class Nowcast:
 
     def to_xarray(self) -> "xarray.Dataset":
         """As an xarray.Dataset with CF attributes: ``rainfall_rate`` (mm/h) and ``reflectivity``
-        (dBZ) over time, y and x, and where the pixels lie as far as that is known.
+        (dBZ) over time, y and x, and where the pixels lie as far as that is known; with members
+        also what is made of them (`ensemble_netcdf`).
 
         Raises:
             ConfigError: xarray is not installed.
@@ -89,7 +116,8 @@ class Nowcast:
             ) from error
         with TemporaryDirectory() as folder:
             path = Path(folder) / "forecast.nc"
-            write_netcdf(self.product, path)
+            found = None if self.product.members is None else self.probabilities()
+            write_netcdf(self.product, path, found)
             return xarray.load_dataset(path, engine="h5netcdf", decode_timedelta=False)
 
     def save(self, folder: str | Path, formats: Collection[str] = DEFAULT_FORMATS) -> list[Path]:
@@ -110,12 +138,14 @@ class Nowcast:
                 f"{', '.join(formats)}"
             )
         with line(f"writing {folder}"):
-            return write(self.product, Path(folder), known)
+            return write(self.product, Path(folder), known, self.request)
 
     def __repr__(self) -> str:
         count, height, width = self.product.pixels.shape
+        held = self.product.members
+        members = "" if held is None else f"{len(held.pixels)} members, "
         return (
-            f"<Nowcast by {self.product.model} from {self.init} UTC: {count} x "
+            f"<Nowcast by {self.product.model} from {self.init} UTC: {members}{count} x "
             f"{self.product.description.step_minutes} minutes, {height}x{width} pixels>"
         )
 
@@ -131,6 +161,9 @@ def forecast(
     grid: Grid | None = None,
     at: str | np.datetime64 | None = None,
     lead_minutes: int | float | None = None,
+    members: int | None = None,
+    seed: int = 0,
+    probabilities: ProbabilityRequest | None = None,
 ) -> Nowcast:
     """Forecast rain from the newest frames of a radar.
 
@@ -148,9 +181,13 @@ def forecast(
         grid: of an array: where its pixels lie.
         at: use no frame after this time: ISO text with an offset or in UTC, or datetime64 (UTC).
         lead_minutes: how far ahead; None: as far as trained, 10 steps for a baseline.
+        members: how many members, of a forecaster that has them; None: one forecast.
+        seed: of what is random in the members: the same seed and frames give the same.
+        probabilities: what to make of the members; None: the benchmark's thresholds.
 
     Raises:
-        ConfigError: no such archive, array or weights.
+        ConfigError: no such archive, array or weights; a forecaster without members, or not so
+            many; more members than fit into memory; a request that does not suit the forecast.
         DataError: too many frames are missing or damaged.
         RunError: the weights cannot be loaded, or give no numbers.
     """
@@ -169,7 +206,8 @@ def forecast(
         choice = loaded.choice
         frames = FrameSource(archive, choice.masks)
         minutes = None if lead_minutes is None else float(lead_minutes)
-        forecaster = Forecaster(choice, frames.description, minutes)
+        forecaster = Forecaster(choice, frames.description, minutes, members=members, seed=seed)
+        request = _checked_request(probabilities, members, forecaster)
         inputs = newest(frames, choice.in_len, moment, moments, choice.least_in_len)
     if forecaster.memory_note is not None:
         say(forecaster.memory_note)  # before the memory is taken
@@ -178,7 +216,22 @@ def forecast(
     for note in made.facts["notes"]:
         if note != forecaster.memory_note:
             warnings.warn(note, ResultWarning, stacklevel=3)
-    return Nowcast(made)
+    return Nowcast(made, request)
+
+
+def _checked_request(
+    request: ProbabilityRequest | None, members: int | None, forecaster: Forecaster
+) -> ProbabilityRequest:
+    """The request, once it is sure that it suits the forecast."""
+    if members is None and request is not None:
+        raise ConfigError(
+            "probabilities: expected members beside it, found none; give members=24, or leave "
+            "probabilities out"
+        )
+    found = request or ProbabilityRequest()
+    if members is not None:
+        found.of(forecaster.description, forecaster.out_len)
+    return found
 
 
 def _paths(source: object) -> list[Path]:

@@ -18,9 +18,10 @@ def evaluate(
         typer.Argument(
             metavar="[NAME=]FORECASTER... [KEY=VALUE]...",
             help="Run folders, weights that come with nowcast, hf://OWNER/NAME, and baselines: "
-            "persistence; flow (optical flow by DIS), dis or farneback; with pysteps, "
-            "extrapolation, sprog, anvil or steps. Where rain flows in from outside, they keep "
-            "the last frame's value; with `:dry`, as in `flow:dry`, it is dry there. "
+            "persistence; flow (optical flow by DIS), dis or farneback; lagged-flow (an "
+            "ensemble); with pysteps, extrapolation, sprog, anvil or steps (an ensemble). "
+            "Where rain flows in from outside, they keep the last frame's value; with `:dry`, "
+            "as in `flow:dry`, it is dry there. "
             "On GLUE: majority; on images: majority, linear. "
             "A run is called by its folder's name, or NAME. "
             "Then overrides of the config.",

@@ -5,13 +5,14 @@ from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
     from nowcast.api.forecasters import LoadedForecaster
     from nowcast.precipitation.forecasting.forecast import Choice
+    from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
     from nowcast.precipitation.forecasting.products.result import Forecast
     from nowcast.precipitation.forecasting.products.written import Format
 
@@ -83,17 +84,64 @@ def forecast(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the forecast in the folder.")
     ] = False,
+    members: Annotated[
+        int | None,
+        typer.Option(min=2, help="Members of an ensemble, of a forecaster that has them."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="With --members: of what is random.  [0]")
+    ] = None,
+    probability: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MM_H,...",
+            help="With --members: thresholds that have a probability.  [0.5,2,5,10,30]",
+        ),
+    ] = None,
+    quantiles: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL,...", help="With --members.  [0.1,0.5,0.9]"),
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="max:MIN,sum:MIN,...",
+            help="With --members: the largest rain rate or the rain of the next minutes.",
+        ),
+    ] = None,
+    radius: Annotated[
+        str | None,
+        typer.Option(help="With --members: probability of rain within 5km or 8px, too."),
+    ] = None,
+    at_point: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAT,LON|px:ROW,COLUMN",
+            help="With --members: when rain arrives there; may repeat.",
+        ),
+    ] = None,
 ) -> None:
     """Forecast from the newest frames of an archive.
 
     Example: `nowcast forecast data/dwd --weights flow --lead 120min --out forecast`
 
     Example: `nowcast forecast data/radar --weights runs/first --watch --keep 288 --out forecasts`
+
+    Example: `nowcast forecast data/dwd --weights steps --members 24 --probability 0.5,5 --out out`
     """
     from nowcast.core.errors import ConfigError
     from nowcast.precipitation.forecasting.places import check_there
 
     check_there(places, watch)
+    asked = {
+        "--seed": seed,
+        "--probability": probability,
+        "--quantiles": quantiles,
+        "--window": window,
+        "--radius": radius,
+        "--at-point": at_point,
+    }
+    ensemble = _ensemble(members, asked)
     minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
     # These wait for torch.
     from nowcast.api.forecasters import load
@@ -107,7 +155,7 @@ def forecast(
     if not watch:
         if keep is not None:
             raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
-        _once(places, loaded, at, minutes, out, chosen)
+        _once(places, loaded, at, minutes, out, chosen, ensemble)
         if replaced is not None:
             typer.echo(f"replaced  {replaced}")
         return
@@ -117,7 +165,45 @@ def forecast(
         raise ConfigError(
             f"--watch: expected the folder of one archive to follow, found {len(places)} paths"
         )
-    _follow(places[0], loaded.choice, minutes, out, chosen, _seconds("--every", every, "s"), keep)
+    seconds = _seconds("--every", every, "s")
+    _follow(places[0], loaded.choice, minutes, out, chosen, seconds, keep, ensemble)
+
+
+class _Ensemble(NamedTuple):
+    """What is asked for of members."""
+
+    members: int | None
+    seed: int
+    request: "ProbabilityRequest | None"
+
+
+def _ensemble(members: int | None, asked: "dict[str, Any]") -> _Ensemble:
+    """Raise ConfigError for options that need --members without it, or cannot be read."""
+    from nowcast.core.errors import ConfigError
+
+    if members is None:
+        lonely = [name for name, value in asked.items() if value not in (None, [])]
+        if lonely:
+            raise ConfigError(
+                f"{lonely[0]}: expected --members beside it, found none; add --members 24, or "
+                f"leave {lonely[0]} out"
+            )
+        return _Ensemble(None, 0, None)
+    from nowcast.precipitation.forecasting.probabilities.request import (
+        ProbabilityRequest,
+        numbers,
+    )
+
+    given: dict[str, Any] = {
+        "radius": asked["--radius"],
+        "points": tuple(asked["--at-point"] or ()),
+    }
+    for option, name in (("--probability", "thresholds"), ("--quantiles", "quantiles")):
+        if asked[option] is not None:
+            given[name] = numbers(option, asked[option])
+    if asked["--window"] is not None:
+        given["windows"] = tuple(part.strip() for part in asked["--window"].split(","))
+    return _Ensemble(members, asked["--seed"] or 0, ProbabilityRequest(**given))
 
 
 def _once(
@@ -127,6 +213,7 @@ def _once(
     minutes: float | None,
     out: Path,
     formats: "tuple[Format, ...]",
+    ensemble: _Ensemble,
 ) -> None:
     from time import perf_counter
 
@@ -134,7 +221,15 @@ def _once(
     from nowcast.core.terminal.result_warnings import collected
 
     with collected() as notes:
-        made = make(places, loaded, at=at, lead_minutes=minutes)
+        made = make(
+            places,
+            loaded,
+            at=at,
+            lead_minutes=minutes,
+            members=ensemble.members,
+            seed=ensemble.seed,
+            probabilities=ensemble.request,
+        )
     for note in notes:
         _say(note)
     began = perf_counter()
@@ -150,6 +245,7 @@ def _follow(
     formats: "tuple[Format, ...]",
     every: float,
     keep: int | None,
+    ensemble: _Ensemble,
 ) -> None:
     from nowcast.core.system.signals import stop_signals
     from nowcast.precipitation.forecasting.forecast import Forecaster
@@ -163,8 +259,11 @@ def _follow(
         if archive is None:
             return
         source = FrameSource(archive, choice.masks)
-        forecaster = Forecaster(choice, source.description, minutes)
-        outlet = Outlet(out, partial(write, formats=formats), keep)
+        members, seed, request = ensemble
+        forecaster = Forecaster(choice, source.description, minutes, members=members, seed=seed)
+        if request is not None:
+            request.of(source.description, forecaster.out_len)  # told before it rains
+        outlet = Outlet(out, partial(write, formats=formats, request=request), keep)
         watching = Watch(source, forecaster, outlet, _say)
         for note in (*source.notes, *forecaster.notes):
             _say(note)
@@ -252,9 +351,24 @@ def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) 
         typer.echo(f"  {_rain(made, position)}")
     if made.description.note is not None:
         typer.echo(made.description.note)
+    if made.members is not None:
+        _show_members(files[-1])
     typer.echo(f"written   {out}: {_listed([path.relative_to(out) for path in files])}")
     seconds = {**facts["seconds"], "write": write_seconds}
     typer.echo(f"seconds   {', '.join(f'{part} {spent:.2f}' for part, spent in seconds.items())}")
+
+
+def _show_members(summary: Path) -> None:
+    """What ``forecast.json`` says of members and points."""
+    import json
+
+    told = json.loads(summary.read_text())["ensemble"]
+    typer.echo(f"members   {told['members']}, seed {told['seed']}")
+    within = f" within {told['radius']}" if told["radius"] else ""
+    for point in told["points"]:
+        typer.echo(f"at {point['point']}{within} (row {point['row']}, column {point['column']})")
+        for arrival in point["arrivals"]:
+            typer.echo(f"  {arrival['text']}")
 
 
 def _rain(made: "Forecast", position: int) -> str:

@@ -3,17 +3,23 @@
 Shi et al. 2017, section 4, doi:10.48550/arXiv.1706.03458.
 """
 
+from math import log
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
-from nowcast.precipitation.units import Calibration
+from nowcast.precipitation.units import DBZ_AT_PIXEL_0, DBZ_SPAN, Calibration
 from nowcast.precipitation.verification.balance import balancing_weights
 
 LOSS_SCALE = 5e-5  # HKO-7's NORMAL_LOSS_GLOBAL_SCALE
 AREA_MM_H = (0.5, 2.0, 5.0, 10.0)
 AREA_WIDTH = 0.01  # pixels, 0.7 dB
 AREA_FLOOR = 1e-3
+POOLED_PX = (1, 4, 16)
+RATE_FLOOR = 0.02  # mm/h
+LEAST_SHARE = 1e-3  # of a square; keeps one without data from dividing by 0
 PERSISTENCE_FLOOR = 2e-3  # a pixel; keeps clips that hardly change from ruling a batch
 
 
@@ -91,6 +97,61 @@ def area_loss(
         )
         total = total + ((forecast + floor) / (observed + floor)).log().square().mean()
     return total / len(AREA_MM_H)
+
+
+def members_loss(
+    members: Float[Tensor, "batch member time 1 height width"],
+    truth: Float[Tensor, "batch time 1 height width"],
+    mask: Bool[Tensor, "batch time 1 height width"],
+    last: Float[Tensor, "batch 1 height width"],
+    calibration: Calibration,
+) -> Float[Tensor, ""]:
+    """Fair CRPS over that of persistence, its absolute error, averaged over clips, over pixels and
+    rain rates, and over means of `POOLED_PX` pixels a side.
+
+    The fair score of few members has the expectation of that of many (Ferro 2014,
+    doi:10.1002/qj.2270). Means over an area make what members have in common in space count too.
+    Best 0; below 0 by chance. Masked pixels do not count.
+    """
+    total = members.new_zeros(())
+    frames = members.float(), truth[:, None], last[:, None, None]
+    in_mm_h = [_rate(pixels, calibration) for pixels in frames]
+    for floor, parts in ((PERSISTENCE_FLOOR, frames), (RATE_FLOOR, in_mm_h)):
+        for side in POOLED_PX:
+            share = _means(mask[:, None].float(), side)
+            drawn, true, still = (
+                _means(part * mask[:, None], side) / share.clamp(min=LEAST_SHARE) for part in parts
+            )
+            of_members = (_fair_crps(drawn, true) * share[:, 0]).flatten(1).sum(1)
+            of_last = ((still - true).abs() * share).flatten(1).sum(1)
+            total = total + (of_members / (of_last + floor * share.flatten(1).sum(1))).mean()
+    return total / (2 * len(POOLED_PX))
+
+
+def _fair_crps(
+    members: Float[Tensor, "batch member time 1 high wide"],
+    truth: Float[Tensor, "batch 1 time 1 high wide"],
+) -> Float[Tensor, "batch time 1 high wide"]:
+    count = members.shape[1]
+    # Of members that ascend, the distances to all others are one factor of each.
+    ascending = members.sort(dim=1).values
+    factors = 2 * torch.arange(count, device=members.device) + 1 - count
+    apart = torch.einsum("m,bmtchw->btchw", factors.to(members.dtype), ascending)
+    return (members - truth).abs().mean(1) - apart / (count * (count - 1))
+
+
+def _rate(pixels: Tensor, calibration: Calibration) -> Tensor:
+    """mm/h; from 0 on with a gradient, so less than `Calibration.rate_from_pixel` has by the rate
+    of the scale's lower end, 0.01 mm/h."""
+    at_0 = float(calibration.rate_from_dbz(DBZ_AT_PIXEL_0))
+    power = DBZ_SPAN * log(10) / (10 * calibration.zr_b)
+    return at_0 * torch.expm1(power * pixels.clamp(0.0, 1.0))
+
+
+def _means(frames: Float[Tensor, "batch member time 1 height width"], side: int) -> Tensor:
+    """Over squares."""
+    means = functional.avg_pool2d(frames.flatten(0, 2), side)
+    return means.view(*frames.shape[:4], *means.shape[-2:])
 
 
 def _errors(prediction: Tensor, truth: Tensor, weights: Tensor) -> Tensor:

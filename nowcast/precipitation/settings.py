@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nowcast.core.settings import Count, Place, Positive, RunSettings, Section
+from nowcast.precipitation.forecasters.comoving.ensemble import ComovingEnsembleSettings
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecasterSettings
 from nowcast.precipitation.forecasters.kinds import ModelSettings
 
@@ -183,6 +184,9 @@ class LossSettings(Section):
     that can be foreseen well and in others; false is the paper's."""
     areas: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the squared logarithm of the frequency bias, which is added; see `loss`."""
+    members: Annotated[int, Field(ge=0)] = 0
+    """Draw so many members of each clip, of a kind that has them, and minimise their CRPS instead;
+    0 does not."""
 
 
 class PrecipitationSettings(RunSettings):
@@ -209,6 +213,17 @@ class PrecipitationSettings(RunSettings):
                 "expected train.explosion_factor: null with it, found "
                 f"{self.train.explosion_factor:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _members_are_there(self) -> "PrecipitationSettings":
+        if self.loss.members and not isinstance(self.model, ComovingEnsembleSettings):
+            raise ValueError(
+                "loss.members: expected model.kind: comoving-ensemble, which has members, found "
+                f"model.kind: {self.model.kind}; choose that kind, or leave loss.members out"
+            )
+        if self.loss.members == 1:
+            raise ValueError("loss.members: expected 0 or at least 2, which have a spread, found 1")
         return self
 
     @model_validator(mode="after")

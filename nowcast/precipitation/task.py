@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.report.player import Reel
+from nowcast.core.scoring.pooling import pooled
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.scoring.table import Column
 from nowcast.core.storage.origin import digest
@@ -29,32 +30,30 @@ from nowcast.precipitation.clips.identity import archive_hash
 from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
+from nowcast.precipitation.forecasters.comoving.ensemble import ComovingEnsemble
 from nowcast.precipitation.forecasters.scale import Scale
+from nowcast.precipitation.forecasters.settings import Ensemble, as_ensemble
 from nowcast.precipitation.forecasting.released.weights import located, shipped
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
-from nowcast.precipitation.loss import LOSS_SCALE, area_loss, balanced_loss, relative_loss
+from nowcast.precipitation.loss import (
+    LOSS_SCALE,
+    area_loss,
+    balanced_loss,
+    members_loss,
+    relative_loss,
+)
 from nowcast.precipitation.pictures.gallery import write_gallery
 from nowcast.precipitation.pictures.reel import forecast, reels
-from nowcast.precipitation.pictures.render import strip
+from nowcast.precipitation.pictures.strip import strip_of
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
-from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
+from nowcast.precipitation.verification.ensembles.columns import ENSEMBLE_COLUMNS, by_threshold
+from nowcast.precipitation.verification.ensembles.crps import crps_curves
+from nowcast.precipitation.verification.ensembles.verify import comparable, member_sums
 from nowcast.precipitation.verification.fitted import Thresholds
 from nowcast.precipitation.verification.scores import benchmark_curves, read_scores, score_frames
 from nowcast.precipitation.verification.verify import read_verification, verify_frames
 
 PICTURES = 2  # clips shown per validation
-FRAMES_PER_ROW = 5
-
-
-def _by_threshold(
-    score: str, text: str, best: Literal["more", "one"], digits: int
-) -> tuple[Column, ...]:
-    """A score of events at each threshold."""
-    limits = (0.0, 1.0 if best == "more" else None)
-    return tuple(
-        Column(f"{score}/{T}", f"{text} ≥ {T} mm/h", best, digits, perfect=1.0, limits=limits)
-        for T in THRESHOLD_NAMES
-    )
 
 
 class PrecipitationTask:
@@ -69,20 +68,21 @@ class PrecipitationTask:
     """
 
     sites = ("*.candidate",)
-    objective = ("b_mse", "b_mae")
+    objective: tuple[str, ...] = ("b_mse", "b_mae")
     loss_scale: float | None = LOSS_SCALE
     details = (
         Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
         Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
         Column("hss/2", "HSS ≥ 2 mm/h", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
-        *_by_threshold("bias", "bias", "one", 2),
-        *_by_threshold("csi_matched", "bias-matched CSI", "more", 3),
-        *_by_threshold("csi_fitted", "CSI at its own threshold", "more", 3),
-        *_by_threshold("bias_fitted", "bias at its own threshold", "one", 2),
+        *by_threshold("bias", "bias", "one", 2),
+        *by_threshold("csi_matched", "bias-matched CSI", "more", 3),
+        *by_threshold("csi_fitted", "CSI at its own threshold", "more", 3),
+        *by_threshold("bias_fitted", "bias at its own threshold", "one", 2),
         Column("rain_amount", "rain amount", "one", 2, perfect=1.0, limits=(0.0, None)),
         Column("spectrum/4", "power at 4-8 px", "one", 2, perfect=1.0, limits=(0.0, None)),
         Column("ssim", "SSIM", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
         Column("rmse_mm_h", "RMSE, mm/h", "less", 2, perfect=0.0, limits=(0.0, None)),
+        *ENSEMBLE_COLUMNS,
     )
     reference = "persistence"
     features = FEATURES
@@ -90,7 +90,7 @@ class PrecipitationTask:
     columns = (
         Column("b_mse", "B-MSE", "less", 0, perfect=0.0, limits=(0.0, None)),
         Column("b_mae", "B-MAE", "less", 0, perfect=0.0, limits=(0.0, None)),
-        *_by_threshold("csi", "CSI", "more", 3),
+        *by_threshold("csi", "CSI", "more", 3),
     )
 
     def __init__(
@@ -99,6 +99,8 @@ class PrecipitationTask:
         self.settings = settings
         if settings.loss.relative or settings.loss.areas:
             self.loss_scale = None
+        if settings.loss.members:
+            self.objective, self.loss_scale = ("crps_pixel",), None
         data = settings.data
         if data.root is None:
             raise ConfigError(
@@ -231,6 +233,8 @@ class PrecipitationTask:
         details = {}
         if self.settings.model.takes_details:
             details = {"out_len": truth.shape[1], "scale": batch.scale}
+        if self.settings.loss.members:
+            return self._members_loss(model, batch, details)
         prediction = model(batch.inputs, batch.input_mask, **details)[:, : truth.shape[1]]
         loss = self._error(prediction, truth, batch)
         if self.settings.loss.areas:
@@ -238,6 +242,17 @@ class PrecipitationTask:
                 prediction, truth, batch.truth_mask, self.archive.calibration
             )
         return loss
+
+    def _members_loss(self, model: nn.Module, batch: RadarBatch, details: Any) -> Tensor:
+        truth, count = batch.truth, self.settings.loss.members
+
+        def draw(height: int, width: int) -> Tensor:
+            return torch.randn(len(truth), count, height, width, device=truth.device)
+
+        assert isinstance(model, ComovingEnsemble)
+        members = model.drawn(batch.inputs, batch.input_mask, draw, **details)
+        last = batch.inputs[:, -1].where(batch.input_mask[:, -1], 0.0)
+        return members_loss(members, truth, batch.truth_mask, last, self.archive.calibration)
 
     def _error(self, prediction: Tensor, truth: Tensor, batch: RadarBatch) -> Tensor:
         if self.settings.loss.relative:
@@ -254,20 +269,40 @@ class PrecipitationTask:
         return balanced_loss(prediction, truth, batch.truth_mask, self.archive.calibration, weight)
 
     def score(self, model: nn.Module, batch: RadarBatch) -> Sums:
-        """Sums of the benchmark's scores over the batch."""
+        """Sums of the benchmark's scores over the batch; where members are trained, those of
+        `verify`, which choose them."""
+        if self.settings.loss.members:
+            return self.verify(model, batch)
         prediction = model(batch.inputs, batch.input_mask)
         return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
     def verify(self, model: nn.Module, batch: RadarBatch) -> Sums:
-        """As `score`, with FSS, spectra, image scores, rain rates and levels too."""
+        """As `score`, with FSS, spectra, image scores, rain rates and levels too, and of an
+        `Ensemble` the scores of its members."""
+        ensemble = as_ensemble(model)
+        if ensemble is not None:
+            # Clip by clip: the members of a whole batch would not fit into memory.
+            clips = (batch.take(np.array([clip])) for clip in range(len(batch.times)))
+            return pooled([self._verify_members(ensemble, clip) for clip in clips])
         prediction = model(batch.inputs, batch.input_mask)
         frames = prediction, batch.truth, batch.truth_mask
         with one_thread():
             return verify_frames(*frames, self.archive.calibration)
 
+    def _verify_members(self, ensemble: Ensemble, batch: RadarBatch) -> Sums:
+        members = ensemble.members(batch.inputs, batch.input_mask)
+        truth = batch.truth, batch.truth_mask, self.archive.calibration
+        with one_thread():
+            of_mean = verify_frames(ensemble.mean(members), *truth)
+            of_members = member_sums(members, *truth, batch.times[:, 0].tolist())
+        return Sums({**of_mean.values, **of_members.values})
+
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
-        """B-MSE, B-MAE and CSI, with whatever else comes with them."""
-        return {name: curve.mean() for name, curve in benchmark_curves(sums).items()}
+        """B-MSE, B-MAE and CSI, with whatever else comes with them; of sums of `verify` CRPS."""
+        curves = benchmark_curves(sums)
+        if "rate_absolute" in sums.values:
+            curves |= crps_curves(comparable(sums))
+        return {name: curve.mean() for name, curve in curves.items()}
 
     def blocks(self, split: str, batch: RadarBatch) -> list[str]:
         """When the block of each clip began, UTC."""
@@ -337,8 +372,9 @@ class PrecipitationTask:
         chosen = [Draw(clip) for clip in clips.wettest(PICTURES)]
         batch = clips.batch(chosen)
         prediction = forecast(model, batch)
+        about = self.archive.description.step_minutes, self.archive.calibration
         return {
-            f"init {name}": self._strip(batch, prediction, position)
+            f"init {name}": strip_of(batch, prediction, position, *about)
             for position, name in enumerate(batch.names())
         }
 
@@ -361,26 +397,6 @@ class PrecipitationTask:
         """Rain rate, day or motion of each clip; see `features`."""
         return groups(feature, batch, self.archive.calibration.rate_from_pixel)
 
-    def _strip(
-        self, batch: RadarBatch, prediction: NDArray[np.float32], clip: int
-    ) -> NDArray[np.uint8]:
-        step, first = self.archive.description.step_minutes, batch.in_len
-        before = _spread(1 - first, 0)
-        after = _spread(1, prediction.shape[1])
-        truth = (batch.levels[clip, :, 0].float() / PIXEL_LEVELS).numpy()
-        mask = batch.mask[clip, :, 0].numpy()
-
-        def seen(leads: list[int]) -> list[tuple[int, np.ndarray, np.ndarray]]:
-            return [
-                (lead * step, truth[first - 1 + lead], mask[first - 1 + lead]) for lead in leads
-            ]
-
-        ahead = [
-            (lead * step, prediction[clip, lead - 1], mask[first - 1 + lead]) for lead in after
-        ]
-        rows = [("input", seen(before)), ("truth", seen(after)), ("forecast", ahead)]
-        return strip(rows, self.archive.calibration)
-
     def _training_size(self) -> tuple[int, int]:
         random_crop = self.settings.data.random_crop
         size = random_crop if self.mixture and random_crop else self.training_clips().frame_size
@@ -394,8 +410,3 @@ class PrecipitationTask:
                 "data.random_crop or data.crop to a square, or data.turns: false"
             )
         return size
-
-
-def _spread(first: int, last: int) -> list[int]:
-    """`FRAMES_PER_ROW` leads from first to last, as even as whole numbers are."""
-    return [int(lead) for lead in np.rint(np.linspace(first, last, FRAMES_PER_ROW))]

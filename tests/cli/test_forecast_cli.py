@@ -279,3 +279,37 @@ def test_a_log_that_is_full_ends_no_watch(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr("typer.echo", full)
     forecast_cli._say("a gap")
+
+
+def test_members_and_what_is_made_of_them(run: Run, root: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    options = ["--weights", "lagged-flow", "--lead", "60", "--members", "6", "--format", "nc"]
+    asked = ["--probability", "0.5,2", "--quantiles", "0.5", "--window", "max:30,sum:60"]
+    places = ["--radius", "3px", "--at-point", "px:20,20", "--at-point", "px:5,30"]
+    status, said, err = run("forecast", root, *options, *asked, *places, "--out", out)
+    assert status == 0, err
+    assert "members   6, seed 0" in said and "at px:5,30 within 3px (row 5, column 30)" in said
+    assert said.count("rain of 2 mm/h or more") == 2
+    told = json.loads((out / "forecast.json").read_text())
+    assert told["ensemble"]["thresholds"] == [0.5, 2] and told["facts"]["members"] == 6
+    assert [window["window"] for window in told["ensemble"]["windows"]] == ["max:30", "sum:60"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--probability", "2"], "--probability: expected --members beside it"),
+        (["--members", "24"], "1 to 6 members"),
+        (["--members", "6", "--weights", "flow"], "which has one forecast; choose lagged-flow"),
+        (["--members", "6", "--window", "max:7"], "a multiple of 6 minutes"),
+        (["--members", "6", "--at-point", "px:64,0"], "within the 64x64 frame"),
+        (["--members", "6", "--quantiles", "half"], "--quantiles: expected numbers"),
+    ],
+)
+def test_options_of_members_that_cannot_be(
+    run: Run, root: Path, tmp_path: Path, options: list[str], expected: str
+):
+    place = ["--out", tmp_path / "out", "--weights", "lagged-flow"]
+    status, _, err = run("forecast", root, *place, *options)
+    assert status == 2 and expected in err
+    assert not (tmp_path / "out").exists()

@@ -26,7 +26,8 @@ def resolved(model: dict[str, Any], **changes: object) -> PrecipitationSettings:
 
 
 def test_each_kind_is_written_and_read_again():
-    assert list(KINDS) == ["convgru", "trajgru", "convlstm", "lagrangian", "comoving"]
+    networks = ["convgru", "trajgru", "convlstm", "lagrangian", "comoving", "comoving-ensemble"]
+    assert list(KINDS) == networks
     for kind, settings in KINDS.items():
         found = resolved({"kind": kind})
         assert type(found.model) is settings and found.model.kind == kind

@@ -1,22 +1,29 @@
 """The precipitation task builds the model its settings name and lets it see input and mask."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from nowcast.core.comparison.contest import contest
+from nowcast.core.scoring.pooling import pooled
 from nowcast.core.settings import MEmeLSettings
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.trainer import build_model
+from nowcast.precipitation.clips.draws import Draw
 from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
 from nowcast.precipitation.forecasters.cells.convlstm import ConvLSTM
 from nowcast.precipitation.forecasters.cells.trajgru import TrajGRU
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
+from nowcast.precipitation.forecasters.settings import Ensemble
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
+from nowcast.precipitation.verification.ensembles.columns import ENSEMBLE_COLUMNS
 
 CELLS = {"convgru": ConvGRU, "trajgru": TrajGRU, "convlstm": ConvLSTM}
 STAGES = [
@@ -89,3 +96,44 @@ def test_the_columns_are_those_of_all_scores(synthetic: Path):
         columns, whole = made.read_columns(sums), made.read(sums).values
         for column in made.columns:
             assert columns[column.score] == whole[column.score]
+
+
+def test_an_ensemble_is_scored_member_by_member_and_by_its_mean(synthetic: Path):
+    made = task(synthetic)
+    lagged = made.baseline("lagged-flow")
+    assert isinstance(lagged, Ensemble)
+
+    class Mean(nn.Module):
+        def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+            return lagged.mean(lagged.members(frames, mask))
+
+    clips = made.clips("test")
+    batch = clips.batch([Draw(clip) for clip in clips.wettest(2)])
+    sums, of_mean = made.verify(lagged, batch), made.verify(Mean(), batch)
+    for name, value in of_mean.values.items():
+        np.testing.assert_allclose(sums[name], value, rtol=1e-9, err_msg=name)
+    assert sums["exceeding"].shape == (5, 3, 2, 2)  # two members of three frames
+    each = [made.verify(lagged, batch.take(np.array([clip]))) for clip in range(2)]
+    np.testing.assert_array_equal(pooled(each)["ranks"], sums["ranks"])
+    scores = made.read(sums).values
+    columns, alone = made.read_columns(sums), made.read(of_mean).values
+    assert columns["crps_mm_h"] == scores["crps_mm_h"] != alone["crps_mm_h"]
+    assert scores["csi/2"] == alone["csi/2"] and "coverage/90" not in alone
+
+
+def test_ensembles_and_others_stand_in_one_leaderboard(synthetic: Path, tmp_path: Path):
+    made = task(synthetic)
+    entries = {name: (made, made.baseline(name)) for name in ("flow", "lagged-flow")}
+    board = contest(entries, "test", Ranks(), torch.device("cpu"), tmp_path)
+    shown = {column.score for column in board.details}
+    assert shown >= {column.score for column in ENSEMBLE_COLUMNS}
+    crps = {name: scores.values["crps_mm_h"] for name, scores in board.scores.items()}
+    assert all(value is not None and value > 0 for value in crps.values())
+    assert "CRPS, mm/h" in (tmp_path / "leaderboard.md").read_text()
+    assert "crps_mm_h" in (tmp_path / "differences.csv").read_text()
+    written = json.loads((tmp_path / "ensembles.json").read_text())
+    assert list(written) == ["lagged-flow"]
+    assert {path.name for path in (tmp_path / "pictures").glob("r*.png")} == {
+        "reliability.png",
+        "ranks.png",
+    }

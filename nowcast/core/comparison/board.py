@@ -37,9 +37,14 @@ class Board:
 
     @property
     def details(self) -> tuple[Column, ...]:
-        """The further scores that were read."""
-        first = next(iter(self.scores.values()))
-        return tuple(column for column in self.task.details if column.score in first.values)
+        """The further scores that were read of any forecaster."""
+        read = {name for scores in self.scores.values() for name in scores.values}
+        return tuple(column for column in self.task.details if column.score in read)
+
+    @property
+    def compared(self) -> tuple[Column, ...]:
+        """The scores by which forecasters are told apart."""
+        return (*self.task.columns, *(column for column in self.details if column.tested))
 
     @cached_property
     def scores(self) -> dict[str, Scores]:
@@ -65,7 +70,7 @@ class Board:
     def differences(self) -> list[Difference]:
         """Of every pair, with its interval."""
         parts = {name: [blocks] for name, blocks in self.parts.items()}
-        return differences(parts, self.task.read_columns, self.task.columns)
+        return differences(parts, self.task.read_columns, self.compared)
 
     @property
     def table(self) -> Table:

@@ -241,7 +241,7 @@ def _scores(comparisons: Comparisons, forecaster: str, seed: int | None, average
 def _average(columns: Sequence[Column]) -> Column | None:
     """None if less is better for some and more for others, or the nearer to one."""
     best = {column.best for column in columns}
-    if len(best) > 1 or "one" in best:
+    if len(best) > 1 or not best <= {"less", "more"}:
         return None
     perfect = {column.perfect for column in columns}
     limits = {column.limits for column in columns}

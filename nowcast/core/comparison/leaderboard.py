@@ -54,7 +54,7 @@ def write_leaderboard(board: Board, out: Path, pictures: Mapping[str, Path]) -> 
     write_text(out / "differences.csv", csv_text(rows))
     write_text(
         out / "leaderboard.csv",
-        csv_text([{"forecaster": name} | dict(s.values) for name, s in board.scores.items()]),
+        csv_text(_rows(board)),
     )
     near = near_best(board.table, contrasts(board.table, board.differences))
     write_latex(out / "table.tex", board.table, near, MARKS)
@@ -95,12 +95,21 @@ def verdicts(board: Board) -> list[str]:
     if len(board.scores) < 2 or len(next(iter(board.parts.values()))) < LEAST_BLOCKS:
         return []
     lines = []
-    for column in board.task.columns:
+    for column in board.compared:
         leader = board.best(column)
         if leader is not None:
             near = ", ".join(board.near(leader, column)) or "none"
             lines.append(f"{column.title}: {leader}; {NOT_DISTINGUISHABLE} from it: {near}")
     return [*lines, f"{NOT_DISTINGUISHABLE}: p > {LEVEL} after Holm over all pairs, by blocks"]
+
+
+def _rows(board: Board) -> list[dict[str, float | str | None]]:
+    """The scores of each forecaster; one that has not all scores has empty ones."""
+    names = dict.fromkeys(name for scores in board.scores.values() for name in scores.values)
+    return [
+        {"forecaster": forecaster} | {name: scores.values.get(name) for name in names}
+        for forecaster, scores in board.scores.items()
+    ]
 
 
 def _details(board: Board) -> Section:
@@ -127,7 +136,7 @@ def _skills(board: Board) -> Section:
 
 def _differences(board: Board) -> list[Section]:
     """The tables of differences."""
-    against, columns = board.task.reference, board.task.columns
+    against, columns = board.task.reference, board.compared
     others = [name for name in board.scores if name != against]
     if not others:
         return []

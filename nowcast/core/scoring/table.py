@@ -14,7 +14,7 @@ from nowcast.core.scoring.sums import Scores
 DASH = "–"
 STAR = " *"
 BEST = "the best mean of its column, whether or not the difference is significant"
-ARROWS = {"less": "↓", "more": "↑", "one": "→ 1"}
+ARROWS = {"less": "↓", "more": "↑", "one": "→ 1", "level": "→"}
 # A star or an underscore between two spaces, and an underscore within a word, mean nothing.
 _MARKDOWN = re.compile(r"[\\`\[\]<>|$]|(?<=\S)\*|\*(?=\S)|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)")
 
@@ -26,33 +26,40 @@ class Column:
     Args:
         score: its name in `Scores.values`.
         header: as shown, e.g. ``top-1``.
-        best: whether less or more is better, or the nearer to one.
+        best: whether less or more is better, or the nearer to one, or to another level, which is
+            `perfect`.
         digits: decimals shown.
         main: whether it enters a table of several comparisons.
         perfect: score of a perfect forecast, in the unit of the column, e.g. 0 for an error, 1 for
             a ratio and 100 for a percentage; None where there is none, and then there is no skill.
         limits: least and greatest value that the score can have; None: no limit.
+        tested: of a detail of a leaderboard: whether forecasters are told apart by it, too.
     """
 
     score: str
     header: str
-    best: Literal["less", "more", "one"]
+    best: Literal["less", "more", "one", "level"]
     digits: int
     main: bool = True
     perfect: float | None = field(kw_only=True)
     limits: tuple[float | None, float | None] = field(default=(None, None), kw_only=True)
+    tested: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         assert self.best != "one" or self.perfect in (1, None), (self.score, self.perfect)
+        assert self.best != "level" or self.perfect is not None, self.score
 
     @property
     def title(self) -> str:
         """Header with the direction of better."""
-        return f"{self.header} {ARROWS[self.best]}"
+        level = f" {self.perfect:g}" if self.best == "level" else ""
+        return f"{self.header} {ARROWS[self.best]}{level}"
 
     def cost(self, value: float) -> float:
         """Less is better."""
-        return {"less": value, "more": -value, "one": abs(value - 1)}[self.best]
+        level = 1.0 if self.perfect is None else self.perfect
+        near = abs(value - level)
+        return {"less": value, "more": -value, "one": near, "level": near}[self.best]
 
     def skill(self, value: float | None, reference: float | None) -> float | None:
         """Skill score ``1 - |value - perfect| / |reference - perfect|``: 0 at the reference, 1 for
@@ -133,6 +140,7 @@ class Table:
             "↓": "less is better",
             "↑": "more is better",
             "→ 1": "the nearer to one the better",
+            "→": "the nearer to the number after it the better",
         }
         parts = [
             f"{arrow} {meaning}"

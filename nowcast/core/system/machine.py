@@ -1,7 +1,8 @@
-"""When and where something was measured: a figure without them means little."""
+"""The machine: when and where something was measured, and how much memory is free."""
 
 import platform
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 
@@ -18,3 +19,19 @@ def when_and_where() -> dict[str, str]:
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{platform.system()} {platform.machine()}, {place}, torch {torch.__version__}",
     }
+
+
+def available_bytes(
+    meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")
+) -> int | None:
+    """Memory that a process can still have, within its container's limit; None where the system
+    does not tell, as outside Linux."""
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        free = 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return None
+    try:
+        return min(free, int(limit.read_text()))
+    except (OSError, ValueError):  # none, or "max"
+        return free

@@ -114,7 +114,8 @@ class Compared(Task, Protocol):
         ...
 
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
-        """The scores of `columns` alone, which a bootstrap reads thousands of times."""
+        """The scores of `columns` and of the `tested` ones of `details` alone, which a bootstrap
+        reads thousands of times."""
         ...
 
     def blocks(self, split: str, batch: Any) -> list[str]:

@@ -10,6 +10,7 @@ from torch import nn
 from nowcast.core.errors import ConfigError, UnknownForecaster, did_you_mean
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation, Inflow
+from nowcast.precipitation.forecasters.flow.lagged import LaggedFlow
 from nowcast.precipitation.forecasters.flow.motion import Method
 from nowcast.precipitation.forecasters.persistence import Persistence
 from nowcast.precipitation.forecasters.through_pysteps import PystepsMethod, ThroughPysteps
@@ -34,6 +35,10 @@ def _flow(motion: Method, setting: Setting, inflow: Inflow) -> nn.Module:
     return Extrapolation(setting.out_len, motion, inflow)
 
 
+def _lagged(setting: Setting, inflow: Inflow) -> nn.Module:
+    return LaggedFlow(setting.out_len, setting.archive.calibration, inflow=inflow)
+
+
 def _through_pysteps(method: PystepsMethod, setting: Setting, inflow: Inflow) -> nn.Module:
     archive = setting.archive
     # STEPS alone uses the size; the others forecast from an archive whose grid is at fault, too.
@@ -52,6 +57,7 @@ def _through_pysteps(method: PystepsMethod, setting: Setting, inflow: Inflow) ->
 EXTRAPOLATING: dict[str, Callable[[Setting, Inflow], nn.Module]] = {
     "flow": partial(_flow, "dis"),
     **{motion: partial(_flow, motion) for motion in get_args(Method)},
+    "lagged-flow": _lagged,
     **{method: partial(_through_pysteps, method) for method in get_args(PystepsMethod)},
 }
 BASELINES = ("persistence", *EXTRAPOLATING)

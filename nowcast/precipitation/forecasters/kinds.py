@@ -9,13 +9,14 @@ from pydantic_core import InitErrorDetails
 
 from nowcast.core.errors import ConfigError, did_you_mean
 from nowcast.core.system.plugins import added, loaded, package
+from nowcast.precipitation.forecasters.comoving.ensemble import ComovingEnsembleSettings
 from nowcast.precipitation.forecasters.comoving.forecaster import ComovingSettings
 from nowcast.precipitation.forecasters.encoder_forecaster import CELLS, EncoderForecasterSettings
 from nowcast.precipitation.forecasters.lagrangian import LagrangianSettings
 from nowcast.precipitation.forecasters.settings import ForecasterSettings
 
 GROUP = "nowcast.forecasters"  # of entry points: a package's own kinds
-OWN = (EncoderForecasterSettings, LagrangianSettings, ComovingSettings)
+OWN = (EncoderForecasterSettings, LagrangianSettings, ComovingSettings, ComovingEnsembleSettings)
 
 
 def _kinds(settings: type[ForecasterSettings]) -> tuple[str, ...]:

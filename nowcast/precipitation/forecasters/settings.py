@@ -1,16 +1,63 @@
-"""What the `model` section of a config must do, whatever forecaster it describes."""
+"""What the `model` section of a config must do, whatever forecaster it describes, and what a
+forecaster with members can do beyond a forecast."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
-from torch import nn
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.settings import Section
 from nowcast.precipitation.forecasters.graph import Graph
 from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.units import Calibration
+
+
+@runtime_checkable
+class Ensemble(Protocol):
+    """A forecaster with members: a module that has these too, whatever its settings.
+
+    Leaderboards score the members, and everything else the module's own forecast. Without it a
+    forecaster has none; `as_ensemble` says which.
+    """
+
+    member_count: int
+    """How many members it has unless told otherwise; 1: it is no ensemble."""
+
+    def members(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+    ) -> Float[Tensor, "batch member out_len 1 height width"]:
+        """Forecasts of equal probability, pixels in [0, 1], on the frames' device.
+
+        Args:
+            frames: pixels in [0, 1].
+            mask: True where there is data; None: everywhere.
+            count: how many; None: `member_count`, or as many as these frames allow.
+            seed: of what is random, if anything is. The same seed and clip give the same members,
+                whatever the batch and the number of threads.
+
+        Raises:
+            ConfigError: it cannot have so many.
+        """
+        ...
+
+    def mean(
+        self, members: Float[Tensor, "batch member out_len 1 height width"]
+    ) -> Float[Tensor, "batch out_len 1 height width"]:
+        """The one forecast that stands for members; for those of seed 0 the module's own."""
+        ...
+
+
+def as_ensemble(model: object) -> Ensemble | None:
+    """The forecaster as an ensemble, if it is one."""
+    return model if isinstance(model, Ensemble) and model.member_count > 1 else None
 
 
 class ForecasterSettings(Section, ABC):

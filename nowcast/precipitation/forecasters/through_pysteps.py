@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -23,6 +23,7 @@ from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.precipitation.archive.projection import LARGEST_KM, LEAST_KM
 from nowcast.precipitation.forecasters.flow.advection import advect
 from nowcast.precipitation.forecasters.flow.extrapolation import Inflow, with_data
+from nowcast.precipitation.forecasters.flow.lagged import mean_of_rates
 from nowcast.precipitation.forecasters.flow.motion import motion_field, newest_with_data
 from nowcast.precipitation.units import Calibration
 
@@ -59,8 +60,8 @@ class ThroughPysteps(nn.Module):
     motion, S-PROG and STEPS. ANVIL takes rain rates; extrapolation carries the pixels themselves,
     whose logarithm keeps the lightest rain. Other settings are pysteps' defaults: 6 cascade
     levels, autoregression of order 2, the forecast's distribution matched to that of the last
-    frame (S-PROG, STEPS). STEPS gives the mean of its members' rain rates, from one seed for every
-    clip, so that a forecast does not depend on its batch.
+    frame (S-PROG, STEPS). STEPS is an `Ensemble`; its forecast is the mean of the members' rain
+    rates. All clips have one seed, so that a forecast does not depend on its batch.
 
     No data are NaN. Where a method has no forecast, `inflow` says what stands there, as in
     `Extrapolation`. An input frame without any data is passed over at the end of a clip, and
@@ -73,7 +74,8 @@ class ThroughPysteps(nn.Module):
       last frame carried on has some, which STEPS does for rain at the frame's edge alone, or
       more than `MOST_GROWTH` times the largest rate of the input). Where Lucas-Kanade or the
       extrapolation itself fails, OpenCV's flow or our own advection takes its place. A
-      `ResultWarning` names it with the reason, and `replaced` counts the clips.
+      `ResultWarning` names it with the reason, and `replaced` counts the clips. The members of
+      such a clip are all the same.
 
     Args:
         method: ``extrapolation`` (Germann & Zawadzki 2002), ``sprog`` (Seed 2003), ``anvil``
@@ -119,8 +121,9 @@ class ThroughPysteps(nn.Module):
         self.calibration = calibration
         self.inflow: Inflow = inflow
         self.replaced = 0
+        self.member_count = members if method == "steps" else 1
         self._pysteps = _imported(method)
-        self._settings = _settings(method, step_minutes, km_per_pixel, members)
+        self._settings = _settings(method, step_minutes, km_per_pixel)
 
     @torch.no_grad()
     def forward(
@@ -129,19 +132,48 @@ class ThroughPysteps(nn.Module):
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """Forecast `out_len` frames, clip by clip on the CPU."""
+        drawn = (clip[None] for clip in self._drawn(frames, mask, self.member_count, SEED))
+        if self.member_count > 1:
+            return torch.cat([self.mean(members) for members in drawn]).to(frames)
+        return torch.cat([members[:, 0] for members in drawn]).to(frames)
+
+    @torch.no_grad()
+    def members(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = SEED,
+    ) -> Float[Tensor, "batch member out_len 1 height width"]:
+        """See `Ensemble`; of a method without members the one forecast."""
+        own = self.member_count if count is None or self.member_count == 1 else count
+        return torch.stack([*self._drawn(frames, mask, own, seed)]).to(frames)
+
+    def mean(
+        self, members: Float[Tensor, "batch member out_len 1 height width"]
+    ) -> Float[Tensor, "batch out_len 1 height width"]:
+        """The mean of the members' rain rates, as pixels."""
+        return mean_of_rates(members, self.calibration)
+
+    def _drawn(
+        self, frames: Tensor, mask: Tensor | None, count: int, seed: int
+    ) -> Iterator[Float[Tensor, "member out_len 1 height width"]]:
         if frames.shape[1] < max(2, NEEDS[self.method]):
             raise ConfigError(
                 f"{self.method} needs {max(2, NEEDS[self.method])} input frames, found "
                 f"{frames.shape[1]}; raise data.in_len"
             )
         pixels, data = with_data(frames, mask)
-        clips = zip(pixels[:, :, 0].cpu().numpy(), data[:, :, 0].cpu().numpy(), strict=True)
-        forecasts = np.stack([self._clip(pixels, seen) for pixels, seen in clips])
-        return torch.from_numpy(forecasts)[:, :, None].to(frames)
+        drawing = {"n_ens_members": count, "seed": seed} if self.method == "steps" else {}
+        for clip, seen in zip(pixels[:, :, 0].cpu(), data[:, :, 0].cpu(), strict=True):
+            found = self._clip(clip.numpy(), seen.numpy(), drawing)
+            members = np.broadcast_to(found, (count, *found.shape[1:])).astype(np.float32)
+            yield torch.from_numpy(members)[:, :, None]
 
     def _clip(
-        self, pixels: NDArray[np.float32], seen: NDArray[np.bool_]
-    ) -> Float[np.ndarray, "out_len height width"]:
+        self, pixels: NDArray[np.float32], seen: NDArray[np.bool_], drawing: Mapping[str, int]
+    ) -> Float[np.ndarray, "members out_len height width"]:
         newest = newest_with_data(seen)
         late = len(seen) - 1 - newest
         pixels, seen = _without_gaps(pixels[: newest + 1], seen[: newest + 1])
@@ -149,17 +181,17 @@ class ThroughPysteps(nn.Module):
         unknown = last if self.inflow == "persist" else np.zeros_like(last)
         rate = np.where(seen, self.calibration.rate_from_pixel(pixels), np.nan)
         if not bool((rate[-1] >= WET_MM_H).any()):
-            return np.zeros((self.out_len, *last.shape), np.float32)
-        members = self._nowcast(np.where(seen, pixels, np.nan), rate, self.out_len + late)
-        members = members[:, late:]
-        members = np.where(np.isfinite(members), members, unknown)
-        if len(members) == 1:
-            return np.asarray(members[0], np.float32)
-        mean = self.calibration.rate_from_pixel(members).mean(axis=0)
-        return self.calibration.pixel_from_rate(mean).astype(np.float32)
+            return np.zeros((1, self.out_len, *last.shape), np.float32)
+        known = np.where(seen, pixels, np.nan)
+        members = self._nowcast(known, rate, self.out_len + late, drawing)[:, late:]
+        return np.where(np.isfinite(members), members, unknown)
 
     def _nowcast(
-        self, pixels: NDArray[np.float32], rate: NDArray[np.float64], steps: int
+        self,
+        pixels: NDArray[np.float32],
+        rate: NDArray[np.float64],
+        steps: int,
+        drawing: Mapping[str, int],
     ) -> Float[np.ndarray, "members out_len height width"]:
         """Pixels, NaN where the method has none."""
         dbr = _dbr_from_rate(rate)
@@ -168,7 +200,10 @@ class ThroughPysteps(nn.Module):
         found = None
         if self.method != "extrapolation":
             next_pixels = self._carried(pixels[-1], motion, 1, [])[0]
-            found = self._autoregressive(rate, dbr, motion, steps, next_pixels, replacements)
+            settings = {**self._settings, **drawing}
+            found = self._autoregressive(
+                rate, dbr, motion, steps, settings, next_pixels, replacements
+            )
         if found is None:
             found = self._carried(pixels[-1], motion, steps, replacements)[None]
         if replacements:
@@ -230,6 +265,7 @@ class ThroughPysteps(nn.Module):
         dbr: NDArray[np.float64],
         motion: NDArray[np.float64],
         steps: int,
+        settings: Mapping[str, Any],
         next_pixels: NDArray[np.floating[Any]],
         replacements: list[str],
     ) -> Float[np.ndarray, "members out_len height width"] | None:
@@ -241,9 +277,7 @@ class ThroughPysteps(nn.Module):
             frames = (rate if self.method == "anvil" else dbr)[-needed:]
             try:
                 with _quiet():
-                    found = np.asarray(
-                        self._pysteps.nowcast(frames, motion, steps, **self._settings)
-                    )
+                    found = np.asarray(self._pysteps.nowcast(frames, motion, steps, **settings))
             except Exception as error:  # too little rain for it, a fault of its, too little memory
                 reason = f"pysteps failed: {_named(error)}"
         if found is not None:
@@ -335,18 +369,14 @@ def _imported(method: str) -> _Pysteps:
     return _Pysteps(motion.dense_lucaskanade, extrapolation.forecast, nowcast.forecast)
 
 
-def _settings(
-    method: PystepsMethod, step_minutes: int, km_per_pixel: float, members: int
-) -> dict[str, Any]:
+def _settings(method: PystepsMethod, step_minutes: int, km_per_pixel: float) -> dict[str, Any]:
     """What a method must be told beyond pysteps' defaults."""
     if method == "sprog":
         return {"precip_thr": WET_DBR}
     if method == "steps":
         return {
             "precip_thr": WET_DBR,
-            "n_ens_members": members,
             "kmperpixel": km_per_pixel,
             "timestep": step_minutes,
-            "seed": SEED,
         }
     return {}

@@ -14,10 +14,10 @@ KEYWORDS = frozenset((
     "decomp_method", "domain", "errdist_window_radius", "extrap_kwargs", "extrap_method",
     "feature_kwargs", "feature_method", "fft_method", "filter_kwargs", "kernel_type",
     "localization_window_radius", "mask_kwargs", "mask_method", "max_num_features",
-    "measure_time", "metadata", "n_cascade_levels", "n_ens_members", "noise_kwargs",
+    "measure_time", "metadata", "n_cascade_levels", "noise_kwargs",
     "noise_method", "noise_stddev_adj", "norain_thr", "num_workers", "overlap", "pert_thrs",
     "precip_thr", "probmatching_method", "r_vil_window_radius", "rainrate", "return_output",
-    "seed", "slope", "use_multiprocessing", "vel_pert_kwargs", "vel_pert_method", "war_thr",
+    "slope", "use_multiprocessing", "vel_pert_kwargs", "vel_pert_method", "war_thr",
     "win_size",
 ))
 # fmt: on
@@ -30,8 +30,8 @@ def check_keywords(others: Mapping[str, object], timestep: object, kmperpixel: o
     if unknown:
         raise TypeError(
             f"forecast() got an unexpected keyword argument {unknown[0]!r}; it knows weights, "
-            f"zr_a, zr_b, timestep (minutes), kmperpixel, and takes but ignores "
-            f"{', '.join(sorted(KEYWORDS))}"
+            f"zr_a, zr_b, timestep (minutes), kmperpixel, n_ens_members, seed, and takes but "
+            f"ignores {', '.join(sorted(KEYWORDS))}"
         )
     for name, value in (("timestep", timestep), ("kmperpixel", kmperpixel)):
         if value is not None and not (isinstance(value, Real) and 0 < float(value) < float("inf")):

@@ -24,8 +24,17 @@ from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.forecasters.baselines import KM_PER_PIXEL, Setting, baseline
 from nowcast.precipitation.forecasters.comoving.forecaster import Comoving
 from nowcast.precipitation.forecasters.scale import Scale
+from nowcast.precipitation.forecasters.settings import Ensemble
 from nowcast.precipitation.forecasting.frames_needed import least_of_baseline, least_of_run
 from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
+from nowcast.precipitation.forecasting.probabilities.members import (
+    Draw,
+    Members,
+    check_room,
+    drawn,
+    ensemble_of,
+    members_bytes,
+)
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.trained import trained_forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
@@ -80,14 +89,22 @@ class Forecaster:
         description: of the archive, see `inputs.FrameSource`.
         lead_minutes: how far ahead, rounded up to a whole step; None is as many steps as the run
             was trained for.
+        members: how many members of an ensemble; None: one forecast.
+        seed: of what is random in the members.
 
     Raises:
-        ConfigError: no such baseline, the lead is not positive, or there is no GPU as
-            ``train.device`` says.
+        ConfigError: no such baseline, the lead is not positive, there is no GPU as
+            ``train.device`` says, or so many members do not fit into memory.
     """
 
     def __init__(
-        self, choice: Choice, description: Description, lead_minutes: float | None = None
+        self,
+        choice: Choice,
+        description: Description,
+        lead_minutes: float | None = None,
+        *,
+        members: int | None = None,
+        seed: int = 0,
     ) -> None:
         if lead_minutes is not None and not 0 < lead_minutes < np.inf:
             raise ConfigError(f"--lead: expected more than 0 minutes, found {lead_minutes:g}")
@@ -96,6 +113,10 @@ class Forecaster:
         step, trained = description.step_minutes, choice.settings.data.out_len
         self.out_len = trained if lead_minutes is None else ceil(lead_minutes / step)
         self.device = pick_device(choice.settings.train.device, current())
+        self._draw = None if members is None else Draw(members, seed)
+        if self._draw is not None:
+            rest = memory_bytes(choice, description, self.out_len) or BASE_BYTES
+            check_room(self._draw, self.out_len, description.height, description.width, rest)
         self._baseline = None
         if choice.run is None:
             self._baseline = baseline(choice.name, Setting(self.out_len, description))
@@ -117,9 +138,17 @@ class Forecaster:
             )
         return model.eval().to(self.device)
 
+    @cached_property
+    def _ensemble(self) -> Ensemble | None:
+        """The model with the members asked for, None where none are; raises ConfigError as
+        `ensemble_of`."""
+        if self._draw is None:
+            return None
+        return ensemble_of(self.model, self.choice.name, self._draw, self.choice.in_len)
+
     def load(self) -> None:
         """Read the weights now, so that a mistake in them is told before it rains."""
-        _ = self.model, self.facts
+        _ = self.model, self.facts, self._ensemble
 
     def forecast(self, inputs: Inputs, read_seconds: float = 0.0) -> Forecast:
         """The forecast from these inputs; dry, without the model, where all of them are.
@@ -129,9 +158,12 @@ class Forecaster:
             read_seconds: how long it took to read them, for the facts.
 
         Raises:
-            RunError: the weights cannot be loaded, or give no numbers.
+            ConfigError: it has no members, or not so many as are asked for.
+            RunError: the weights cannot be loaded, or give no numbers, or these inputs are too few
+                for so many members.
         """
         seconds = {"read": read_seconds}
+        ensemble, members = self._ensemble, None
         wet = self._rate_of_level >= DRY_MM_H
         dry = not any(
             bool((mask & wet[levels]).any())
@@ -141,13 +173,22 @@ class Forecaster:
         if dry:
             size = (self.out_len, *inputs.levels.shape[1:])
             pixels = np.zeros(size, dtype=np.float32)
+            if self._draw is not None:
+                dry_members = np.broadcast_to(pixels, (self._draw.count, *size))
+                members = Members(dry_members, self._draw.seed)
         else:
             began = time.perf_counter()
             model = self.model
             seconds["load"] = time.perf_counter() - began
             began = time.perf_counter()
             with collected() as replaced:
-                pixels = self._pixels(model, inputs)
+                if ensemble is None or self._draw is None:
+                    pixels = self._pixels(model, inputs)
+                else:
+                    levels, mask = self._clips(inputs)
+                    frames = levels.float() / PIXEL_LEVELS
+                    name = self.choice.name
+                    pixels, members = drawn(ensemble, name, frames, mask, self._draw)
             seconds["forecast"] = time.perf_counter() - began
         facts = {
             **self.facts,
@@ -162,11 +203,15 @@ class Forecaster:
             "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
         }
         return Forecast(
-            inputs.init, pixels, inputs.mask[-1], self.description, self.choice.name, facts
+            inputs.init, pixels, inputs.mask[-1], self.description, self.choice.name, facts, members
         )
 
+    def _clips(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Levels and mask of the inputs, on the model's device."""
+        return _clip(inputs.levels).to(self.device), _clip(inputs.mask).to(self.device)
+
     def _pixels(self, model: nn.Module, inputs: Inputs) -> Float32[np.ndarray, "lead height width"]:
-        levels, mask = (_clip(part).to(self.device) for part in (inputs.levels, inputs.mask))
+        levels, mask = self._clips(inputs)
         with torch.inference_mode():
             if not isinstance(model, Comoving):  # which has no room for floats of large frames
                 levels = levels.float() / PIXEL_LEVELS
@@ -197,6 +242,8 @@ class Forecaster:
                 "trained_crop": data.crop_bounds,
                 "padded_to": self._padded_to,
             }
+        if self._draw is not None:
+            about |= {"members": self._draw.count, "seed": self._draw.seed}
         return {
             **about,
             "lead_minutes": self.out_len * self.description.step_minutes,
@@ -211,7 +258,11 @@ class Forecaster:
     def memory_bytes(self) -> int | None:
         """About how much memory a forecast takes, reading and writing included; None where it is
         not known: of pysteps' methods and of networks other than the comoving one."""
-        return memory_bytes(self.choice, self.description, self.out_len)
+        found = memory_bytes(self.choice, self.description, self.out_len)
+        if found is None or self._draw is None:
+            return found
+        pixels = self.description.height * self.description.width
+        return found + members_bytes(self._draw.count, self.out_len, pixels)
 
     @property
     def memory_note(self) -> str | None:
@@ -220,8 +271,9 @@ class Forecaster:
         if needed is None or needed < SAID_BYTES:
             return None
         size = f"{self.description.height}x{self.description.width}"
+        members = "" if self._draw is None else f" of {self._draw.count} members"
         return (
-            f"{self.choice.in_len} frames of {size} in and {self.out_len} out take about "
+            f"{self.choice.in_len} frames of {size} in and {self.out_len} out{members} take about "
             f"{needed / 2**30:.1f} GiB of memory"
         )
 
@@ -309,7 +361,7 @@ def memory_bytes(choice: Choice, description: Description, out_len: int) -> int 
     shape = (1, in_len, 1, description.height, description.width)
     read = BASE_BYTES + 2 * in_len * pixels
     if choice.run is None:
-        if choice.name.partition(":")[0] not in ("flow", "persistence"):
+        if choice.name.partition(":")[0] not in ("flow", "persistence", "lagged-flow"):
             return None
         return read + (8 * in_len + 12 * out_len + 60) * pixels
     needed = choice.settings.model.memory_bytes(shape, out_len)

@@ -16,14 +16,16 @@ from torch import nn
 from nowcast.core.report.charts import LINE_WIDTH, legend_names, lines
 from nowcast.core.scoring.pooling import pooled
 from nowcast.core.scoring.sums import Sums
-from nowcast.core.storage.files import write_whole
+from nowcast.core.storage.files import write_json, write_whole
 from nowcast.core.terminal.plain import add_legend
 from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.clips.clips import Clips
 from nowcast.precipitation.clips.draws import Draw
+from nowcast.precipitation.pictures.ensembles import rank_histogram, reliability_diagram
 from nowcast.precipitation.pictures.reel import forecast
 from nowcast.precipitation.pictures.render import side_by_side, write_gif
 from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES, Calibration
+from nowcast.precipitation.verification.ensembles.diagrams import diagrams
 from nowcast.precipitation.verification.spectrum import wavelengths
 
 Parts = Mapping[str, Mapping[str, Sums]]  # forecaster -> block -> its sums, of `verify`
@@ -201,13 +203,25 @@ def write_gallery(
     models: Mapping[str, nn.Module],
     out: Path,
 ) -> dict[str, Path]:
-    """Write all pictures into ``out/pictures``: caption -> file."""
-    folder = out / "pictures"
+    """Write all pictures into ``out/pictures``: caption -> file; of ensembles those of their
+    probabilities too, with the numbers in ``out/ensembles.json`` (see `diagrams`)."""
+    folder, step_minutes = out / "pictures", clips.archive.description.step_minutes
     written = {}
-    for caption, name, figure in (
+    figures = [
         ("Events over all lead times", "performance.png", performance_diagram(parts)),
-        ("Power spectra", "spectra.png", spectra(parts, clips.archive.description.step_minutes)),
-    ):
+        ("Power spectra", "spectra.png", spectra(parts, step_minutes)),
+    ]
+    whole = {name: pooled(list(blocks.values())) for name, blocks in parts.items()}
+    of_ensembles = {
+        name: diagrams(sums, step_minutes) for name, sums in whole.items() if "ranks" in sums.values
+    }
+    if of_ensembles:
+        write_json(out / "ensembles.json", of_ensembles)
+        figures += [
+            ("Reliability of probabilities", "reliability.png", reliability_diagram(of_ensembles)),
+            ("Rank histogram", "ranks.png", rank_histogram(of_ensembles)),
+        ]
+    for caption, name, figure in figures:
         write_whole(folder / name, partial(figure.savefig, format="png", dpi=DPI))
         written[caption] = folder / name
     for which, (leader, block) in best_and_worst(parts, reference, read).items():

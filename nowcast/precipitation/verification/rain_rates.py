@@ -24,10 +24,11 @@ def rain_rate_sums(
 ) -> Sums:
     """Sums of rain rates, and histograms of the pixels.
 
-    ``rate_error`` (mm/h)^2, ``rate_prediction`` and ``rate_truth`` mm/h (float64), per lead time;
-    ``histogram_prediction`` and ``histogram_truth`` (int64) per (bin, lead time). A bin is a
-    quarter of an 8-bit level, 0.069 dBZ or about 1 % of a rain rate, and centred on its value:
-    those of the truth are exact. A prediction that is not a number is in no bin.
+    ``rate_error`` (mm/h)^2, ``rate_absolute`` (absolute errors), ``rate_prediction`` and
+    ``rate_truth`` mm/h (float64), per lead time; ``histogram_prediction`` and ``histogram_truth``
+    (int64) per (bin, lead time). A bin is a quarter of an 8-bit level, 0.069 dBZ or about 1 % of a
+    rain rate, and centred on its value: those of the truth are exact. A prediction that is not a
+    number is in no bin.
     """
     clipped, over = prediction.float().clamp(0, 1), (0, 2, 3, 4)
     predicted_rate, true_rate = (
@@ -35,6 +36,7 @@ def rain_rate_sums(
     )
     sums = {
         "rate_error": (predicted_rate - true_rate).square().sum(over),
+        "rate_absolute": (predicted_rate - true_rate).abs().sum(over),
         "rate_prediction": predicted_rate.sum(over),
         "rate_truth": true_rate.sum(over),
         "histogram_prediction": _histogram(clipped, mask),

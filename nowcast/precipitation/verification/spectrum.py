@@ -6,6 +6,7 @@ doi:10.1109/TGRS.2010.2103946).
 """
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,16 +32,22 @@ def spectrum_sums(
     small a jump as it can be; a Hann window takes the frame's edges down to 0. What jump remains
     is at the same place in both, and draws their ratio towards 1 where much is masked.
     """
-    bins, count = radial_bins(*truth.shape[-2:])
-    sums = {}
-    for name, pixel in (("prediction", prediction.clamp(0, 1)), ("truth", truth)):
-        power = np.zeros((count, truth.shape[1]))
-        # Frame by frame: the transform of a frame must not depend on the batch it comes in.
-        for clip, lead in np.ndindex(*truth.shape[:2]):
-            spectrum = _power(pixel[clip, lead, 0].double(), mask[clip, lead, 0]).cpu().numpy()
-            power[:, lead] += np.bincount(bins.ravel(), spectrum.ravel(), count + 1)[:count]
-        sums[f"power_{name}"] = power / np.bincount(bins.ravel(), minlength=count + 1)[:count, None]
-    return Sums(sums)
+    powers = {"prediction": prediction.clamp(0, 1), "truth": truth}
+    return Sums({f"power_{name}": mean_power(pixel, mask) for name, pixel in powers.items()})
+
+
+def mean_power(
+    pixel: Float[Tensor, "batch time 1 height width"],
+    mask: Bool[Tensor, "batch time 1 height width"],
+) -> Float64[np.ndarray, "wavenumber time"]:
+    """Mean power at each wavenumber, summed over the clips; see `spectrum_sums`."""
+    bins, count = radial_bins(*pixel.shape[-2:])
+    power = np.zeros((count, pixel.shape[1]))
+    # Frame by frame: the transform of a frame must not depend on the batch it comes in.
+    for clip, lead in np.ndindex(*pixel.shape[:2]):
+        spectrum = _power(pixel[clip, lead, 0].double(), mask[clip, lead, 0]).cpu().numpy()
+        power[:, lead] += np.bincount(bins.ravel(), spectrum.ravel(), count + 1)[:count]
+    return power / np.bincount(bins.ravel(), minlength=count + 1)[:count, None]
 
 
 def _power(
@@ -79,14 +86,21 @@ def wavelengths(count: int) -> NDArray[np.float64]:
     return np.asarray(2 * count / np.arange(1, count))
 
 
-def spectrum_curves(sums: Sums) -> dict[str, Curve]:
+def spectrum_curves(
+    sums: Sums, of: Literal["prediction", "member"] = "prediction"
+) -> dict[str, Curve]:
     """``spectrum/n`` = power of the prediction / power of the truth at n to 2 n pixels wavelength.
 
     Mean power over all clips before the ratio is taken. Range [0, inf), best 1; below 1 the
     forecast is too smooth at that scale, above it too rough (Ruzanski and Chandrasekar 2011,
     doi:10.1109/TGRS.2010.2103946). Needs ``pixels`` among the sums.
+
+    Args:
+        sums: of `spectrum_sums` or, of an ensemble, of `member_sums` too.
+        of: whose; of a member the scores are called ``member_spectrum/n``.
     """
-    predicted, true = sums["power_prediction"], sums["power_truth"]
+    predicted, true = sums[f"power_{of}"], sums["power_truth"]
+    name = "spectrum" if of == "prediction" else f"{of}_spectrum"
     length = wavelengths(len(true))
     curves = {}
     for start in BAND_STARTS:
@@ -98,5 +112,5 @@ def spectrum_curves(sums: Sums) -> dict[str, Curve]:
             (sums["pixels"] == 0, NO_PIXEL),
             otherwise="the truth does not vary",
         )
-        curves[f"spectrum/{start}"] = Curve(ratio(over, under), reasons)
+        curves[f"{name}/{start}"] = Curve(ratio(over, under), reasons)
     return curves

@@ -6,6 +6,7 @@ from torch import Tensor
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.precipitation.units import Calibration
 from nowcast.precipitation.verification.curves import as_scores
+from nowcast.precipitation.verification.ensembles.verify import ensemble_curves
 from nowcast.precipitation.verification.fitted import Thresholds, fitted_curves
 from nowcast.precipitation.verification.fractions import SCALES, fraction_curves, fraction_sums
 from nowcast.precipitation.verification.image import image_curves, image_sums
@@ -48,7 +49,8 @@ def read_verification(
     """Every score per lead time and in the mean over lead times, with its support.
 
     Formulas: `read_scores`, `fraction_curves`, `spectrum_curves`, `image_curves`,
-    `rain_rate_curves`, `matched_curves`; with the forecast's own thresholds `fitted_curves` too.
+    `rain_rate_curves`, `matched_curves`, `ensemble_curves`; with the forecast's own thresholds
+    `fitted_curves` too. Of an ensemble the sums of `member_sums` are among them.
     """
     curves = (
         benchmark_curves(sums)
@@ -57,6 +59,7 @@ def read_verification(
         | image_curves(sums)
         | rain_rate_curves(sums, calibration)
         | matched_curves(sums, calibration)
+        | ensemble_curves(sums)
     )
     if thresholds is not None:
         curves |= fitted_curves(sums, calibration, thresholds)

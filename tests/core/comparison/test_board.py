@@ -3,7 +3,9 @@
 import csv
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,41 @@ def test_skill_of_percentages_and_of_what_is_best_at_one_is_on_the_page(
     assert (
         rows[1]["skill"]["hit"] == pytest.approx(0.75, rel=1e-5) and "size" not in rows[1]["skill"]
     )
+
+
+class Spread(ToyTask):
+    """Scores of which one forecaster lacks some, as those without members do."""
+
+    details = (
+        Column("absolute", "Absolute error", "less", 2, perfect=0.0, tested=True),
+        Column("coverage", "Coverage", "level", 2, perfect=0.9),
+        Column("never", "Never", "more", 2, perfect=None),
+    )
+
+    def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
+        error = float(sums["error"][0] / sums["samples"][0])
+        return {"error": error, "absolute": error**0.5}
+
+
+def test_a_detail_that_some_lack_is_shown_and_one_that_is_tested_tells_apart(
+    task: ToyTask, tmp_path: Path
+):
+    made = Spread(task.settings)
+
+    def read(name: str, sums: Sums) -> Scores:
+        return Scores({**made.read_columns(sums), **({"coverage": 0.8} if name == "near" else {})})
+
+    board = replace(scored(made, near=Times(1.9), far=Times(1.5)), read_as=read)
+    assert [column.score for column in board.details] == ["absolute", "coverage"]
+    assert board.skill("near")["coverage"] is None  # the reference has none
+    found = {(each.one, each.other, each.score) for each in board.differences}
+    assert {score for *_, score in found} == {"error", "absolute"}
+    write_leaderboard(board, tmp_path, {})
+    table = list(csv.DictReader((tmp_path / "leaderboard.csv").read_text().splitlines()))
+    assert [row["coverage"] for row in table] == ["", "0.8", ""]
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert re.search(r"\| Coverage → 0\.9 \| – \| 0\.80.* \| – \|", text)
+    assert any(line.startswith("Absolute error ↓: near;") for line in verdicts(board))
 
 
 def test_what_is_written(task: ToyTask, tmp_path: Path):

@@ -70,6 +70,6 @@ def test_what_there_is_not_is_answered_with_what_there_is(name: str, message: st
 
 def test_the_names_are_those_of_the_readme():
     assert (
-        *("persistence", "flow", "dis", "farneback"),
+        *("persistence", "flow", "dis", "farneback", "lagged-flow"),
         *("extrapolation", "sprog", "anvil", "steps"),
     ) == BASELINES

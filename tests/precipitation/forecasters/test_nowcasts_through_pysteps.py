@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.precipitation.forecasters import through_pysteps
+from nowcast.precipitation.forecasters.settings import as_ensemble
 from nowcast.precipitation.forecasters.through_pysteps import PystepsMethod, ThroughPysteps
 from nowcast.precipitation.units import Calibration
 
@@ -176,3 +178,34 @@ def test_extrapolation_is_pysteps_own():
     np.testing.assert_array_equal(
         forecast[~known], np.broadcast_to(pixels[-1], forecast.shape)[~known]
     )
+
+
+def test_steps_is_the_ensemble_whose_mean_it_forecasts():
+    clip, steps = rain(5), model("steps")
+    assert as_ensemble(steps) is steps and as_ensemble(model("sprog")) is None
+    members = steps.members(clip)
+    assert members.shape == (1, 3, 3, 1, SIDE, SIDE) and members.dtype == clip.dtype
+    assert float(members.min()) >= 0 and float(members.max()) <= 1
+    assert torch.equal(steps.mean(members), steps(clip))
+    apart = (members[:, 0] - members[:, 1]).abs().mean((0, 2, 3, 4))
+    assert bool((apart > 1e-3).all())
+
+
+def test_members_of_steps_come_from_the_seed_alone():
+    clip, steps = rain(5), model("steps", out_len=2)
+    two = torch.cat([rain(5, right=1), clip])
+    drawn = steps.members(clip, count=2, seed=7)
+    assert drawn.shape[1] == 2
+    assert torch.equal(steps.members(two, count=2, seed=7)[1:], drawn)
+    assert not torch.equal(steps.members(clip, count=2, seed=8), drawn)
+
+
+def test_members_without_a_forecast_of_their_own_are_all_the_same():
+    dry, steps = torch.zeros(1, 5, 1, SIDE, SIDE), model("steps")
+    assert steps.members(dry).shape == (1, 3, 3, 1, SIDE, SIDE)
+    faint = dry.clone()
+    faint[:, -1] = rain(1)[:, 0]
+    with pytest.warns(ResultWarning, match="extrapolation"):
+        members = steps.members(faint)
+    assert members.shape[1] == 3 and float(members.amax()) > 0.2
+    assert torch.equal(members[:, 0], members[:, 2])

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nowcast.precipitation.forecasting.products.pictures import (
-    _wrapped,
-    write_animation,
-    write_pictures,
-)
+from nowcast.precipitation.forecasting.products.canvas import wrapped
+from nowcast.precipitation.forecasting.products.pictures import write_animation, write_pictures
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.pictures.render import MASKED, colours
 from nowcast.precipitation.units import Calibration
@@ -106,6 +103,6 @@ def test_a_dry_forecast_is_an_animation_too(tmp_path: Path, leads: int):
 
 def test_long_credits_are_wrapped_between_words():
     text = "made by many who must be named, one after the other, to the very last of them"
-    lines = _wrapped(text, 200)
+    lines = wrapped(text, 200)
     assert len(lines) > 1 and " ".join(lines) == text
-    assert _wrapped("x" * 100, 200) == ["x" * 100]
+    assert wrapped("x" * 100, 200) == ["x" * 100]

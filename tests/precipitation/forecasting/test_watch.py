@@ -18,6 +18,7 @@ from nowcast.precipitation.archive.frames import frame_path, write_frame, write_
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.forecast import Choice, Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource
+from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.forecasting.products.outlet import Outlet, Write
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import write as write_files
@@ -187,6 +188,26 @@ def test_at_the_start_the_newest_whole_frame_is_forecast_from(root: Path, tmp_pa
     found = [str(forecast.init) for forecast in watch.forecasts(60.0, feed.wait)]
     assert found == [str(moment(10)), str(moment(11))]
     assert said == []
+
+
+def test_each_forecast_of_an_ensemble_is_written_with_its_probabilities(root: Path, tmp_path: Path):
+    class Lagged(Forecaster):
+        def __init__(self, choice: Choice, description: Description) -> None:
+            super().__init__(choice, description, 30.0, members=3, seed=5)
+
+    for number in range(12):
+        write_frame(root, moment(number), rain(number))
+    feed = Feed(root, {2: [lambda: write_frame(root, moment(12), rain(12))]}, 4)
+    request = ProbabilityRequest((2.0,), points=("px:30,30",))
+    writing = partial(write_files, formats=["nc"], request=request)
+    lagged = Choice("lagged-flow", PrecipitationSettings())
+    watch, said = watching(root, tmp_path / "out", feed, lagged, kind=Lagged, writing=writing)
+    made = list(watch.forecasts(60.0, feed.wait))
+    assert said == [] and [str(one.init) for one in made] == [str(moment(11)), str(moment(12))]
+    for folder in Outlet(tmp_path / "out", writing).forecasts():
+        told = json.loads((folder / "forecast.json").read_text())["ensemble"]
+        assert (told["members"], told["seed"], len(told["points"])) == (3, 5, 1)
+        assert (folder / "forecast.nc").is_file()
 
 
 def test_a_frame_waits_for_its_mask(root: Path, tmp_path: Path):

@@ -80,12 +80,20 @@ def test_a_perfect_forecast_has_the_best_of_every_score():
         **dict.fromkeys(("b_mse", "b_mae", "mse", "mae", "gdl", "rmse_mm_h", "far"), 0.0),
         **dict.fromkeys(("csi", "hss", "gss", "pod", "bias", "fss", "ssim", "csi_matched"), 1.0),
         **dict.fromkeys(("spectrum", "rain_amount", "quantile_bias"), 1.0),
+        **dict.fromkeys(("crps_mm_h", "crps_plain_mm_h", "brier", "reliability"), 0.0),
+        **dict.fromkeys(("crps_pixel", "crps_plain_pixel", "reliability_gap"), 0.0),
+        **dict.fromkeys(("brier_skill", "roc_area", "value"), 1.0),
         "psnr": None,
     }
     for name, value in scores.values.items():
         family, _, member = name.partition("/")
         if family == "matched_threshold":  # to a level, 4 % of a rain rate
             assert value == pytest.approx(float(member), rel=0.05), name
+            continue
+        if family in ("resolution", "uncertainty"):
+            assert scores.values[f"resolution/{member}"] == pytest.approx(
+                scores.values[f"uncertainty/{member}"]
+            )
             continue
         expected = best[family]
         if name != "spectrum/64":  # beyond what 70 pixels resolve

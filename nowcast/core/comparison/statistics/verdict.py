@@ -21,14 +21,15 @@ def verdict(best: str, difference: float, p_holm: float | None) -> str:
     """What a tested difference says of a forecaster, in words.
 
     Args:
-        best: of the column: ``less``, ``more`` or ``one``.
+        best: of the column: ``less``, ``more``, ``one`` or ``level``.
         difference: the forecaster's score less the other's.
         p_holm: two-sided p of no difference, corrected after Holm over the page's pairs by this
             score; None where nothing varies, so that there is no test.
 
     Returns:
-        ``better``, ``worse``, ``not distinguishable`` or ``not tested``. Where the nearer to one is
-        the better, the sign of a difference does not tell which is better: it is ``different``.
+        ``better``, ``worse``, ``not distinguishable`` or ``not tested``. Where the nearer to one or
+        another level is the better, the sign of a difference does not tell which is better: it is
+        ``different``.
     """
     if difference == 0:
         return NOT_DISTINGUISHABLE
@@ -36,7 +37,7 @@ def verdict(best: str, difference: float, p_holm: float | None) -> str:
         return NOT_TESTED
     if p_holm > LEVEL:
         return NOT_DISTINGUISHABLE
-    if best == "one":
+    if best in ("one", "level"):
         return "different"
     return "better" if (difference < 0) == (best == "less") else "worse"
 

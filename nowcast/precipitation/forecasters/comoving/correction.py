@@ -109,6 +109,14 @@ class Correction(nn.Module):
     ) -> Float[Tensor, "batch 1 height width"]:
         """The forecast of a lead time, of `foreseen` and what is on cells: the changes, then what
         they say to the pixels."""
+        return decided(self.undecided(guides, changes))
+
+    def undecided(
+        self,
+        guides: Float[Tensor, "batch 7 height width"],
+        changes: Float[Tensor, "batch changes_and_width high wide"],
+    ) -> Float[Tensor, "batch 1 height width"]:
+        """The forecast before what is little is drawn to nothing."""
 
         def change(number: int) -> Tensor:
             return upsampled[:, number : number + 1]
@@ -120,7 +128,8 @@ class Correction(nn.Module):
         for number, band in enumerate(bands(extrapolated[:, None])):
             forecast = torch.addcmul(forecast, change(number), band[:, 0])
         terms = GAIN * torch.cat([guides[:, :UNLEARNED], forecast], 1)
-        return decided(forecast + self._pixelwise(terms, changes[:, CHANGES:]))
+        width = self.seen.out_features
+        return forecast + self._pixelwise(terms, changes[:, CHANGES : CHANGES + width])
 
     def _pixelwise(self, terms: Tensor, cells: Tensor) -> Float[Tensor, "batch 1 height width"]:
         high, width = cells.shape[-2], terms.shape[-1]

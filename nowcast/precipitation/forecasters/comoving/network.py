@@ -7,7 +7,7 @@ lead time at a time, the same to rounding) and for `torch.export` (frames of any
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -71,8 +71,29 @@ class Widths(Section):
     """Of what pixels and cells say of each pixel."""
 
 
+class Step(NamedTuple):
+    """Some lead times, from the network to forecasts."""
+
+    leads: range
+    guides: Float[Tensor, "leads batch 7 height width"]
+    """See `foreseen`."""
+    changes: Float[Tensor, "leads batch changes high wide"]
+    """What the cells say; see `Correction`."""
+    circumstances: Float[Tensor, "leads batch inner"]
+    """What holds for the whole clip."""
+    come: list[Float[Tensor, "batch 2 high wide"]]
+    """For each lead time how far what arrives has come, cells."""
+    now: Float[Tensor, "batch 1 height width"]
+    """The newest frame."""
+
+
 class ComovingNetwork(nn.Module):
     """`Comoving` where motion is known and pixels are HKO-7's: torch operations alone.
+
+    Args:
+        out_len: frames to forecast.
+        widths: its channels.
+        more: numbers that cells say beside those that `Correction` takes.
 
     Shape:
         frames and mask ``batch in_len 1 height width``, motion ``batch 2 height width`` in pixels a
@@ -80,7 +101,7 @@ class ComovingNetwork(nn.Module):
         height width``
     """
 
-    def __init__(self, out_len: int, widths: Widths) -> None:
+    def __init__(self, out_len: int, widths: Widths, more: int = 0) -> None:
         super().__init__()
         self.out_len = out_len
         stem, (fine, coarse), guide, head = (
@@ -109,10 +130,10 @@ class ComovingNetwork(nn.Module):
             nn.LeakyReLU(LEAK),
         )
         self.turned = nn.Linear(inner, 4 * head)
-        self.everywhere = nn.Linear(inner, CHANGES + widths.pixel)
+        self.everywhere = nn.Linear(inner, CHANGES + widths.pixel + more)
         self.mix = nn.Conv2d(2 * guide + NEARBY, head, 3, padding=1, padding_mode="replicate")
         self.refine = _conv(head, head, 3, 1, "replicate")
-        self.head = nn.Conv2d(head + NEARBY, CHANGES + widths.pixel, 1)
+        self.head = nn.Conv2d(head + NEARBY, CHANGES + widths.pixel + more, 1)
         self.correction = Correction(widths.pixel)
         for layer in (self.head, self.everywhere):
             assert layer.bias is not None
@@ -167,6 +188,32 @@ class ComovingNetwork(nn.Module):
             at_once: whether all frames and lead times are in memory together.
         """
         height, width = motion.shape[-2:]
+        for step in self.steps(frame, in_len, motion, scale, out_len, at_once):
+            with float32(motion.device.type):
+                forecast = torch.stack(
+                    [
+                        bounded_to(
+                            self.correction(guide, change), guide, step.now, lead, (height, width)
+                        )
+                        for guide, change, lead in zip(
+                            step.guides, step.changes, step.leads, strict=True
+                        )
+                    ]
+                )
+            del step  # before the next is made
+            yield forecast
+            del forecast
+
+    def steps(
+        self,
+        frame: Frame,
+        in_len: int,
+        motion: Float[Tensor, "batch 2 height width"],
+        scale: Float[Tensor, "batch 2"],
+        out_len: int,
+        at_once: bool,
+    ) -> Iterator["Step"]:
+        """What forecasts are made of; see `forecasts`."""
         # Positions and spectra need float32, whatever the convolutions are computed in.
         with float32(motion.device.type):
             coarse, source = self._motion(motion, max(out_len, in_len - 1), at_once)
@@ -203,17 +250,13 @@ class ComovingNetwork(nn.Module):
                     [foreseen(last, mask, faded.pop(0), mean, source(lead)) for lead in leads]
                 )
                 clip_and_lead = self.circumstances(_with_leads(clip, scale, leads))
-            changes = self._changes(features, guides, clip_and_lead)
-            with float32(motion.device.type):
-                forecast = torch.stack(
-                    [
-                        _bounded(self.correction(guide, change), guide, now, lead, (height, width))
-                        for guide, change, lead in zip(guides, changes.float(), leads, strict=True)
-                    ]
-                )
-            del features, guides, changes  # before the next are made
-            yield forecast
-            del forecast
+            changes = self._changes(features, guides, clip_and_lead).float()
+            come = [coarse[lead - 1] for lead in leads]
+            del features
+            step = Step(leads, guides, changes, clip_and_lead, come, now)
+            del guides, changes  # before the next are made
+            yield step
+            del step
 
     def _motion(self, motion: Tensor, steps: int, keep: bool) -> tuple[list[Tensor], Source]:
         """How far what arrives after each number of steps has come, in cells; and where it is now,
@@ -332,7 +375,7 @@ def _carried(
     return torch.cat([known * rain / weight.clamp(min=SEEN), known], dim=1)
 
 
-def _bounded(
+def bounded_to(
     values: Tensor, guide: Tensor, now: Tensor, lead: int, size: tuple[Side, Side]
 ) -> Float[Tensor, "batch 1 height width"]:
     """A forecast of padded frames cut to its size, within `bound.bounded`."""

@@ -4,7 +4,8 @@ Dimensions ``time`` (valid time), ``y`` from north to south, ``x``. Variables ``
 (mm/h) and ``reflectivity`` (dBZ), missing where the newest frame had no data; no rain is 0 mm/h and
 -10 dBZ, the lowest of the pixels' scale. Coordinates ``forecast_reference_time`` (the init time),
 ``lead_time`` and, where the grid is stated, ``lat`` and ``lon``; then ``crs`` is the grid mapping.
-The attributes ``nowcast_description`` and ``nowcast_facts`` are JSON.
+The attributes ``nowcast_description`` and ``nowcast_facts`` are JSON. What there is of members:
+`ensemble_netcdf`.
 """
 
 import json
@@ -18,6 +19,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from nowcast import __version__
+from nowcast.precipitation.forecasting.probabilities.made import Probabilities
+from nowcast.precipitation.forecasting.products.ensemble_netcdf import (
+    Variables,
+    ensemble_variables,
+)
 from nowcast.precipitation.forecasting.products.georeference import Attributes, georeference
 from nowcast.precipitation.forecasting.products.result import Forecast
 
@@ -27,8 +33,13 @@ TIME_UNITS = "minutes since 1970-01-01 00:00:00"  # 32 bits of minutes last unti
 FIELD = ("time", "y", "x")
 
 
-def write_netcdf(forecast: Forecast, path: Path) -> None:
+def write_netcdf(forecast: Forecast, path: Path, found: Probabilities | None = None) -> None:
     """Write a forecast as CF-netCDF (netCDF-4, classic model); the module says what it holds.
+
+    Args:
+        forecast: what to write.
+        path: of the file.
+        found: what is made of its members, if it has some.
 
     It is made in memory: HDF5 that meets a full disk brings the process down some time later.
     """
@@ -41,11 +52,18 @@ def write_netcdf(forecast: Forecast, path: Path) -> None:
     )
     lead = {"standard_name": "forecast_period", "long_name": "lead time", "units": "minutes"}
     grid, mapping = georeference(description.grid, description.height, description.width)
+    variables: Variables = {
+        "reflectivity": (FIELD, _masked(forecast, forecast.dbz()), _reflectivity(forecast)),
+    }
+    coordinates: Variables = {}
+    if found is None:
+        rates = _masked(forecast, forecast.rate_mm_h())
+        variables = {"rainfall_rate": (FIELD, rates, _rate(forecast)), **variables}
+    else:
+        own, coordinates = ensemble_variables(forecast, found, _rate(forecast))
+        variables = own | variables
     dataset = xr.Dataset(
-        {
-            "rainfall_rate": (FIELD, _masked(forecast, forecast.rate_mm_h()), _rate(forecast)),
-            "reflectivity": (FIELD, _masked(forecast, forecast.dbz()), _reflectivity(forecast)),
-        },
+        variables,
         coords={
             "time": ("time", times, _clock("time", "valid time") | {"axis": "T"}),
             "forecast_reference_time": (
@@ -54,15 +72,19 @@ def write_netcdf(forecast: Forecast, path: Path) -> None:
                 _clock("forecast_reference_time", "init time: that of the newest frame"),
             ),
             "lead_time": ("time", times - init, lead),
+            **coordinates,
             **grid,
         },
         attrs=_about(forecast),
     )
     if mapping is not None:
         for field in dataset.data_vars.values():
-            field.attrs["grid_mapping"] = "crs"
+            if field.dims[-2:] == FIELD[1:]:
+                field.attrs["grid_mapping"] = "crs"
         dataset["crs"] = ((), np.int32(0), mapping, {"coordinates": None})
-    encoding: dict[str, dict[str, Any]] = {"x": {"_FillValue": None}, "y": {"_FillValue": None}}
+    encoding: dict[str, dict[str, Any]] = {
+        name: {"_FillValue": None} for name in ("x", "y", *coordinates)
+    }
     for name, variable in dataset.variables.items():
         if variable.dims[-2:] == FIELD[1:]:  # a chunk a frame
             encoding[str(name)] = {

@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import Moments
+from nowcast.precipitation.forecasting.probabilities.made import Probabilities, probabilities
+from nowcast.precipitation.forecasting.probabilities.members import Members
+from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.units import dbz_from_pixel
 
 
@@ -23,9 +27,11 @@ class Forecast:
         description: of the archive that the frames are from.
         model: the forecaster, by the name it was asked for.
         facts: what else is worth knowing later: weights, inputs, what was missing, timing.
+        members: of an ensemble, whose `pixels` are the one forecast that stands for them; else
+            None.
 
     Raises:
-        ValueError: no lead time, or mask, pixels and description are of different sizes.
+        ValueError: no lead time, or mask, pixels, members and description are of different sizes.
     """
 
     init: np.datetime64
@@ -34,6 +40,7 @@ class Forecast:
     description: Description
     model: str
     facts: Mapping[str, Any]
+    members: Members | None = None
 
     def __post_init__(self) -> None:
         size = (self.description.height, self.description.width)
@@ -42,6 +49,11 @@ class Forecast:
                 f"expected forecast frames and a mask of {size[0]}x{size[1]}, found "
                 f"{'x'.join(map(str, self.pixels.shape))} and "
                 f"{'x'.join(map(str, self.mask.shape))}"
+            )
+        if self.members is not None and self.members.pixels.shape[1:] != self.pixels.shape:
+            raise ValueError(
+                f"expected members of {'x'.join(map(str, self.pixels.shape))}, found "
+                f"{'x'.join(map(str, self.members.pixels.shape[1:]))}"
             )
 
     @property
@@ -62,3 +74,16 @@ class Forecast:
     def dbz(self) -> Float32[np.ndarray, "lead height width"]:
         """Reflectivity in dBZ; pixel 0, no rain, is -10 dBZ, the lowest of the scale."""
         return np.stack([dbz_from_pixel(pixels).astype(np.float32) for pixels in self.pixels])
+
+    def probabilities(self, request: ProbabilityRequest) -> Probabilities:
+        """What was asked for of its members.
+
+        Raises:
+            ConfigError: it has none, or the request does not suit it.
+        """
+        if self.members is None:
+            raise ConfigError(
+                f"probabilities: expected a forecast with members, found one of {self.model} "
+                "without; forecast with members=24 (`--members 24`)"
+            )
+        return probabilities(self.members.pixels, self.mask, self.description, request)

@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.files import refused, write_json, write_whole
+from nowcast.precipitation.forecasting.probabilities.made import Probabilities
+from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.forecasting.products.archived import write_pack, write_tree
+from nowcast.precipitation.forecasting.products.ensemble_pictures import (
+    write_probability_animations,
+    write_stamps,
+)
+from nowcast.precipitation.forecasting.products.ensemble_summary import ensemble_summary
 from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
 from nowcast.precipitation.forecasting.products.pictures import write_animation, write_pictures
 from nowcast.precipitation.forecasting.products.result import Forecast
@@ -19,7 +26,12 @@ SUMMARY = "forecast.json"
 UNITS = {"pixels": "(dBZ + 10) / 70, in [0, 1]", "rates": "mm/h", "times": "UTC"}
 
 
-def write(forecast: Forecast, out: Path, formats: Collection[Format]) -> list[Path]:
+def write(
+    forecast: Forecast,
+    out: Path,
+    formats: Collection[Format],
+    request: ProbabilityRequest | None = None,
+) -> list[Path]:
     """Write a forecast into a folder, in place of the one that is there.
 
     - ``png``: ``pictures/+005min.png`` and so on to look at, and the frames themselves as an
@@ -29,6 +41,12 @@ def write(forecast: Forecast, out: Path, formats: Collection[Format]) -> list[Pa
     - ``h5``: ``forecast.h5``, plain HDF5 (`archived.write_pack`);
     - always ``forecast.json``: what was forecast, rates for each lead time, and the other files.
 
+    Of a forecast with members all of these are of the one that stands for them. Beside those the
+    netCDF and ``forecast.json`` have what ``request`` asks for of the members (`ensemble_netcdf`,
+    `ensemble_summary`; None: the benchmark's thresholds), ``gif`` writes a
+    ``probability_2mm_h.gif`` for each threshold, and ``png`` writes ``stamps/``, some members side
+    by side.
+
     ``forecast.json`` is written last, so where it lies all is whole. Files of an earlier forecast
     are known from it and removed; others are never touched.
 
@@ -36,15 +54,19 @@ def write(forecast: Forecast, out: Path, formats: Collection[Format]) -> list[Pa
         The files, ``forecast.json`` last.
 
     Raises:
-        ConfigError: a file to write is there already and is of no forecast that is listed.
+        ConfigError: a file to write is there already and is of no forecast that is listed, or the
+            request does not suit the forecast.
         OutputError: the folder cannot be written to.
     """
+    found = None
+    if forecast.members is not None:
+        found = forecast.probabilities(request or ProbabilityRequest())
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=".forecast-") as beside:
-            staged = _stage(forecast, Path(beside), formats)
+            staged = _stage(forecast, found, Path(beside), formats)
             summary = Path(beside) / SUMMARY
-            write_json(summary, _summary(forecast, sorted(staged)))
+            write_json(summary, _summary(forecast, found, sorted(staged)))
             _clear(out, staged)
             for name, path in [*staged.items(), (SUMMARY, summary)]:
                 _move(path, out / name)
@@ -53,36 +75,47 @@ def write(forecast: Forecast, out: Path, formats: Collection[Format]) -> list[Pa
     return [out / name for name in [*sorted(staged), SUMMARY]]
 
 
-def _png(forecast: Forecast, folder: Path) -> None:
+def _png(forecast: Forecast, found: Probabilities | None, folder: Path) -> None:
     write_tree(forecast, folder)
     write_pictures(forecast, folder / "pictures")
+    if found is not None:
+        write_stamps(forecast, folder / "stamps")
 
 
-def _within(
-    name: str, write_file: Callable[[Forecast, Path], None]
-) -> Callable[[Forecast, Path], None]:
-    def into(forecast: Forecast, folder: Path) -> None:
-        folder.mkdir()
-        write_file(forecast, folder / name)
+def _gif(forecast: Forecast, found: Probabilities | None, folder: Path) -> None:
+    folder.mkdir()
+    write_animation(forecast, folder / "forecast.gif")
+    if found is not None:
+        write_probability_animations(forecast, found, folder)
 
-    return into
+
+def _nc(forecast: Forecast, found: Probabilities | None, folder: Path) -> None:
+    folder.mkdir()
+    write_netcdf(forecast, folder / "forecast.nc", found)
+
+
+def _h5(forecast: Forecast, found: Probabilities | None, folder: Path) -> None:
+    folder.mkdir()
+    write_pack(forecast, folder / "forecast.h5")
 
 
 # What writes a format into a new folder.
-_WRITERS: dict[Format, Callable[[Forecast, Path], None]] = {
+_WRITERS: dict[Format, Callable[[Forecast, Probabilities | None, Path], None]] = {
     "png": _png,
-    "gif": _within("forecast.gif", write_animation),
-    "nc": _within("forecast.nc", write_netcdf),
-    "h5": _within("forecast.h5", write_pack),
+    "gif": _gif,
+    "nc": _nc,
+    "h5": _h5,
 }
 
 
-def _stage(forecast: Forecast, beside: Path, formats: Collection[Format]) -> dict[str, Path]:
+def _stage(
+    forecast: Forecast, found: Probabilities | None, beside: Path, formats: Collection[Format]
+) -> dict[str, Path]:
     """Write everything beside its place: name within the forecast's folder -> where it is now."""
     staged = {}
     for kind in formats:
         folder = beside / kind
-        _WRITERS[kind](forecast, folder)
+        _WRITERS[kind](forecast, found, folder)
         for path in folder.rglob("*"):
             if path.is_file():
                 staged[path.relative_to(folder).as_posix()] = path
@@ -142,7 +175,7 @@ def _move(staged: Path, target: Path) -> None:
     write_whole(target, write)
 
 
-def _summary(forecast: Forecast, files: list[str]) -> dict[str, Any]:
+def _summary(forecast: Forecast, found: Probabilities | None, files: list[str]) -> dict[str, Any]:
     """What ``forecast.json`` holds; rates are over unmasked pixels, null where there are none."""
     description = forecast.description
     minutes = (forecast.times - forecast.init).astype("timedelta64[m]").astype(int)
@@ -169,6 +202,7 @@ def _summary(forecast: Forecast, files: list[str]) -> dict[str, Any]:
         "known_share": round(float(forecast.mask.mean()), 4),
         "units": UNITS,
         "leads": leads,
+        **({} if found is None else {"ensemble": ensemble_summary(forecast, found)}),
         "facts": dict(forecast.facts),
         "files": files,
     }

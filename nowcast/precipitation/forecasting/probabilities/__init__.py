@@ -1,0 +1,1 @@
+"""What the members of an ensemble say: fields, windows of time, points."""

@@ -1,0 +1,1 @@
+"""How good an ensemble is: its members against the truth, as mergeable sums like all scores."""
