@@ -133,6 +133,9 @@ class TrainSettings(Section):
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """auto: bf16 where the device computes in it, or else fp32. A run's config holds what that was
     where the run began, and it goes on with that elsewhere."""
+    average: Count | None = None
+    """Validate, keep and score the mean of the weights over about so many steps; null: the weights
+    of the step itself. It lets a small batch learn at a high rate."""
     validate_every: Count | None = 1000
     """null: once an epoch."""
     log_every: Count = 50

@@ -22,15 +22,17 @@ from scripts.release.sources import SOURCES, Source, folder_name, radars, write_
 
 BASE = Path("configs/precipitation/release.yaml")
 ALL, OPEN, WITHOUT, DAYS = "comoving-memel", "comoving-open", "without-", "one-day-in-"
-STEPS = {ALL: 14_000, OPEN: 14_000, WITHOUT: 4000, DAYS: 4000}
+STEPS = {ALL: 10_000, OPEN: 10_000, WITHOUT: 4000, DAYS: 4000}
+AVERAGED = 20  # weights over the last 20th of the steps
 ONE_IN = (9, 3, 1)
 # Pretraining sees windows of one size: MEmeL's neurons are places in them.
 WINDOWS = [
-    {"side": 256, "weight": 3, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
+    {"side": 256, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 1, 2]},
+    {"side": 128, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2]},
     {"side": 64, "clips": 2, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
 ]
 HALVES = {"west": ("DWD", "KNMI", "MRMS"), "south": ("TAASRAD19", "DPC")}
-SMALL = {"train.steps": 600, "train.validate_every": 600}
+SMALL = {"train.steps": 600, "train.validate_every": 600, "train.average": 600 // AVERAGED}
 SMALL_STEPS = 1200
 SMALL_WINDOWS = [
     {"side": 128, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2]},
@@ -121,6 +123,7 @@ def _tuned(
             "data.sources": list(sources),
             "data.windows": windows,
             "train.steps": steps,
+            "train.average": steps // AVERAGED,
             "train.validate_every": min(steps, SAVED_EVERY),  # a run is saved when it validates
         },
     }
@@ -147,11 +150,12 @@ def _config(
 
 def shortened(config: dict[str, Any], steps: int) -> dict[str, Any]:
     """The same with so many steps a training."""
-    train = {**config["train"], "steps": steps, "validate_every": steps}
+    short = {"steps": steps, "validate_every": steps, "average": max(1, steps // AVERAGED)}
+    train = {**config["train"], **short}
     variants = config["compare"]["variants"]
     for variant in variants.values():
         changes = variant.setdefault("set", {})
-        changes.update({"train.steps": steps, "train.validate_every": steps})
+        changes.update({f"train.{name}": value for name, value in short.items()})
     return {**config, "train": train}
 
 

@@ -15,6 +15,7 @@ from nowcast.core.monitoring.monitor import Monitor
 from nowcast.core.scoring.sums import Sums, save_blocks
 from nowcast.core.settings import RunSettings, TrainSettings
 from nowcast.core.storage.runs import Run
+from nowcast.core.training.average import WeightAverage
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights
 from nowcast.core.training.length import Length
 from nowcast.core.training.task import Compared, Pictured
@@ -81,7 +82,9 @@ def footprint(
         run.folder.mkdir()
         config = settings.model_dump(mode="json")
         save_weights(run.best_weights, model, config)
-        save_state(run.last_state, model, optimiser, Progress(), monitor.state_dict())
+        averaged = settings.train.average
+        average = None if averaged is None else WeightAverage(model, averaged).state_dict()
+        save_state(run.last_state, model, optimiser, Progress(), monitor.state_dict(), average)
         with _opened(run) as log:
             started = _log_bytes(run)
             log.step(1, {"loss": 1 / 3, "lr": 1 / 3}, dict.fromkeys("abcdef", 1 / 3))

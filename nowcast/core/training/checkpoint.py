@@ -21,6 +21,7 @@ from nowcast.core.errors import RunError
 from nowcast.core.memel.plug import matching_state, plugged
 from nowcast.core.storage.files import write_whole
 from nowcast.core.storage.finite import check_weights
+from nowcast.core.training.average import WeightAverage
 
 HEADER = "nowcast"  # the entry of a weights file that holds its config and MEmeL sites
 
@@ -95,6 +96,7 @@ def save_state(
     optimiser: torch.optim.Optimizer,
     progress: Progress,
     monitor: Mapping[str, Tensor],
+    average: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write all that a run needs to resume to the bit."""
     state = {
@@ -102,12 +104,17 @@ def save_state(
         "optimiser": optimiser.state_dict(),
         "progress": asdict(progress),
         "monitor": dict(monitor),
+        "average": dict(average or {}),
     }
     _write(path, lambda temporary: torch.save(state, temporary))
 
 
 def load_state(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, content: bytes | None = None
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    content: bytes | None = None,
+    average: WeightAverage | None = None,
 ) -> tuple[Progress, dict[str, Tensor]]:
     """Load what `save_state` wrote; returns the progress and the monitor's state.
 
@@ -116,6 +123,7 @@ def load_state(
         model: whose state is replaced.
         optimiser: whose state is replaced.
         content: of the file, if it has been read: only one rank may see the file.
+        average: whose state is replaced; None if weights are not averaged.
 
     Raises:
         RunError: unreadable, of another model, or with weights that are not finite.
@@ -126,6 +134,8 @@ def load_state(
         check_weights(path, state["model"])
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
+        if average is not None:
+            average.load_state_dict(state["average"])
         return Progress(**state["progress"]), state.get("monitor", {})
     except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError, EOFError) as error:
         raise RunError(

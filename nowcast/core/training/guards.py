@@ -16,7 +16,7 @@ from nowcast.core.system.distributed import Ranks, sum_over_ranks
 
 LEAST_LOGGED = 10  # losses before one of them can be called an explosion
 # Of the weights' size: best and last weights, two moments of Adam, one file while it is written.
-COPIES = 5
+COPIES = 6
 NEVER = -1
 
 

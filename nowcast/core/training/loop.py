@@ -1,7 +1,7 @@
 """The one loop: step, clip, schedule, validate, save. Pretraining and fine-tuning alike."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NoReturn
@@ -20,6 +20,7 @@ from nowcast.core.system.distributed import Ranks, any_rank, losses_told, wrappe
 from nowcast.core.system.signals import Interrupted, stop_signals
 from nowcast.core.terminal.progress import Line
 from nowcast.core.training import optim
+from nowcast.core.training.average import WeightAverage
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights
 from nowcast.core.training.evaluate import evaluate
 from nowcast.core.training.gradient import backward, share
@@ -49,6 +50,7 @@ class Loop:
         log: history and events.
         line: of progress, for people.
         progress: how far it is.
+        average: of the model's weights, which is validated and kept; None: the weights themselves.
         after_validation: told of each validation once the run is saved; what it raises ends it.
     """
 
@@ -62,6 +64,7 @@ class Loop:
     log: RunLog
     line: Line
     progress: Progress
+    average: WeightAverage | None = None
     after_validation: AfterValidation | None = None
     device: torch.device = field(init=False)
 
@@ -101,6 +104,8 @@ class Loop:
                 self._guard.add(loss, step)
                 optim.clip(self.model, self.settings.optim)
                 self.optimiser.step()
+                if self.average is not None:
+                    self.average.update()
                 self._throughput.count(samples)
                 self.progress = replace(self.progress, step=step + 1)
                 if logged:
@@ -110,7 +115,10 @@ class Loop:
                 self.line.advance()
                 if self._length.is_validated(step + 1):
                     with self._throughput.paused():
-                        self._validate()
+                        objective = self._validate()
+                        self._save()
+                    if self.after_validation is not None:
+                        self.after_validation(step + 1, objective)
                 elif any_rank(stopping.is_set(), CPU):  # the device need not wait for the answer
                     self._save()
                     raise Interrupted(
@@ -133,9 +141,18 @@ class Loop:
     def _note(self, loss: float, rate: float) -> None:
         self.line.advance(f"loss {loss:.4g}, lr {rate:.3g}{self._validated}", by=0)
 
-    def _validate(self) -> None:
-        """Score the validation split, keep the weights if they are the best so far, and save."""
+    def _validate(self) -> float:
+        """Score the validation split, and keep the weights if they are the best so far.
+
+        Returns:
+            the objective, least is best.
+        """
         self._checked_loss()
+        with nullcontext() if self.average is None else self.average.in_place():
+            return self._judged()
+
+    def _judged(self) -> float:
+        """`_validate` of the weights that the model has now."""
         scores = evaluate(
             self.task,
             self.model,
@@ -161,9 +178,7 @@ class Loop:
             if self.ranks.is_main:
                 config = self.settings.model_dump(mode="json")
                 save_weights(self.run.best_weights, self.model, config)
-        self._save()
-        if self.after_validation is not None:
-            self.after_validation(step, objective)
+        return objective
 
     def _show(self, scores: Scores, is_best: bool) -> None:
         """Keep a validation's scores beside the loss until the next one."""
@@ -184,7 +199,10 @@ class Loop:
         counted = self.monitor.state_dict()
         if self.ranks.is_main:
             self.log.flush()
-            save_state(self.run.last_state, self.model, self.optimiser, self.progress, counted)
+            average = None if self.average is None else self.average.state_dict()
+            save_state(
+                self.run.last_state, self.model, self.optimiser, self.progress, counted, average
+            )
         self._saved = self.progress.step
 
     def _next_move(self) -> str:

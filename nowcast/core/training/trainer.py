@@ -18,6 +18,7 @@ from nowcast.core.system.distributed import Ranks, file_from_main, from_main, wa
 from nowcast.core.terminal.progress import line, say
 from nowcast.core.training import optim
 from nowcast.core.training.activations import recompute_blocks
+from nowcast.core.training.average import WeightAverage
 from nowcast.core.training.checkpoint import Progress, load_state, load_weights
 from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.gradient import share
@@ -137,13 +138,17 @@ def _train(
     progress = Progress()
     watched = plugged(model) if settings.memel is not None and settings.memel.monitor else {}
     monitor = Monitor(watched)
+    averaged = settings.train.average
     parent = settings.start_from
     if state := file_from_main(run.last_state):
-        progress, counted = load_state(run.last_state, model, optimiser, state)
+        average = None if averaged is None else WeightAverage(model, averaged)
+        progress, counted = load_state(run.last_state, model, optimiser, state, average)
         monitor.load_state_dict(counted)
-    elif parent is not None:
-        # DDP gives the first rank's weights to the others.
-        from_main(lambda: load_weights(Run(parent).best_weights, model))
+    else:
+        if parent is not None:
+            # DDP gives the first rank's weights to the others.
+            from_main(lambda: load_weights(Run(parent).best_weights, model))
+        average = None if averaged is None else WeightAverage(model, averaged)
     if ranks.is_main:
         check_disk(run.folder, bytes_needed(model), "checkpoints")
     steps = length(settings.train, task).steps
@@ -164,6 +169,7 @@ def _train(
                 log=log,
                 line=training,
                 progress=progress,
+                average=average,
                 after_validation=after_validation,
             ).go()
         finally:

@@ -114,6 +114,33 @@ def test_a_lost_run_goes_on_from_its_last_validation_to_the_bit(tmp_path: Path):
     assert_same_run(whole, died)
 
 
+def averaged(over: int, **changes: object) -> RunSettings:
+    return settings(train=settings().train.model_copy(update={"average": over, **changes}))
+
+
+def test_weights_are_averaged_and_go_on_to_the_bit(tmp_path: Path):
+    whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
+    train(ToyTask(averaged(4)), averaged(4), whole, Ranks())
+    with pytest.raises(Interrupted):
+        train(StopsAt(averaged(4)), averaged(4), stopped, Ranks())
+    train(ToyTask(averaged(4)), averaged(4), stopped, Ranks())
+    assert_same_run(whole, stopped)
+
+
+def test_what_is_kept_is_the_mean_of_the_weights_after_each_step(tmp_path: Path):
+    def of_steps(count: int) -> dict[str, torch.Tensor]:
+        brief = averaged(10, steps=count, validate_every=count)
+        run = Run(tmp_path / f"run-{count}")
+        train(ToyTask(brief), brief, run, Ranks())
+        return {"kept": trained_model(ToyTask(brief), brief, run).state_dict(), "last": state(run)}
+
+    runs = [of_steps(count) for count in (1, 2, 3)]
+    name = next(name for name, _ in ToyTask(settings()).model().named_parameters())
+    mean = torch.stack([run["last"][name] for run in runs]).mean(0)
+    torch.testing.assert_close(runs[-1]["kept"][name], mean)
+    assert not torch.equal(runs[-1]["kept"][name], runs[-1]["last"][name])
+
+
 def test_a_finished_run_is_left_alone(tmp_path: Path):
     run = Run(tmp_path / "run")
     train(ToyTask(settings()), settings(), run, Ranks())
