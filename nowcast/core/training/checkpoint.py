@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +24,15 @@ from nowcast.core.storage.finite import check_weights
 from nowcast.core.training.average import WeightAverage
 
 HEADER = "nowcast"  # the entry of a weights file that holds its config and MEmeL sites
+
+
+@runtime_checkable
+class Grown(Protocol):
+    """A model that can begin with the weights of a smaller kind than its own."""
+
+    def grown(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Those weights, completed for this model; its own kind's as they are."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
     """Load the weights of `save_weights` into a model, with MEmeL plugged in or not on either side.
 
     MEmeL's statistics are loaded where both have a layer at a site, dropped where only the file
-    has one, and left fresh where only the model has one. Everything else must match.
+    has one, and left fresh where only the model has one. Everything else must match, once a
+    `Grown` model has completed what it is given.
 
     Raises:
         RunError: unreadable, the weights of another model (the differences are named), or with
@@ -70,6 +80,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise RunError(f"{path}: expected weights written by nowcast: {error}") from error
     weights, expected = matching_state(model, tensors), model.state_dict()
+    if isinstance(model, Grown):
+        weights = dict(model.grown(weights))
     wrong = sorted(
         [f"{name}: missing in the file" for name in expected.keys() - weights.keys()]
         + [f"{name}: unknown to the model" for name in weights.keys() - expected.keys()]

@@ -1,10 +1,16 @@
+from pathlib import Path
+
+import pytest
 import torch
 
+from nowcast.core.errors import RunError
+from nowcast.core.training.checkpoint import load_weights, save_weights
 from nowcast.precipitation.forecasters.comoving.ensemble import (
     HEADROOM,
     ComovingEnsemble,
     ComovingEnsembleSettings,
 )
+from nowcast.precipitation.forecasters.comoving.forecaster import Comoving
 from nowcast.precipitation.forecasters.settings import as_ensemble
 from tests.precipitation.forecasters.test_comoving import SMALL, moving_rain
 
@@ -32,6 +38,21 @@ def test_a_member_depends_on_its_seed_alone():
     assert (model.members(frames, seed=1) - members).abs().mean() > 1e-3
     spread = members.std(dim=1)
     assert spread.mean() > 1e-3
+
+
+def test_it_begins_with_the_weights_of_the_forecaster_without_members(tmp_path: Path):
+    torch.manual_seed(1)
+    alone, model, frames = Comoving(3, widths=SMALL).eval(), made(), moving_rain()
+    save_weights(tmp_path / "alone", alone, {})
+    load_weights(tmp_path / "alone", model)
+    torch.testing.assert_close(model(frames), alone(frames), rtol=0, atol=1e-6)
+    assert model.members(frames).std(dim=1).mean() > 1e-3
+    save_weights(tmp_path / "members", model, {})
+    other = made()
+    load_weights(tmp_path / "members", other)
+    assert torch.equal(other.members(frames), model.members(frames))
+    with pytest.raises(RunError, match="weights of another model"):
+        load_weights(tmp_path / "members", alone)
 
 
 def test_without_noise_it_is_the_comoving_forecast():

@@ -1,6 +1,6 @@
 """The comoving forecaster with members: noise that it learns to add where it may be wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -126,6 +126,17 @@ class ComovingEnsemble(Comoving):
         super().__init__(out_len, calibration, widths)
         self.network = NoisyNetwork(out_len, widths or Widths())
         self.member_count = member_count
+
+    def grown(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of `Comoving`, with the noise that this has at first."""
+        found = dict(weights)
+        for name, first in self.state_dict().items():
+            given = found.get(name)
+            if given is None and name.startswith("network.memory."):
+                found[name] = first
+            elif given is not None and given.shape[1:] == first.shape[1:]:
+                found[name] = torch.cat([given, first[len(given) :]]) if given.ndim else given
+        return found
 
     def drawn(
         self,
