@@ -8,6 +8,7 @@ import torch
 
 _memel = pytest.importorskip("nowcast.core.memel._memel", reason="needs a C compiler")
 _tally = pytest.importorskip("nowcast.precipitation.verification._tally")
+_fractions = pytest.importorskip("nowcast.precipitation.verification._fractions")
 _gates = pytest.importorskip("nowcast.precipitation.forecasters.cells._gates")
 
 BATCH, NEURONS, TOP_K = 3, 8, 2
@@ -43,6 +44,15 @@ def tally(**changes: object) -> tuple[object, ...]:
     return tuple((given | changes).values())
 
 
+def windows(**changes: object) -> tuple[object, ...]:
+    given: dict[str, object] = {
+        "counts": torch.ones(11, 9, 7, dtype=torch.int16),
+        "sums": torch.zeros(7, 5, 2, dtype=torch.float64),
+        "inside": torch.zeros(7, dtype=torch.int64),
+    }
+    return tuple((given | changes).values())
+
+
 def cells(parts: int = 1, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     batch, channels, *sides = CELLS
     frames = torch.zeros(batch, parts * channels, *sides, dtype=dtype)
@@ -59,6 +69,7 @@ def gates(**changes: object) -> tuple[object, ...]:
 def test_what_fits_is_done():
     assert _memel.see(*memel()) == (0, True)
     _tally.tally(*tally())
+    _fractions.windows(*windows())
     _gates.open(*gates())
     _gates.open(*gates(x=torch.zeros(12), reset=None, carried=None, signs=None))
 
@@ -85,6 +96,11 @@ def test_what_fits_is_done():
         (_tally.tally, tally, {"truth": torch.rand(2, 3, 1, 5, 5).mT}, "truth: .* row-major"),
         (_tally.tally, tally, {"rises": torch.ones(5)}, "rises: expected 6"),
         (_tally.tally, tally, {"counts": torch.zeros(3, 15).long()}, "counts: expected 48"),
+        (_fractions.windows, windows, {"counts": torch.ones(11, 9, 7)}, "counts: expected anoth"),
+        (_fractions.windows, windows, {"counts": torch.ones(10, 9, 7).short()}, "two maps"),
+        (_fractions.windows, windows, {"counts": torch.ones(11, 7, 9).short().mT}, "row-major"),
+        (_fractions.windows, windows, {"sums": torch.zeros(69).double()}, "sums: expected 70"),
+        (_fractions.windows, windows, {"inside": torch.zeros(8).long()}, "at most 7 scales"),
         (_gates.open, gates, {"x": cells(2)}, "x: expected 216"),
         (_gates.open, gates, {"h": torch.zeros(11)}, "h: expected 12"),
         (_gates.open, gates, {"x": cells(3).contiguous()}, "channels innermost"),

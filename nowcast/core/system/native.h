@@ -78,7 +78,7 @@ static int find_dlpack(void)
 /* Kinds of numbers; KIND_NONE also takes None for a tensor. */
 enum {
     KIND_FLOAT32 = 1, KIND_BFLOAT16 = 2, KIND_FLOAT64 = 4, KIND_INT64 = 8, KIND_UINT8 = 16,
-    KIND_BOOL = 32, KIND_NONE = 64
+    KIND_BOOL = 32, KIND_INT16 = 64, KIND_NONE = 128
 };
 
 typedef struct {
@@ -93,7 +93,7 @@ static int kind_of(const DLTensor *tensor)
 {
     int bits = tensor->bits;
     switch (tensor->lanes == 1 ? tensor->code : 255) {
-    case 0: return bits == 64 ? KIND_INT64 : 0;
+    case 0: return bits == 64 ? KIND_INT64 : bits == 16 ? KIND_INT16 : 0;
     case 1: return bits == 8 ? KIND_UINT8 : 0;
     case 2: return bits == 32 ? KIND_FLOAT32 : bits == 64 ? KIND_FLOAT64 : 0;
     case 4: return bits == 16 ? KIND_BFLOAT16 : 0;

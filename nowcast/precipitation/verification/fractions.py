@@ -15,6 +15,18 @@ from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
 from nowcast.precipitation.verification.balance import pixel_thresholds
 from nowcast.precipitation.verification.curves import Curve, because, ratio
 
+try:
+    from nowcast.precipitation.verification import _fractions
+except ImportError:  # installed where there was no C compiler
+    available = False
+else:
+    available = True
+
+WindowSums = tuple[
+    Float64[np.ndarray, "threshold scale"],
+    Float64[np.ndarray, "threshold scale"],
+    Int64[np.ndarray, " scale"],
+]
 SCALES = (1, 2, 4, 8, 16, 32, 64)  # pixels, about km on the usual grids; each twice the one before
 
 
@@ -58,26 +70,36 @@ def window_sums(
     warned: Shaped[Tensor, "threshold height width"],
     events: Bool[Tensor, "threshold height width"],
     members: int = 1,
-) -> tuple[
-    Float64[np.ndarray, "threshold scale"],
-    Float64[np.ndarray, "threshold scale"],
-    Int64[np.ndarray, " scale"],
-]:
+) -> WindowSums:
     """Of one frame: squared differences and squares of the fractions, and the windows.
 
     Args:
         valid: unmasked pixels.
         warned: at how many members each threshold is reached; 0 where masked.
         events: where it is reached in the truth; False where masked.
-        members: that there are; a fraction of the forecast is the mean of theirs.
+        members: that there are; a fraction of the forecast is the mean of theirs. On CPU one
+            member's are in C (``_fractions.c``), seven times as fast.
     """
-    shape = (len(warned), len(SCALES))
-    difference, reference = np.zeros(shape), np.zeros(shape)
-    windows = np.zeros(len(SCALES), np.int64)
     # Counts up to 64 * 64 fit into 16 bits, and bytes would not hold them.
     kind = torch.int16 if members * SCALES[-1] ** 2 < 2**15 else torch.int32
     pairs = torch.stack([warned.to(kind), events.to(kind)], dim=1).flatten(0, 1)
     counts = torch.cat([valid.to(kind)[None], pairs])
+    plain = type(counts) is Tensor and counts.is_cpu and members == 1
+    return (_in_c if available and plain else _in_torch)(counts, members)
+
+
+def _in_c(counts: Tensor, members: int) -> WindowSums:
+    sums = torch.zeros(len(SCALES), len(counts) // 2, 2, dtype=torch.float64)
+    windows = torch.zeros(len(SCALES), dtype=torch.int64)
+    _fractions.windows(counts, sums, windows)
+    difference, reference = sums.permute(2, 1, 0).numpy()
+    return difference, reference, windows.numpy()
+
+
+def _in_torch(counts: Tensor, members: int) -> WindowSums:
+    shape = (len(counts) // 2, len(SCALES))
+    difference, reference = np.zeros(shape), np.zeros(shape)
+    windows = np.zeros(len(SCALES), np.int64)
     for row, scale in enumerate(SCALES):
         if row:
             counts = _doubled(counts, scale // 2)

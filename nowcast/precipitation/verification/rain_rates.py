@@ -30,34 +30,37 @@ def rain_rate_sums(
     rain rate, and centred on its value: those of the truth are exact. A prediction that is not a
     number is in no bin.
     """
-    clipped, over = prediction.float().clamp(0, 1), (0, 2, 3, 4)
-    predicted_rate, true_rate = (
-        _rate(pixel, calibration).where(mask, 0.0) for pixel in (clipped, truth)
-    )
-    sums = {
-        "rate_error": (predicted_rate - true_rate).square().sum(over),
-        "rate_absolute": (predicted_rate - true_rate).abs().sum(over),
-        "rate_prediction": predicted_rate.sum(over),
-        "rate_truth": true_rate.sum(over),
-        "histogram_prediction": _histogram(clipped, mask),
-        "histogram_truth": _histogram(truth, mask),
-    }
+    leads = truth.shape[1]
+    rates = torch.zeros(4, leads, dtype=torch.float64, device=truth.device)
+    bins = torch.zeros(2, TOP_BIN + 1, leads, dtype=torch.int64, device=truth.device)
+    # Frame by frame: what is added does not depend on the batch, and stays in the cache.
+    for clip, lead in np.ndindex(*truth.shape[:2]):
+        valid = mask[clip, lead, 0]
+        pixels = prediction[clip, lead, 0].float().clamp(0, 1), truth[clip, lead, 0]
+        predicted, true = (_rate(pixel, calibration).where(valid, 0.0) for pixel in pixels)
+        error = predicted - true
+        of_frame = torch.vdot(error.ravel(), error.ravel()), error.abs().sum()
+        rates[:, lead] += torch.stack([*of_frame, predicted.sum(), true.sum()])
+        bins[:, :, lead] += torch.stack([_histogram(pixel, valid) for pixel in pixels])
+    error_names = ("rate_error", "rate_absolute", "rate_prediction", "rate_truth")
+    sums = dict(zip(error_names, rates, strict=True))
+    sums |= {"histogram_prediction": bins[0], "histogram_truth": bins[1]}
     return Sums({name: value.cpu().numpy() for name, value in sums.items()})
 
 
 def _rate(pixel: Tensor, calibration: Calibration) -> Tensor:
     """`Calibration.rate_from_pixel`, for tensors; float64."""
-    decibels = pixel.double() * DBZ_SPAN + DBZ_AT_PIXEL_0 - 10 * np.log10(calibration.zr_a)
-    rate: Tensor = torch.exp(decibels * (np.log(10) / (10 * calibration.zr_b)))
-    return rate.where(pixel != 0, 0.0)
+    per_decibel = np.log(10) / (10 * calibration.zr_b)
+    at_0 = DBZ_AT_PIXEL_0 - 10 * np.log10(calibration.zr_a)
+    rate = pixel.double().mul_(DBZ_SPAN * per_decibel).add_(at_0 * per_decibel).exp_()
+    return rate.masked_fill_(pixel == 0, 0.0)
 
 
-def _histogram(pixel: Tensor, mask: Tensor) -> Tensor:
-    leads, bins = pixel.shape[1], TOP_BIN + 1
-    counted = mask & ~pixel.isnan()
-    lead = torch.arange(leads, device=pixel.device).view(-1, 1, 1, 1)
-    cell = (pixel.nan_to_num() * TOP_BIN).round().long() + bins * lead
-    return torch.bincount(cell[counted], minlength=leads * bins).view(leads, bins).T
+def _histogram(pixel: Tensor, valid: Tensor) -> Tensor:
+    """How many valid pixels of a frame lie in each bin."""
+    nowhere = TOP_BIN + 1
+    cell = (pixel * TOP_BIN).round_().nan_to_num_(nowhere).int().where(valid, nowhere)
+    return torch.bincount(cell.ravel(), minlength=nowhere + 1)[:nowhere]
 
 
 def rain_rate_curves(sums: Sums, calibration: Calibration) -> dict[str, Curve]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nowcast.core.scoring.sums import Sums
 from nowcast.precipitation.units import THRESHOLD_NAMES, Calibration
+from nowcast.precipitation.verification import fractions as module
 from nowcast.precipitation.verification.balance import pixel_thresholds
 from nowcast.precipitation.verification.fractions import SCALES, fraction_curves, fraction_sums
 from tests.rain_fields import rain, verification_of_pysteps
@@ -101,6 +102,21 @@ def test_masked_windows_follow_the_definition(scale: int):
     assert ours["fss_windows"][column, 0] == (valid > 0).sum()
     assert ours["fss_difference"][1, column, 0] == pytest.approx(((f - o) ** 2).sum(), rel=1e-9)
     assert ours["fss_reference"][1, column, 0] == pytest.approx((f**2 + o**2).sum(), rel=1e-9)
+
+
+# Narrower than the widest windows, a block or a piece of C exactly, and beyond both.
+@pytest.mark.parametrize("size", [(1, 1), (40, 33), (64, 176), (90, 65), (70, 700)])
+@pytest.mark.parametrize("masked", [0.0, 0.01, 0.5, 1.0])
+def test_c_and_torch_agree(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], masked: float):
+    if not module.available:
+        pytest.skip("_fractions is not built")
+    prediction, truth, mask = rain(5, 2, 2, *size, masked)
+    mask[..., : size[1] // 2] |= masked == 0.5  # blocks of whole windows beside others
+    in_c = fraction_sums(prediction, truth, mask, HKO7)
+    monkeypatch.setattr(module, "available", False)
+    in_torch = fraction_sums(prediction, truth, mask, HKO7)
+    for name, value in in_torch.values.items():
+        np.testing.assert_allclose(in_c[name], value, rtol=1e-12, err_msg=name)
 
 
 def windows(field: Tensor, scale: int) -> np.ndarray:

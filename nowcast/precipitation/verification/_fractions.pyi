@@ -1,0 +1,3 @@
+from torch import Tensor
+
+def windows(counts: Tensor, sums: Tensor, inside: Tensor, /) -> None: ...
