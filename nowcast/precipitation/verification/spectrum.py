@@ -41,26 +41,31 @@ def mean_power(
     mask: Bool[Tensor, "batch time 1 height width"],
 ) -> Float64[np.ndarray, "wavenumber time"]:
     """Mean power at each wavenumber, summed over the clips; see `spectrum_sums`."""
-    bins, count = radial_bins(*pixel.shape[-2:])
+    height, width = pixel.shape[-2:]
+    bins, count = radial_bins(height, width)
+    half = bins[:, : width // 2 + 1].ravel()
     power = np.zeros((count, pixel.shape[1]))
     # Frame by frame: the transform of a frame must not depend on the batch it comes in.
     for clip, lead in np.ndindex(*pixel.shape[:2]):
         spectrum = _power(pixel[clip, lead, 0].double(), mask[clip, lead, 0]).cpu().numpy()
-        power[:, lead] += np.bincount(bins.ravel(), spectrum.ravel(), count + 1)[:count]
+        power[:, lead] += np.bincount(half, spectrum.ravel(), count + 1)[:count]
     return power / np.bincount(bins.ravel(), minlength=count + 1)[:count, None]
 
 
 def _power(
     pixel: Float64[Tensor, "height width"], mask: Bool[Tensor, "height width"]
-) -> Float64[Tensor, "height width"]:
-    """Power of each Fourier coefficient; they add up to the sum of the windowed squares."""
+) -> Float64[Tensor, "height half"]:
+    """Power of the Fourier coefficients up to half of the width's wavenumbers, with that of their
+    conjugates beyond; it adds up to the sum of the windowed squares."""
     mean = pixel.where(mask, 0.0).sum() / mask.sum().clamp(min=1)
     height, width = (
         torch.hann_window(size, periodic=False, dtype=pixel.dtype, device=pixel.device)
         for size in pixel.shape
     )
     windowed = (pixel - mean).where(mask, 0.0) * height[:, None] * width
-    power: Tensor = torch.fft.fft2(windowed).abs().square() / pixel.numel()
+    half = torch.view_as_real(torch.fft.rfft2(windowed))
+    power: Tensor = half.square().sum(-1) / pixel.numel()
+    power[:, 1 : (pixel.shape[1] + 1) // 2] *= 2  # the conjugates
     return power
 
 
