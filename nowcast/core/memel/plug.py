@@ -118,13 +118,14 @@ def matching_state(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, T
 
     ``model.load_state_dict(matching_state(model, state))`` loads weights trained with MEmeL into a
     model without it, and the other way round. Statistics are kept where both have a layer, left
-    out where only `state` has one, and fresh where only the model has one; all else is untouched,
-    so that the strict load still finds what is missing or unknown.
+    out where only `state` has one, and fresh where only the model has one; so is what the method
+    of one of two layers keeps and that of the other does not. All else is untouched, so that the
+    strict load still finds what is missing or unknown.
     """
     own = model.state_dict()
-    here, there = _layers(own), _layers(state)
-    kept = {name: value for name, value in state.items() if _host(name) not in there - here}
-    fresh = {name: value for name, value in own.items() if _host(name) in here - there}
+    layers = _layers(own) | _layers(state)
+    kept = {name: x for name, x in state.items() if name in own or _host(name) not in layers}
+    fresh = {name: x for name, x in own.items() if name not in state and _host(name) in layers}
     return kept | fresh
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nowcast.core.memel.fused import YOUNG_CALLS
 from nowcast.core.memel.layer import NOTHING, MEmeL
 from nowcast.core.memel.memory_order import as_matrix, is_channels_last
 from nowcast.core.memel.scale import INELIGIBLE
@@ -23,7 +24,6 @@ LOG10_PHI_EDGES = tuple(
     octave * math.log10(2) for octave in range(FIRST_OCTAVE, LAST_OCTAVE + 2)
 )  # the outermost bins also take what is beyond them, so phi = 0 is in the first
 CALLS_AT_ONCE = 64  # whose picks are counted together
-YOUNG_CALLS = 2  # of a layer's life: statistics of one sample have no variance to measure phi in
 
 
 @dataclass(frozen=True)
@@ -119,17 +119,25 @@ class _Site:
         self._waiting: list[Tensor] = []
 
     def see(self, scale: Tensor | None, chosen: Tensor) -> None:
-        if self._waiting and self._waiting[0].shape != chosen.shape:
-            self.counted()
-        self._waiting.append(chosen)
-        if len(self._waiting) == CALLS_AT_ONCE:
-            self.counted()
+        if chosen.dtype is torch.bool:
+            self._picks += chosen.sum(0)
+        elif chosen.dim() == 1:
+            self._picks += torch.bincount(chosen, minlength=len(self._picks))
+        else:
+            self._wait(chosen)
         if self.measured is not None and scale is not None and scale.numel():
             old = self.layer.num_batches_tracked > YOUNG_CALLS
             if old.dim():
                 old = old[tuple(map(slice, scale.shape[1:]))]  # of as many places as the batch has
             known = torch.where(old, scale, INELIGIBLE)
             self.measured += self._measure(as_matrix(known, is_channels_last(known)))
+
+    def _wait(self, chosen: Tensor) -> None:
+        if self._waiting and self._waiting[0].shape != chosen.shape:
+            self.counted()
+        self._waiting.append(chosen)
+        if len(self._waiting) == CALLS_AT_ONCE:
+            self.counted()
 
     def counted(self) -> Tensor:
         """Picks by neuron, up to the last call."""
