@@ -154,6 +154,9 @@ class TrainSettings(Section):
     """null: once an epoch."""
     log_every: Count = 50
     """Steps between entries of the history and of TensorBoard."""
+    monosemanticity: Count | None = None
+    """Validation samples on which each validation also measures how monosemantic the sites of
+    `memel`, or the task's own, are: mean and tail of phi, kurtosis; null: none."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read data; 0 reads in the training process."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -193,6 +196,7 @@ class RunSettings(Section):
         {
             "start_from",
             "memel.monitor",
+            "train.monosemanticity",
             "data.root",
             "train.workers",
             "train.device",

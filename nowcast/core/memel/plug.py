@@ -138,21 +138,44 @@ def _host(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _matching(model: nn.Module, sites: Iterable[str]) -> list[str]:
-    free = sockets(model)
-    every = [name for name, _ in model.named_modules() if name]
+def find_sites(model: nn.Module, sites: str | Iterable[str]) -> list[str]:
+    """The modules that names or patterns mean, as `plug_in` takes them, filled or not.
+
+    Raises:
+        ValueError: one that matches nothing; the nearest names are given.
+    """
+    filled = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Identity) or (isinstance(module, MEmeL) and not _is_hooked(module))
+    ]
+    return _found(model, [sites] if isinstance(sites, str) else sites, filled)
+
+
+def _found(model: nn.Module, sites: Iterable[str], places: list[str]) -> list[str]:
+    """`find_sites`, with the sockets that patterns mean."""
+    every = [
+        name
+        for name, module in model.named_modules()
+        if name and not (isinstance(module, MEmeL) and _is_hooked(module))
+    ]
     found: list[str] = []
     for site in sites:
         matches = (
             [name for name in every if name == site]
-            or [name for name in free if fnmatchcase(name, site)]
+            or [name for name in places if fnmatchcase(name, site)]
             or [name for name in every if _matches_by_part(name, site)]
         )
         if not matches:
-            near = difflib.get_close_matches(site, free or every, n=3, cutoff=0.0)
+            near = difflib.get_close_matches(site, places or every, n=3, cutoff=0.0)
             near += [name for name in difflib.get_close_matches(site, every) if name not in near]
             raise ValueError(f"no module matches the site {site!r}; nearest: {', '.join(near)}")
         found += [name for name in matches if name not in found]
+    return found
+
+
+def _matching(model: nn.Module, sites: Iterable[str]) -> list[str]:
+    found = _found(model, sites, sockets(model))
     for name in found:
         module = model.get_submodule(name)
         if isinstance(module, MEmeL) or hasattr(module, CHILD):
