@@ -166,6 +166,11 @@ def test_a_run_learns_and_the_commands_know_it(run: Call, colours: Path, tmp_pat
     assert status == 0, err
     methods = [row["method"] for row in json.loads((tmp_path / "audit.json").read_text())]
     assert methods == ["Original", "Naive (a)", "Naive (b)", "Reversed Deactivation"]
+    status, out, err = run("audit", "neurons", trained, "--features", "by_class", "--top", "1")
+    assert status == 0, err
+    kept = json.loads((trained / "audit" / "neurons.json").read_text())
+    assert kept["selectivity"]["swin.encoder.layers.2.blocks.0"]["neurons"] == 32
+    assert len(kept["rows"]) == len(COLOURS)
 
 
 def learn(ranks: Ranks, root: Path, folder: Path) -> float:

@@ -143,7 +143,8 @@ def audit_neurons(
     """
     names: list[str] = []
     losses: list[float] = []
-    found: list[NDArray[np.float32]] = []
+    shifted: list[NDArray[np.float32]] = []  # responses less those to the first sample
+    origin: NDArray[np.float64] | None = None
     # Count, mean and squared deviations from it, updated as Welford 1962 does: no cancellation.
     moments: dict[str, tuple[int, NDArray[np.float64], NDArray[np.float64]]] = {}
     eval_mode = in_mode(model, training=False)
@@ -153,15 +154,15 @@ def audit_neurons(
                 losses.append(float(loss(model, sample)))
             response = np.concatenate([np.mean(calls, axis=0) for calls in seen.values()])
             widths = [len(calls[0]) for calls in seen.values()]
-            if names and len(response) != len(zero):
+            origin = response if origin is None else origin
+            if response.shape != origin.shape:
                 raise ConfigError(
-                    f"--unit {unit}: expected as many neurons in every sample, found {len(zero)} "
+                    f"--unit {unit}: expected as many neurons in every sample, found {len(origin)} "
                     f"and then {len(response)}; take --unit channel"
                 )
             names.append(group(sample))
             zero = np.zeros_like(response)
-            first = response if not found else first
-            found.append((response - first).astype(np.float32))
+            shifted.append((response - origin).astype(np.float32))
             count, mean, squares = moments.get(names[-1], (0, zero, zero))
             shift = response - mean
             mean = mean + shift / (count + 1)
@@ -225,7 +226,7 @@ def audit_neurons(
                 )
             )
     compared = np.isin(labels, groups)
-    values = np.stack(found)[compared]
+    values = np.stack(shifted)[compared]
     summaries = {}
     for number, site in enumerate(sites):
         mine = slice(starts[number], starts[number + 1])

@@ -15,6 +15,7 @@ from nowcast.core.memel.methods import METHODS, threshold
 from nowcast.core.memel.methods.penalty import loss_weight
 from nowcast.core.memel.methods.sham import strata
 from nowcast.core.memel.plug import matching_state, plug_in
+from nowcast.core.monitoring.monitor import Monitor
 from nowcast.core.settings import MEmeLSettings
 from nowcast.core.system.distributed import Ranks
 from tests.core.ranks import in_ranks
@@ -148,6 +149,21 @@ def test_two_sites_and_two_seeds_have_shams_of_their_own():
     assert torch.equal(picked(0, "a"), picked(0, "a"))
     assert not torch.equal(picked(0, "a"), picked(0, "b"))
     assert not torch.equal(picked(0, "a"), picked(1, "a"))
+
+
+@every
+def test_the_monitor_counts_what_is_acted_on(method: str):
+    layer = MEmeL((40,), method=method, late_start=3, share=SHARE, top_k=2)
+    monitor = Monitor({"site": layer})
+    monitor.arm()
+    acted_on = torch.zeros(40)
+    for call in range(9):
+        output, gradient = passed(layer, values(call))
+        acted_on += ((output != values(call)) | (gradient != 1)).sum(0)
+    numbers = monitor.read()["site"].numbers
+    assert torch.equal(monitor.state_dict()["site"].float(), acted_on)
+    assert numbers["fraction_inhibited"] == pytest.approx(float((acted_on > 0).float().mean()))
+    assert numbers["tail"] > 3
 
 
 @every

@@ -90,13 +90,25 @@ def test_states_and_gradients_are_those_of_torch(
         torch.testing.assert_close(ours[name], expected, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("site", ["update", "candidate", "hidden"])
-def test_memel_in_a_socket_sees_and_does_the_same(monkeypatch: pytest.MonkeyPatch, site: str):
+@pytest.mark.parametrize(
+    ("site", "method"),
+    [
+        ("update", "memel"),
+        ("candidate", "memel"),
+        ("hidden", "memel"),
+        ("candidate", "share"),
+        ("hidden", "penalty"),
+        ("hidden", "sham"),
+    ],
+)
+def test_memel_in_a_socket_sees_and_does_the_same(
+    monkeypatch: pytest.MonkeyPatch, site: str, method: str
+):
     found, layers = [], []
     for available in (True, False):
         monkeypatch.setattr(recurrence, "available", available)
         made = cell()
-        (layer,) = plug_in(made, site, late_start=2, top_k=3).values()
+        (layer,) = plug_in(made, site, late_start=2, top_k=3, method=method, share=0.1).values()
         found.append(passed(made))
         layers.append(layer)
     for name, expected in found[1].items():
