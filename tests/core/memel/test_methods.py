@@ -121,6 +121,21 @@ def test_sham_deactivates_as_many_whatever_they_are():
     assert not torch.equal(again != batch, changed)  # another call, other neurons
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_sham_is_the_same_in_any_order_in_memory(masked: bool):
+    torch.manual_seed(0)
+    one = MEmeL((6, 5, 3), method="sham", late_start=1, top_k=4)
+    other = copy.deepcopy(one)
+    present = torch.arange(6) < torch.tensor([6, 3, 2, 6, 1, 4, 5, 6])[:, None]
+    for call in range(3):
+        batch = values(call, 6, 5, 3)
+        last = batch.to(memory_format=torch.channels_last)
+        masks = (present,) if masked else ()
+        torch.testing.assert_close(one(batch, *masks), other(last, *masks))
+    changed = (one(batch, *masks) != batch).flatten(1).sum(1)
+    assert (changed == 4).all()
+
+
 def test_every_neuron_is_as_likely_in_a_sham():
     generator = torch.Generator().manual_seed(0)
     random = torch.randint(2**62, (20_000, 4), generator=generator)

@@ -3,12 +3,14 @@
 The control for noise of the same size: if it helps as much, monosemanticity has no part in it.
 """
 
+import math
 import zlib
 
 import torch
 from torch import Tensor
 
 from nowcast.core.memel.fused import Inhibiting
+from nowcast.core.memel.memory_order import as_samples
 from nowcast.core.memel.methods.method import Decision, Done, Scored
 from nowcast.core.memel.methods.top_k import TopK, deactivated, done_in_c
 from nowcast.core.system.distributed import current
@@ -36,18 +38,19 @@ class Sham(TopK):
         batch, neurons = scored.scale.shape
         top_k = min(layer.top_k, neurons)
         random = draws(layer, batch, scored.per_example, top_k + 1)
+        shape, channels_last = scored.shape, scored.channels_last
         if not scored.masked:
             everywhere = torch.tensor(neurons, device=random.device).expand(batch, 1)
-            return deactivated(scored, strata(random, everywhere), scored.started)
+            chosen = _place(strata(random, everywhere), shape, channels_last)
+            return deactivated(scored, chosen, scored.started)
         # Of what may be chosen, by its rank.
-        ranks = scored.started.cumsum(1)
+        ranks = as_samples(scored.started, torch.Size(shape), channels_last).flatten(1).cumsum(1)
         there = ranks[:, -1:]
         order = strata(random, there.clamp(min=1))
         chosen = torch.searchsorted(ranks, order + 1).clamp(max=neurons - 1)
-        active = (torch.arange(top_k, device=chosen.device) < there) & scored.started.gather(
-            1, chosen
-        )
-        return deactivated(scored, chosen, active)
+        chosen = _place(chosen, shape, channels_last)
+        enough = torch.arange(top_k, device=chosen.device) < there
+        return deactivated(scored, chosen, enough & scored.started.gather(1, chosen))
 
     def at_once(
         self,
@@ -61,7 +64,16 @@ class Sham(TopK):
         batch, neurons = len(samples), layer.running_mean.numel()
         random = draws(layer, batch, per_example, layer.top_k + 1)
         chosen = strata(random, torch.tensor(neurons).expand(batch, 1))
+        chosen = _place(chosen, tuple(samples.shape), channels_last)
         return done_in_c(layer, samples, channels_last, scale, chosen)
+
+
+def _place(numbers: Tensor, shape: tuple[int, ...], channels_last: bool) -> Tensor:
+    """Neurons by their place in memory from their row-major numbers, which it does not change."""
+    if not channels_last:
+        return numbers
+    channels, positions = shape[1], math.prod(shape[2:])
+    return numbers % positions * channels + numbers // positions
 
 
 def draws(layer: Inhibiting, batch: int, per_example: int, count: int) -> Tensor:
