@@ -134,11 +134,10 @@ static void pick(Pick *picks, int64_t top_k, int32_t scale, int64_t order, int64
 /* The mean in the place of every choice that is finite; how many were not, and if any changed. */
 static int64_t edit(const Call *call, int *changed)
 {
-    int64_t left = 0, count = call->found ? call->exceeding : call->batch * call->top_k;
-    for (int64_t n = 0; n < count; n++) {
-        int64_t at = call->found ? call->found[n]
-                                 : n / call->top_k * call->neurons + call->chosen[n];
-        float mean = call->mean[at % call->neurons];
+    int64_t left = 0;
+    for (int64_t n = 0; n < call->batch * call->top_k; n++) {
+        int64_t place = call->chosen[n], at = n / call->top_k * call->neurons + place;
+        float mean = call->mean[place];
         if (call->is_bf16) {
             uint16_t *value = (uint16_t *)call->output + at, half = to_bf16(mean);
             if (!isfinite(from_bf16(*value))) {
@@ -208,19 +207,41 @@ static void gather(const double *moments, float *shift, float *squares, int64_t 
     }
 }
 
-/* The values of a row that exceed the threshold and are finite, with what they are in memory. */
+/* The values of a row that exceed the threshold and are finite: where they lie in memory, how far
+ * from their means, and the means in their place. Most lanes hold none; in the others a value is
+ * noted before it is known to stay, so that nothing branches. */
+FOR_EVERY_PROCESSOR
 static void sift(Call *call, const int32_t *scale, const float *x, int64_t at, const float *mean,
-                 int64_t count)
+                 int64_t count, int *changed)
 {
+    int64_t *found = call->found, from = call->exceeding, n = from;
     int32_t threshold;
     memcpy(&threshold, &call->threshold, sizeof threshold);
-    for (int64_t j = 0; j < count; j++)
-        if (scale[j] >= threshold && isfinite(x[j])) {
-            call->found[call->exceeding] = at + j;
-            if (call->away)
-                call->away[call->exceeding] = x[j] - mean[j];
-            call->exceeding++;
+    for (int64_t first = 0; first < count; first += LANES) {
+        int64_t last = first + LANES < count ? first + LANES : count;
+        int32_t any = 0;
+        for (int64_t j = first; j < last; j++)
+            any |= scale[j] >= threshold;
+        for (int64_t j = first; any && j < last; j++) {
+            found[n] = at + j;
+            n += scale[j] >= threshold && isfinite(x[j]);
         }
+    }
+    call->exceeding = n;
+    for (int64_t k = from; call->away && k < n; k++)
+        call->away[k] = x[found[k] - at] - mean[found[k] - at];
+    if (!call->output || *call->batches < call->late_start)
+        return;
+    for (int64_t k = from; k < n; k++) {
+        float value = mean[found[k] - at];
+        if (call->is_bf16) {
+            uint16_t half = to_bf16(value);
+            value = from_bf16(half);
+            ((uint16_t *)call->output)[found[k]] = half;
+        } else
+            ((float *)call->output)[found[k]] = value;
+        *changed |= x[found[k] - at] != value;
+    }
 }
 
 /* Everything of one call; the picks left alone, or -1 before `late_start`, or -2 without memory. */
@@ -242,6 +263,8 @@ static int64_t see(Call *call, int *changed)
     for (int64_t n = 0; n < batch * top_k; n++)
         picks[n] = (Pick){0, INT64_MAX, 0};
     float compensation = call->eps * mean_of(call->variance, neurons);
+    if (call->output && call->output != call->values)
+        memcpy(call->output, call->values, batch * neurons * (call->is_bf16 ? 2 : 4));
 
     for (int64_t first = 0; first < neurons; first += BLOCK) {
         int64_t count = neurons - first < BLOCK ? neurons - first : BLOCK;
@@ -259,7 +282,8 @@ static int64_t see(Call *call, int *changed)
             int32_t largest = deviate(squares + first, scale, rows + b * BLOCK, batch_mean,
                                       call->mean + first, unit, count);
             if (call->found && largest >= least)
-                sift(call, scale, rows + b * BLOCK, b * neurons + first, call->mean + first, count);
+                sift(call, scale, rows + b * BLOCK, b * neurons + first, call->mean + first, count,
+                     changed);
             if (top_k && largest >= own[top_k - 1].scale)
                 for (int64_t j = 0; j < count; j++)
                     if (scale[j] >= own[top_k - 1].scale) {
@@ -274,12 +298,10 @@ static int64_t see(Call *call, int *changed)
         }
     }
 
-    if (call->output && call->output != call->values)
-        memcpy(call->output, call->values, batch * neurons * (call->is_bf16 ? 2 : 4));
     for (int64_t n = 0; n < batch * top_k; n++)
         call->chosen[n] = picks[n].place;
     if (*call->batches >= call->late_start)
-        left = call->output ? edit(call, changed) : 0;
+        left = call->found ? 0 : edit(call, changed);
 
     if (call->moments)
         leave(call->moments, shift, squares, neurons, batch);

@@ -229,7 +229,8 @@ class MEmeL(fused.Inhibiting):
         keep(self, done.kept)
         if self._unproven or self.observer is not None:
             given = None if scale is None else as_samples(scale, samples.shape, channels_last)
-            self._report(given, done.picks, done.changed)
+            picks = None if self.observer is None else done.picks()
+            self._report(given, picks, done.changed)
         return done.output
 
     def _decided(
@@ -322,9 +323,9 @@ class MEmeL(fused.Inhibiting):
             )
         return torch.where(picks == NOTHING, NOTHING, places[picks.clamp(min=0)])
 
-    def _report(self, scale: Tensor | None, chosen: Tensor, changed: Tensor | bool) -> None:
+    def _report(self, scale: Tensor | None, chosen: Tensor | None, changed: Tensor | bool) -> None:
         """Tell the observer, and warn once if no value was changed when some should have been."""
-        if self.observer is not None:
+        if self.observer is not None and chosen is not None:
             self.settle()  # it may read the counts
             self.observer(scale, chosen)
         if not self._unproven or is_compiling():

@@ -73,13 +73,14 @@ class Done(NamedTuple):
     Args:
         output: the samples.
         kept: gives what `Decision.kept` is; called where the call will be repeated.
-        picks: as of a `Decision`, or one row of all neurons that were picked.
+        picks: gives what `Decision.picks` is, or one row of all neurons that were picked; called
+            where there is an observer.
         changed: as of a `Decision`.
     """
 
     output: Tensor
     kept: Callable[[], tuple[Any, ...]]
-    picks: Tensor
+    picks: Callable[[], Tensor]
     changed: bool
 
 

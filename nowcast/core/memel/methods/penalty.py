@@ -105,8 +105,8 @@ class Penalty(Method):
         term = self._slope(layer) / samples.numel() / sifted.away
         kept = term.to(samples.dtype), sifted.found
         output = self.apply(layer, samples, kept, channels_last)
-        neurons = sifted.found % layer.running_mean.numel()
-        return Done(output, lambda: kept, neurons, bool(len(neurons)))
+        found, neurons = sifted.found, layer.running_mean.numel()
+        return Done(output, lambda: kept, lambda: found % neurons, bool(len(found)))
 
     def _slope(self, layer: Inhibiting) -> float:
         """The derivative of a value's term times its deviation and the values of the batch."""

@@ -63,7 +63,8 @@ class Share(Method):
         def kept() -> tuple[Any, ...]:
             return found, as_matrix(made(), channels_last).reshape(-1)[found]
 
-        return Done(output, kept, found % layer.running_mean.numel(), sifted.changed)
+        neurons = layer.running_mean.numel()
+        return Done(output, kept, lambda: found % neurons, sifted.changed)
 
 
 class _Deactivate(torch.autograd.Function):

@@ -73,4 +73,4 @@ def done_in_c(
     def kept() -> tuple[Any, ...]:
         return chosen, as_matrix(made(), channels_last).gather(1, chosen), call.inhibited
 
-    return Done(output, kept, chosen, call.changed)
+    return Done(output, kept, lambda: chosen, call.changed)
