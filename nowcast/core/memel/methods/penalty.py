@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from nowcast.core.memel import fused
 from nowcast.core.memel.fused import Inhibiting
@@ -128,6 +129,10 @@ class _AddToGradient(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(term, found)
         ctx.channels_last = channels_last
+        if is_compiling():
+            # Else the compiler leaves the term, which nothing here needs, to the way back, and
+            # makes it from statistics that have moved by then.
+            return samples + as_samples(term * 0, samples.shape, channels_last)
         if inplace and samples.is_cpu:
             ctx.mark_dirty(samples)
             return samples
