@@ -89,7 +89,13 @@ def audit_inhibition(
 @audit.command("neurons")
 def audit_neurons(
     run: Annotated[Path, typer.Argument(help="A trained run.")],
-    features: Annotated[str, typer.Option(help="by_rain_rate, by_day or by_motion.")],
+    features: Annotated[
+        str,
+        typer.Option(
+            help="Groups: by_rain_rate, by_day, by_motion; by_label, by_length, by_source; "
+            "by_class, by_brightness, by_source."
+        ),
+    ],
     overrides: Overrides = None,
     site: Annotated[str | None, typer.Option(help="Pattern of sites.  [the task's own]")] = None,
     split: Annotated[Literal["train", "valid", "test"], typer.Option(help="Which days.")] = "valid",
@@ -102,13 +108,14 @@ def audit_neurons(
     ] = 2.0,
     out: Annotated[Path | None, typer.Option(help="Output folder.  [RUN/audit]")] = None,
 ) -> None:
-    """Which neurons stand out for one group of clips, and what breaks when they are silenced?
+    """Which neurons stand out for one group of samples, and what breaks when they are silenced?
 
     d is how far a neuron's response in a group lies from that in the nearest other group, in
     standard deviations, and 0 for a group between others. It stands out where |d| reaches the
-    threshold in one group alone. Groups of fewer than 3 clips are left out and named.
+    threshold in one group alone. Groups of fewer than 3 samples are left out and named.
 
-    Writes neurons.json, neurons.csv and neurons.png (Wang et al. 2024, figures 1 and 2).
+    Writes neurons.json, neurons.csv and neurons.png (Wang et al. 2024, figures 1 and 2); by site
+    the share of neurons that stand out, and the False Killing Rate (Wang et al. 2025).
 
     Example: `nowcast audit neurons runs/first --features by_rain_rate`
     """
@@ -116,13 +123,14 @@ def audit_neurons(
     from nowcast.api.settings import settings_of
     from nowcast.core.audit import ablation
     from nowcast.core.audit.files import write_neurons
+    from nowcast.core.audit.responses import matching_sites
     from nowcast.core.errors import ConfigError
     from nowcast.core.storage.runs import Run
     from nowcast.core.system.distributed import Ranks
     from nowcast.core.training.task import grouped
     from nowcast.core.training.trainer import trained_model
 
-    # One clip a batch, so that each has its own loss.
+    # One sample a batch, so that each has its own loss.
     changes = parsed(overrides) | {"train.batch_size": 1}
     settings = settings_of(Run(run).config(), run, changes, evaluating=True)
     task = grouped(registry.build(settings), "nowcast audit neurons")
@@ -131,7 +139,7 @@ def audit_neurons(
             f"--features: expected one of {', '.join(task.features)}, found {features!r}"
         )
     model = trained_model(task, settings, Run(run))
-    sites = ablation.matching_sites(model, [site] if site else task.sites)
+    sites = matching_sites(model, [site] if site else task.sites)
     found = ablation.audit_neurons(
         model,
         sites,
@@ -141,12 +149,13 @@ def audit_neurons(
         unit,
         top,
         threshold,
+        task.mask,
     )
     folder = out or run / AUDIT
     facts = {"source": run.resolve().name, "sites": sites, "split": split, "features": features}
     write_neurons(folder, found, facts | {"unit": unit, "threshold": threshold})
     print_table(
-        ["neuron", "group", "clips", "d", "loss", "rise"],
+        ["neuron", "group", "samples", "d", "loss", "rise"],
         [
             [
                 f"{r.site} {r.neuron}",
@@ -159,13 +168,25 @@ def audit_neurons(
             for r in found.rows
         ],
     )
+    print_table(
+        ["site", "neurons", "stand out", "False Killing Rate, of 1, 2 and 3 % inhibited"],
+        [
+            [
+                name,
+                str(site.neurons),
+                f"{100 * site.share:.3g} %",
+                ", ".join(f"{rate:.2f}" for rate in site.false_killing_rate.values()),
+            ]
+            for name, site in found.sites.items()
+        ],
+    )
     if found.left_out:
         typer.echo(found.left_out_text())
     least = min(row.samples for row in found.rows)
     if least < ablation.FEW_SAMPLES:
         typer.echo(
-            f"the smallest group compared has {least} clips: below {ablation.FEW_SAMPLES}, neurons "
-            "may stand out by chance; take a longer split"
+            f"the smallest group compared has {least} samples: below {ablation.FEW_SAMPLES}, "
+            "neurons may stand out by chance; take a longer split"
         )
     if not any(row.stands_out for row in found.rows):
         typer.echo(

@@ -93,6 +93,14 @@ class MEmeLSettings(Section):
 
     sites: tuple[str, ...] | None = None
     """Socket names or patterns; null takes the task's own."""
+    method: Literal["memel", "share", "penalty", "opposite", "sham"] = "memel"
+    """memel: Reversed Deactivation of each sample's `top_k`; share: of a `share` of all values;
+    penalty: the scale of that share joins the loss; controls: opposite, the penalty with the other
+    sign, and sham, Reversed Deactivation of `top_k` random neurons."""
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """Of a layer's values, for share, penalty and opposite."""
+    penalty_weight: Positive = 0.01
+    """Of the term in the loss, for penalty and opposite."""
     delta: float = 1.0
     """Strength: 1 is Reversed Deactivation, 0 and -1 are the paper's Naive (a) and (b)."""
     top_k: Count = 1
@@ -111,6 +119,15 @@ class MEmeLSettings(Section):
     """Share statistics among ranks."""
     monitor: bool = True
     """Write what the layers do to tensorboard, at every logged step."""
+
+    @model_validator(mode="after")
+    def _something_in_evaluation(self) -> "MEmeLSettings":
+        if self.in_eval and self.method in ("penalty", "opposite"):
+            raise ValueError(
+                f"in_eval: method {self.method} changes no value, so evaluation is without it "
+                "anyway; leave in_eval out"
+            )
+        return self
 
 
 class TrainSettings(Section):
@@ -140,6 +157,9 @@ class TrainSettings(Section):
     """null: once an epoch."""
     log_every: Count = 50
     """Steps between entries of the history and of TensorBoard."""
+    monosemanticity: Count | None = None
+    """Validation samples on which each validation also measures how monosemantic the sites of
+    `memel`, or the task's own, are: mean and tail of phi, kurtosis; null: none."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read data; 0 reads in the training process."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -179,6 +199,7 @@ class RunSettings(Section):
         {
             "start_from",
             "memel.monitor",
+            "train.monosemanticity",
             "data.root",
             "train.workers",
             "train.device",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nowcast.core.settings import Place, RunSettings, Section
+from nowcast.core.settings import Count, Place, RunSettings, Section
 from nowcast.core.storage.pretrained import Pretrained
 
 DataSetName = Literal["cola", "sst-2", "mrpc", "sts-b", "qqp", "mnli", "qnli", "rte", "wnli"]
@@ -34,6 +34,8 @@ class ModelSettings(Section):
 
     pretrained: Pretrained = "bert-base-uncased"
     """A folder with config.json, model.safetensors and a tokenizer, or a name at Hugging Face."""
+    blocks: Count | None = None
+    """The first so many of its encoder blocks, without those after them; null: all."""
 
 
 class GlueSettings(RunSettings):

@@ -69,12 +69,20 @@ class GlueTask(ListedTask[Split]):
                 f"data.max_length: {settings.model.pretrained} has positions for "
                 f"{config.max_position_embeddings} tokens, found {data.max_length}; take no more"
             )
-        self.sites = tuple(
-            f"bert.encoder.layer.{block}" for block in middle_blocks(config.num_hidden_layers)
-        )
+        depth = settings.model.blocks or config.num_hidden_layers
+        if depth > config.num_hidden_layers:
+            raise ConfigError(
+                f"model.blocks: {settings.model.pretrained} has {config.num_hidden_layers} blocks, "
+                f"found {depth}; take no more"
+            )
+        self.sites = tuple(f"bert.encoder.layer.{block}" for block in middle_blocks(depth))
         shared = reuse is not None and reuse.settings.data == data and reuse.bert == self.bert
         super().__init__(settings, reuse if shared else None)
-        self.groupings = {"by_label": self._by_label, "by_length": self._by_length}
+        self.groupings = {
+            "by_label": self._by_label,
+            "by_length": self._by_length,
+            "by_source": self._by_source,
+        }
 
     @staticmethod
     def mask(_: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
@@ -97,7 +105,7 @@ class GlueTask(ListedTask[Split]):
 
     def model(self) -> nn.Module:
         """The pretrained BERT with a fresh head."""
-        return weights.classifier(self.bert, self.outputs)
+        return weights.classifier(self.bert, self.outputs, self.settings.model.blocks)
 
     @property
     def outputs(self) -> int:
@@ -186,6 +194,11 @@ class GlueTask(ListedTask[Split]):
     def _by_length(batch: TextBatch) -> list[str]:
         counts = batch.present.sum(1).tolist()
         return ["long" if count > LONG else "short" for count in counts]
+
+    @staticmethod
+    def _by_source(batch: TextBatch) -> list[str]:
+        """The part that an example is of: of MNLI's validation, matched or mismatched."""
+        return [row.rpartition(" ")[0] for row in batch.rows]
 
     def _words(self, labels: Tensor) -> list[str]:
         words = self.data_set.words

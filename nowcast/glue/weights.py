@@ -45,19 +45,21 @@ def tokenizer_of(folder: Path) -> "PreTrainedTokenizerBase":
     return found
 
 
-def classifier(folder: Path, outputs: int) -> nn.Module:
+def classifier(folder: Path, outputs: int, blocks: int | None = None) -> nn.Module:
     """BERT with a fresh head, whose initial weights come from torch's global generator; a head that
     the folder may have, e.g. of another data set, is left.
 
     Args:
         folder: of `folder_of`.
         outputs: classes, or 1 for a regression.
+        blocks: how many of its encoder blocks, from the first on; None for all.
 
     Raises:
         DataError: the file is damaged, or lacks weights of the encoder.
     """
     config = config_of(folder)
     config.num_labels = outputs
+    config.num_hidden_layers = blocks or config.num_hidden_layers
     fresh = ("classifier.", "bert.pooler.")
     model: Any = pretrained.load("BertForSequenceClassification", folder, config, fresh)
     torch.nn.init.normal_(model.classifier.weight, std=config.initializer_range)

@@ -1,6 +1,8 @@
 """The image task: Swin on a tree of labelled images, with MEmeL in its third stage."""
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,7 +59,9 @@ class ImagenetTask(ListedTask[ImageFiles]):
         shared = reuse is not None and reuse.settings.data == data
         super().__init__(settings, reuse if shared else None)
         self.groupings = {
-            "by_class": lambda batch: [self.classes[label] for label in batch.labels.tolist()]
+            "by_class": lambda batch: [self.classes[label] for label in batch.labels.tolist()],
+            "by_brightness": _by_brightness,
+            "by_source": _by_source,
         }
 
     def open_split(self, name: str) -> ImageFiles:
@@ -159,6 +163,18 @@ class ImagenetTask(ListedTask[ImageFiles]):
             f"{facts['images']} images of {facts['classes']} classes in {facts['data']}, {split} "
             f"split, {facts['size']}x{facts['size']} pixels"
         )
+
+
+def _by_brightness(batch: ImageBatch) -> list[str]:
+    """Whether an image is brighter than ImageNet's mean, which normalised pixels have at 0."""
+    means = batch.images.mean((1, 2, 3)).tolist()
+    return ["bright" if mean > 0 else "dark" for mean in means]
+
+
+def _by_source(batch: ImageBatch) -> list[str]:
+    """What a file's name begins with, up to the first digit, `_` or `-`: of names such as
+    ``camera-012.png``, the camera."""
+    return [re.split(r"[\d_.-]", Path(file).name)[0] or "unnamed" for file in batch.files]
 
 
 def _logits(model: nn.Module, batch: ImageBatch) -> Tensor:

@@ -410,7 +410,7 @@ def test_audit_neurons_writes_its_files_and_names_what_it_knows(
     assert status == 0, err
     assert ".candidate" in out and " mm/h" in out
     assert "left out, with fewer than 3 samples: 5 to 10 mm/h (2)" in out
-    assert "the smallest group compared has 3 clips" in out
+    assert "the smallest group compared has 3 samples" in out
     lines = (folder / "audit" / "neurons.csv").read_text().splitlines()
     assert lines[0].startswith("site,neuron,group,samples,mean,deviation,d,stands_out")
     assert len(lines) >= 1 + 2 * 2

@@ -208,6 +208,27 @@ def test_the_audit_of_a_run_leaves_padding_alone(
     assert "bert.encoder.layer.0" in out
 
 
+def test_the_neurons_of_blocks_are_audited_by_groups_of_texts(
+    run: Call, config: Path, words: Path, tmp_path: Path
+):
+    changes = ["train.epochs=1", "memel.late_start=3", "memel.method=penalty"]
+    changes += ["train.monosemanticity=8"]
+    assert run("train", config, f"data.root={words}", *changes, "--run", tmp_path / "run")[0] == 0
+    entries = [entry for entry in Run(tmp_path / "run").history() if "valid" in entry]
+    (site, *_), numbers = zip(*entries[-1]["monosemanticity"].items(), strict=True)
+    assert site == "bert.encoder.layer.0"
+    assert 0.5 < numbers[0]["mean_phi"] < 1.1 and numbers[0]["kurtosis"] > 1
+    call = ("audit", "neurons", tmp_path / "run", "--features", "by_label", "--top", "1")
+    status, _, err = run(*call)
+    assert status == 0, err
+    found = json.loads((tmp_path / "run" / "audit" / "neurons.json").read_text())
+    assert found["selectivity"][site]["neurons"] == 16
+    assert set(found["selectivity"][site]["false_killing_rate"]) == {"0.01", "0.02", "0.03"}
+    assert len(found["rows"]) == 2 and found["rows"][0]["increase"] is not None
+    status, _, err = run(*call, "--site", "bert.encoder.layer.1.output.dense", "--unit", "position")
+    assert (status, "take --unit channel" in err) == (2, True)
+
+
 def test_the_schedule_is_that_of_the_recipe(words: Path, bert: Path, tmp_path: Path):
     chosen = settings(words, bert, train={"epochs": 2, "log_every": 1})
     task = GlueTask(chosen)

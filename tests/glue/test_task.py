@@ -219,11 +219,27 @@ def test_examples_are_grouped_by_label_and_length(words: Path, bert: Path):
     expected = [str(int(bool(good & set(row)))) for row in batch.tokens.tolist()]
     assert found.groups("by_label", batch) == expected
     assert set(found.groups("by_length", batch)) == {"short"}
+    assert set(found.groups("by_source", batch)) == {"dev"}
+    two_files = task(words, bert, "mnli").split("valid")
+    both = two_files.batch(np.array([0, len(two_files) - 1]))
+    assert found.groups("by_source", both) == ["dev_matched", "dev_mismatched"]
     regression = task(words, bert, "sts-b")
     pair = replace(batch, labels=torch.tensor([0.0, 1.2, 4.9, 5.0, 3.0]))
     assert regression.groups("by_label", pair) == ["0-1", "1-2", "4-5", "4-5", "3-4"]
     with pytest.raises(ConfigError, match="by_label, by_length"):
         found.groups("by_day", batch)
+
+
+def test_the_first_blocks_alone(words: Path, bert: Path):
+    found = GlueTask(settings(words, bert, model={"pretrained": str(bert), "blocks": 3}))
+    model, whole = found.model(), task(words, bert).model()
+    assert len(model.bert.encoder.layer) == 3
+    state = whole.state_dict()
+    for name, value in model.bert.encoder.state_dict().items():
+        assert torch.equal(value, state[f"bert.encoder.{name}"]), name
+    assert found.sites == tuple(f"bert.encoder.layer.{block}" for block in range(3))
+    with pytest.raises(ConfigError, match="has 4 blocks, found 9"):
+        GlueTask(settings(words, bert, model={"pretrained": str(bert), "blocks": 9}))
 
 
 def test_more_tokens_than_the_bert_has_positions_for_are_refused(words: Path, bert: Path):

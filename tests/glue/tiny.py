@@ -99,5 +99,5 @@ def settings(root: Path, bert: Path, **changes: object) -> GlueSettings:
             {**old, **section} if isinstance(old, dict) and isinstance(section, dict) else section
         )
     content["data"] = {"root": str(root), "cache": str(root / "cache"), **content["data"]}  # type: ignore[dict-item]
-    content["model"] = {"pretrained": str(bert)}
+    content["model"] = {"pretrained": str(bert), **content.get("model", {})}  # type: ignore[dict-item]
     return GlueSettings.model_validate(content)

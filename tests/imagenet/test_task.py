@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -114,6 +115,12 @@ def test_groups_are_classes(colours: Path):
     task = ImagenetTask(settings(colours))
     batch = next(task.evaluation_batches("valid", Ranks()))
     assert task.groups("by_class", batch)[:4] == ["blue", "blue", "blue", "cyan"]
+    bright = replace(
+        batch, images=torch.arange(-1.0, len(batch) - 1).view(-1, 1, 1, 1).expand_as(batch.images)
+    )
+    assert task.groups("by_brightness", bright)[:3] == ["dark", "dark", "bright"]
+    files = ("val/a/camera-01.png", "val/a/scan_b7.png", "val/a/12.png")
+    assert task.groups("by_source", replace(batch, files=files)) == ["camera", "scan", "unnamed"]
     with pytest.raises(ConfigError, match="by_class"):
         task.groups("by_day", batch)
 
@@ -159,6 +166,11 @@ def test_a_run_learns_and_the_commands_know_it(run: Call, colours: Path, tmp_pat
     assert status == 0, err
     methods = [row["method"] for row in json.loads((tmp_path / "audit.json").read_text())]
     assert methods == ["Original", "Naive (a)", "Naive (b)", "Reversed Deactivation"]
+    status, out, err = run("audit", "neurons", trained, "--features", "by_class", "--top", "1")
+    assert status == 0, err
+    kept = json.loads((trained / "audit" / "neurons.json").read_text())
+    assert kept["selectivity"]["swin.encoder.layers.2.blocks.0"]["neurons"] == 32
+    assert len(kept["rows"]) == len(COLOURS)
 
 
 def learn(ranks: Ranks, root: Path, folder: Path) -> float:

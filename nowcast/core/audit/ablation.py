@@ -6,29 +6,27 @@ loss rises on the samples with that feature.
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from fnmatch import fnmatchcase
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nowcast.core.audit.responses import Unit, responses, silenced
+from nowcast.core.audit.selectivity import false_killing_rates, separation
 from nowcast.core.errors import ConfigError
-from nowcast.core.memel.layer import MEmeL
+from nowcast.core.memel.masks import FindMask
 from nowcast.core.memel.modes import in_mode
 from nowcast.core.scoring.interval import t_interval
 from nowcast.core.storage.files import write_whole
 from nowcast.core.terminal.plain import add_legend
 from nowcast.core.terminal.progress import line
 
-Unit = Literal["channel", "position"]
 LEAST_SAMPLES = 3  # of a group: fewer give no spread to measure a difference in
 FEW_SAMPLES = 10  # of a group: with fewer, neurons may stand out by chance, see `audit_neurons`
 ROUNDING = 1e-6  # of a neuron's root mean square: a smaller deviation is float32 rounding
@@ -70,37 +68,43 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Site:
+    """How selective the neurons of a site are.
+
+    Args:
+        neurons: how many it has.
+        standing_out: group -> how many stand out for it.
+        false_killing_rate: by the share of values inhibited; see `false_killing_rates`.
+    """
+
+    neurons: int
+    standing_out: Mapping[str, int]
+    false_killing_rate: Mapping[float, float]
+
+    @property
+    def share(self) -> float:
+        """Of the neurons, those that stand out."""
+        return sum(self.standing_out.values()) / self.neurons
+
+
+@dataclass(frozen=True)
 class Ablation:
     """What `audit_neurons` found.
 
     Args:
         rows: one per silenced neuron and group; neurons that stand out come first.
         left_out: how many samples the groups have that are too small (`LEAST_SAMPLES`) to compare.
+        sites: by name.
     """
 
     rows: list[Response]
     left_out: dict[str, int]
+    sites: dict[str, Site]
 
     def left_out_text(self) -> str:
         """The groups left out and their samples in a sentence; empty if there are none."""
         groups = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
         return groups and f"left out, with fewer than {LEAST_SAMPLES} samples: {groups}"
-
-
-def matching_sites(model: nn.Module, patterns: Iterable[str]) -> list[str]:
-    """Sockets and MEmeL layers whose names match; ConfigError names what there is."""
-    names = [n for n, m in model.named_modules() if isinstance(m, nn.Identity | MEmeL)]
-    found = [name for name in names if any(fnmatchcase(name, p) for p in patterns)]
-    if not names:
-        raise ConfigError(
-            f"expected a model with sockets, whose neurons are looked at; {type(model).__name__} "
-            "has none"
-        )
-    if not found:
-        raise ConfigError(
-            f"--site: nothing matches {', '.join(patterns)}; sites are {', '.join(names)}"
-        )
-    return found
 
 
 def audit_neurons(
@@ -112,6 +116,7 @@ def audit_neurons(
     unit: Unit = "channel",
     top: int = 5,
     threshold: float = 2.0,
+    mask: FindMask | None = None,
 ) -> Ablation:
     """Find the `top` neurons that stand out most for one group, and silence them one at a time.
 
@@ -121,32 +126,43 @@ def audit_neurons(
 
     Args:
         model: in evaluation mode while this lasts.
-        sites: modules whose outputs ``batch first *rest`` are looked at.
+        sites: modules whose outputs are looked at, see `responses`.
         samples: gives the same batches of one sample at every call.
         loss: of one of them.
         group: of one of them.
-        unit: a channel is the mean over its positions; or every position is a neuron.
+        unit: what a neuron is, see `responses`.
         top: how many neurons are silenced: first those that stand out, then by how far the largest
             |d| exceeds the second.
         threshold: |d| from which a neuron stands out for a group, see `Response`. A neuron whose
             highest and lowest group both reach it is graded and stands out for neither.
+        mask: finds which positions of a sequence are there, as `plug_in` takes it.
 
     Raises:
-        ConfigError: fewer than two groups have at least `LEAST_SAMPLES` samples.
+        ConfigError: fewer than two groups have at least `LEAST_SAMPLES` samples, or the samples
+            differ in how many neurons they have.
     """
     names: list[str] = []
     losses: list[float] = []
+    shifted: list[NDArray[np.float32]] = []  # responses less those to the first sample
+    origin: NDArray[np.float64] | None = None
     # Count, mean and squared deviations from it, updated as Welford 1962 does: no cancellation.
     moments: dict[str, tuple[int, NDArray[np.float64], NDArray[np.float64]]] = {}
     eval_mode = in_mode(model, training=False)
     with eval_mode, torch.no_grad(), line("responses of neurons", unit="samples") as answering:
         for sample in samples():
-            with _responses(model, sites, unit) as seen:
+            with responses(model, sites, unit, mask) as seen:
                 losses.append(float(loss(model, sample)))
             response = np.concatenate([np.mean(calls, axis=0) for calls in seen.values()])
             widths = [len(calls[0]) for calls in seen.values()]
+            origin = response if origin is None else origin
+            if response.shape != origin.shape:
+                raise ConfigError(
+                    f"--unit {unit}: expected as many neurons in every sample, found {len(origin)} "
+                    f"and then {len(response)}; take --unit channel"
+                )
             names.append(group(sample))
             zero = np.zeros_like(response)
+            shifted.append((response - origin).astype(np.float32))
             count, mean, squares = moments.get(names[-1], (0, zero, zero))
             shift = response - mean
             mean = mean + shift / (count + 1)
@@ -170,6 +186,7 @@ def audit_neurons(
     sizes = np.abs(d) if len(groups) > 2 else np.abs(d) * (floored == floored.max(0))
     *_, second, largest = np.sort(sizes, axis=0)
     alone = (largest >= threshold) & (second < threshold)
+    stands_out = alone & (sizes >= threshold)
     starts = np.concatenate(([0], np.cumsum(widths)))
     plain, labels = np.array(losses), np.array(names)
     rows: list[Response] = []
@@ -180,7 +197,7 @@ def audit_neurons(
         title = f"without neuron {neuron} of {sites[which]}"
         with (
             in_mode(model, training=False),
-            _silenced(model, sites[which], neuron, level, unit),
+            silenced(model, sites[which], neuron, level, unit),
             torch.no_grad(),
             line(title, len(names), unit="samples") as answering,
         ):
@@ -201,81 +218,32 @@ def audit_neurons(
                     mean=float(means[position, place]),
                     deviation=float(np.sqrt(variances[position, place])),
                     d=float(d[position, place]),
-                    stands_out=bool(alone[place] and sizes[position, place] >= threshold),
+                    stands_out=bool(stands_out[position, place]),
                     loss=float(plain[mine].mean()),
                     increase=increase,
                     low=low,
                     high=high,
                 )
             )
-    return Ablation(rows, {name: n for name, n in counts.items() if n < LEAST_SAMPLES})
+    compared = np.isin(labels, groups)
+    values = np.stack(shifted)[compared]
+    summaries = {}
+    for number, site in enumerate(sites):
+        mine = slice(starts[number], starts[number + 1])
+        by_group = zip(groups, stands_out[:, mine].sum(1).tolist(), strict=True)
+        summaries[site] = Site(
+            neurons=widths[number],
+            standing_out={name: count for name, count in by_group if count},
+            false_killing_rate=false_killing_rates(values[:, mine], labels[compared]),
+        )
+    left_out = {name: n for name, n in counts.items() if n < LEAST_SAMPLES}
+    return Ablation(rows, left_out, summaries)
 
 
 def _by_size(name: str) -> list[str | float]:
     """Sorts names as words, but the numbers in them by size: "2 to 5" before "10 to 30"."""
     parts = re.split(r"(\d+(?:\.\d+)?)", name)
     return [float(part) if place % 2 else part for place, part in enumerate(parts)]
-
-
-def separation(
-    means: Float64[np.ndarray, "group neuron"], variances: Float64[np.ndarray, "group neuron"]
-) -> Float64[np.ndarray, "group neuron"]:
-    """How far each group lies above or below all others, in standard deviations of the response.
-
-    ``d_gh = (mean_g - mean_h) / sqrt((variance_g + variance_h) / 2)``, Cohen's d for unequal
-    variances (Cohen 1988, eq. 2.3.2), so that no third group counts; then ``d_g``, the d_gh of
-    least size if g lies above all others or below all others, else 0. Range: all numbers.
-
-    Args:
-        means: of the response, in at least two groups.
-        variances: unbiased, above 0.
-    """
-    d = np.empty_like(means)
-    for g in range(len(means)):
-        others = np.arange(len(means)) != g
-        pairs = (means[g] - means[others]) / np.sqrt((variances[g] + variances[others]) / 2)
-        d[g] = pairs.min(0).clip(min=0) + pairs.max(0).clip(max=0)
-    return d
-
-
-@contextmanager
-def _responses(
-    model: nn.Module, sites: Sequence[str], unit: Unit
-) -> Iterator[dict[str, list[NDArray[np.float64]]]]:
-    """The response of every neuron of every site at each call while the block runs."""
-    seen: dict[str, list[NDArray[np.float64]]] = {site: [] for site in sites}
-
-    def look(site: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
-            values = output.double().mean(0)
-            values = values.flatten(1).mean(1) if unit == "channel" and values.dim() > 1 else values
-            seen[site].append(values.flatten().cpu().numpy())
-
-        return hook
-
-    hooks = [model.get_submodule(site).register_forward_hook(look(site)) for site in sites]
-    try:
-        yield seen
-    finally:
-        for handle in hooks:
-            handle.remove()
-
-
-@contextmanager
-def _silenced(model: nn.Module, site: str, neuron: int, level: float, unit: Unit) -> Iterator[None]:
-    def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-        silenced = output.clone(memory_format=torch.contiguous_format)
-        if unit == "channel":
-            silenced[:, neuron] = level
-        else:
-            silenced.flatten(1)[:, neuron] = level
-        return silenced
-
-    handle = model.get_submodule(site).register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def write_csv(path: Path, rows: Sequence[Response]) -> None:

@@ -30,7 +30,7 @@ def write_inhibition(folder: Path, rows: Sequence[Inhibition], facts: Mapping[st
 
 
 def write_neurons(folder: Path, found: ablation.Ablation, facts: Mapping[str, Any]) -> None:
-    """Write ``neurons.json`` (a row a neuron and group), ``.csv`` and ``.png``.
+    """Write ``neurons.json`` (sites, and a row a neuron and group), ``.csv`` and ``.png``.
 
     Args:
         folder: made if need be.
@@ -38,7 +38,17 @@ def write_neurons(folder: Path, found: ablation.Ablation, facts: Mapping[str, An
         facts: what was audited.
     """
     rows = [_plain(asdict(row)) for row in found.rows]
-    content = {**facts, **when_and_where(), "left_out": found.left_out, "rows": rows}
+    sites = {
+        name: {"share_standing_out": site.share, **_plain(asdict(site))}
+        for name, site in found.sites.items()
+    }
+    content = {
+        **facts,
+        **when_and_where(),
+        "left_out": found.left_out,
+        "selectivity": sites,
+        "rows": rows,
+    }
     write_json(folder / f"{NEURONS}.json", content)
     ablation.write_csv(folder / f"{NEURONS}.csv", found.rows)
     ablation.draw(folder / f"{NEURONS}.png", found)

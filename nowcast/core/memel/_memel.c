@@ -26,7 +26,11 @@ typedef struct {
     int64_t batch, neurons, channels; /* channels: the innermost dimension, 0 if row-major */
     int64_t top_k, forget_steps, late_start;
     float eps;
-    int is_bf16;
+    int is_bf16, is_given; /* is_given: `chosen` has been made already */
+    /* Where a threshold chooses, not `top_k`: what exceeds it, and its deviations, or NULL. */
+    float threshold;
+    int64_t *found, exceeding;
+    float *away;
 } Call;
 
 FOR_EVERY_PROCESSOR
@@ -127,12 +131,12 @@ static void pick(Pick *picks, int64_t top_k, int32_t scale, int64_t order, int64
     picks[at] = (Pick){scale, order, place};
 }
 
-/* The mean in the place of every pick that is finite; how many were not, and whether any changed. */
-static int64_t edit(const Call *call, const Pick *picks, int *changed)
+/* The mean in the place of every choice that is finite; how many were not, and if any changed. */
+static int64_t edit(const Call *call, int *changed)
 {
     int64_t left = 0;
     for (int64_t n = 0; n < call->batch * call->top_k; n++) {
-        int64_t place = picks[n].place, at = n / call->top_k * call->neurons + place;
+        int64_t place = call->chosen[n], at = n / call->top_k * call->neurons + place;
         float mean = call->mean[place];
         if (call->is_bf16) {
             uint16_t *value = (uint16_t *)call->output + at, half = to_bf16(mean);
@@ -203,12 +207,53 @@ static void gather(const double *moments, float *shift, float *squares, int64_t 
     }
 }
 
-/* Everything of one call; the picks left alone, or -1 before `late_start`, or -2 without memory. */
-static int64_t see(const Call *call, int *changed)
+/* The values of a row that exceed the threshold and are finite: where they lie in memory, how far
+ * from their means, and the means in their place. Most lanes hold none; in the others a value is
+ * noted before it is known to stay, so that nothing branches. */
+FOR_EVERY_PROCESSOR
+static void sift(Call *call, const int32_t *scale, const float *x, int64_t at, const float *mean,
+                 int64_t count, int *changed)
 {
-    int64_t batch = call->batch, neurons = call->neurons, top_k = call->top_k, left = -1;
+    int64_t *found = call->found, from = call->exceeding, n = from;
+    int32_t threshold;
+    memcpy(&threshold, &call->threshold, sizeof threshold);
+    for (int64_t first = 0; first < count; first += LANES) {
+        int64_t last = first + LANES < count ? first + LANES : count;
+        int32_t any = 0;
+        for (int64_t j = first; j < last; j++)
+            any |= scale[j] >= threshold;
+        for (int64_t j = first; any && j < last; j++) {
+            found[n] = at + j;
+            n += scale[j] >= threshold && isfinite(x[j]);
+        }
+    }
+    call->exceeding = n;
+    for (int64_t k = from; call->away && k < n; k++)
+        call->away[k] = x[found[k] - at] - mean[found[k] - at];
+    if (!call->output || *call->batches < call->late_start)
+        return;
+    for (int64_t k = from; k < n; k++) {
+        float value = mean[found[k] - at];
+        if (call->is_bf16) {
+            uint16_t half = to_bf16(value);
+            value = from_bf16(half);
+            ((uint16_t *)call->output)[found[k]] = half;
+        } else
+            ((float *)call->output)[found[k]] = value;
+        *changed |= x[found[k] - at] != value;
+    }
+}
+
+/* Everything of one call; the picks left alone, or -1 before `late_start`, or -2 without memory. */
+static int64_t see(Call *call, int *changed)
+{
+    int64_t batch = call->batch, neurons = call->neurons, left = -1;
+    int64_t top_k = call->found || call->is_given ? 0 : call->top_k;
+    int32_t least = 0;
+    if (call->found)
+        memcpy(&least, &call->threshold, sizeof least);
     float *space = malloc((2 * neurons + batch * BLOCK) * sizeof *space);
-    Pick *picks = malloc(batch * top_k * sizeof *picks);
+    Pick *picks = malloc((batch * top_k + 1) * sizeof *picks);
     if (!space || !picks) {
         free(space);
         free(picks);
@@ -218,6 +263,8 @@ static int64_t see(const Call *call, int *changed)
     for (int64_t n = 0; n < batch * top_k; n++)
         picks[n] = (Pick){0, INT64_MAX, 0};
     float compensation = call->eps * mean_of(call->variance, neurons);
+    if (call->output && call->output != call->values)
+        memcpy(call->output, call->values, batch * neurons * (call->is_bf16 ? 2 : 4));
 
     for (int64_t first = 0; first < neurons; first += BLOCK) {
         int64_t count = neurons - first < BLOCK ? neurons - first : BLOCK;
@@ -234,7 +281,10 @@ static int64_t see(const Call *call, int *changed)
             Pick *own = picks + b * top_k;
             int32_t largest = deviate(squares + first, scale, rows + b * BLOCK, batch_mean,
                                       call->mean + first, unit, count);
-            if (largest >= own[top_k - 1].scale)
+            if (call->found && largest >= least)
+                sift(call, scale, rows + b * BLOCK, b * neurons + first, call->mean + first, count,
+                     changed);
+            if (top_k && largest >= own[top_k - 1].scale)
                 for (int64_t j = 0; j < count; j++)
                     if (scale[j] >= own[top_k - 1].scale) {
                         int64_t place = first + j, order = place;
@@ -248,12 +298,10 @@ static int64_t see(const Call *call, int *changed)
         }
     }
 
-    if (call->output != call->values)
-        memcpy(call->output, call->values, batch * neurons * (call->is_bf16 ? 2 : 4));
     for (int64_t n = 0; n < batch * top_k; n++)
         call->chosen[n] = picks[n].place;
     if (*call->batches >= call->late_start)
-        left = edit(call, picks, changed);
+        left = call->found ? 0 : edit(call, changed);
 
     if (call->moments)
         leave(call->moments, shift, squares, neurons, batch);
@@ -277,51 +325,99 @@ static int read_statistics(PyObject *const *objects, Tensor *mean, Tensor *varia
            || expect_count(samples, 1);
 }
 
+/* What both kinds of call are about, checked; batch -1 is that of the values. */
+static int read_call(PyObject *const *objects, Call *call, Tensor *values, Tensor *mean,
+                     int64_t batch)
+{
+    Tensor output, variance, batches, samples, scale, moments;
+    if (read_tensor(objects[0], "values", KIND_FLOAT32 | KIND_BFLOAT16, values)
+        || read_tensor(objects[1], "output", KIND_FLOAT32 | KIND_BFLOAT16 | KIND_NONE, &output)
+        || read_statistics(objects + 2, mean, &variance, &batches, &samples)
+        || read_tensor(objects[6], "scale", KIND_FLOAT32 | KIND_NONE, &scale)
+        || read_tensor(objects[7], "moments", KIND_FLOAT64 | KIND_NONE, &moments))
+        return -1;
+    int64_t neurons = mean->count;
+    if (batch < 0)
+        batch = values->count / neurons;
+    if (expect_count(values, batch * neurons) || expect_count(&scale, values->count)
+        || expect_count(&moments, 1 + 2 * neurons)
+        || (output.data && (expect_kind(&output, values) || expect_count(&output, values->count))))
+        return -1;
+    *call = (Call){.values = values->data, .output = output.data, .mean = mean->data,
+                   .variance = variance.data, .scale = scale.data, .batches = batches.data,
+                   .samples = samples.data, .moments = moments.data, .batch = batch,
+                   .neurons = neurons, .forget_steps = call->forget_steps,
+                   .late_start = call->late_start, .eps = call->eps,
+                   .is_bf16 = values->kind == KIND_BFLOAT16};
+    return 0;
+}
+
 static PyObject *memel_see(PyObject *self, PyObject *args)
 {
     PyObject *of[9];
-    Tensor values, output, mean, variance, batches, samples, chosen, scale, moments;
+    Tensor values, mean, chosen;
     Call call;
     long long forget_steps, late_start;
     int64_t left;
-    int channels_last, changed = 0;
-    if (!PyArg_ParseTuple(args, "OO(OOOO)OOOpLLf", &of[0], &of[1], &of[2], &of[3], &of[4], &of[5],
-                          &of[6], &of[7], &of[8], &channels_last, &forget_steps, &late_start,
-                          &call.eps)
-        || read_tensor(of[0], "values", KIND_FLOAT32 | KIND_BFLOAT16, &values)
-        || read_tensor(of[1], "output", KIND_FLOAT32 | KIND_BFLOAT16, &output)
-        || read_statistics(of + 2, &mean, &variance, &batches, &samples)
-        || read_tensor(of[6], "chosen", KIND_INT64, &chosen)
-        || read_tensor(of[7], "scale", KIND_FLOAT32 | KIND_NONE, &scale)
-        || read_tensor(of[8], "moments", KIND_FLOAT64 | KIND_NONE, &moments)
-        || expect(chosen.ndim == 2, "chosen: expected batch top_k"))
+    int channels_last, is_given = 0, changed = 0;
+    if (!PyArg_ParseTuple(args, "OO(OOOO)OOOpLLf|p", &of[0], &of[1], &of[2], &of[3], &of[4], &of[5],
+                          &of[8], &of[6], &of[7], &channels_last, &forget_steps, &late_start,
+                          &call.eps, &is_given))
         return NULL;
-    int64_t batch = chosen.shape[0], top_k = chosen.shape[1], neurons = mean.count;
-    if (expect(top_k >= 1 && top_k <= neurons, "chosen: expected top_k from 1 to the neurons")
-        || expect_kind(&output, &values) || expect_count(&values, batch * neurons)
-        || expect_count(&output, batch * neurons) || expect_count(&scale, batch * neurons)
-        || expect_count(&moments, 1 + 2 * neurons))
-        return NULL;
-    call.values = values.data;
-    call.output = output.data;
-    call.mean = mean.data;
-    call.variance = variance.data;
-    call.batches = batches.data;
-    call.samples = samples.data;
-    call.chosen = chosen.data;
-    call.scale = scale.data;
-    call.moments = moments.data;
-    call.batch = batch;
-    call.neurons = neurons;
-    call.channels = channels_last && mean.ndim ? mean.shape[0] : 0;
-    call.top_k = top_k;
     call.forget_steps = forget_steps;
     call.late_start = late_start;
-    call.is_bf16 = values.kind == KIND_BFLOAT16;
+    if (read_tensor(of[8], "chosen", KIND_INT64, &chosen)
+        || expect(chosen.ndim == 2, "chosen: expected batch top_k")
+        || read_call(of, &call, &values, &mean, chosen.shape[0])
+        || expect(call.output != NULL, "output: expected a tensor, found None"))
+        return NULL;
+    int64_t top_k = chosen.shape[1], *places = chosen.data;
+    if (expect(top_k >= 1 && top_k <= call.neurons,
+               "chosen: expected top_k from 1 to the neurons"))
+        return NULL;
+    for (int64_t n = 0; is_given && n < chosen.count; n++)
+        if (expect(places[n] >= 0 && places[n] < call.neurons,
+                   "chosen: expected neurons of the values, found another"))
+            return NULL;
+    call.chosen = places;
+    call.channels = channels_last && mean.ndim ? mean.shape[0] : 0;
+    call.top_k = top_k;
+    call.is_given = is_given;
     Py_BEGIN_ALLOW_THREADS
     left = see(&call, &changed);
     Py_END_ALLOW_THREADS
     return left == -2 ? PyErr_NoMemory() : Py_BuildValue("Li", (long long)left, changed);
+}
+
+static PyObject *memel_sift(PyObject *self, PyObject *args)
+{
+    PyObject *of[10];
+    Tensor values, mean, found, away;
+    Call call;
+    float threshold;
+    long long forget_steps, late_start;
+    int64_t left;
+    int changed = 0;
+    if (!PyArg_ParseTuple(args, "OO(OOOO)OOOOfLLf", &of[0], &of[1], &of[2], &of[3], &of[4], &of[5],
+                          &of[8], &of[9], &of[6], &of[7], &threshold, &forget_steps, &late_start,
+                          &call.eps))
+        return NULL;
+    call.forget_steps = forget_steps;
+    call.late_start = late_start;
+    if (read_call(of, &call, &values, &mean, -1)
+        || read_tensor(of[8], "found", KIND_INT64, &found)
+        || read_tensor(of[9], "away", KIND_FLOAT32 | KIND_NONE, &away)
+        || expect_count(&found, values.count) || expect_count(&away, values.count)
+        || expect(threshold > 0, "threshold: expected a number above 0"))
+        return NULL;
+    call.threshold = threshold;
+    call.found = found.data;
+    call.away = away.data;
+    Py_BEGIN_ALLOW_THREADS
+    left = see(&call, &changed);
+    Py_END_ALLOW_THREADS
+    return left == -2 ? PyErr_NoMemory()
+                      : Py_BuildValue("Lii", (long long)call.exceeding, left >= 0, changed);
 }
 
 static PyObject *memel_count(PyObject *self, PyObject *args)
@@ -390,6 +486,7 @@ static PyObject *memel_turn(PyObject *self, PyObject *args)
 
 static PyMethodDef methods[] = {
     {"see", memel_see, METH_VARARGS, "Look at a batch: statistics, choice and inhibited values."},
+    {"sift", memel_sift, METH_VARARGS, "As see, for what exceeds a threshold; without output none."},
     {"count", memel_count, METH_VARARGS, "Take moments of several ranks' batches for one batch."},
     {"turn", memel_turn, METH_VARARGS, "A gradient with -delta times that of the chosen neurons."},
     {NULL, NULL, 0, NULL},

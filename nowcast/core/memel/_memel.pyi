@@ -13,7 +13,22 @@ def see(
     forget_steps: int,
     late_start: int,
     eps: float,
+    given: bool = False,
     /,
 ) -> tuple[int, int]: ...
+def sift(
+    values: Tensor,
+    output: Tensor | None,
+    statistics: Statistics,
+    found: Tensor,
+    away: Tensor | None,
+    scale: Tensor | None,
+    moments: Tensor | None,
+    threshold: float,
+    forget_steps: int,
+    late_start: int,
+    eps: float,
+    /,
+) -> tuple[int, int, int]: ...
 def count(moments: Tensor, statistics: Statistics, forget_steps: int, /) -> None: ...
 def turn(gradient: Tensor, output: Tensor, chosen: Tensor, delta: float, /) -> None: ...

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from nowcast.core.memel.memory_order import as_matrix
+from nowcast.core.memel.memory_order import as_matrix, as_samples
 from nowcast.core.memel.neurons import RunningStatistics
 from nowcast.core.memel.scale import turned
 from nowcast.core.system.distributed import SumUnderWay, is_shared
@@ -25,6 +25,7 @@ else:
     available = True
 
 DTYPES = (torch.float32, torch.bfloat16)
+YOUNG_CALLS = 2  # of a layer's life: statistics of one sample have no variance to measure phi in
 
 
 @dataclass(slots=True)
@@ -42,11 +43,30 @@ class Call:
     changed: bool = False
 
 
+@dataclass(slots=True)
+class Sifted:
+    """What exceeds a threshold.
+
+    Args:
+        exceeding: how many values do.
+        found: which, by their place in the memory of the samples; empty before `late_start`.
+        away: how far each is from its mean; empty if that is not asked.
+        changed: whether any value is another than before.
+    """
+
+    exceeding: int
+    found: Tensor
+    away: Tensor
+    changed: bool
+
+
 class Inhibiting(RunningStatistics):
     """A layer that can be served here: what is read of it beside its statistics; see `MEmeL`."""
 
     delta: float
     top_k: int
+    share: float
+    penalty_weight: float
     late_start: int
     eps: float
     convention: str
@@ -75,7 +95,11 @@ def _holds(buffer: Tensor | None, dtype: torch.dtype) -> bool:
 
 
 def see(
-    layer: Inhibiting, samples: Tensor, channels_last: bool, scale: Tensor | None
+    layer: Inhibiting,
+    samples: Tensor,
+    channels_last: bool,
+    scale: Tensor | None,
+    given: Tensor | None = None,
 ) -> tuple[Tensor, Call]:
     """Move a layer's statistics by a batch, and inhibit in it what the past says.
 
@@ -83,12 +107,69 @@ def see(
         layer: its statistics lie in the samples' memory order.
         samples: ``batch *neuron_shape``, dense, row-major or `channels_last`.
         scale: ``batch neurons`` float32 in memory order, filled with the Monosemantic Scale.
+        given: what to inhibit, ``batch top_k``, in the place of the largest scales.
 
     Returns:
         the output, which is `samples` if the layer works in place; what was done.
     """
-    call = Call(torch.empty((samples.shape[0], layer.top_k), dtype=torch.int64))
-    return _See.apply(samples, layer, channels_last, scale, call), call  # type: ignore[no-untyped-call]
+    chosen = given
+    if chosen is None:
+        chosen = torch.empty((samples.shape[0], layer.top_k), dtype=torch.int64)
+    call = Call(chosen)
+    seen = _See.apply(samples, layer, channels_last, scale, call, given is not None)  # type: ignore[no-untyped-call]
+    return seen, call
+
+
+def sift(
+    layer: Inhibiting, samples: Tensor, channels_last: bool, scale: Tensor | None
+) -> tuple[Tensor, Sifted]:
+    """As `see`, of all values whose scale is at least the layer's `threshold`, which stays."""
+    sifted = Sifted(0, torch.empty(0, dtype=torch.int64), torch.empty(0), False)
+    return _Sift.apply(samples, layer, channels_last, scale, sifted), sifted  # type: ignore[no-untyped-call]
+
+
+def look(layer: Inhibiting, samples: Tensor, scale: Tensor | None) -> Sifted:
+    """As `sift`, with all values left as they are, and how far each is from its mean."""
+    return _sifted(layer, samples.detach(), None, scale)
+
+
+def _sifted(
+    layer: Inhibiting, samples: Tensor, output: Tensor | None, scale: Tensor | None
+) -> Sifted:
+    # As long as they might have to be: what is not written takes no memory.
+    found = torch.empty(samples.numel(), dtype=torch.int64)
+    away = torch.empty(samples.numel() if output is None else 0)
+    moments = _moments(layer)
+    exceeding, started, changed = _memel.sift(
+        samples,
+        output,
+        _statistics(layer),
+        found,
+        away if output is None else None,
+        scale,
+        moments,
+        float(layer.get_buffer("threshold")),
+        layer.forget_steps,
+        layer.late_start,
+        layer.eps,
+    )
+    _leave(layer, moments)
+    kept = exceeding if started else 0
+    return Sifted(exceeding, found[:kept].clone(), away[:kept].clone(), bool(changed))
+
+
+def _moments(layer: Inhibiting) -> Tensor | None:
+    """Room for a batch's moments, where ranks add them up."""
+    if not (layer.sync and is_shared()):
+        return None
+    return torch.empty(1 + 2 * layer.running_mean.numel(), dtype=torch.float64)
+
+
+def _leave(layer: Inhibiting, moments: Tensor | None) -> None:
+    """Let ranks add up their moments until the layer settles."""
+    if moments is not None:
+        under_way = SumUnderWay(moments)
+        layer.later(lambda: _count(layer, under_way.wait()))
 
 
 def _count(layer: Inhibiting, moments: Tensor) -> None:
@@ -116,20 +197,14 @@ class _See(torch.autograd.Function):
         channels_last: bool,
         scale: Tensor | None,
         call: Call,
+        given: bool,
     ) -> Tensor:
-        output = samples
-        if layer.inplace:
-            ctx.mark_dirty(samples)
-        else:
-            output = torch.empty_like(samples)
-        statistics = _statistics(layer)
-        moments = None
-        if layer.sync and is_shared():
-            moments = torch.empty(1 + 2 * statistics[0].numel(), dtype=torch.float64)
+        output = _output(ctx, layer, samples)
+        moments = _moments(layer)
         left, changed = _memel.see(
             samples,
             output,
-            statistics,
+            _statistics(layer),
             call.chosen,
             scale,
             moments,
@@ -137,10 +212,9 @@ class _See(torch.autograd.Function):
             layer.forget_steps,
             layer.late_start,
             layer.eps,
+            given,
         )
-        if moments is not None:
-            under_way = SumUnderWay(moments)
-            layer._unsettled = lambda: _count(layer, under_way.wait())
+        _leave(layer, moments)
         call.changed = bool(changed)
         if left:
             finite = as_matrix(samples, channels_last).gather(1, call.chosen).abs() < math.inf
@@ -152,11 +226,53 @@ class _See(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         chosen, inhibited = ctx.saved_tensors
-        plain = type(gradient) is Tensor and gradient.is_cpu and gradient.dtype in DTYPES
-        plain = plain and inhibited is None
-        if not plain or gradient.stride() != ctx.order or torch.is_grad_enabled():
+        if inhibited is not None or not _plain(gradient, ctx.order):
             back = turned(gradient, chosen, inhibited, ctx.delta, ctx.channels_last)
-            return back, None, None, None, None
-        back = torch.empty_like(gradient)
-        _memel.turn(gradient, back, chosen, ctx.delta)
+        else:
+            back = torch.empty_like(gradient)
+            _memel.turn(gradient, back, chosen, ctx.delta)
+        return back, None, None, None, None, None
+
+
+class _Sift(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        samples: Tensor,
+        layer: Inhibiting,
+        channels_last: bool,
+        scale: Tensor | None,
+        into: Sifted,
+    ) -> Tensor:
+        output = _output(ctx, layer, samples)
+        done = _sifted(layer, samples, output, scale)
+        into.exceeding, into.found, into.changed = done.exceeding, done.found, done.changed
+        ctx.save_for_backward(done.found[None])  # all samples as one
+        ctx.delta, ctx.channels_last, ctx.order = layer.delta, channels_last, output.stride()
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (found,) = ctx.saved_tensors
+        if found.numel() and _plain(gradient, ctx.order):
+            back = torch.empty_like(gradient)
+            _memel.turn(gradient, back, found, ctx.delta)
+        else:
+            matrix = as_matrix(gradient, ctx.channels_last)
+            row = turned(matrix.reshape(1, -1), found, None, ctx.delta, False)
+            back = as_samples(row.view_as(matrix), gradient.shape, ctx.channels_last)
         return back, None, None, None, None
+
+
+def _output(ctx: Any, layer: Inhibiting, samples: Tensor) -> Tensor:
+    """Where a call writes: its input, if the layer works in place."""
+    if not layer.inplace:
+        return torch.empty_like(samples)
+    ctx.mark_dirty(samples)
+    return samples
+
+
+def _plain(gradient: Tensor, order: tuple[int, ...]) -> bool:
+    """Whether a gradient can be turned in C: it lies as the output did, and has none itself."""
+    plain = type(gradient) is Tensor and gradient.is_cpu and gradient.dtype in DTYPES
+    return plain and gradient.stride() == order and not torch.is_grad_enabled()

@@ -9,7 +9,7 @@ its place and turns its gradient round, so the network learns to depend on it le
 import math
 import warnings
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,27 +17,22 @@ from torch.compiler import is_compiling
 
 from nowcast.core.memel import fused
 from nowcast.core.memel.memory_order import as_matrix, as_samples, as_vector, is_channels_last
+from nowcast.core.memel.methods import METHODS
+from nowcast.core.memel.methods.method import NOTHING, Scored
 from nowcast.core.memel.recompute import keep, replay
 from nowcast.core.memel.scale import (
     INELIGIBLE,
-    Edit,
-    apply_edit,
     inhibit,
-    largest,
     monosemantic_scale,
     most_monosemantic,
-    proposed_edit,
 )
 from nowcast.core.system.distributed import is_shared
 
-__all__ = ["MEmeL", "inhibit", "monosemantic_scale", "most_monosemantic"]
+__all__ = ["NOTHING", "MEmeL", "inhibit", "monosemantic_scale", "most_monosemantic"]
 
 Convention = Literal["paper", "released"]
+MethodName = Literal["memel", "share", "penalty", "opposite", "sham"]
 
-# An edit, the scale if an observer wants it, and the choice for an observer.
-Decision = tuple[tuple[Tensor, Tensor, Tensor], Tensor | None, Tensor]
-
-NOTHING = -1  # stands for the number of a neuron where too few could be chosen
 PATIENCE = 10  # calls after `late_start` in which a site must have inhibited something
 
 
@@ -70,6 +65,16 @@ class MEmeL(fused.Inhibiting):
         neuron_dims: the input's dimensions that make up `neuron_shape`; every position in the
             others is then a sample of its own, e.g. ``(1,)`` takes the channels of an image for
             its neurons, and any height and width. None takes all dimensions after the batch.
+        method: which values are acted on, and how; each is a module of `memel.methods` that says
+            where it comes from. ``memel``: the `top_k` of each sample, Reversed Deactivation (Wang
+            et al. 2024). ``share``: the same for a `share` of all values (Wang et al. 2025, arXiv
+            2503.23298). ``penalty``: those values stay, and the logarithm of their scale joins the
+            loss (the same). Controls: ``opposite``, the penalty with the other sign; ``sham``,
+            `top_k` random neurons of each sample, Reversed Deactivation.
+        share: of all values, for share, penalty and opposite. Their threshold is that of the
+            batches before, in both conventions.
+        penalty_weight: of the term that penalty adds to the loss and opposite subtracts; see
+            `memel.methods.penalty`.
         inplace: the layer may write into its input, as ``nn.ReLU(inplace=True)`` does: only where
             neither the input's own backward pass nor anything else needs it. Done on CPU.
 
@@ -86,8 +91,8 @@ class MEmeL(fused.Inhibiting):
     with the layer's `site`.
 
     Raises:
-        ValueError: an argument out of range; an input of another shape, or a mask of another input,
-            while it is active.
+        ValueError: an argument out of range, or `in_eval` of a penalty; an input of another shape,
+            or a mask of another input, while it is active.
         RuntimeError: called inside a backward pass by anything but such a checkpoint.
     """
 
@@ -104,6 +109,9 @@ class MEmeL(fused.Inhibiting):
         in_eval: bool = False,
         sync: bool = True,
         neuron_dims: tuple[int, ...] | None = None,
+        method: MethodName = "memel",
+        share: float = 0.02,
+        penalty_weight: float = 0.01,
         inplace: bool = False,
     ) -> None:
         super().__init__(forget_steps, sync, neuron_dims, counts_padding=convention == "released")
@@ -116,22 +124,40 @@ class MEmeL(fused.Inhibiting):
             raise ValueError(
                 f"convention must be one of {get_args(Convention)}; found {convention}"
             )
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {tuple(METHODS)}; found {method}")
+        if not 0 < share < 1 or not 0 < penalty_weight < math.inf:
+            raise ValueError(
+                "share must lie between 0 and 1 and penalty_weight above 0; found "
+                f"{share}, {penalty_weight}"
+            )
+        if in_eval and not METHODS[method].changes_values:
+            raise ValueError(
+                f"in_eval: method {method} changes no value, so evaluation is without it anyway; "
+                "leave in_eval out"
+            )
         self.delta = delta
         self.top_k = top_k
         self.late_start = late_start
         self.eps = eps
         self.convention = convention
         self.in_eval = in_eval
+        self.method = method
+        self.share = share
+        self.penalty_weight = penalty_weight
         self.inplace = inplace
         self.socket: tuple[nn.Module, ...] = ()
         """What was in its place; a tuple, so that it is no child."""
         self.observer: Callable[[Tensor | None, Tensor], None] | None = None
         """Called in training with the scale, in the shape of the samples and `INELIGIBLE` where
-        masked out, and the chosen neurons, `NOTHING` for those that a mask has left too few of."""
+        masked out, and the picks: ``batch top_k`` neurons, `NOTHING` for those that a mask has left
+        too few of; or, of methods whose number varies, all of them in a row, or a bool matrix
+        ``batch neurons`` of them. Neurons are numbered by their place in memory."""
         self.wants_scale = False
         """Whether the observer is given the scale; else it is given None."""
         self._unproven = late_start + PATIENCE
         self._changed: Tensor | bool = False
+        METHODS[method].equip(self)
         if neuron_shape is not None:
             self._shape(neuron_shape)
 
@@ -143,12 +169,19 @@ class MEmeL(fused.Inhibiting):
             )
         super()._shape(neuron_shape)
 
+    def reset_running_stats(self) -> None:
+        """Forget everything seen."""
+        super().reset_running_stats()
+        device = self.num_batches_tracked.device
+        METHODS[self.method].equip(self)
+        self.to(device)
+
     def extra_repr(self) -> str:
         """The settings, as `print(model)` shows them."""
         return (
-            f"{self.neuron_shape}, delta={self.delta:g}, top_k={self.top_k}, "
-            f"forget_steps={self.forget_steps}, late_start={self.late_start}, "
-            f"convention={self.convention!r}"
+            f"{self.neuron_shape}, method={self.method!r}, delta={self.delta:g}, "
+            f"top_k={self.top_k}, share={self.share:g}, forget_steps={self.forget_steps}, "
+            f"late_start={self.late_start}, convention={self.convention!r}"
         )
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -168,105 +201,131 @@ class MEmeL(fused.Inhibiting):
         if empty and not (self.training and self.sync and is_shared()):
             return values
         samples = self._by_sample(values)
-        edit = replay(self)  # which has no need of the mask, that is not given again
-        present = self._present(values, mask) if edit is None else None
-        if edit is None and (present is not None or samples.shape[1:] != self.neuron_shape):
+        method = METHODS[self.method]
+        kept = replay(self)  # which has no need of the mask, that is not given again
+        present = self._present(values, mask) if kept is None else None
+        if kept is None and (present is not None or samples.shape[1:] != self.neuron_shape):
             self._fit(values, samples, present)
         # Channels innermost stay innermost: a copy into another order costs more than all the rest.
         # A rank without samples takes part in the others' sums, in the order that they have too.
         channels_last = is_channels_last(self.running_mean[None] if empty else samples)
         if not channels_last:
             samples = samples.contiguous()
-        unmasked = edit is None and present is None
-        if unmasked and self.training and fused.serves(self, samples):
-            return self._unsampled(self._fused(samples, channels_last), values)
-        if edit is None:
+        if kept is None:
+            self._lay_out(samples, channels_last)
+            per_example = max(len(samples) // max(len(values), 1), 1)
+            if present is None and self.training and fused.serves(self, samples):
+                return self._unsampled(self._at_once(samples, channels_last, per_example), values)
             with torch.no_grad():
-                edit = self._seen(samples.detach(), present, channels_last)
-        return self._unsampled(apply_edit(samples, edit, self.delta, channels_last), values)
+                kept = self._decided(samples.detach(), present, channels_last, per_example)
+        return self._unsampled(method.apply(self, samples, kept, channels_last), values)
 
-    def _fused(self, samples: Tensor, channels_last: bool) -> Tensor:
-        """A call in training, done at once."""
-        self._lay_out(samples, channels_last)
+    def _at_once(self, samples: Tensor, channels_last: bool, per_example: int) -> Tensor:
+        """A call in training, done in C."""
         scale = None
         if self.wants_scale:
             scale = samples.new_empty(samples.shape, dtype=torch.float32).flatten(1)
-        output, call = fused.see(self, samples, channels_last, scale)
-        chosen = call.chosen
-        made = output.detach
-        keep(
-            self,
-            lambda: (chosen, as_matrix(made(), channels_last).gather(1, chosen), call.inhibited),
-        )
+        done = METHODS[self.method].at_once(self, samples, channels_last, per_example, scale)
+        keep(self, done.kept)
         if self._unproven or self.observer is not None:
             given = None if scale is None else as_samples(scale, samples.shape, channels_last)
-            self._report(given, chosen, call.changed)
-        return output
+            picks = None if self.observer is None else done.picks()
+            self._report(given, picks, done.changed)
+        return done.output
 
-    def _seen(self, samples: Tensor, present: Tensor | None, channels_last: bool) -> Edit:
-        """What to replace in a new batch, decided on its device; training moves the statistics."""
-        self._lay_out(samples, channels_last)
-        if present is None:
-            edit, scale, picks = self._decided(samples, channels_last)
-        else:
-            edit, scale, picks = self._decided_present(samples, present, channels_last)
-        keep(self, lambda: edit)
+    def _decided(
+        self, samples: Tensor, present: Tensor | None, channels_last: bool, per_example: int
+    ) -> tuple[Any, ...]:
+        """What to do with a new batch, decided on its device; training moves the statistics."""
+        released = self.convention == "released"
+        calls = self.num_batches_tracked.clone() if released else self.num_batches_tracked
+        if self.training and released:
+            self._count_batch(samples, present, channels_last)
+            self.settle()
+        scored, scale = self._scored(samples, present, calls, channels_last, per_example)
+        decision = METHODS[self.method].decide(self, scored)
+        if self.training and not released:
+            self._count_batch(samples, present, channels_last)
+        keep(self, lambda: decision.kept)
         if self.training:
-            chosen, replacement, inhibited = edit
-            changed: Tensor | bool = False
-            if self._unproven:
-                before = as_matrix(samples, channels_last).gather(1, chosen)
-                changed = ((replacement != before) & inhibited).any()
-            self._report(scale, picks, changed)
-        return edit
+            picks = decision.picks
+            if present is not None and self.observer is not None:
+                picks = self._of_all(picks, samples, channels_last)
+            self._report(scale, picks, decision.changed)
+        return decision.kept
 
-    def _decided(self, samples: Tensor, channels_last: bool) -> Decision:
-        """The edit, and the scale (where it is wanted) and the choice for the observer."""
+    def _count_batch(self, samples: Tensor, present: Tensor | None, channels_last: bool) -> None:
+        exact = samples.float()
+        if present is not None:
+            self._merge_present(exact, present)
+            return
         mean = as_vector(self.running_mean, channels_last)
         variance = as_vector(self.running_var, channels_last)
-        matrix = as_matrix(samples, channels_last)
-        exact = matrix.float()
-        started = self.num_batches_tracked >= self.late_start
-        if self.training and self.convention == "released":
-            self._merge(exact, mean, variance)
-            self.settle()
-        scale = monosemantic_scale(exact, mean, variance, self.eps)
-        chosen = largest(scale, samples.shape[1:], self.top_k, channels_last)
-        edit = proposed_edit(matrix, mean, chosen, started)
-        if self.training and self.convention == "paper":
-            self._merge(exact, mean, variance)
-        wanted = as_samples(scale, samples.shape, channels_last) if self.wants_scale else None
-        return edit, wanted, chosen
+        self._merge(as_matrix(exact, channels_last), mean, variance)
 
-    def _decided_present(self, samples: Tensor, present: Tensor, channels_last: bool) -> Decision:
-        """`_decided` among what is present, of places that may differ in what has been seen."""
-        within = tuple(map(slice, samples.shape[1:]))
-        exact = samples.float()
-        started = self.num_batches_tracked >= self.late_start
-        if started.dim():
-            started = started[within]
-        if self.training and self.convention == "released":
-            self._merge_present(exact, present)
-        mean, variance = self.running_mean[within], self.running_var[within]
-        scale = monosemantic_scale(exact, mean, variance, self.eps, self.mean_variance())
-        wanted = scale.masked_fill(~present, INELIGIBLE) if self.wants_scale else None
-        scale.masked_fill_(~(present & started), INELIGIBLE)
-        top_k = min(self.top_k, math.prod(samples.shape[1:]))
-        chosen = most_monosemantic(scale, top_k, channels_last)
-        eligible = as_matrix(scale, channels_last).gather(1, chosen) >= 0
+    def _scored(
+        self,
+        samples: Tensor,
+        present: Tensor | None,
+        calls: Tensor,
+        channels_last: bool,
+        per_example: int,
+    ) -> tuple[Scored, Tensor | None]:
+        """A batch for the method, by what had been seen before `calls`; and its scale, if the
+        observer wants it."""
+        started, known = calls >= self.late_start, calls >= fused.YOUNG_CALLS
         matrix = as_matrix(samples, channels_last)
-        edit = proposed_edit(matrix, as_vector(mean, channels_last), chosen, eligible)
-        if self.training and self.convention == "paper":
-            self._merge_present(exact, present)
-        # The observer counts neurons of the whole shape, of which a shorter batch has fewer.
+        if present is None:
+            mean = as_vector(self.running_mean, channels_last)
+            variance = as_vector(self.running_var, channels_last)
+            scale = monosemantic_scale(matrix, mean, variance, self.eps)
+            wanted = as_samples(scale, samples.shape, channels_last) if self.wants_scale else None
+        else:
+            # Places may differ in what has been seen, and a batch may have fewer of them.
+            within = tuple(map(slice, samples.shape[1:]))
+            if started.dim():
+                started, known = started[within], known[within]
+            average, variance = self.mean_variance(), self.running_var[within]
+            found = monosemantic_scale(
+                samples, self.running_mean[within], variance, self.eps, average
+            )
+            wanted = found.masked_fill(~present, INELIGIBLE) if self.wants_scale else None
+            scale = as_matrix(found, channels_last)
+            mean = as_vector(self.running_mean[within], channels_last)
+            present, started, known = (
+                as_matrix(part.expand(samples.shape), channels_last)
+                for part in (present, present & started, present & known)
+            )
+        scored = Scored(
+            values=matrix,
+            mean=mean,
+            scale=scale,
+            started=started,
+            present=present,
+            known=known,
+            calls=calls,
+            shape=tuple(samples.shape),
+            channels_last=channels_last,
+            per_example=per_example,
+            proving=bool(self._unproven) and self.training,
+        )
+        return scored, wanted
+
+    def _of_all(self, picks: Tensor, samples: Tensor, channels_last: bool) -> Tensor:
+        """Picks among the neurons of a batch, of which a shorter one has fewer, as those of all."""
+        within = tuple(map(slice, samples.shape[1:]))
         numbers = torch.arange(self.running_mean.numel(), device=samples.device)[None]
         numbers = as_samples(numbers, self.running_mean[None].shape, channels_last)[0][within]
-        picks = as_vector(numbers, channels_last)[chosen]
-        return edit, wanted, torch.where(eligible, picks, NOTHING)
+        places = as_vector(numbers, channels_last)
+        if picks.dtype is torch.bool:
+            return picks.new_zeros(len(picks), self.running_mean.numel()).index_copy(
+                1, places, picks
+            )
+        return torch.where(picks == NOTHING, NOTHING, places[picks.clamp(min=0)])
 
-    def _report(self, scale: Tensor | None, chosen: Tensor, changed: Tensor | bool) -> None:
+    def _report(self, scale: Tensor | None, chosen: Tensor | None, changed: Tensor | bool) -> None:
         """Tell the observer, and warn once if no value was changed when some should have been."""
-        if self.observer is not None:
+        if self.observer is not None and chosen is not None:
             self.settle()  # it may read the counts
             self.observer(scale, chosen)
         if not self._unproven or is_compiling():

@@ -73,6 +73,17 @@ class RunningStatistics(nn.Module):
         if unsettled is not None:
             unsettled()
 
+    def later(self, what: Callable[[], None]) -> None:
+        """Have something done by the next `settle`, after what waits for it already."""
+        before = self._unsettled
+
+        def both() -> None:
+            if before is not None:
+                before()
+            what()
+
+        self._unsettled = both
+
     def train(self, mode: bool = True) -> "RunningStatistics":
         """As of any module."""
         self.settle()
@@ -182,9 +193,9 @@ class RunningStatistics(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RunningStatistics":
         """Move with the host, but keep the statistics in float32 whatever dtype the host takes."""
         self.settle()
-        exact = self.running_mean, self.running_var
+        exact = {name: x for name, x in self.named_buffers() if x.is_floating_point()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, buffer in zip(("running_mean", "running_var"), exact, strict=True):
+        for name, buffer in exact.items():
             moved = getattr(self, name)
             if moved.dtype != torch.float32:
                 setattr(self, name, buffer.to(moved.device))
@@ -214,7 +225,7 @@ class RunningStatistics(nn.Module):
             self._count(mean, variance, *of_all_ranks(sum_over_ranks(moments)))
             return
         under_way = SumUnderWay(moments)
-        self._unsettled = lambda: self._count(mean, variance, *of_all_ranks(under_way.wait()))
+        self.later(lambda: self._count(mean, variance, *of_all_ranks(under_way.wait())))
 
     def _count(
         self, mean: Tensor, variance: Tensor, count: Count, shift: Tensor, squares: Tensor

@@ -118,13 +118,14 @@ def matching_state(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, T
 
     ``model.load_state_dict(matching_state(model, state))`` loads weights trained with MEmeL into a
     model without it, and the other way round. Statistics are kept where both have a layer, left
-    out where only `state` has one, and fresh where only the model has one; all else is untouched,
-    so that the strict load still finds what is missing or unknown.
+    out where only `state` has one, and fresh where only the model has one; so is what the method
+    of one of two layers keeps and that of the other does not. All else is untouched, so that the
+    strict load still finds what is missing or unknown.
     """
     own = model.state_dict()
-    here, there = _layers(own), _layers(state)
-    kept = {name: value for name, value in state.items() if _host(name) not in there - here}
-    fresh = {name: value for name, value in own.items() if _host(name) in here - there}
+    layers = _layers(own) | _layers(state)
+    kept = {name: x for name, x in state.items() if name in own or _host(name) not in layers}
+    fresh = {name: x for name, x in own.items() if name not in state and _host(name) in layers}
     return kept | fresh
 
 
@@ -137,21 +138,44 @@ def _host(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _matching(model: nn.Module, sites: Iterable[str]) -> list[str]:
-    free = sockets(model)
-    every = [name for name, _ in model.named_modules() if name]
+def find_sites(model: nn.Module, sites: str | Iterable[str]) -> list[str]:
+    """The modules that names or patterns mean, as `plug_in` takes them, filled or not.
+
+    Raises:
+        ValueError: one that matches nothing; the nearest names are given.
+    """
+    filled = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Identity) or (isinstance(module, MEmeL) and not _is_hooked(module))
+    ]
+    return _found(model, [sites] if isinstance(sites, str) else sites, filled)
+
+
+def _found(model: nn.Module, sites: Iterable[str], places: list[str]) -> list[str]:
+    """`find_sites`, with the sockets that patterns mean."""
+    every = [
+        name
+        for name, module in model.named_modules()
+        if name and not (isinstance(module, MEmeL) and _is_hooked(module))
+    ]
     found: list[str] = []
     for site in sites:
         matches = (
             [name for name in every if name == site]
-            or [name for name in free if fnmatchcase(name, site)]
+            or [name for name in places if fnmatchcase(name, site)]
             or [name for name in every if _matches_by_part(name, site)]
         )
         if not matches:
-            near = difflib.get_close_matches(site, free or every, n=3, cutoff=0.0)
+            near = difflib.get_close_matches(site, places or every, n=3, cutoff=0.0)
             near += [name for name in difflib.get_close_matches(site, every) if name not in near]
             raise ValueError(f"no module matches the site {site!r}; nearest: {', '.join(near)}")
         found += [name for name in matches if name not in found]
+    return found
+
+
+def _matching(model: nn.Module, sites: Iterable[str]) -> list[str]:
+    found = _found(model, sites, sockets(model))
     for name in found:
         module = model.get_submodule(name)
         if isinstance(module, MEmeL) or hasattr(module, CHILD):

@@ -15,7 +15,8 @@ def charts(tags: Iterable[str]) -> Charts:
 
     Losses, rate and the validated objective come first, then the single scores, then a category for
     each family of scores (``valid/family/member``): its members in one chart, and each member along
-    the axis (``valid_by_minutes/family/member/5``). MEmeL has a chart a number, with all sites.
+    the axis (``valid_by_minutes/family/member/5``). MEmeL and monosemanticity have a chart a
+    number, with all sites.
     """
     arranged: Charts = {"training": {}, "scores": {}}
 
@@ -37,7 +38,7 @@ def charts(tags: Iterable[str]) -> Charts:
         elif group.startswith("valid_by_"):
             category = "scores" if len(parts) == 2 else parts[0]
             put(category, f"{'/'.join(parts[:-1])} {group[6:].replace('_', ' ')}", tag)
-        elif group in ("memel", "throughput"):
+        elif group in ("memel", "monosemanticity", "throughput"):
             put(group, parts[-1], tag)
     first = {
         title: arranged["training"][title] for title in LOSSES if title in arranged["training"]

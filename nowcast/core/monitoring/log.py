@@ -59,12 +59,7 @@ class RunLog:
         """Log what the MEmeL layers did, to TensorBoard only."""
         if not self._shown:
             return
-        for site, reading in readings.items():
-            numbers = {f"memel/{site}/{name}": v for name, v in reading.numbers.items()}
-            self._events.scalars(step, numbers)
-            if any(reading.log10_phi):
-                tag = f"memel/{site}/log10_phi"
-                self._events.histogram(step, tag, LOG10_PHI_EDGES, reading.log10_phi)
+        self._readings(step, "memel", readings)
 
     def validation(
         self,
@@ -72,14 +67,19 @@ class RunLog:
         scores: Scores,
         pictures: Mapping[str, NDArray[np.uint8]],
         sums: Mapping[str, float | None],
+        monosemanticity: Mapping[str, Reading] | None = None,
     ) -> None:
-        """Log scores, their curves and pictures of a validation.
+        """Log scores, their curves and pictures of a validation, and how monosemantic sites are.
 
         `sums` of scores, i.e. objective and loss, go to TensorBoard only, where they are finite.
         """
         if not self._shown:
             return
-        self._write({"step": step, "valid": dict(scores.values)})
+        readings = monosemanticity or {}
+        measured = {site: dict(reading.numbers) for site, reading in readings.items()}
+        entry = {"step": step, "valid": dict(scores.values)}
+        self._write(entry | ({"monosemanticity": measured} if measured else {}))
+        self._readings(step, "monosemanticity", readings)
         numbers = {f"valid/{name}": value for name, value in scores.values.items()}
         for name, curve in scores.curves.items():
             for where, point in zip(scores.axis, curve, strict=True):
@@ -89,6 +89,14 @@ class RunLog:
         self._events.scalars(step, defined)
         for caption, picture in pictures.items():
             self._events.image(step, f"forecast/{caption}", picture)
+
+    def _readings(self, step: int, group: str, readings: Mapping[str, Reading]) -> None:
+        for site, reading in readings.items():
+            numbers = {f"{group}/{site}/{name}": v for name, v in reading.numbers.items()}
+            self._events.scalars(step, numbers)
+            if any(reading.log10_phi):
+                tag = f"{group}/{site}/log10_phi"
+                self._events.histogram(step, tag, LOG10_PHI_EDGES, reading.log10_phi)
 
     def flush(self) -> None:
         """Put what was logged on disk; to be called before a checkpoint is saved."""

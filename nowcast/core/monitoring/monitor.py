@@ -8,47 +8,20 @@ reading and saving wait for other ranks.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from nowcast.core.memel.fused import YOUNG_CALLS
 from nowcast.core.memel.layer import NOTHING, MEmeL
 from nowcast.core.memel.memory_order import as_matrix, is_channels_last
 from nowcast.core.memel.scale import INELIGIBLE
+from nowcast.core.monitoring.phi import LOG10_PHI_EDGES, SUMS, Reading, reading_of, sums_of
 from nowcast.core.system.distributed import current, sum_over_ranks
 
-FIRST_OCTAVE, LAST_OCTAVE = -14, 20  # of the histogram: phi from 6e-5 to 2e6
-LOG10_PHI_EDGES = tuple(
-    octave * math.log10(2) for octave in range(FIRST_OCTAVE, LAST_OCTAVE + 2)
-)  # the outermost bins also take what is beyond them, so phi = 0 is in the first
+__all__ = ["LOG10_PHI_EDGES", "Monitor", "Reading", "unstarted"]
+
 CALLS_AT_ONCE = 64  # whose picks are counted together
-YOUNG_CALLS = 2  # of a layer's life: statistics of one sample have no variance to measure phi in
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one site did; a number that is undefined is left out.
-
-    Args:
-        numbers: by name,
-
-            ``mean_phi``: mean Monosemantic Scale of the logged step; 1 where the running statistics
-            are those of the values.
-            ``top_phi``: mean over samples of the largest scale in the sample.
-            ``tail``: mean of phi^2 over squared mean of phi. Phi is a squared standard score, so
-            this is the kurtosis of the activations: 3 for a normal distribution, more where rare
-            values lie far out.
-            ``fraction_inhibited``: of the neurons, those inhibited at least once in the run.
-            ``pick_entropy``: entropy of all picks of the run over the neurons, divided by its
-            maximum: 0, always the same neuron; 1, all equally often. N picks reach at most
-            log N / log neurons.
-        log10_phi: how many values had their scale within each two of `LOG10_PHI_EDGES`; empty
-            where nothing was measured.
-    """
-
-    numbers: Mapping[str, float]
-    log10_phi: tuple[int, ...]
 
 
 class Monitor:
@@ -113,23 +86,29 @@ class _Site:
         self.layer = layer
         self._picks = torch.zeros(math.prod(layer.neuron_shape), dtype=torch.int64, device=device)
         self.measured: Tensor | None = None
-        # Samples, tops, values, phi, phi^2, then the histogram. Squares of float32 overflow it.
-        bins = len(LOG10_PHI_EDGES) - 1
-        self.nothing = torch.zeros(5 + bins, dtype=torch.float64, device=device)
+        self.nothing = torch.zeros(SUMS, dtype=torch.float64, device=device)
         self._waiting: list[Tensor] = []
 
     def see(self, scale: Tensor | None, chosen: Tensor) -> None:
-        if self._waiting and self._waiting[0].shape != chosen.shape:
-            self.counted()
-        self._waiting.append(chosen)
-        if len(self._waiting) == CALLS_AT_ONCE:
-            self.counted()
+        if chosen.dtype is torch.bool:
+            self._picks += chosen.sum(0)
+        elif chosen.dim() == 1:
+            self._picks += torch.bincount(chosen, minlength=len(self._picks))
+        else:
+            self._wait(chosen)
         if self.measured is not None and scale is not None and scale.numel():
             old = self.layer.num_batches_tracked > YOUNG_CALLS
             if old.dim():
                 old = old[tuple(map(slice, scale.shape[1:]))]  # of as many places as the batch has
             known = torch.where(old, scale, INELIGIBLE)
-            self.measured += self._measure(as_matrix(known, is_channels_last(known)))
+            self.measured += sums_of(as_matrix(known, is_channels_last(known)))
+
+    def _wait(self, chosen: Tensor) -> None:
+        if self._waiting and self._waiting[0].shape != chosen.shape:
+            self.counted()
+        self._waiting.append(chosen)
+        if len(self._waiting) == CALLS_AT_ONCE:
+            self.counted()
 
     def counted(self) -> Tensor:
         """Picks by neuron, up to the last call."""
@@ -147,22 +126,6 @@ class _Site:
             self._picks.scatter_add_(0, places, weights.long().view(-1))
         return self._picks
 
-    def _measure(self, scale: Tensor) -> Tensor:
-        absent = scale == INELIGIBLE
-        phi = scale.masked_fill(absent, 0.0)  # which adds nothing but to the first bin
-        exact = phi.double().view(-1)
-        moments = exact.new_zeros(5)
-        moments[0] = len(phi) - absent.all(1).sum()
-        moments[2] = phi.numel() - absent.sum()
-        moments[1] = phi.amax(1).sum(dtype=torch.float64)
-        moments[3], moments[4] = exact.sum(), exact.dot(exact)
-        # The exponent of a float32 is its octave; a logarithm and a search cost six times as much.
-        octaves = (phi.view(-1).view(torch.int32) >> 23) - 127
-        octaves = octaves.clamp_(FIRST_OCTAVE, LAST_OCTAVE) - FIRST_OCTAVE
-        histogram = torch.bincount(octaves, minlength=len(LOG10_PHI_EDGES) - 1)
-        histogram[0] -= absent.sum()
-        return torch.cat((moments, histogram))
-
     def read(self) -> Reading:
         measured = self.nothing if self.measured is None else self.measured
         self.measured = None
@@ -175,13 +138,7 @@ class _Site:
         if len(shares) and len(picks) > 1:
             entropy = float(torch.special.entr(shares).sum()) / math.log(len(picks))
             numbers["pick_entropy"] = min(max(entropy, 0.0), 1.0)  # rounding goes a little beyond
-        samples, tops, values, phi, squares, *histogram = measured.tolist()
-        if not values or not math.isfinite(squares):
-            return Reading(numbers, ())
-        numbers |= {"mean_phi": phi / values, "top_phi": tops / samples}
-        if phi:
-            numbers["tail"] = squares * values / phi**2
-        return Reading(numbers, tuple(map(int, histogram)))
+        return reading_of(measured.tolist(), numbers)
 
 
 def unstarted(layers: Mapping[str, MEmeL]) -> list[str]:

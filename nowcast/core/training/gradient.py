@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.memel.methods.penalty import loss_weight
 from nowcast.core.settings import TrainSettings
 from nowcast.core.system.distributed import Ranks, unsynchronised
 from nowcast.core.training.task import Batch, Task
@@ -64,7 +65,8 @@ def _pass(
     """Forward and back, the loss times `weight`."""
     assert train.precision != "auto", "settled before a run begins"
     device = next(model.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bf16")
+    with autocast, loss_weight(1.0 if weight is None else weight):
         loss = task.loss(model, batch)
     if weight is not None:
         loss = loss * weight

@@ -11,7 +11,8 @@ from torch import nn
 
 from nowcast.core.errors import TrainingFailed
 from nowcast.core.monitoring.log import RunLog
-from nowcast.core.monitoring.monitor import Monitor
+from nowcast.core.monitoring.monitor import Monitor, Reading
+from nowcast.core.monitoring.monosemanticity import monosemanticity
 from nowcast.core.monitoring.throughput import Throughput
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.settings import RunSettings
@@ -170,7 +171,8 @@ class Loop:
             pictures = task.pictures(self.model, "valid") if isinstance(task, Pictured) else {}
             scale = self.task.loss_scale
             loss = None if scale is None else scale * objective
-            self.log.validation(step, scores, pictures, {"objective": objective, "loss": loss})
+            sums = {"objective": objective, "loss": loss}
+            self.log.validation(step, scores, pictures, sums, self._monosemanticity())
         is_best = objective < (inf if best is None else best)
         self._show(scores, is_best)
         if is_best:
@@ -179,6 +181,23 @@ class Loop:
                 config = self.settings.model_dump(mode="json")
                 save_weights(self.run.best_weights, self.model, config)
         return objective
+
+    def _monosemanticity(self) -> dict[str, Reading]:
+        """Of the sites, on the first samples of the validation split."""
+        wanted, memel = self.settings.train.monosemanticity, self.settings.memel
+        if wanted is None:
+            return {}
+
+        def run(model: nn.Module) -> None:
+            seen = 0
+            for batch in self.task.evaluation_batches("valid", Ranks()):
+                self.task.score(model, batch.to(self.device))
+                seen += len(batch.names())
+                if seen >= wanted:
+                    return
+
+        sites = (memel.sites if memel is not None else None) or self.task.sites
+        return monosemanticity(self.model, sites, self.task.dry_run, run, self.task.mask)
 
     def _show(self, scores: Scores, is_best: bool) -> None:
         """Keep a validation's scores beside the loss until the next one."""

@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from nowcast.core.audit.ablation import Ablation, audit_neurons, draw, separation, write_csv
+from nowcast.core.audit.ablation import Ablation, audit_neurons, draw, write_csv
+from nowcast.core.audit.responses import matching_sites
+from nowcast.core.audit.selectivity import false_killing_rates, separation
 from nowcast.core.errors import ConfigError
+from nowcast.core.memel.plug import plug_in
 
 
 class Known(nn.Module):
@@ -219,3 +222,75 @@ def test_groups_left_out_are_named_and_do_not_count(tmp_path: Path):
 def test_too_few_samples_in_groups_are_said():
     with pytest.raises(ConfigError, match="at least 2 groups of 3 samples or more, found rare: 2"):
         audit_neurons(Known(), ["site"], lambda: samples()[0:5:4], loss, group)
+
+
+class Blocks(nn.Module):
+    """Two blocks as of a transformer, whose outputs are tuples; channel 1 carries the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Block(), Block()])
+
+    def forward(self, values: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            (values,) = block(values)
+        return (values * present[..., None]).sum((1, 2)) / present.sum(1)
+
+
+class Block(nn.Module):
+    def forward(self, values: torch.Tensor) -> tuple[torch.Tensor]:
+        return (values + 0.0,)
+
+
+def texts() -> list[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Samples ``1 position 3``; of the last position nothing is there."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for number in range(24):
+        values = 0.1 * torch.randn(1, 5, 3, generator=generator)
+        name = "abc"[number % 3]
+        values[..., 1] += 4 * (name == "b")
+        values[:, 4] = 1e6
+        found.append((name, values, torch.tensor([[1, 1, 1, 1, 0]])))
+    return found
+
+
+def test_channels_of_a_block_that_is_hooked_are_its_last_dimension_and_padding_is_no_response():
+    found = audit_neurons(
+        Blocks(),
+        ["blocks.1"],
+        texts,
+        lambda model, text: (
+            (model(text[1], text[2]) - text[1][:, :4].sum((1, 2)) / 4).square().mean()
+        ),
+        lambda text: text[0],
+        top=1,
+        mask=lambda args, _: args[1],
+    )
+    assert marks(found) == [(1, "b")]
+    rises = {row.group: row.increase for row in found.rows}
+    assert rises["b"] == pytest.approx((4 - 4 / 3) ** 2, rel=0.1)
+    assert rises["a"] == pytest.approx((4 / 3) ** 2, rel=0.1)
+    site = found.sites["blocks.1"]
+    assert (site.neurons, dict(site.standing_out), site.share) == (3, {"b": 1}, 1 / 3)
+
+
+def test_sites_are_sockets_or_any_modules():
+    model = Blocks()
+    assert matching_sites(model, ["blocks.*"]) == ["blocks.0", "blocks.1"]
+    plug_in(model, "blocks.0")
+    assert matching_sites(model, ["blocks.*"]) == ["blocks.0", "blocks.1"]
+    with pytest.raises(ConfigError, match=r"--site: no module matches.*nearest: blocks"):
+        matching_sites(model, ["block.0"])
+
+
+def test_false_killing_rate_by_hand():
+    # Neuron 0 belongs to "a" and neuron 1 to "b"; the largest scale is the 3 of neuron 0.
+    values = np.array([[3, 0], [1, 0], [1, 0], [0, 0], [0, 3], [1, 4.0]])
+    groups = np.array(["a", "a", "a", "b", "b", "b"])
+    assert false_killing_rates(values, groups, (1 / 12,)) == {1 / 12: 0.0}
+    everything = false_killing_rates(values, groups, (1.0,))
+    assert everything == {1.0: 0.5}  # three of six samples are outside of either neuron's group
+    two = np.array([[9.0], [0], [0], [0], [0], [6]])
+    assert false_killing_rates(two, groups, (2 / 6,)) == {2 / 6: 0.5}
+    assert false_killing_rates(np.ones((4, 2)), np.array(list("aabb"))) == {}

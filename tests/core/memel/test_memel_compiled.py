@@ -21,6 +21,7 @@ class Host(nn.Module):
         return self.last(self.memel(torch.tanh(self.first(values))))
 
 
+CONTROLS = ("share", "penalty", "sham")
 COMPILED = """
 import copy, sys
 import torch
@@ -30,7 +31,8 @@ from nowcast import MEmeL
 torch.manual_seed(0)
 eager = nn.Sequential(
     nn.Conv2d(2, 8, 3, padding=1), nn.Tanh(),
-    MEmeL((8, 6, 6), late_start=3, forget_steps=4, convention=sys.argv[1]), nn.Conv2d(8, 1, 1),
+    MEmeL((8, 6, 6), late_start=3, forget_steps=4, convention=sys.argv[1],
+        method=sys.argv[2]), nn.Conv2d(8, 1, 1),
 ).to(memory_format=torch.channels_last)
 with torch.no_grad():
     eager[2].prepare(eager[:2](torch.zeros(1, 2, 6, 6)))
@@ -49,11 +51,21 @@ assert host[2].num_batches_tracked == 8
 """
 
 
-@pytest.mark.parametrize("convention", ["paper", "released"])
-def test_compiles_without_a_graph_break_or_a_second_compilation(convention: str):
+@pytest.mark.parametrize(
+    ("convention", "method"),
+    [
+        ("paper", "memel"),
+        ("released", "memel"),
+        *(pytest.param("paper", name, marks=pytest.mark.slow) for name in CONTROLS),
+    ],
+)
+def test_compiles_without_a_graph_break_or_a_second_compilation(convention: str, method: str):
     # In a process of its own: these tests' own checks of annotations cannot be compiled.
     done = subprocess.run(
-        [sys.executable, "-c", COMPILED, convention], capture_output=True, text=True, check=False
+        [sys.executable, "-c", COMPILED, convention, method],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
 

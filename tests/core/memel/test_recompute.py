@@ -13,11 +13,11 @@ pytestmark = [pytest.mark.isa, pytest.mark.usefixtures("way")]
 class Recurrent(nn.Module):
     """A cell that calls its layer at every time step, checkpointed by pieces or not at all."""
 
-    def __init__(self, length: int, piece: int | None) -> None:
+    def __init__(self, length: int, piece: int | None, method: str = "memel") -> None:
         super().__init__()
         self.length, self.piece = length, piece
         self.linear = nn.Linear(6, 6)
-        self.memel = MEmeL((6,), late_start=3, forget_steps=4)
+        self.memel = MEmeL((6,), late_start=3, forget_steps=4, method=method, share=0.2)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         for first in range(0, self.length, self.piece or self.length):
@@ -34,11 +34,14 @@ class Recurrent(nn.Module):
         return hidden
 
 
-@pytest.mark.parametrize("piece", [1, 2, 5])
-def test_activation_checkpointing_repeats_to_the_bit_and_counts_once(piece: int):
+@pytest.mark.parametrize(
+    ("piece", "method"),
+    [(1, "memel"), (2, "memel"), (5, "memel"), (2, "share"), (2, "penalty"), (2, "sham")],
+)
+def test_activation_checkpointing_repeats_to_the_bit_and_counts_once(piece: int, method: str):
     torch.manual_seed(0)
-    plain = Recurrent(5, None)
-    pieces = Recurrent(5, piece)
+    plain = Recurrent(5, None, method)
+    pieces = Recurrent(5, piece, method)
     pieces.load_state_dict(plain.state_dict())
     for _ in range(3):
         hidden = torch.randn(4, 6)

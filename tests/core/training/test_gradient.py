@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nowcast.core.comparison import estimate
 from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.memel.methods import penalty
 from nowcast.core.settings import RunSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks, unsynchronised, wrapped
@@ -254,3 +255,17 @@ def test_without_memel_two_ranks_in_uneven_parts_are_one_process(of_two, tmp_pat
 
 def test_two_ranks_that_were_stopped_go_on_to_the_bit(of_two):
     assert_same_run(Run(of_two[0] / "inhibited"), Run(of_two[0] / "stopped"))
+
+
+def test_penalties_have_the_weight_of_their_part_of_the_batch():
+    class Asked(ToyTask):
+        weights: ClassVar[list[float]] = []
+
+        def loss(self, model: nn.Module, batch: ToyBatch) -> Tensor:
+            self.weights.append(penalty._loss_weight)
+            return super().loss(model, batch)
+
+    chosen = in_parts(2, batch_size=5)
+    task = Asked(chosen)
+    backward(task, task.model(), ToyBatch(torch.randn(5, 1)), chosen.train)
+    assert Asked.weights == [3 / 5, 2 / 5] and penalty._loss_weight == 1.0
