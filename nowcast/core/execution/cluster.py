@@ -1,4 +1,4 @@
-"""What a user says of an engine that runs on a cluster: dask's workers, or a batch system's jobs."""
+"""What a user says of an engine that runs on a cluster: dask's workers, a batch system's jobs."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
