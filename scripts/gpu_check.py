@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -143,11 +144,7 @@ def stages() -> Iterator[tuple[str, float, Callable[[torch.device], Facts]]]:
         for precision in PRECISIONS:
             for memel in (False, True):
                 name = f"step_{batch}_{precision}{'_memel' * memel}"
-                yield (
-                    name,
-                    60,
-                    lambda device, b=batch, p=precision, m=memel: step(device, b, p, m),
-                )
+                yield name, 60, partial(step, batch=batch, precision=precision, memel=memel)
     yield "forecasts", 90, forecasts
     yield "training", 180, training
 
@@ -174,7 +171,7 @@ def launched(function: Callable[[], object], device: torch.device) -> int | None
         function()
         finish(device)
     counts = {event.key: event.count for event in profile.key_averages()}
-    return sum(count for key, count in counts.items() if "LaunchKernel" in key)
+    return int(sum(count for key, count in counts.items() if "LaunchKernel" in key))
 
 
 def finish(device: torch.device) -> None:

@@ -26,7 +26,7 @@ from nowcast.core.settings import RunSettings
 from nowcast.core.storage.files import check_folder
 from nowcast.core.storage.labels import labels
 from nowcast.core.storage.runs import Run
-from nowcast.core.system.devices import pick_device
+from nowcast.core.system.devices import nearest_device, pick_device
 from nowcast.core.system.distributed import Ranks, joined
 from nowcast.core.terminal.progress import line
 from nowcast.core.training.evaluate import evaluate as score
@@ -254,14 +254,16 @@ def _text(source: Source) -> str:
 def _alone(
     name: str, entry: Entry, split: Split, ranks: Ranks, online: bool, found: Found | None
 ) -> Evaluation:
-    device = pick_device(entry.settings.train.device, ranks)
-    model, task = entry.model.to(device), entry.task
+    task = entry.task
     if found is not None:
         scores = task.read(whole(found, name))
-    elif online:
-        scores = evaluate_online(task, model, split, device, entry.settings)
     else:
-        scores = score(task, model, split, ranks, device, f"scoring {name} on {split}")
+        device = pick_device(entry.settings.train.device, ranks)
+        model = entry.model.to(device)
+        if online:
+            scores = evaluate_online(task, model, split, device, entry.settings)
+        else:
+            scores = score(task, model, split, ranks, device, f"scoring {name} on {split}")
     return Evaluation(
         scores={name: scores},
         facts=facts_of(task, split),
@@ -297,7 +299,8 @@ def _leaderboard(
     found: Found | None,
 ) -> Evaluation:
     first = next(iter(entries.values()))
-    device = pick_device(first.settings.train.device, ranks)
+    pick = pick_device if found is None else nearest_device  # parts are scored elsewhere
+    device = pick(first.settings.train.device, ranks)
     models = {
         name: (compared(entry.task, "--out"), entry.model.to(device))
         for name, entry in entries.items()

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
+from multiprocessing.connection import Connection
 
 from nowcast.core.errors import RunError
 from nowcast.core.execution.executor import Outcome, Place, Work, outcome_of
@@ -39,24 +39,25 @@ class Child:
     def __init__(self, payload: bytes, threads: int) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", START],
+            [sys.executable, "-c", START, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._lifeline = self._process.stdin
-        self._answer: list[bytes] = []
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,))
+        self._lifeline = Connection(os.dup(self._process.stdin.fileno()), readable=False)
+        self._process.stdin.close()
+        self._answer = Connection(os.dup(self._process.stdout.fileno()), writable=False)
+        self._process.stdout.close()
+        self._outcome: Outcome | None = None
+        self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        order = pickle.dumps((threads, payload))
         with suppress(BrokenPipeError):  # it has died; its status says so
-            self._lifeline.write(len(order).to_bytes(8, "big") + order)
-            self._lifeline.flush()
+            self._lifeline.send_bytes(payload)
 
-    def _read(self, outlet: IO[bytes]) -> None:
-        with outlet:
-            self._answer.append(outlet.read())
+    def _read(self) -> None:
+        with self._answer, suppress(EOFError):
+            self._outcome = self._answer.recv()
 
     def is_at_work(self) -> bool:
         """Whether its process has not ended."""
@@ -68,14 +69,11 @@ class Child:
         Returns:
             what came of its work; an error where it was stopped, or its process died.
         """
-        with suppress(BrokenPipeError):
-            self._lifeline.close()
+        self._lifeline.close()
         self._reader.join()
         status = self._process.wait()
-        if self._answer and self._answer[0]:
-            outcome = pickle.loads(self._answer[0])
-            assert isinstance(outcome, Outcome)
-            return outcome
+        if self._outcome is not None:
+            return self._outcome
         return Outcome(
             error=RunError(
                 f"its process ended with status {status}; if the machine ran out of memory, give "
@@ -95,32 +93,31 @@ def in_child(child: Child, stopping: Callable[[], bool]) -> Outcome:
 
 
 def packed(work: Work) -> bytes:
-    """Work for a `Child`, on any machine where the same packages are installed."""
+    """Work for a `Child`, on any machine where the same packages are installed. Whoever carries it
+    need not import them."""
     return pickle.dumps(work)
 
 
 def main() -> None:
     """What the process does."""
-    outlet = os.fdopen(os.dup(1), "wb")
+    inlet, outlet = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # what the work prints is for the log
-    size = int.from_bytes(sys.stdin.buffer.read(8), "big")
-    threads, payload = pickle.loads(sys.stdin.buffer.read(size))
-    prepare(threads or usable_cpus(), 1)
-    _end_with(sys.stdin.buffer)
-    work: Work = pickle.loads(payload)
-    with outlet, suppress(Interrupted):
+    prepare(int(sys.argv[1]) or usable_cpus(), 1)
+    work: Work = inlet.recv()
+    _end_with(inlet.fileno())
+    with inlet, outlet, suppress(Interrupted):
         deadline = time.monotonic() + TAKEN_SECONDS
         while True:
             outcome = outcome_of(work, Place(Ranks()))
             if not isinstance(outcome.error, RunTaken) or time.monotonic() > deadline:
                 break
             time.sleep(1)  # whoever has it has lost its parent, and saves
-        outlet.write(pickle.dumps(outcome))
+        outlet.send(outcome)
 
 
-def _end_with(lifeline: IO[bytes]) -> None:
+def _end_with(lifeline: int) -> None:
     def wait() -> None:
-        lifeline.read()
+        os.read(lifeline, 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -196,8 +196,8 @@ def complete(job: Job, task: Task, split: str, ranks: Ranks) -> Scores | None:
         train(task, job.settings, job.run, ranks, job.title)
     else:
         from_main(lambda: job.claim(task.data_hash()))
-    device = pick_device(job.settings.train.device, ranks)
     if job.scored and not from_main(lambda: b"scored" if job.is_scored(split) else None):
+        device = pick_device(job.settings.train.device, ranks)
         model = forecaster(job, task).to(device)
         name = job.title
         task = compared(task, COMPARE)

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 from nowcast.core.execution.executor import Executor, Place, carry_out
 from nowcast.core.execution.jobs import Build, Job, complete
+from nowcast.core.execution.processes import Processes
+from nowcast.core.system.devices import pick_device
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.terminal.progress import line
+from nowcast.core.training.precision import warn_if_emulated
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ def complete_side_by_side(
         RunError: some failed; told once all others are complete.
     """
     works = [CompleteJob(job, build, split) for job in jobs if not job.is_complete(split)]
+    if isinstance(executor, Processes):
+        for job in (work.job for work in works):
+            if job.trains and job.settings.train.precision != "fp32":
+                device = pick_device(job.settings.train.device, Ranks())
+                warn_if_emulated(job.settings, device)
     if works:
         with line("runs and baselines", len(works), unit="finished") as finished:
             carry_out(works, executor, lambda done: finished.set(done, len(works)))

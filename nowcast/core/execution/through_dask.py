@@ -8,7 +8,6 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from uuid import uuid4
 
-import dask_jobqueue
 from distributed import Client, Event, Future, get_worker, wait
 
 from nowcast.core.errors import ConfigError, RunError
@@ -36,27 +35,34 @@ class ThroughDask:
         self._stack = ExitStack()
 
     def __enter__(self) -> "ThroughDask":
-        address = self._cluster.address
-        if self._cluster.jobqueue is not None:
-            kind = getattr(dask_jobqueue, self._cluster.jobqueue, None)
-            if kind is None:
+        with ExitStack() as stack:
+            address = self._cluster.address or self._started(stack)
+            try:
+                self._client = stack.enter_context(Client(address, timeout=CONNECT_SECONDS))
+            except OSError as error:
                 raise ConfigError(
-                    "--cluster: jobqueue: expected a class of dask-jobqueue, e.g. SLURMCluster, "
-                    f"found {self._cluster.jobqueue!r}"
-                )
-            queue = self._stack.enter_context(kind(**self._cluster.given))
-            queue.scale(self._cluster.workers)
-            address = queue.scheduler_address
-        try:
-            self._client = self._stack.enter_context(Client(address, timeout=CONNECT_SECONDS))
-        except OSError as error:
-            raise ConfigError(
-                f"--cluster: expected dask's scheduler at {address}, found none ({error}); start "
-                "`dask scheduler` there, or mend the address"
-            ) from error
-        self._stopping = Event(f"nowcast-{uuid4()}", client=self._client)
-        self._resources = self._asked_of_workers()
+                    f"--cluster: expected dask's scheduler at {address}, found none ({error}); "
+                    "start `dask scheduler` there, or mend the address"
+                ) from error
+            self._stopping = Event(f"nowcast-{uuid4()}", client=self._client)
+            self._resources = self._asked_of_workers()
+            self._stack = stack.pop_all()
         return self
+
+    def _started(self, stack: ExitStack) -> str:
+        """The address of a scheduler whose workers wait in a queue."""
+        import dask_jobqueue  # which changes what SIGINT does
+
+        assert self._cluster.jobqueue is not None
+        kind = getattr(dask_jobqueue, self._cluster.jobqueue, None)
+        if kind is None:
+            raise ConfigError(
+                "--cluster: jobqueue: expected a class of dask-jobqueue, e.g. SLURMCluster, found "
+                f"{self._cluster.jobqueue!r}"
+            )
+        queue = stack.enter_context(kind(**self._cluster.given))
+        queue.scale(self._cluster.workers)
+        return str(queue.scheduler_address)
 
     def __exit__(
         self,

@@ -40,6 +40,12 @@ def uses_cuda(name: str) -> bool:
     return name != "cpu" and torch.cuda.is_available()
 
 
+def nearest_device(name: str, ranks: Ranks) -> torch.device:
+    """As `pick_device`, but the CPU where there is no GPU: for what may be computed anywhere, such
+    as the pictures of runs that were trained on a cluster."""
+    return pick_device(name if uses_cuda(name) else "cpu", ranks)
+
+
 def device_name(device: torch.device) -> str:
     """What a run's origin calls a device: ``cpu``, or a GPU's model. Two models round otherwise."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

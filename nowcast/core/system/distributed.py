@@ -232,6 +232,11 @@ def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
     if not is_shared():
         return model
     buffers: dict[str, Any] = {SYNC_BUFFERS: False}
+    if SYNC_BUFFERS == "broadcast_buffers":  # which leaves out DDP's own of the start, too
+        for buffer in model.buffers():
+            first = buffer.contiguous()
+            dist.broadcast(first, src=0)
+            buffer.copy_(first)
     return nn.parallel.DistributedDataParallel(
         model,
         device_ids=[device.index] if device.type == "cuda" else None,

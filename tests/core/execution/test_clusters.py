@@ -63,7 +63,7 @@ def test_dask_whose_workers_are_killed_on_the_way(tmp_path: Path, side_by_side: 
 
         def kill() -> None:
             """Each worker once, as soon as a run has saved that was not there before."""
-            deadline = time.monotonic() + PATIENCE_SECONDS
+            deadline = time.monotonic() + 10 * PATIENCE_SECONDS
             saved: set[Path] = set()
             while len(killed) < 2 and time.monotonic() < deadline:
                 new = set(out.rglob("last.pt")) - saved

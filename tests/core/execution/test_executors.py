@@ -1,7 +1,7 @@
 """Work is done whatever becomes of other work, and saved where it is stopped."""
 
+import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from pathlib import Path
@@ -85,21 +85,19 @@ def test_a_process_of_its_own_brings_back_what_it_found(tmp_path: Path):
 def test_a_run_that_its_last_process_still_saves_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    order = pickle.dumps((1, packed(Piece(tmp_path, "run", "be taken at first"))))
-    inlet, outlet = os.pipe(), os.pipe()
-    os.write(inlet[1], len(order).to_bytes(8, "big") + order)
+    inlet, outlet = multiprocessing.Pipe(duplex=False)
+    answer, given = multiprocessing.Pipe(duplex=False)
+    ends = {0: inlet.fileno(), 1: given.fileno()}
+    outlet.send_bytes(packed(Piece(tmp_path, "run", "be taken at first")))
     slept: list[float] = []
     monkeypatch.setattr(child.time, "sleep", slept.append)
     monkeypatch.setattr(child, "prepare", lambda *_: None)
-    monkeypatch.setattr(child.os, "dup", lambda _: outlet[1])
+    monkeypatch.setattr(child, "_end_with", lambda _: None)
     monkeypatch.setattr(child.os, "dup2", lambda *_: None)
-    with os.fdopen(inlet[0], "rb") as given:
-        monkeypatch.setattr(child.sys, "stdin", type("Stdin", (), {"buffer": given}))
-        monkeypatch.setattr(child, "_end_with", lambda _: None)
-        child.main()
-    os.close(inlet[1])
-    with os.fdopen(outlet[0], "rb") as answer:
-        assert pickle.loads(answer.read()).result == 0
+    monkeypatch.setattr(child.os, "dup", lambda number, dup=os.dup: dup(ends[number]))
+    monkeypatch.setattr(child.sys, "argv", ["-c", "1"])
+    child.main()
+    assert answer.recv().result == 0
     assert slept == [1]
 
 

@@ -12,7 +12,14 @@ from safetensors.torch import load_file
 from nowcast.core.errors import ConfigError
 from nowcast.core.settings import RunSettings, TrainSettings
 from nowcast.core.storage.runs import Run
-from nowcast.core.system.devices import CPU, arithmetic, device_name, pick_device, uses_cuda
+from nowcast.core.system.devices import (
+    CPU,
+    arithmetic,
+    device_name,
+    nearest_device,
+    pick_device,
+    uses_cuda,
+)
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.machine import usable_cpus, when_and_where
 from nowcast.core.training import trainer
@@ -62,6 +69,9 @@ def test_cuda_that_is_not_there_is_refused_and_auto_takes_the_cpu(gpus: Gpus):
     assert pick_device("auto", Ranks()) == CPU
     with pytest.raises(ConfigError, match="torch finds no GPU; use auto or cpu"):
         pick_device("cuda", Ranks())
+    assert nearest_device("cuda", Ranks()) == CPU
+    gpus(2)
+    assert nearest_device("auto", Ranks()) == torch.device("cuda", 0)
 
 
 def kinds() -> list[str]:
@@ -151,6 +161,8 @@ def test_a_run_on_a_cpu_leaves_the_gpus_of_its_machine_alone(
 
     chosen = gpus(2)
     monkeypatch.setattr(torch.cuda, "_lazy_init", opened)
+    # What an optimiser asks, without opening CUDA; it needs the driver of a real GPU.
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     of = settings(device="cpu")
     train(ToyTask(of), of, Run(tmp_path / "run"), Ranks())
     assert "CPU thread" in when_and_where()["machine"]
