@@ -61,7 +61,7 @@ def step(model: nn.Module, device: torch.device) -> tuple[Tensor, float, dict[st
         for name, parameter in model.named_parameters()
         if parameter.grad is not None
     }
-    return forecast.detach().cpu(), float(loss), gradients
+    return forecast.detach().cpu(), float(loss.detach()), gradients
 
 
 def apart(one: Tensor, other: Tensor) -> float:

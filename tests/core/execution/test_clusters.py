@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -92,12 +94,20 @@ def test_submitits_jobs(tmp_path: Path, side_by_side: Path):
 
 
 @pytest.mark.slow
-def test_a_job_that_is_out_of_time_saves_is_queued_again_and_goes_on(tmp_path: Path):
+def test_a_job_that_is_out_of_time_saves_is_queued_again_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from submitit.local import local
+
+    start = local.start_controller
+
+    def start_short(**given: Any) -> object:
+        """submitit signals a job so long before its end: here 40 s after it began."""
+        return start(**given | {"signal_delay_s": 60 * given["timeout_min"] - 40})
+
+    monkeypatch.setattr(local, "start_controller", start_short)
     (tmp_path / "done").mkdir()
-    # submitit gives a job its signal so long before its end: here 40 s after it began.
-    times = {"timeout_min": 30, "signal_delay_s": 30 * 60 - 40}
-    short = submitit_here.model_copy(update={"options": times})
-    executor = executor_of(short, None, tmp_path / "cluster")
+    executor = executor_of(submitit_here, None, tmp_path / "cluster")
     assert executor is not None
     assert carry_out([Piece(tmp_path / "done", "long", "wait for the end")], executor) == [0]
     assert (tmp_path / "done" / "long saved").exists()
@@ -136,3 +146,27 @@ def test_a_scheduler_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pyte
     assert executor is not None
     with pytest.raises(ConfigError, match=r"expected dask's scheduler at tcp://127.0.0.1:1"):
         carry_out([Piece(tmp_path, "one")], executor)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "offered", "asked"),
+    [(None, 1, {"GPU": 1}), (None, 0, {}), (0, 1, {}), (2, 4, {"GPU": 2})],
+)
+def test_work_takes_the_gpus_that_dasks_workers_offer(
+    gpus: int | None, offered: int, asked: dict[str, int]
+):
+    assert asked_of(gpus, offered) == asked
+
+
+def test_gpus_that_no_worker_offers_are_told():
+    with pytest.raises(ConfigError, match=r'gpus: 1 were asked for .* --resources "GPU=1"'):
+        asked_of(1, 0)
+
+
+def asked_of(gpus: int | None, offered: int) -> dict[str, float]:
+    from nowcast.core.execution.through_dask import ThroughDask
+
+    executor = ThroughDask(ClusterSettings(engine="dask", address="tcp://a:1", gpus=gpus), 1)
+    workers = {"tcp://b:2": {"resources": {"GPU": offered} if offered else {}}}
+    executor._client = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": workers})
+    return executor._asked_of_workers()

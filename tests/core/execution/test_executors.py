@@ -72,12 +72,14 @@ def test_a_process_of_its_own_saves_once_it_is_not_wanted(tmp_path: Path):
 
 
 def test_a_process_of_its_own_brings_back_what_it_found(tmp_path: Path):
-    for piece, found in (
-        (Piece(tmp_path, "plain"), None),
-        (Piece(tmp_path, "failing", "fail"), "no such luck"),
-        (Piece(tmp_path, "dying", "die"), "its process ended with status 9"),
-    ):
-        outcome = in_child(Child(packed(piece), threads=1), stopping=lambda: False)
+    pieces = {
+        Piece(tmp_path, "plain"): None,
+        Piece(tmp_path, "failing", "fail"): "no such luck",
+        Piece(tmp_path, "dying", "die"): "its process ended with status 9",
+    }
+    children = [Child(packed(piece), threads=1) for piece in pieces]
+    for work, found in zip(children, pieces.values(), strict=True):
+        outcome = in_child(work, stopping=lambda: False)
         assert outcome.result == (0 if found is None else None)
         assert (found or "None") in str(outcome.error)
 
