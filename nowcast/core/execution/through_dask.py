@@ -111,7 +111,7 @@ class ThroughDask:
             )
         if gpus is None:
             gpus = 1 if offered else 0
-        return {GPU: gpus} if gpus else {}
+        return {GPU: float(gpus)} if gpus else {}
 
 
 def _outcome(future: "Future[Outcome]") -> Outcome:

@@ -354,7 +354,7 @@ def _with_leads(
 ) -> Float[Tensor, "leads batch numbers_and_leads"]:
     """What a clip is described by, with each lead time: in steps, two ways, and in minutes."""
     steps = (leads.start + leads.step * indices(len(leads), clip)).to(clip.dtype)[:, None, None]
-    steps = steps.expand(-1, len(clip), 1)
+    steps = steps.expand(-1, clip.shape[0], 1)  # len() would fix the size in a graph
     minutes = torch.where(scale[:, :1] > 0, scale[:, :1], USUAL_MINUTES)
     lead = [steps / LEAD_STEPS, steps.log() / 2, 1 / steps, steps * minutes / LEAD_MINUTES]
     return torch.cat([clip.expand(len(leads), -1, -1), *lead], dim=2)
