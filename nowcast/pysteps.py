@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from nowcast.api.forecasters import load, run_of
 from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.system.devices import arithmetic, pick_device
 from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import ResultWarning
-from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.forecasters.scale import Scale, numbers
 from nowcast.precipitation.forecasters.settings import as_ensemble
@@ -228,7 +228,7 @@ class _Network:
             inputs.append(torch.from_numpy(motion)[None].to(frames))
         takes = self.choice.settings.model.takes_details
         details = {"scale": numbers([scale]).to(frames.device)} if takes else {}
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic():
             forecast: Tensor = self.model(*inputs, **details)
         if not bool(forecast.isfinite().all()):
             raise RunError(

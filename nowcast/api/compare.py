@@ -8,13 +8,15 @@ from typing import Any
 
 from nowcast import registry
 from nowcast.api import config as configs
+from nowcast.api.cluster import cluster_settings
 from nowcast.api.progress import shows_progress
 from nowcast.api.settings import Config, Resolve, comparison_of, dotted, no_comparison
 from nowcast.core.comparison.compare import compare as compare_variants
 from nowcast.core.comparison.estimate import Planned, planned
 from nowcast.core.comparison.stored import Stored, read_results
 from nowcast.core.errors import ConfigError, did_you_mean
-from nowcast.core.execution.jobs import RUNS
+from nowcast.core.execution.engines import executor_of
+from nowcast.core.execution.jobs import CLUSTER, RUNS
 from nowcast.core.scoring.table import Table
 from nowcast.core.settings import CompareSettings, TuneSettings
 from nowcast.core.storage.runs import Run
@@ -66,7 +68,8 @@ def compare(
     config: Config,
     out: str | Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    cluster: str | None = None,
     only: Collection[str] = (),
     skip: Collection[str] = (),
     runs: str | Path | None = None,
@@ -79,7 +82,9 @@ def compare(
         config: a config with a ``compare:`` section: name, path or content, as in `train`.
         out: folder of the comparison.
         jobs: runs trained side by side, each in a process; in a script, call it under
-            ``if __name__ == "__main__":`` with more than one.
+            ``if __name__ == "__main__":`` with more than one. None: one, or all on a cluster.
+        cluster: what trains them: ``dask:ADDRESS``, ``submitit``, or the path of a YAML file with
+            the keys of `ClusterSettings`; None or ``processes`` is this machine.
         only: these variants and what they start from; all if empty.
         skip: not these variants.
         runs: folder of the runs, which comparisons may share; None: ``runs`` in `out`.
@@ -88,13 +93,20 @@ def compare(
 
     Raises:
         ConfigError: the config is wrong, or a folder holds a run of another config.
-        TrainingFailed, DataError, RunError: as `train`.
+        RunError: runs failed; all others are done.
     """
     settings, resolve = _selected(config, dotted(overrides, keywords), only, skip)
     folder = Path(out).resolve()
     with joined() as ranks:
         compare_variants(
-            settings, resolve, registry.build, folder, ranks, jobs, _runs(folder, runs)
+            settings,
+            resolve,
+            registry.build,
+            folder,
+            ranks,
+            jobs,
+            _runs(folder, runs),
+            cluster_settings(cluster),
         )
     return Comparison(folder, ranks.is_main)
 
@@ -124,7 +136,8 @@ def tune(
     *,
     variant: str | None = None,
     storage: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    cluster: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> dict[str, Selection]:
@@ -136,7 +149,8 @@ def tune(
         out: folder of the comparison; searches are in ``tune`` there.
         variant: search for this one alone.
         storage: URL of a database for the trials, which machines can share.
-        jobs: trials side by side, each in a process.
+        jobs: trials side by side, each in a process; None: one, or all on a cluster.
+        cluster: what runs them, as in `compare`.
         overrides: dotted config keys and their values, ``{"train.steps": 100}``.
         **keywords: the same with ``__`` for the dot.
 
@@ -147,6 +161,7 @@ def tune(
         ConfigError: the config is wrong, or no variant is searched for.
     """
     folder, changes = Path(out).resolve(), dotted(overrides, keywords)
+    executor = executor_of(cluster_settings(cluster), jobs, folder / CLUSTER)
     settings, resolve = comparison_of(config, changes)
     if settings is None:
         name = Path(resolve.source).stem
@@ -155,11 +170,11 @@ def tune(
         search = _own_search(name, resolve, folder, storage)
         searched = [name]
         with joined() as ranks:
-            run_search(search, ranks, jobs)
+            run_search(search, ranks, executor)
     else:
         settings, searched = _searched(settings, variant, resolve.source)
         with joined() as ranks:
-            tuned(settings, resolve, registry.build, folder, ranks, storage, jobs)
+            tuned(settings, resolve, registry.build, folder, ranks, storage, executor)
     if not ranks.is_main:
         return {}
     return {name: read_selection(search_folder(folder, name)) for name in searched}

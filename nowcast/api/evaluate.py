@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 
 from nowcast import hub, registry
+from nowcast.api.cluster import cluster_settings
+from nowcast.api.evaluate_parts import Found, in_parts, whole
 from nowcast.api.forecasters import LoadedForecaster, run_of
 from nowcast.api.progress import shows_progress
 from nowcast.api.settings import dotted, settings_of
@@ -15,16 +18,18 @@ from nowcast.core.comparison.board import Board, ReadAs
 from nowcast.core.comparison.contest import contest
 from nowcast.core.comparison.leaderboard import verdicts
 from nowcast.core.errors import ConfigError, UnknownForecaster
+from nowcast.core.execution.engines import executor_of
+from nowcast.core.execution.jobs import CLUSTER
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.scoring.table import Row, Table
 from nowcast.core.settings import RunSettings
 from nowcast.core.storage.files import check_folder
 from nowcast.core.storage.labels import labels
 from nowcast.core.storage.runs import Run
+from nowcast.core.system.devices import nearest_device, pick_device
 from nowcast.core.system.distributed import Ranks, joined
 from nowcast.core.terminal.progress import line
 from nowcast.core.training.evaluate import evaluate as score
-from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.task import (
     Compared,
     Task,
@@ -42,6 +47,7 @@ from nowcast.precipitation.verification.fitted import read_thresholds
 
 Split = Literal["train", "valid", "test"]
 Source = str | Path | LoadedForecaster
+DEFAULT_PARTS = 16  # of a split on a cluster
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,8 @@ def evaluate(
     out: str | Path | None = None,
     online: bool = False,
     match_bias: str | Path | None = None,
+    jobs: int | None = None,
+    cluster: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Evaluation:
@@ -148,6 +156,9 @@ def evaluate(
         online: learn from what has become past before each forecast (HKO-7's online setting).
         match_bias: with `out`, the ``leaderboard.json`` of the same forecasters on another split:
             CSI and bias also at the thresholds that took the bias away there.
+        jobs: parts of the split that are scored side by side, each in a process; in a script, call
+            it under ``if __name__ == "__main__":`` with more than one.
+        cluster: what scores them, as in `compare`.
         overrides: dotted config keys and their values, ``{"train.steps": 100}``.
         **keywords: the same with ``__`` for the dot, e.g. ``data__out_len=12``.
 
@@ -165,6 +176,8 @@ def evaluate(
         online=online,
         match_bias=match_bias,
         overrides=changes,
+        jobs=jobs,
+        cluster=cluster,
     )
 
 
@@ -178,6 +191,8 @@ def evaluate_named(
     online: bool,
     match_bias: str | Path | None,
     overrides: Mapping[str, Any],
+    jobs: int | None = None,
+    cluster: str | None = None,
 ) -> Evaluation:
     """As `evaluate`, of name (None: none is given) and source of each forecaster."""
     if not forecasters:
@@ -196,6 +211,9 @@ def evaluate_named(
         raise ConfigError(
             "--match-bias: expected --out DIR (in Python out=) too, found none; add it"
         )
+    executor = executor_of(cluster_settings(cluster), jobs, Path(out or ".").resolve() / CLUSTER)
+    if executor is not None and online:
+        raise ConfigError("--online: its clips follow one another; leave out --jobs and --cluster")
     sources = labels(forecasters)
     if out is not None:
         check_folder(Path(out))
@@ -204,11 +222,18 @@ def evaluate_named(
             changes = {**overrides, "data.root": str(data)}
             entries = _entries(sources, changes, online)
             first = next(iter(entries.values()))
-            first.task.samples(split)
+            samples = first.task.samples(split)
+        found = None
+        if executor is not None:
+            if ranks.size > 1:
+                raise ConfigError("--jobs, --cluster and torchrun exclude each other; use one")
+            again = partial(_entries, sources, changes, False)
+            parts = jobs or DEFAULT_PARTS
+            found = in_parts(again, split, samples, out is not None, executor, parts)
         if out is not None:
             read_as = _read_as(first.task, entries, split, match_bias)
-            return _leaderboard(entries, split, ranks, Path(out), read_as)
-        return _alone(next(iter(entries)), first, split, ranks, online)
+            return _leaderboard(entries, split, ranks, Path(out), read_as, found)
+        return _alone(next(iter(entries)), first, split, ranks, online, found)
 
 
 def _named(
@@ -226,19 +251,25 @@ def _text(source: Source) -> str:
     return source.source if isinstance(source, LoadedForecaster) else str(source)
 
 
-def _alone(name: str, entry: Entry, split: Split, ranks: Ranks, online: bool) -> Evaluation:
-    device = pick_device(entry.settings.train.device, ranks)
-    model, task = entry.model.to(device), entry.task
-    if online:
-        scores = evaluate_online(task, model, split, device, entry.settings)
+def _alone(
+    name: str, entry: Entry, split: Split, ranks: Ranks, online: bool, found: Found | None
+) -> Evaluation:
+    task = entry.task
+    if found is not None:
+        scores = task.read(whole(found, name))
     else:
-        scores = score(task, model, split, ranks, device, f"scoring {name} on {split}")
+        device = pick_device(entry.settings.train.device, ranks)
+        model = entry.model.to(device)
+        if online:
+            scores = evaluate_online(task, model, split, device, entry.settings)
+        else:
+            scores = score(task, model, split, ranks, device, f"scoring {name} on {split}")
     return Evaluation(
         scores={name: scores},
         facts=facts_of(task, split),
         description=f"{description_of(task, split)}{', online' * online}",
         notes=_notes({name: entry}),
-        replaced=_replaced({name: entry}),
+        replaced=_replaced({name: entry}, found),
         verdicts=(),
         board=None,
         task=task,
@@ -265,20 +296,23 @@ def _leaderboard(
     ranks: Ranks,
     out: Path,
     read_as: ReadAs | None,
+    found: Found | None,
 ) -> Evaluation:
     first = next(iter(entries.values()))
-    device = pick_device(first.settings.train.device, ranks)
+    pick = pick_device if found is None else nearest_device  # parts are scored elsewhere
+    device = pick(first.settings.train.device, ranks)
     models = {
         name: (compared(entry.task, "--out"), entry.model.to(device))
         for name, entry in entries.items()
     }
-    board = contest(models, split, ranks, device, out, read_as)
+    parts = None if found is None else found.sums
+    board = contest(models, split, ranks, device, out, read_as, parts)
     return Evaluation(
         scores=board.scores,
         facts=board.facts,
         description=description_of(first.task, split),
         notes=_notes(entries),
-        replaced=_replaced(entries),
+        replaced=_replaced(entries, found),
         verdicts=tuple(verdicts(board)) if ranks.is_main else (),
         board=board,
         task=first.task,
@@ -335,6 +369,9 @@ def _notes(entries: Mapping[str, Entry]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _replaced(entries: Mapping[str, Entry]) -> dict[str, int]:
-    counts = {name: getattr(entry.model, "replaced", 0) for name, entry in entries.items()}
+def _replaced(entries: Mapping[str, Entry], found: Found | None) -> dict[str, int]:
+    if found is not None:
+        counts = dict(found.replaced)
+    else:
+        counts = {name: getattr(entry.model, "replaced", 0) for name, entry in entries.items()}
     return {name: count for name, count in counts.items() if count}

@@ -24,6 +24,14 @@ Config = Annotated[
         autocompletion=_config_names,
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC",
+        help="What does the work: processes of this machine, dask:ADDRESS, submitit (Slurm), or a "
+        "YAML file that says more.  [processes]",
+    ),
+]
 
 
 def parsed(overrides: list[str] | None) -> dict[str, Any]:

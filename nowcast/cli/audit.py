@@ -9,6 +9,10 @@ from nowcast.cli.arguments import Overrides, parsed
 from nowcast.core.terminal.tables import print_table
 
 AUDIT = "audit"  # folder within a run's
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Where the model computes; auto: on a GPU if there is one."),
+]
 audit = typer.Typer(
     help="Look inside a trained model: what MEmeL and its neurons do.", no_args_is_help=True
 )
@@ -32,6 +36,7 @@ def audit_inhibition(
         Path | None,
         typer.Option("--out", help="Output folder.  [RUN/audit; none for a config]"),
     ] = None,
+    device: Device = "auto",
 ) -> None:
     """Does one update make the picked neurons less monosemantic (Wang et al. 2024, table 4)?
 
@@ -52,16 +57,20 @@ def audit_inhibition(
     from nowcast.core.errors import ConfigError
     from nowcast.core.storage.files import write_json
     from nowcast.core.storage.runs import Run
+    from nowcast.core.system.devices import arithmetic, pick_device
     from nowcast.core.system.distributed import Ranks
 
     run = Run(Path(source)) if Path(source).is_dir() else None
     content, name = read(source, {}) if run is None else (run.config(), source)
-    settings = settings_of(content, name, parsed(overrides))
+    settings = settings_of(content, name, {"train.device": device} | parsed(overrides))
     task = registry.build(settings)
-    model = audited_model(task, settings, run)
-    batches = islice(task.training_batches(0, Ranks()), steps)
+    where = pick_device(settings.train.device, Ranks())
+    batches = (batch.to(where) for batch in islice(task.training_batches(0, Ranks()), steps))
     try:
-        rows = measure(model, batches, task.loss, single_update(settings.optim), neurons, task.mask)
+        with arithmetic():
+            model = audited_model(task, settings, run, where)
+            update = single_update(settings.optim)
+            rows = measure(model, batches, task.loss, update, neurons, task.mask)
     except TooFewBatches as error:
         raise ConfigError(f"--neurons, --steps: {error}") from error
     if json_file is not None:
@@ -107,6 +116,7 @@ def audit_neurons(
         float, typer.Option(help="Least |d| of a neuron that stands out for a group.")
     ] = 2.0,
     out: Annotated[Path | None, typer.Option(help="Output folder.  [RUN/audit]")] = None,
+    device: Device = "auto",
 ) -> None:
     """Which neurons stand out for one group of samples, and what breaks when they are silenced?
 
@@ -126,31 +136,34 @@ def audit_neurons(
     from nowcast.core.audit.responses import matching_sites
     from nowcast.core.errors import ConfigError
     from nowcast.core.storage.runs import Run
+    from nowcast.core.system.devices import arithmetic, pick_device
     from nowcast.core.system.distributed import Ranks
     from nowcast.core.training.task import grouped
     from nowcast.core.training.trainer import trained_model
 
     # One sample a batch, so that each has its own loss.
-    changes = parsed(overrides) | {"train.batch_size": 1}
+    changes = {"train.device": device} | parsed(overrides) | {"train.batch_size": 1}
     settings = settings_of(Run(run).config(), run, changes, evaluating=True)
     task = grouped(registry.build(settings), "nowcast audit neurons")
     if features not in task.features:
         raise ConfigError(
             f"--features: expected one of {', '.join(task.features)}, found {features!r}"
         )
-    model = trained_model(task, settings, Run(run))
+    where = pick_device(settings.train.device, Ranks())
+    model = trained_model(task, settings, Run(run)).to(where)
     sites = matching_sites(model, [site] if site else task.sites)
-    found = ablation.audit_neurons(
-        model,
-        sites,
-        lambda: task.evaluation_batches(split, Ranks()),
-        task.loss,
-        lambda sample: task.groups(features, sample)[0],
-        unit,
-        top,
-        threshold,
-        task.mask,
-    )
+    with arithmetic():
+        found = ablation.audit_neurons(
+            model,
+            sites,
+            lambda: task.evaluation_batches(split, Ranks()),
+            lambda network, sample: task.loss(network, sample.to(where)),
+            lambda sample: task.groups(features, sample)[0],
+            unit,
+            top,
+            threshold,
+            task.mask,
+        )
     folder = out or run / AUDIT
     facts = {"source": run.resolve().name, "sites": sites, "split": split, "features": features}
     write_neurons(folder, found, facts | {"unit": unit, "threshold": threshold})

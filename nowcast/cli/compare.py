@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.cli.arguments import Config, Overrides, parsed
+from nowcast.cli.arguments import Cluster, Config, Overrides, parsed
 from nowcast.core.terminal.tables import print_scores, print_table
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="Folder of the comparison.")],
     overrides: Overrides = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Runs trained in parallel, each in a process of its own.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, help="Runs in parallel, each in a process.  [1; on a cluster: all]"),
+    ] = None,
+    cluster: Cluster = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Only this variant and what it starts from; may repeat."),
@@ -56,10 +58,17 @@ def compare(
         variants = plan_variants(
             config, out, only=only or (), skip=skip or (), runs=runs, overrides=changes
         )
-        _print_plan(variants, jobs)
+        _print_plan(variants, jobs or 1)
         return
     comparison = compare_variants(
-        config, out, jobs=jobs, only=only or (), skip=skip or (), runs=runs, overrides=changes
+        config,
+        out,
+        jobs=jobs,
+        cluster=cluster,
+        only=only or (),
+        skip=skip or (),
+        runs=runs,
+        overrides=changes,
     )
     if comparison.is_main:
         _show(comparison.table(), out)
@@ -118,8 +127,10 @@ def tune(
         typer.Option(help="URL of a database of trials that machines can share.  [a file in OUT]"),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Trials run in parallel, each in a process of its own.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, help="Trials in parallel, each in a process.  [1; on a cluster: all]"),
+    ] = None,
+    cluster: Cluster = None,
 ) -> None:
     """Search for the best settings of the variants with a `tune:` section, by validation score.
 
@@ -133,7 +144,13 @@ def tune(
     from nowcast.core.tuning.selection import search_folder
 
     found = search(
-        config, out, variant=variant, storage=storage, jobs=jobs, overrides=parsed(overrides)
+        config,
+        out,
+        variant=variant,
+        storage=storage,
+        jobs=jobs,
+        cluster=cluster,
+        overrides=parsed(overrides),
     )
     for name, selection in found.items():
         print_table(*selection.shown())

@@ -125,8 +125,7 @@ def data_pack(
 
     Example: `nowcast data pack data/dwd data/dwd.h5`
     """
-    import os
-
+    from nowcast.core.system.machine import usable_cpus
     from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.archive.pack import pack
     from nowcast.precipitation.archive.quarantine import read_quarantine
@@ -142,7 +141,7 @@ def data_pack(
             masks=masks,
             codec=codec,
             skipped=None if quarantine is None else read_quarantine(quarantine),
-            workers=workers or os.cpu_count() or 1,
+            workers=workers or usable_cpus(),
             progress=progress,
         )
     typer.echo(f"{out}: {out.stat().st_size / 2**20:.1f} MB; train on it with data.root={out}")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nowcast.cli.arguments import parsed
+from nowcast.cli.arguments import Cluster, parsed
 from nowcast.core.terminal.tables import print_scores
 
 evaluation = typer.Typer()
@@ -44,6 +44,11 @@ def evaluate(
             "CSI and bias also at the thresholds that took the bias away there.",
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Parts of the split scored in parallel.  [1; on a cluster: 16]"),
+    ] = None,
+    cluster: Cluster = None,
     online: Annotated[
         bool, typer.Option("--online", help="Learn from what has become past before each forecast.")
     ] = False,
@@ -83,6 +88,8 @@ def evaluate(
         online=online,
         match_bias=match_bias,
         overrides=changes,
+        jobs=jobs,
+        cluster=cluster,
     )
     if not result.is_main:
         return

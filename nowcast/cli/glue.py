@@ -38,8 +38,8 @@ def submit(
     from nowcast.api.settings import settings_of
     from nowcast.core.errors import ConfigError
     from nowcast.core.storage.runs import Run
+    from nowcast.core.system.devices import pick_device
     from nowcast.core.system.distributed import Ranks
-    from nowcast.core.training.evaluate import pick_device
     from nowcast.core.training.trainer import trained_model
     from nowcast.glue.submit import check_each_once
     from nowcast.glue.submit import submit as write

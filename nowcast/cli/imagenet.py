@@ -26,15 +26,15 @@ def data_images(
 
     Example: `nowcast data images data/imagenet --unreadable data/imagenet/unreadable.csv`
     """
-    import os
     import time
 
     from nowcast.core.storage.files import write_json
+    from nowcast.core.system.machine import usable_cpus
     from nowcast.core.terminal.progress import counted
     from nowcast.imagenet.data.check import HEADER, check_images
     from nowcast.imagenet.data.unreadable import write_unreadable
 
-    processes, began = workers or os.cpu_count() or 1, time.monotonic()
+    processes, began = workers or usable_cpus(), time.monotonic()
     with counted("images") as progress:
         reports = check_images(root, val_labels, processes, progress)
     per_second = sum(len(report.files) for report in reports) / (time.monotonic() - began)

@@ -30,6 +30,7 @@ Place = Annotated[
 ]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 class Section(BaseModel):
@@ -147,8 +148,9 @@ class TrainSettings(Section):
     blocks or of a recurrent network's time steps: less memory, up to a third more time."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the initial weights and of every draw."""
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """auto: bf16 where the device computes in it, or else fp32. A run's config holds what that was
+    precision: Literal["auto", Precision] = "fp32"
+    """fp32 is IEEE's on a GPU, too; tf32 rounds what its convolutions and products read to 10 bits.
+    auto: bf16 where the device computes in it, or else fp32. A run's config holds what that was
     where the run began, and it goes on with that elsewhere."""
     average: Count | None = None
     """Validate, keep and score the mean of the weights over about so many steps; null: the weights
@@ -173,6 +175,8 @@ class TrainSettings(Section):
     the model; and of a search's trials the weights too, which nothing uses."""
     accept_code: bool = False
     """Go on with a run that another version of the code has begun or made."""
+    accept_device: bool = False
+    """Go on with a run that was begun on a CPU, or another model of GPU: its bits will differ."""
 
     @model_validator(mode="before")
     @classmethod
@@ -205,6 +209,7 @@ class RunSettings(Section):
             "train.device",
             "train.log_every",
             "train.accept_code",
+            "train.accept_device",
             "train.keep_state",
             "train.checkpoint",
             "train.detect_anomaly",

@@ -14,6 +14,7 @@ from nowcast.core.memel.plug import middle_blocks
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.storage.finite import check_answers
 from nowcast.core.storage.origin import digest
+from nowcast.core.system.devices import uses_cuda
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training.listed import ListedTask, check_baseline
 from nowcast.core.training.shared_memory import check_shared_memory
@@ -108,14 +109,15 @@ class ImagenetTask(ListedTask[ImageFiles]):
         plan = training_plan(train.seed, start, train.batch_size, len(files), ranks)
         size = self.share(ranks)
         check_shared_memory(train.workers, self._bytes(size, targets=True), self._bytes(size))
-        return load(TrainingImages(files, augment), plan, train.workers)
+        pinned = uses_cuda(train.device)
+        return load(TrainingImages(files, augment), plan, train.workers, pinned)
 
     def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[ImageBatch]:
         """Batches of the centres of a split's images, class by class."""
-        workers = self.settings.train.workers
+        workers, pinned = self.settings.train.workers, uses_cuda(self.settings.train.device)
         check_shared_memory(workers, self._bytes(self.share(ranks)))
         images = EvaluationImages(self.split(split), self.settings.data.size)
-        return load(images, self.evaluation_plan(split, ranks), workers)
+        return load(images, self.evaluation_plan(split, ranks), workers, pinned)
 
     def _bytes(self, count: int, targets: bool = False) -> int:
         """What the tensors of a batch take; see `ImageBatch`."""

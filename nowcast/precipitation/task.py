@@ -16,6 +16,7 @@ from nowcast.core.scoring.pooling import pooled
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.scoring.table import Column
 from nowcast.core.storage.origin import digest
+from nowcast.core.system.devices import uses_cuda
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.threads import one_thread
 from nowcast.core.training.shared_memory import check_shared_memory
@@ -185,7 +186,7 @@ class PrecipitationTask:
         self._check_shared_memory(ranks)
         if self.mixture is not None:
             drawn = tickets(train.batch_size, train.seed, start, ranks.rank, ranks.size)
-            return load(self.mixture, drawn, train.workers)
+            return load(self.mixture, drawn, train.workers, uses_cuda(train.device))
         clips = self.training_clips()
         height, width = clips.frame_size
         plan = training_draws(
@@ -199,7 +200,7 @@ class PrecipitationTask:
             flips=data.flips,
             probabilities=self._probabilities(clips),
         )
-        return load(clips, plan, self.settings.train.workers)
+        return load(clips, plan, train.workers, uses_cuda(train.device))
 
     def _check_shared_memory(self, ranks: Ranks) -> None:
         """Of training batches and, which come while the next ones wait, those of a validation."""
@@ -224,7 +225,7 @@ class PrecipitationTask:
         size = max(1, train.batch_size // ranks.size)
         check_shared_memory(train.workers, clips.batch_bytes(size))
         plan = evaluation_draws(len(clips), size, ranks.rank, ranks.size)
-        return load(clips, plan, train.workers)
+        return load(clips, plan, train.workers, uses_cuda(train.device))
 
     def loss(self, model: nn.Module, batch: RadarBatch) -> Tensor:
         """5e-5 (B-MSE + B-MAE) of the batch."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,7 @@ def main(
     threads: Annotated[list[int] | None, typer.Option(min=1, help="Of torch.")] = None,
     precision: Annotated[list[Precision] | None, typer.Option(help="bf16 is autocast.")] = None,
     pairs: Annotated[int | None, typer.Option(min=2, help="Calls of each way.")] = None,
+    device: Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="Where steps are.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write this file.")] = None,
 ) -> None:
     """Timings, side by side; absolute times mean nothing, ratios do. All take about 20 minutes.
@@ -47,7 +48,7 @@ def main(
     from scripts.bench.all import BENCHMARKS
 
     options: dict[str, Any] = {"root": root, "batch": batch, "threads": threads}
-    options |= {"precision": precision, "pairs": pairs}
+    options |= {"precision": precision, "pairs": pairs, "device": device}
     given = {key: value for key, value in options.items() if value is not None}
     chosen = list(BENCHMARKS) if name == "all" else [name]
     if name not in (*BENCHMARKS, "all"):

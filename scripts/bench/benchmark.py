@@ -29,6 +29,7 @@ class Asked:
         precision: ``fp32``, and ``bf16`` for autocast.
         pairs: calls of each way.
         root: an archive.
+        device: ``cpu`` or ``cuda``.
     """
 
     batch: Sequence[int] = (4, 16)
@@ -36,6 +37,7 @@ class Asked:
     precision: Sequence[str] = ("fp32", "bf16")
     pairs: int = 9
     root: Path | None = None
+    device: str = "cpu"
 
     def only(self, name: str) -> int:
         """The one value of `batch` or `threads`; raises `ConfigError` for several."""

@@ -69,7 +69,7 @@ def measure(
 
     def process(name: str, precision: str | None) -> AbstractContextManager[Apart]:
         environment = {"OMP_NUM_THREADS": str(threads)}
-        work = name, precision, clip, out_len
+        work = name, precision, clip, out_len, asked.device if name in NETWORKS else "cpu"
         return apart(make, *work, threads=threads, cores=threads, environment=environment)
 
     rows: list[Row] = []
@@ -108,9 +108,14 @@ def moving_rain(size: int, in_len: int) -> Float[Tensor, "1 in_len 1 size size"]
 
 
 def make(
-    name: str, precision: str | None, clip: Float[Tensor, "1 in_len 1 size size"], out_len: int
+    name: str,
+    precision: str | None,
+    clip: Float[Tensor, "1 in_len 1 size size"],
+    out_len: int,
+    device: str = "cpu",
 ) -> Callable[[], None]:
-    """A function that forecasts the clip; OpenCV has as many threads as torch."""
+    """A function that forecasts the clip, networks on `device`; OpenCV has as many threads as
+    torch."""
     keep_freed_memory()
     cv2.setNumThreads(torch.get_num_threads())
     if name in NETWORKS:
@@ -119,14 +124,15 @@ def make(
         size = clip.shape[-1]
         archive = Description("rain", "synthetic", STEP_MINUTES, size, size, HKO7_ZR_A, HKO7_ZR_B)
         model = baseline(_BASELINES[name], Setting(out_len, archive))
-    model.eval()
+    model.eval().to(device)
+    clip = clip.to(device)
 
     def forecast() -> None:
         with (
             torch.inference_mode(),
-            torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+            torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"),
         ):
-            model(clip)
+            model(clip).cpu()
         if isinstance(model, ThroughPysteps) and model.replaced:
             raise RunError(
                 f"{name}: expected a forecast of its own, found extrapolation in its place, for "
@@ -176,6 +182,6 @@ BENCHMARK = Benchmark(
     measure,
     cells,
     note,
-    ("threads", "pairs"),
+    ("threads", "pairs", "device"),
     Asked(threads=(2,), pairs=7),
 )

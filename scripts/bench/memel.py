@@ -17,17 +17,17 @@ FRAMES = 10  # in and out; Wang et al. 2024
 def measure(asked: Asked, size: int = 120) -> list[Row]:
     """Time alternating steps of one model, its sockets empty and filled in turn."""
     return [
-        _measured(batch, threads, precision, asked.pairs, size)
+        _measured(batch, threads, precision, asked.pairs, size, asked.device)
         for batch in asked.batch
         for threads in asked.threads
         for precision in asked.precision
     ]
 
 
-def _measured(batch: int, threads: int, precision: str, pairs: int, size: int) -> Row:
+def _measured(batch: int, threads: int, precision: str, pairs: int, size: int, device: str) -> Row:
     torch.set_num_threads(threads)
-    model = network(PAPER_STAGES, FRAMES)
-    inputs, truth = clips(batch, FRAMES, size)
+    model = network(PAPER_STAGES, FRAMES).to(device)
+    inputs, truth = (part.to(device) for part in clips(batch, FRAMES, size))
     optimiser = torch.optim.Adam(model.parameters(), lr=LR)
     step = steps_of(model, optimiser, inputs, truth, precision == "bf16")
     layers = plug_in(model, "*.candidate", dry_run=lambda host: host(inputs[:1]))
@@ -48,7 +48,8 @@ def _measured(batch: int, threads: int, precision: str, pairs: int, size: int) -
         "batch": batch,
         "threads": threads,
         "precision": precision,
-        "in_c": fused.available,
+        "device": device,
+        "in_c": fused.available and device == "cpu",
         "without": without,
         "with_memel": filled,
         "ratio": ratio(filled, without),
@@ -69,7 +70,8 @@ def cells(row: Row) -> Cells:
 
 def note(rows: Sequence[Row]) -> str:
     """How MEmeL is computed."""
-    way = "C" if rows[0]["in_c"] else "torch operations: it was installed without a C compiler"
+    lacking = ": it was installed without a C compiler" if rows[0]["device"] == "cpu" else ""
+    way = "C" if rows[0]["in_c"] else f"torch operations{lacking}"
     return f"MEmeL works in {way}."
 
 
@@ -78,5 +80,5 @@ BENCHMARK = Benchmark(
     measure,
     cells,
     note,
-    ("batch", "threads", "precision", "pairs"),
+    ("batch", "threads", "precision", "pairs", "device"),
 )

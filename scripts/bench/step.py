@@ -8,6 +8,7 @@ from torch import nn
 from nowcast.core.memel.plug import plug_in
 from nowcast.core.settings import OptimSettings
 from nowcast.core.system.allocator import keep_freed_memory
+from nowcast.core.system.devices import arithmetic
 from nowcast.core.system.distributed import Ranks, wrapped
 from nowcast.core.training import optim
 from nowcast.precipitation.forecasters.encoder_forecaster import (
@@ -25,6 +26,7 @@ def training_step(
     stages: Sequence[Stage] = PAPER_STAGES,
     ranks: Ranks | None = None,
     recompute: bool = False,
+    device: str = "cpu",
 ) -> Callable[[], float]:
     """A step as `nowcast train` does it, on random frames, from where MEmeL inhibits.
 
@@ -36,19 +38,21 @@ def training_step(
         stages: the paper's, or smaller ones for a test.
         ranks: of this process, which has joined them; None is one of one.
         recompute: keep of each time step the state alone.
+        device: of model and frames.
 
     Returns:
         the step, which returns the loss before it: the mean squared error.
     """
     ranks = ranks or Ranks()
     keep_freed_memory()
-    model = network(stages, frames)
-    inputs, truth = (part[ranks.rank :: ranks.size] for part in clips(batch, frames, side))
+    model = network(stages, frames).to(device)
+    both = clips(batch, frames, side)
+    inputs, truth = (part[ranks.rank :: ranks.size].to(device) for part in both)
     layers = plug_in(model, "*.candidate", dry_run=lambda host: host(inputs[:1]))
     if recompute:
         model.gradient_checkpointing_enable()
     optimiser = optim.optimiser(model, OptimSettings(lr=LR))
-    step = steps_of(wrapped(model, torch.device("cpu")), optimiser, inputs, truth, bf16)
+    step = steps_of(wrapped(model, inputs.device), optimiser, inputs, truth, bf16)
     while any(layer.num_batches_tracked < layer.late_start for layer in layers.values()):
         step()
     return step
@@ -76,14 +80,16 @@ def steps_of(
     truth: torch.Tensor,
     bf16: bool,
 ) -> Callable[[], float]:
-    """A function that trains a model for a step, and returns its loss before."""
+    """A function that trains a model for a step, and returns its loss before, which a GPU is waited
+    for."""
 
     def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = (model(inputs).float() - truth).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        with arithmetic():
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
+                loss = (model(inputs).float() - truth).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
         return float(loss.detach())
 
     return step

@@ -43,13 +43,14 @@ def measure(
         row
         for threads in asked.threads
         for batch in asked.batch
-        for row in _measure((batch, frames, size), threads, asked.pairs, stages, matrix)
+        for row in _measure((batch, frames, size), threads, asked, stages, matrix)
     ]
 
 
 def _measure(
-    work: tuple[int, int, int], threads: int, turns: int, stages: Sequence[Stage], matrix: int
+    work: tuple[int, int, int], threads: int, asked: Asked, stages: Sequence[Stage], matrix: int
 ) -> list[Row]:
+    device = asked.device
     with ExitStack() as stack:
 
         def start(make: Callable[..., Any], *args: object) -> Apart:
@@ -57,13 +58,13 @@ def _measure(
             process = apart(make, *args, threads=threads, environment=environment)
             return stack.enter_context(process)
 
-        plain = start(straightforward, *work, stages)
-        products = [start(product, matrix, precision) for precision in PRECISIONS]
+        plain = start(straightforward, *work, stages, device)
+        products = [start(product, matrix, precision, device) for precision in PRECISIONS]
         ours = [
-            start(training_step, *work, precision == "bf16", stages, None, recompute)
+            start(training_step, *work, precision == "bf16", stages, None, recompute, device)
             for precision, recompute in WAYS
         ]
-        seconds, losses = in_turns((plain, *products, *ours), turns)
+        seconds, losses = in_turns((plain, *products, *ours), asked.pairs)
         gflop = arithmetic(*work, stages)
         rows = []
         for at, (precision, recompute) in enumerate(WAYS, start=1 + len(products)):
@@ -88,28 +89,31 @@ def _apart(losses: Sequence[Any], others: Sequence[Any]) -> float:
 
 
 def straightforward(
-    batch: int, frames: int, size: int, stages: Sequence[Stage]
+    batch: int, frames: int, size: int, stages: Sequence[Stage], device: str = "cpu"
 ) -> Callable[[], float]:
     """The yardstick's step, with the weights and frames of `training_step`, as far along."""
     model = PlainEncoderForecaster(stages, frames)
     layers = [layer for layer in model.modules() if isinstance(layer, DenseMEmeL)]
     weights = network(stages, frames).state_dict()
     model.load_state_dict({name: value.contiguous() for name, value in weights.items()})
+    model.to(device)
     optimiser = torch.optim.Adam(model.parameters(), lr=LR)
-    step = steps_of(model, optimiser, *clips(batch, frames, size), bf16=False)
+    inputs, truth = (part.to(device) for part in clips(batch, frames, size))
+    step = steps_of(model, optimiser, inputs, truth, bf16=False)
     while any(layer.batches < layer.late_start for layer in layers):
         step()
     return step
 
 
-def product(side: int, precision: str) -> Callable[[], None]:
+def product(side: int, precision: str, device: str = "cpu") -> Callable[[], float]:
     """`PRODUCTS` products of two square matrices, so that all but the first find them in caches."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    one, other = torch.rand(2, side, side).to(dtype)
+    one, other = torch.rand(2, side, side).to(device, dtype)
 
-    def multiply() -> None:
+    def multiply() -> float:
         for _ in range(PRODUCTS):
-            torch.mm(one, other)
+            found = torch.mm(one, other)
+        return float(found[0, 0])  # a GPU is waited for
 
     return multiply
 
@@ -148,6 +152,6 @@ BENCHMARK = Benchmark(
     measure,
     cells,
     note,
-    ("batch", "threads", "pairs"),
+    ("batch", "threads", "pairs", "device"),
     Asked(pairs=5),
 )

@@ -405,7 +405,8 @@ def test_audit_neurons_writes_its_files_and_names_what_it_knows(
 ):
     folder = tmp_path / "run"
     assert run("train", SMOKE, f"data.root={synthetic}", "--run", folder, *QUICK)[0] == 0
-    call = ("audit", "neurons", folder, "--split", "train", "--top", 2, "data.stride=4")
+    options = ("--split", "train", "--top", 2, "--device", "cpu")
+    call = ("audit", "neurons", folder, *options, "data.stride=4")
     status, out, err = run(*call, "--features", "by_rain_rate")
     assert status == 0, err
     assert ".candidate" in out and " mm/h" in out
@@ -428,7 +429,8 @@ def test_audit_neurons_writes_its_files_and_names_what_it_knows(
 def test_audit_inhibition_leaves_figures_and_a_picture(run: Run, synthetic: Path, tmp_path: Path):
     folder = tmp_path / "run"
     assert run("train", SMOKE, f"data.root={synthetic}", "--run", folder, *QUICK)[0] == 0
-    call = ("audit", "inhibition", folder, "--steps", 3, "--json", tmp_path / "also.json")
+    options = ("--steps", 3, "--device", "cpu")
+    call = ("audit", "inhibition", folder, *options, "--json", tmp_path / "also.json")
     status, out, err = run(*call)
     assert status == 0, err
     kept = json.loads((folder / "audit" / "inhibition.json").read_text())

@@ -137,3 +137,23 @@ def test_ensembles_and_others_stand_in_one_leaderboard(synthetic: Path, tmp_path
         "reliability.png",
         "ranks.png",
     }
+
+
+def test_clips_of_a_run_on_a_cpu_are_not_pinned_for_a_gpu(
+    synthetic: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pinned: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def load(*given: Any) -> Any:
+        pinned.append(given[-1])
+        return iter(())
+
+    monkeypatch.setattr("nowcast.precipitation.task.load", load)
+    made = task(synthetic)
+    for device in ("cpu", "cuda", "auto"):
+        train = made.settings.train.model_copy(update={"device": device})
+        made = PrecipitationTask(made.settings.model_copy(update={"train": train}), made)
+        made.training_batches(0, Ranks())
+        made.evaluation_batches("test", Ranks())
+    assert pinned == [False, False, True, True, True, True]

@@ -24,6 +24,7 @@ from nowcast.core.memel.scale import INELIGIBLE, monosemantic_scale
 from nowcast.core.scoring.interval import t_interval
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
 from nowcast.core.storage.runs import Run
+from nowcast.core.system.devices import CPU
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.terminal.progress import line
 from nowcast.core.training import optim
@@ -81,13 +82,16 @@ class Inhibition:
     against_original: Mean
 
 
-def audited_model(task: Task, settings: RunSettings, run: Run | None) -> nn.Module:
+def audited_model(
+    task: Task, settings: RunSettings, run: Run | None, device: torch.device = CPU
+) -> nn.Module:
     """A model with MEmeL layers that have seen enough to be audited, and have inhibited nothing.
 
     Args:
         task: built from the settings.
         settings: their `memel` section says where the layers sit; without one the task does.
         run: whose best weights are taken; None takes fresh ones.
+        device: of the model.
     """
     memel = settings.memel or MEmeLSettings()
     with torch.random.fork_rng([]):
@@ -95,11 +99,11 @@ def audited_model(task: Task, settings: RunSettings, run: Run | None) -> nn.Modu
         model = build_model(task, memel.model_copy(update={"late_start": 10**9}))
         if run is not None:
             load_weights(run.best_weights, model)
-        model.train()
+        model.to(device).train()
         with torch.no_grad():
             batches = task.training_batches(STATISTICS_STEP, Ranks())
             for batch in islice(batches, STATISTICS_BATCHES):
-                task.loss(model, batch)
+                task.loss(model, batch.to(device))
     return model
 
 

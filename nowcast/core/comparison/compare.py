@@ -3,8 +3,12 @@
 from pathlib import Path
 
 from nowcast.core.comparison.results import is_made, report, write_results
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, NowcastError
+from nowcast.core.execution.cluster import ClusterSettings
+from nowcast.core.execution.engines import executor_of
+from nowcast.core.execution.executor import failed
 from nowcast.core.execution.jobs import (
+    CLUSTER,
     COMPARE,
     RUNS,
     Build,
@@ -14,12 +18,13 @@ from nowcast.core.execution.jobs import (
     plan,
     settle,
 )
-from nowcast.core.execution.workers import complete_side_by_side
+from nowcast.core.execution.side_by_side import complete_side_by_side
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.scoring.table import Row, Table
 from nowcast.core.settings import CompareSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks, wait
+from nowcast.core.system.signals import Interrupted
 from nowcast.core.terminal.progress import line, say
 from nowcast.core.training.task import columns_of, compared
 from nowcast.core.tuning.selection import read_selection, search_folder
@@ -32,12 +37,14 @@ def compare(
     build: Build,
     out: Path,
     ranks: Ranks,
-    parallel: int = 1,
+    parallel: int | None = 1,
     runs: Path | None = None,
+    cluster: ClusterSettings | None = None,
 ) -> Table | None:
     """Train what is not trained yet, score everything, write table and report into `out`.
 
-    Settings that are to be searched for are searched first, with the comparison's first seed.
+    Settings that are to be searched for are searched first, with the comparison's first seed. A run
+    that fails does not keep the others from being done; it is told at the end.
 
     Args:
         settings: variants, seeds, baselines and the split they are scored on.
@@ -45,29 +52,35 @@ def compare(
         build: settings, and a task to share data with -> the task.
         out: folder of the comparison.
         ranks: of this process.
-        parallel: how many runs are trained side by side, each in its own process.
+        parallel: how many runs are trained side by side, each in its own process; None is one, or
+            as many as there are on a cluster.
         runs: folder of the runs, which other comparisons may share; None is ``out/runs``.
+        cluster: an engine that trains them; None is this machine.
 
     Returns:
         the table; None on other ranks than the main one.
 
     Raises:
         ConfigError: a variant's config is invalid, or a folder holds a run of another config.
+        RunError: runs failed; all others are done.
         signals.Interrupted: a signal came; the same call goes on.
     """
     runs = runs or out / RUNS
-    if parallel > 1 and ranks.size > 1:
-        raise ConfigError("--jobs: runs side by side and torchrun exclude each other; use one")
+    executor = executor_of(cluster, parallel, out / CLUSTER)
+    if executor is not None and ranks.size > 1:
+        raise ConfigError(
+            "--jobs, --cluster: runs side by side and torchrun exclude each other; use one"
+        )
     searches_of = [Run(search_folder(out, name)) for name in settings.searched]
     resolve = settle(settings, resolve, runs, searches_of)
     so_far = tuned_so_far(settings, out)
     if so_far.searched:
         jobs = plan(so_far.before_searches(), resolve, runs)
         check_claims(jobs, build)
-        if parallel > 1:  # what needs no search goes side by side first
-            complete_side_by_side(jobs, build, settings.split, parallel)
+        if executor is not None:  # what needs no search goes side by side first
+            complete_side_by_side(jobs, build, settings.split, executor)
     searched = settings.searched
-    settings = tuned(settings, resolve, build, out, ranks, processes=parallel, runs=runs)
+    settings = tuned(settings, resolve, build, out, ranks, executor=executor, runs=runs)
     searches = {name: read_selection(search_folder(out, name)).note for name in searched}
     jobs = plan(settings, resolve, runs)
     task = build(jobs[0].settings, check_claims(jobs, build))
@@ -75,16 +88,28 @@ def compare(
     if ranks.is_main:
         done = len(jobs) - len(todo)
         say(f"{len(jobs)} runs and baselines, {done} of them finished; folder {runs}")
-    if parallel > 1:
-        complete_side_by_side(todo, build, settings.split, parallel)
+    if executor is not None:
+        complete_side_by_side(todo, build, settings.split, executor)
     scores: dict[str, dict[int | None, Scores]] = {}
+    failures: dict[str, NowcastError] = {}
+    left: list[str] = []
     with line("runs and baselines", len(jobs), len(jobs) - len(todo), "finished") as finished:
         for job in jobs:
+            if failures and job.needs is not None and not job.needs.is_finished:
+                left.append(job.title)
+                continue
             task = build(job.settings, task)
-            found = complete(job, task, settings.split, ranks)
+            try:
+                found = complete(job, task, settings.split, ranks)
+            except NowcastError as error:
+                if ranks.size > 1 or isinstance(error, Interrupted):
+                    raise  # the other ranks know of no failure of this one's
+                failures[job.title], found = error, None
             if found is not None:
                 scores.setdefault(job.variant, {})[job.seed] = found
             finished.advance(by=job in todo)
+    if failures:
+        raise failed(failures, left)
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main and is_made(out, jobs, settings):
         report(out)

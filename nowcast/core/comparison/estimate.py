@@ -19,10 +19,10 @@ from nowcast.core.scoring.sums import Sums
 from nowcast.core.settings import CompareSettings, RunSettings, VariantSettings
 from nowcast.core.storage.origin import digest
 from nowcast.core.storage.runs import Run
+from nowcast.core.system.devices import arithmetic, pick_device
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.training import optim
 from nowcast.core.training.activations import recompute_blocks
-from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.length import length
 from nowcast.core.training.precision import warn_if_emulated
@@ -238,13 +238,14 @@ def _timed(task: Task, settings: RunSettings, split: str) -> _Timed:
         _finish(device)
 
     model.train()
-    step(batches[0])
-    began = time.perf_counter()
-    for place, batch in enumerate(batches[1:], 1):
-        if place == TIMED_STEPS:
-            monitor.arm()
-        step(batch)
-    training = (time.perf_counter() - began) / TIMED_STEPS
+    with arithmetic(settings.train.precision):
+        step(batches[0])
+        began = time.perf_counter()
+        for place, batch in enumerate(batches[1:], 1):
+            if place == TIMED_STEPS:
+                monitor.arm()
+            step(batch)
+        training = (time.perf_counter() - began) / TIMED_STEPS
     evaluation, sums = _evaluation(task, model, device)
     task = compared(task, COMPARE)
     leaves = footprint(task, settings, model, optimiser, monitor, sums, split)
@@ -254,7 +255,7 @@ def _timed(task: Task, settings: RunSettings, split: str) -> _Timed:
 def _evaluation(task: Task, model: nn.Module, device: torch.device) -> tuple[float, Sums]:
     """Seconds of a batch of the validation split, and its sums."""
     batch = next(iter(task.evaluation_batches("valid", Ranks()))).to(device)
-    with evaluating(model):
+    with evaluating(model), arithmetic():
         task.score(model, batch)
         _finish(device)
         began = time.perf_counter()

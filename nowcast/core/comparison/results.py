@@ -27,6 +27,8 @@ from nowcast.core.settings import CompareSettings
 from nowcast.core.storage.files import write_json, write_text
 from nowcast.core.storage.origin import code_hash, digest
 from nowcast.core.storage.runs import Run
+from nowcast.core.system.devices import arithmetic, nearest_device
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.machine import when_and_where
 from nowcast.core.terminal.plain import command
 from nowcast.core.training.task import Compared, Pictured, compared
@@ -111,8 +113,10 @@ def write_results(
     for job in shown:
         own = compared(build(job.settings, task), COMPARE)  # variants may differ in their model
         if own.facts(settings.split) == facts:  # or it forecasts other samples
-            models[job.variant] = forecaster(job, own)
-    reels = task.reels(models, settings.split) if isinstance(task, Pictured) else ()
+            device = nearest_device(job.settings.train.device, Ranks())
+            models[job.variant] = forecaster(job, own).to(device)
+    with arithmetic():
+        reels = task.reels(models, settings.split) if isinstance(task, Pictured) else ()
     write_films(out / FILMS, reels)
     report(out)
 

@@ -14,8 +14,9 @@ from nowcast.core.scoring.sums import Scores, save_blocks
 from nowcast.core.settings import CompareSettings, RunSettings
 from nowcast.core.storage.files import write_json
 from nowcast.core.storage.runs import Run, differing_keys
+from nowcast.core.system.devices import pick_device
 from nowcast.core.system.distributed import Ranks, from_main
-from nowcast.core.training.evaluate import evaluate_blocks, pick_device
+from nowcast.core.training.evaluate import evaluate_blocks
 from nowcast.core.training.precision import Settled, settled
 from nowcast.core.training.task import Task, compared
 from nowcast.core.training.trainer import train, trained_model
@@ -24,6 +25,7 @@ Resolve = Callable[[Mapping[str, object]], RunSettings]
 Build = Callable[[RunSettings, Task | None], Task]
 
 COMPARE = "nowcast compare"  # for messages
+CLUSTER = "cluster"  # what an engine leaves there: scripts and logs
 RUNS = "runs"  # where a comparison's runs lie in its folder
 
 # What a variant may set that scores another's run: it acts in evaluation, not in training.
@@ -194,8 +196,8 @@ def complete(job: Job, task: Task, split: str, ranks: Ranks) -> Scores | None:
         train(task, job.settings, job.run, ranks, job.title)
     else:
         from_main(lambda: job.claim(task.data_hash()))
-    device = pick_device(job.settings.train.device, ranks)
     if job.scored and not from_main(lambda: b"scored" if job.is_scored(split) else None):
+        device = pick_device(job.settings.train.device, ranks)
         model = forecaster(job, task).to(device)
         name = job.title
         task = compared(task, COMPARE)

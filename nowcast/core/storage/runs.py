@@ -18,6 +18,10 @@ from nowcast.core.storage.yaml_files import YamlError, dumps, loads
 BY_BYTES = "bytes"  # the code's hash of runs that do not say what it is of
 
 
+class RunTaken(RunError):
+    """A run that another process is training (exit status 1)."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The folder of one training run.
@@ -149,6 +153,28 @@ class Run:
         write_json(self.origin_file, own.document())
         write_text(self.config_file, dumps(dict(config)))  # last: it makes this a run
 
+    def claim_device(self, device: str, accept: bool = False) -> None:
+        """Write down what a claimed run is trained on, or check that it still is.
+
+        Args:
+            device: `devices.device_name`.
+            accept: also accept another one; all are written down.
+
+        Raises:
+            ConfigError: it was begun on another device, whose rounding it began with.
+        """
+        found = self.origin()
+        devices = found.get("devices", [])
+        if device in devices:
+            return
+        if devices and not accept:
+            raise ConfigError(
+                f"{self.folder}: was begun on {' and '.join(devices)} and this is {device}, which "
+                "rounds otherwise; go on with it there (see train.device), choose another folder, "
+                "or add train.accept_device=true, which notes the device in the run"
+            )
+        write_json(self.origin_file, found | {"devices": [*devices, device]})
+
     def _holds_something_else(self) -> bool:
         return any(
             path != self.origin_file and not path.name.startswith(".")
@@ -199,13 +225,14 @@ class Run:
         The system gives the lock back however the process ends.
 
         Raises:
-            RunError: another process has it.
+            RunTaken: another process has it.
+            RunError: the file system gives no locks.
         """
         lock = FileLock(self.folder / ".lock", blocking=False)
         try:
             lock.acquire()
         except Timeout as error:
-            raise RunError(
+            raise RunTaken(
                 f"{self.folder}: another process is training it; wait for it, or stop it"
             ) from error
         except (NotImplementedError, OSError) as error:

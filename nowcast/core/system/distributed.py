@@ -1,6 +1,7 @@
 """The one owner of torch.distributed: one process and many are one code path under torchrun."""
 
 import gc
+import inspect
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,11 +17,18 @@ from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.storage.files import mendable
+from nowcast.core.system.slurm import as_torchrun
 
 # After which a silent rank counts as lost: a machine that has gone, since a process that dies is
 # noticed at once. Longer than what the first rank does alone: the pictures of a validation, the
 # report of a comparison. NCCL's own default.
 TIMEOUT = timedelta(minutes=10)
+# Of DDP: its name before torch 2.13, which warns of that.
+SYNC_BUFFERS = (
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(nn.parallel.DistributedDataParallel).parameters
+    else "broadcast_buffers"
+)
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,10 @@ class Ranks:
 
 @contextmanager
 def joined(timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
-    """Join the process group that torchrun described in the environment, and leave it at the end.
+    """Join the process group that torchrun, or Slurm's srun, described in the environment, and
+    leave it at the end.
 
-    Without torchrun this is one rank of one, and no group is made.
+    Without them this is one rank of one, and no group is made.
 
     Args:
         timeout: how long a rank waits for the others.
@@ -54,6 +64,7 @@ def joined(timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
     Raises:
         RunError: another rank cannot be reached, or was lost.
     """
+    os.environ.update(as_torchrun(os.environ))
     if "RANK" not in os.environ or dist.is_initialized():
         yield current()
         return
@@ -61,12 +72,10 @@ def joined(timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
     import torch.distributed.nn
 
     with losses_told(lambda: "the same command goes on from what is saved"):
-        if torch.cuda.is_available():
-            # NCCL for what is on GPUs, gloo for what the ranks tell each other besides.
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-            dist.init_process_group("cpu:gloo,cuda:nccl", timeout=timeout)
-        else:
-            dist.init_process_group("gloo", timeout=timeout)
+        # NCCL for what is on GPUs, gloo for what the ranks tell each other besides. The GPU is
+        # `devices.pick_device`'s to choose: a run on CPUs leaves CUDA alone.
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=timeout)
         try:
             yield current()
         except BaseException as error:
@@ -222,11 +231,17 @@ def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
     """
     if not is_shared():
         return model
+    buffers: dict[str, Any] = {SYNC_BUFFERS: False}
+    if SYNC_BUFFERS == "broadcast_buffers":  # which leaves out DDP's own of the start, too
+        for buffer in model.buffers():
+            first = buffer.contiguous()
+            dist.broadcast(first, src=0)
+            buffer.copy_(first)
     return nn.parallel.DistributedDataParallel(
         model,
         device_ids=[device.index] if device.type == "cuda" else None,
-        forward_sync_buffers=False,
         gradient_as_bucket_view=True,  # no copy of all gradients after the sum
+        **buffers,
     )
 
 

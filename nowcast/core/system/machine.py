@@ -1,5 +1,7 @@
-"""The machine: when and where something was measured, and how much memory is free."""
+"""The machine: when and where something was measured, its processors, its free memory."""
 
+import math
+import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,17 +10,33 @@ import torch
 
 
 def when_and_where() -> dict[str, str]:
-    """Date (UTC) and machine."""
+    """Date (UTC) and machine: the GPU if this process has used one."""
     threads = torch.get_num_threads()
     place = (
         torch.cuda.get_device_name()
-        if torch.cuda.is_available()
+        if torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         else f"{threads} CPU thread{'s' * (threads > 1)}"
     )
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{platform.system()} {platform.machine()}, {place}, torch {torch.__version__}",
     }
+
+
+def usable_cpus(control: Path = Path("/sys/fs/cgroup")) -> int:
+    """Processors that this process may use: those that the system lets it run on (a batch system's
+    share), and no more than its container's quota of time, rounded up."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        if (control / "cpu.max").is_file():
+            quota, period = (control / "cpu.max").read_text().split()
+        else:  # the first version of control groups
+            quota = (control / "cpu/cpu.cfs_quota_us").read_text()
+            period = (control / "cpu/cpu.cfs_period_us").read_text()
+        share = math.ceil(int(quota) / int(period))
+    except (OSError, ValueError, ZeroDivisionError):  # none, or "max"
+        return cpus
+    return min(cpus, share) if share > 0 else cpus  # -1: no limit
 
 
 def available_bytes(

@@ -1,4 +1,7 @@
-"""Score a model on a split: every sample once, whatever the batch size and the number of ranks."""
+"""Score a model on a split: every sample once, whatever the batch size and the number of ranks.
+
+Scores are of forecasts in float32 as IEEE has it, whatever a run trains in.
+"""
 
 import numpy as np
 import torch
@@ -7,26 +10,10 @@ from torch import nn
 from nowcast.core.errors import ConfigError
 from nowcast.core.memel.modes import evaluating
 from nowcast.core.scoring.sums import Scores, Sums
+from nowcast.core.system.devices import arithmetic
 from nowcast.core.system.distributed import Ranks, any_rank
 from nowcast.core.terminal.progress import Line, line
 from nowcast.core.training.task import Batch, Compared, Task
-
-
-def pick_device(name: str, ranks: Ranks) -> torch.device:
-    """The device a config names; ``auto`` is this rank's GPU where there is one.
-
-    Raises:
-        ConfigError: cuda is asked for and not there.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise ConfigError(
-            "train.device: cuda was asked for, but torch finds no GPU; use auto or cpu"
-        )
-    if name == "cpu" or not available:
-        return torch.device("cpu")
-    return torch.device("cuda", ranks.local)
-
 
 FORECASTER = "the forecaster"  # where a message has no better name for it
 
@@ -40,7 +27,20 @@ def evaluate(
     title: str = "scoring",
     finite: bool = True,
 ) -> Scores:
-    """Scores of a model in evaluation mode on a whole split; the same on every rank.
+    """Scores of a model in evaluation mode on a whole split; see `summed`."""
+    return task.read(summed(task, model, split, ranks, device, title, finite))
+
+
+def summed(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    ranks: Ranks,
+    device: torch.device,
+    title: str = "scoring",
+    finite: bool = True,
+) -> Sums:
+    """The sums of a model in evaluation mode on a whole split; the same on every rank.
 
     Args:
         task: with the split.
@@ -56,7 +56,8 @@ def evaluate(
         RunError: on every rank, where forecasts are no numbers.
     """
     total: Sums | None = None
-    with evaluating(model), line(title, task.samples(split), unit="samples") as scoring:
+    scored = line(title, task.samples(split), unit="samples")
+    with evaluating(model), arithmetic(), scored as scoring:
         for batch in task.evaluation_batches(split, ranks):
             sums = task.score(model, batch.to(device))
             total = sums if total is None else total + sums
@@ -66,7 +67,7 @@ def evaluate(
     total = total.over_ranks(device)
     if finite:
         total.check_finite(FORECASTER)
-    return task.read(total)
+    return total
 
 
 def evaluate_blocks(
@@ -95,7 +96,8 @@ def evaluate_blocks(
     measure = task.verify if full else task.score
     found: dict[str, Sums] = {}
     title = f"scoring {name} on {split}"
-    with evaluating(model), line(title, task.samples(split), unit="samples") as scoring:
+    scored = line(title, task.samples(split), unit="samples")
+    with evaluating(model), arithmetic(), scored as scoring:
         for batch in task.evaluation_batches(split, ranks):
             blocks_of = np.array(task.blocks(split, batch))
             for block in dict.fromkeys(blocks_of.tolist()):

@@ -8,15 +8,15 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from multiprocessing import parent_process
-from typing import Literal
+from typing import get_args
 
 import torch
 
-from nowcast.core.settings import RunSettings
+from nowcast.core.settings import Precision, RunSettings
 from nowcast.core.storage.runs import Run
+from nowcast.core.system.devices import computes_tf32, pick_device
 from nowcast.core.system.distributed import current, from_main
 from nowcast.core.terminal.progress import say
-from nowcast.core.training.evaluate import pick_device
 
 # Limits in ONEDNN_MAX_CPU_ISA that have AVX-512 without its bf16 instructions; of lower ones oneDNN
 # itself says that it has no bf16.
@@ -74,12 +74,12 @@ def _stored(runs: Iterable[Run]) -> str | None:
     for run in runs:
         if run.config_file.is_file():
             precision = dict(run.config().get("train") or {}).get("precision")
-            if precision in ("fp32", "bf16"):
+            if precision in get_args(Precision):
                 return str(precision)
     return None
 
 
-def _of_device(settings: RunSettings) -> Literal["fp32", "bf16"]:
+def _of_device(settings: RunSettings) -> Precision:
     return "bf16" if computes_bf16(pick_device(settings.train.device, current())) else "fp32"
 
 
@@ -93,7 +93,7 @@ class Settled:
     """
 
     resolve: Callable[[Mapping[str, object]], RunSettings]
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
 
     def __call__(self, changes: Mapping[str, object]) -> RunSettings:
         settings = self.resolve(changes)
@@ -104,10 +104,21 @@ class Settled:
 
 
 def warn_if_emulated(settings: RunSettings, device: torch.device) -> None:
-    """Warn once that bf16 takes far longer than fp32 on a device without it.
+    """Warn once that bf16 takes far longer than fp32 on a device without it, or that tf32 is fp32.
 
     Worker processes leave that to the process that started them.
     """
+    if (
+        parent_process() is None
+        and settings.train.precision == "tf32"
+        and not computes_tf32(device)
+        and "tf32" not in _warned
+    ):
+        _warned.add("tf32")
+        say(
+            "train.precision: tf32 is of NVIDIA's GPUs since Ampere; here it is computed as fp32, "
+            "and the run's config says tf32"
+        )
     if (
         parent_process() is not None
         or settings.train.precision != "bf16"

@@ -14,13 +14,13 @@ from nowcast.core.settings import MEmeLSettings, RunSettings
 from nowcast.core.storage.files import write_json
 from nowcast.core.storage.near_runs import meant_run
 from nowcast.core.storage.runs import Run
+from nowcast.core.system.devices import arithmetic, device_name, pick_device
 from nowcast.core.system.distributed import Ranks, file_from_main, from_main, wait
 from nowcast.core.terminal.progress import line, say
 from nowcast.core.training import optim
 from nowcast.core.training.activations import recompute_blocks
 from nowcast.core.training.average import WeightAverage
 from nowcast.core.training.checkpoint import Progress, load_state, load_weights
-from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.gradient import share
 from nowcast.core.training.guards import bytes_needed, check_disk, failed_writes_explained
 from nowcast.core.training.length import length
@@ -92,6 +92,9 @@ def train(
             _check_start(Run(settings.start_from), run)
         code = settings.train.accept_code
         run.claim(config, task.data_hash(), code, settings.incidental, settings.as_now)
+        if not run.is_finished:
+            name = device_name(pick_device(settings.train.device, ranks))
+            run.claim_device(name, settings.train.accept_device)
         if isinstance(task, StatesItsData) and not run.trained_on_file.exists():
             write_json(run.trained_on_file, task.trained_on())
         return b"finished" if run.is_finished else None
@@ -106,7 +109,8 @@ def train(
     share(settings.train, ranks)
     # Seeds are set at every step; a caller's own random numbers go on as if nothing had happened.
     seeded = torch.random.fork_rng([device] if device.type == "cuda" else [])
-    with seeded, run.alone() if ranks.is_main else nullcontext():
+    exactly = arithmetic(settings.train.precision)
+    with seeded, exactly, run.alone() if ranks.is_main else nullcontext():
         _train(task, settings, run, ranks, device, title, after_validation)
     wait()
 

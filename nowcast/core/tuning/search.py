@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,10 +86,12 @@ class Searcher:
     Args:
         search: what it does.
         trials: the study.
+        ranks: of this process: which GPU is its own.
     """
 
     search: Search
     trials: Trials
+    ranks: Ranks = field(default_factory=Ranks)
     _task: Task | None = None
 
     def work(self) -> None:
@@ -190,7 +192,7 @@ class Searcher:
                 self._report(number, *earlier)
             for last in validations[-1:]:
                 follow(*last)
-            train(self._task, settings, run, Ranks(), title, follow)
+            train(self._task, settings, run, self.ranks, title, follow)
             state, objective = TrialState.COMPLETE, float(run.result()["best_objective"])
             self.trials.note(number, best_step=run.result()["best_step"])
         except _GivenUp:

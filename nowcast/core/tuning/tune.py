@@ -11,18 +11,18 @@ from pathlib import Path
 import filelock
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.execution.executor import Executor
 from nowcast.core.execution.jobs import RUNS, Build, Job, Resolve, plan, settle
 from nowcast.core.settings import CompareSettings, RangeSettings, VariantSettings
 from nowcast.core.storage.near_runs import meant_run
 from nowcast.core.storage.runs import Run
+from nowcast.core.system.devices import pick_device
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.terminal.progress import say
-from nowcast.core.training.evaluate import pick_device
 from nowcast.core.training.precision import Settled, settled, warn_if_emulated
 from nowcast.core.training.task import Task
 from nowcast.core.training.trainer import train
 from nowcast.core.tuning.search import Search, Searcher
-from nowcast.core.tuning.searchers import search_side_by_side
 from nowcast.core.tuning.selection import (
     Selection,
     is_done,
@@ -30,6 +30,7 @@ from nowcast.core.tuning.selection import (
     search_folder,
     write_selection,
 )
+from nowcast.core.tuning.side_by_side import search_side_by_side
 from nowcast.core.tuning.trials import Trials, quiet
 
 
@@ -40,7 +41,7 @@ def tuned(
     out: Path,
     ranks: Ranks,
     url: str | None = None,
-    processes: int = 1,
+    executor: Executor | None = None,
     runs: Path | None = None,
 ) -> CompareSettings:
     """The comparison with each variant's search replaced by what it selects, searched where it has
@@ -53,7 +54,7 @@ def tuned(
         out: folder of the comparison.
         ranks: of this process.
         url: of a database for the trials; without it a journal file in `out`.
-        processes: how many trials run side by side.
+        executor: runs trials side by side; None is this process, one after the other.
         runs: folder of the runs, in which parents are trained as the comparison would; None is
             ``out/runs``.
 
@@ -84,7 +85,7 @@ def tuned(
         }
         folder = search_folder(out, name)
         found = run_search(
-            Search(name, tune, base, resolve, build, folder, url), ranks, processes, parents
+            Search(name, tune, base, resolve, build, folder, url), ranks, executor, parents
         )
         variants[name] = _with_selected(variant, found)
     return comparison.model_copy(update={"variants": variants})
@@ -113,14 +114,14 @@ def lineage(comparison: CompareSettings, name: str) -> list[str]:
 
 
 def run_search(
-    search: Search, ranks: Ranks, processes: int = 1, parents: Sequence[Job] = ()
+    search: Search, ranks: Ranks, executor: Executor | None = None, parents: Sequence[Job] = ()
 ) -> Selection:
     """Do a search, or go on with it; one that is done is only read.
 
     Args:
         search: what and where.
         ranks: of this process.
-        processes: how many trials run side by side.
+        executor: runs trials side by side; None is this process, one after the other.
         parents: jobs to be trained before, in their order.
 
     Raises:
@@ -159,17 +160,19 @@ def run_search(
     # The key holds no paths, so machines that share a database have one study.
     name = f"{search.variant}-{own.origin()['key']}"
     with quiet():
-        return _searched(search, name, processes, task.objective)
+        return _searched(search, name, executor, task.objective)
 
 
-def _searched(search: Search, name: str, processes: int, objective: tuple[str, ...]) -> Selection:
+def _searched(
+    search: Search, name: str, executor: Executor | None, objective: tuple[str, ...]
+) -> Selection:
     # Processes that make the tables of a database at once would disturb each other.
     with search.lock:
         trials = Trials(name, search.tune, search.folder, search.url)
     total = search.tune.trials or search.tune.size
     say(f"{search.variant}: {total} settings to try, {len(trials.all())} begun; study {name}")
-    if processes > 1:
-        search_side_by_side(search, name, processes, trials)
+    if executor is not None:
+        search_side_by_side(search, name, trials, executor)
     else:
         Searcher(search, trials).work()
     return write_selection(search.folder, search.variant, trials, objective)

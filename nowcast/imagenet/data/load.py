@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -30,8 +29,10 @@ def load(
     images: TrainingImages | EvaluationImages,
     plan: Iterable[Share] | Iterable[NDArray[np.int64]],
     workers: int,
+    pinned: bool = False,
 ) -> Iterator[ImageBatch]:
-    """Batches as planned, read by this process (0) or so many workers ahead of it.
+    """Batches as planned, read by this process (0) or so many workers ahead of it, for a GPU into
+    pinned memory.
 
     Each file that cannot be read is named in a warning, once. A batch of which nothing can be read
     is left out.
@@ -42,7 +43,7 @@ def load(
         sampler=plan,
         num_workers=workers,
         collate_fn=_as_it_is,  # type: ignore[arg-type]
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pinned,
     )
     named: set[str] = set()
     for batch in loader:

@@ -280,15 +280,17 @@ class Clips(Dataset[Clip]):
         return chosen
 
 
-def load(clips: Dataset[Any], plan: Iterable[list[Any]], workers: int) -> Iterator[RadarBatch]:
+def load(
+    clips: Dataset[Any], plan: Iterable[list[Any]], workers: int, pinned: bool = False
+) -> Iterator[RadarBatch]:
     """Batches as planned, of what `clips` gives for a list of the plan, read by this process (0) or
-    so many workers ahead of it."""
+    so many workers ahead of it; in pinned memory for a GPU, which that of a CPU's run is not."""
     loader: DataLoader[RadarBatch] = DataLoader(
         clips,
         batch_sampler=plan,
         num_workers=workers,
         collate_fn=_as_it_is,  # type: ignore[arg-type]
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pinned,
     )
     return iter(loader)
 

@@ -61,9 +61,16 @@ def cut(frames: Tensor, height: Side, width: Side) -> Tensor:
     from others."""
     if not torch.compiler.is_exporting():
         return frames[..., :height, :width]
-    rows = torch.arange(height, device=frames.device)
-    columns = torch.arange(width, device=frames.device)
+    rows, columns = indices(height, frames), indices(width, frames)
     return frames.index_select(-2, rows).index_select(-1, columns)
+
+
+def indices(side: Side, like: Tensor) -> Tensor:
+    """0, 1 and so on along a side, whole numbers, where `like` is: on whatever device a graph runs,
+    where `torch.arange` would keep the one that it was traced on."""
+    if not torch.compiler.is_exporting():
+        return torch.arange(side, device=like.device)
+    return like.new_ones(side, dtype=torch.int64).cumsum(0) - 1
 
 
 def example_frames(in_len: int) -> Make:

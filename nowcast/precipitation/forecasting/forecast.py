@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from nowcast import __version__
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.storage.runs import Run
+from nowcast.core.system.devices import arithmetic, pick_device
 from nowcast.core.system.distributed import current
 from nowcast.core.terminal.result_warnings import collected
-from nowcast.core.training.evaluate import pick_device
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.clips.trained_on import TrainedOn, trained_on
 from nowcast.precipitation.forecasters.baselines import KM_PER_PIXEL, Setting, baseline
@@ -212,7 +212,7 @@ class Forecaster:
 
     def _pixels(self, model: nn.Module, inputs: Inputs) -> Float32[np.ndarray, "lead height width"]:
         levels, mask = self._clips(inputs)
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic():
             if not isinstance(model, Comoving):  # which has no room for floats of large frames
                 levels = levels.float() / PIXEL_LEVELS
             found: Tensor = model(levels, mask)[0, :, 0].cpu()

@@ -6,7 +6,6 @@ the frames that are there. A day is rainy from 1 mm on: the wet day of WMO's cli
 """
 
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.storage.files import writing
+from nowcast.core.system.machine import usable_cpus
 from nowcast.core.system.threads import in_order
 from nowcast.precipitation.archive.days import SPLITS, Split, days_path, write_days
 from nowcast.precipitation.archive.frames import FrameError, Moments
@@ -166,7 +166,7 @@ def _depths(
     total = sum(len(day[::every]) for day in days)
     done = 0
     depth = partial(_depth_mm, archive, every, _weights(archive))
-    results = in_order(depth, days, os.cpu_count() or 1 if workers is None else workers)
+    results = in_order(depth, days, usable_cpus() if workers is None else workers)
     for day, depth_mm in zip(days, results, strict=True):
         done += len(day[::every])
         if progress is not None:

@@ -21,6 +21,7 @@ import nowcast.core.tuning.search as loop
 import nowcast.core.tuning.trials as study
 from nowcast.core.comparison.compare import compare
 from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.execution.processes import Processes
 from nowcast.core.settings import CompareSettings, RunSettings, TuneSettings
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.signals import Interrupted
@@ -250,9 +251,9 @@ def test_jobs_that_a_signal_stopped_go_on_to_the_same_selection(
     space = {"optim.lr": GOOD}
     jobs = search(tmp_path / "two", StopsItsParent, space=space)
     with pytest.raises(Interrupted, match="the same command goes on"):
-        run_search(jobs, Ranks(), processes=2)
+        run_search(jobs, Ranks(), Processes(2))
     assert list(jobs.folder.glob("trials/*/last.pt"))
-    gone_on = run_search(jobs, Ranks(), processes=processes)
+    gone_on = run_search(jobs, Ranks(), Processes(2) if processes == 2 else None)
     starts = [line for line in begun.read_text().splitlines() if line.endswith(" 0")]
     assert len(set(starts)) == 5
     straight = run_search(search(tmp_path / "one", space=space), Ranks())

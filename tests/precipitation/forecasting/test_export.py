@@ -165,6 +165,10 @@ def test_the_command_writes_a_program_without_memel(
             expected, found = model(rain(*size)), forecasts(rain(*size))
         assert expected.shape[1] == 3
         torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
+    assert not [node for node in program.graph.nodes if "device" in node.kwargs]
+    with torch.no_grad():  # moved to another device it needs nothing of this one
+        moved = program.module().to("meta")(rain(2, 14, 31).to("meta"))
+    assert (moved.device.type, moved.shape) == ("meta", (2, 3, 1, 14, 31))
     facts = json.loads(extra[METADATA])
     assert (facts["in_len"], facts["out_len"], facts["run"]) == (IN_LEN, 3, "trained")
     assert facts["config"]["model"]["kind"] == "convgru"

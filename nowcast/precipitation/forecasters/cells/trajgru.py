@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast.precipitation.forecasters.cells.cell import LEAK, GRUCell, State, each
+from nowcast.precipitation.forecasters.graph import indices
 
 FLOW_CHANNELS = 32  # between the two layers that make the flows; Shi et al. 2017, HKO-7's code
 FLOW_KERNEL = 5  # side of both layers' kernels; the same
@@ -83,8 +84,7 @@ def carry(
     """
     batch, channels, height, width = state.shape
     with torch.autocast(state.device.type, enabled=False):
-        rows = torch.arange(height, device=state.device, dtype=torch.float32)
-        columns = torch.arange(width, device=state.device, dtype=torch.float32)
+        rows, columns = indices(height, state).float(), indices(width, state).float()
         across = columns - flows[:, :, 0].float()
         down = rows[:, None] - flows[:, :, 1].float()
         # With corners not aligned the centre of pixel p lies at (2 p + 1) / side - 1.

@@ -40,7 +40,7 @@ from nowcast.precipitation.forecasters.comoving.correction import (
 )
 from nowcast.precipitation.forecasters.flow.advection import SEEN, at, displacements, pixel_places
 from nowcast.precipitation.forecasters.flow.cascade import Fading, Ranked
-from nowcast.precipitation.forecasters.graph import Side, cut, lacking
+from nowcast.precipitation.forecasters.graph import Side, cut, indices, lacking
 from nowcast.precipitation.units import Calibration
 
 CASCADE_FRAMES = 3
@@ -353,8 +353,8 @@ def _with_leads(
     clip: Float[Tensor, "batch numbers"], scale: Float[Tensor, "batch 2"], leads: range
 ) -> Float[Tensor, "leads batch numbers_and_leads"]:
     """What a clip is described by, with each lead time: in steps, two ways, and in minutes."""
-    steps = torch.tensor(list(leads), device=clip.device, dtype=clip.dtype)[:, None, None]
-    steps = steps.expand(-1, len(clip), 1)
+    steps = (leads.start + leads.step * indices(len(leads), clip)).to(clip.dtype)[:, None, None]
+    steps = steps.expand(-1, clip.shape[0], 1)  # len() would fix the size in a graph
     minutes = torch.where(scale[:, :1] > 0, scale[:, :1], USUAL_MINUTES)
     lead = [steps / LEAD_STEPS, steps.log() / 2, 1 / steps, steps * minutes / LEAD_MINUTES]
     return torch.cat([clip.expand(len(leads), -1, -1), *lead], dim=2)
@@ -399,7 +399,7 @@ def continued(motion: Tensor) -> Tensor:
     if not is_exporting() and not any(lacking(side, MULTIPLE) for side in sides):
         return motion
     for axis, side in zip((-2, -1), sides, strict=True):
-        index = torch.arange(side + lacking(side, MULTIPLE), device=motion.device)
+        index = indices(side + lacking(side, MULTIPLE), motion)
         motion = motion.index_select(axis, index.clamp(max=side - 1))
     return motion
 

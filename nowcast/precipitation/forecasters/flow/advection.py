@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from nowcast.precipitation.forecasters.graph import indices
+
 ITERATIONS = 3  # fixed-point iterations of a step; Germann & Zawadzki 2002, section 3b
 SEEN = 0.5  # least bilinear weight on pixels with data; below, a source is no data
 
@@ -71,8 +73,8 @@ def pixel_places(frame: Tensor) -> Float[Tensor, "1 2 height width"]:
     """Column and row of every pixel."""
     height, width = frame.shape[-2:]
     rows, columns = torch.meshgrid(
-        torch.arange(height, device=frame.device).to(frame.dtype),
-        torch.arange(width, device=frame.device).to(frame.dtype),
+        indices(height, frame).to(frame.dtype),
+        indices(width, frame).to(frame.dtype),
         indexing="ij",
     )
     return torch.stack([columns, rows])[None]
@@ -87,8 +89,8 @@ def at(
     height, width = field.shape[-2:]
     # Without aligned corners the centres of pixels 0 and side - 1 are at -1 + 1 / side and
     # 1 - 1 / side, which holds for a side of 1 too.
-    side = torch.tensor([width, height], device=field.device, dtype=field.dtype)
-    grid = (2 * places.permute(0, 2, 3, 1) + 1) / side - 1
+    across, down = (2 * places + 1).unbind(1)
+    grid = torch.stack([across / width - 1, down / height - 1], dim=-1)
     return functional.grid_sample(
         field, grid, mode="bilinear", padding_mode=padding, align_corners=False
     )

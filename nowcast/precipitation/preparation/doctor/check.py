@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.system.machine import usable_cpus
 from nowcast.core.system.threads import in_order
 from nowcast.precipitation.archive import frames, masks
 from nowcast.precipitation.archive.description import DESCRIPTION, Description
@@ -84,7 +85,7 @@ def check_archive(
     rainy = np.zeros(len(moments), dtype=bool)
     done = 0
     whole = [day for day in listed if len(day.moments)]
-    workers = os.cpu_count() or 1 if workers is None else workers
+    workers = usable_cpus() if workers is None else workers
     for reading in in_order(partial(read_day, expected=expected), whole, workers):
         part = slice(done, done + len(reading.digests))
         digests[part], wet[part], rainy[part] = reading.digests, reading.wet, reading.rainy

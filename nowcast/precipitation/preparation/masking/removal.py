@@ -1,6 +1,5 @@
 """What is taken for clutter in an archive: every frame looked at once, several at a time."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from nowcast.core.system.machine import usable_cpus
 from nowcast.core.system.threads import in_order
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.preparation.masking.declutter import Declutter
@@ -150,7 +150,7 @@ def remove_clutter(
 
     # Threads: nearly all of the time is in numpy, scipy and zlib, which let others run.
     total, most = Removed(), 0
-    looks = in_order(look, archive.moments, workers or os.cpu_count() or 1)
+    looks = in_order(look, archive.moments, workers or usable_cpus())
     for moment, one in zip(archive.moments, looks, strict=True):
         total.add(one)
         if sum(one.pixels.values()) > most:
