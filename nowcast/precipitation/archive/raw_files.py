@@ -107,7 +107,8 @@ def may_be_radar(place: Path) -> bool:
     """Whether a place is, or holds, what some importer may read, by first bytes alone."""
     starts = (HDF5, NETCDF_3, NPY, GRIB, GZIP, *TIFF)
     return any(
-        is_zarr(path) or _head(path).startswith(starts) for path in files_under(place, MOST_LISTED)
+        is_zarr(path) or first_bytes(path).startswith(starts)
+        for path in files_under(place, MOST_LISTED)
     )
 
 
@@ -134,7 +135,7 @@ def _walked(place: Path) -> Iterator[Path]:
                 yield Path(folder) / name
 
 
-def _head(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
     """The first bytes of a regular file; none of anything else."""
     try:
         if not path.is_file():  # opening a named pipe would wait for ever
