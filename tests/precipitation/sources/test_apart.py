@@ -1,10 +1,11 @@
-"""Decoding apart: whatever a file does to what reads it, its caller goes on, and says which file."""
+"""Decoding apart: whatever a file does to what reads it, its caller goes on and names the file."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,14 +14,18 @@ import pytest
 import rasterio
 import xarray
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rasterio import Affine
 
 from nowcast.core.errors import ConfigError, DataError, NowcastError
 from nowcast.precipitation.sources.apart.decoder import DECODER, Decoder, DecodingError
 from nowcast.precipitation.sources.conversion.convert import convert
+from nowcast.precipitation.sources.conversion.cut import Cut
 from nowcast.precipitation.sources.conversion.target import Target
+from nowcast.precipitation.sources.conversion.values import accumulation, checked
 from nowcast.precipitation.sources.field import Field, Request
 from nowcast.precipitation.sources.table import sources
+from nowcast.precipitation.units import Calibration
 from tests.mutations import mutations
 from tests.radar_files import write_knmi, write_odim
 
@@ -233,9 +238,14 @@ def knmi(path: Path) -> None:
 
 
 def stack(path: Path, **how: object) -> None:
+    times, y = [TIME.astype("datetime64[ns]")], 1e3 * np.arange(12, 0, -1)
     rain = xarray.Dataset(
         {"rain": (("time", "y", "x"), RAW[None].astype(np.float32) / 10, {"units": "mm/h"})},
-        {"time": [TIME.astype("datetime64[ns]")], "y": np.arange(12.0), "x": np.arange(16.0)},
+        {
+            "time": [TIME.astype("datetime64[ns]")],
+            "y": 1e3 * np.arange(12, 0, -1),
+            "x": np.arange(16.0),
+        },
     )
     rain.to_netcdf(path, **how)
 
@@ -258,37 +268,75 @@ def tiff(path: Path) -> None:
         file.set_band_unit(1, "mm/h")
 
 
-def try_to_read(path: Path, original: Field) -> bool:
-    """Whether a mutated file was read; what is read has a time, a unit and a shape of radar, and
-    the caller is the same process. No format here has a checksum over all of its bytes, so another
-    number may be another number."""
-    started = DECODER.started
+WRITERS = (odim, knmi, netcdf_3, netcdf_4, tiff)
+RELATION = Target(calibration=Calibration(200.0, 1.6))
+
+
+def read_or_refused(path: Path) -> str:
+    """``read``, ``refused`` or ``broke`` (its process), of a file that was mutated.
+
+    What is read has the time, the unit and the shape of a field, and passes the checks that a
+    frame passes; a refusal names the file. None of the formats has a checksum over all of its
+    bytes, so that a number may be another number.
+    """
     try:
         for source in DECODER.sources(DECODER.recognised(path), path, Request()):
             for field in source:
-                assert field.values.ndim == 2 and field.unit in ("dBZ", "mm_h", "mm")
-                assert 1900 <= field.time.astype(object).year < 2100
+                assert field.unit in ("dBZ", "mm_h", "mm") and not np.isnat(field.time)
+                minutes = accumulation(field, path.name, RELATION)
+                values = checked(field, minutes, path.name, RELATION)
+                pixels, mask = Cut(path.name, values.shape, RELATION).pixels(values, field.unit)
+                assert pixels.shape == mask.shape == field.values.shape
+                assert bool(((pixels >= 0) & (pixels <= 1)).all()) and not pixels[~mask].any()
     except NowcastError as error:
-        assert path.name in str(error)
-        return False
-    assert DECODER.started == started
-    return True
+        assert path.name in str(error), str(error)
+        return "broke" if isinstance(error, DecodingError) else "refused"
+    return "read"
 
 
-@pytest.mark.parametrize("write", [odim, knmi, netcdf_3, netcdf_4, tiff])
-@settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+def mutated(cases: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    return settings(
+        max_examples=cases, deadline=None, derandomize=True, suppress_health_check=checks
+    )
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@mutated(25)
 @given(mutate=mutations())
 def test_a_mutated_file_costs_no_more_than_its_frame(
     tmp_path: Path, write: Callable[[Path], None], mutate: Callable[[bytes], bytes]
 ):
     path = tmp_path / "rain_202006011200.data"
     write(path)
-    (source,) = DECODER.sources(DECODER.recognised(path), path, Request())
-    original = source.read(0)
     path.write_bytes(mutate(path.read_bytes()))
-    try_to_read(path, original)
+    read_or_refused(path)
+
+
+@pytest.mark.slow
+def test_ten_thousand_mutated_files_break_no_caller(
+    tmp_path: Path, radar_dev: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Real files of KNMI, and those above, each mutated once to a few times."""
+    originals = [path.read_bytes() for path in (radar_dev / "knmi_hdf5_originals").glob("*.h5")]
+    for number, write in enumerate(WRITERS):
+        write(tmp_path / f"{number}.data")
+        originals.append((tmp_path / f"{number}.data").read_bytes())
+    path = tmp_path / "rain_202006011200.data"
+    came: Counter[str] = Counter()
+
+    @settings(
+        max_examples=10_000,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(number=st.integers(0, len(originals) - 1), mutate=mutations())
+    def each(number: int, mutate: Callable[[bytes], bytes]) -> None:
+        path.write_bytes(mutate(originals[number]))
+        came[read_or_refused(path)] += 1
+
+    each()
+    with capsys.disabled():
+        print(dict(came), "processes started:", DECODER.started)  # noqa: T201, for the note
+    assert came.total() >= 10_000 and came["read"] and came["refused"]

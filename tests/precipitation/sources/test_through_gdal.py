@@ -45,15 +45,12 @@ def tiff(path: Path, unit: str | None = "mm/h", **changed: Any) -> Path:
 
 def grib(path: Path, time: str) -> Path:
     """GRIB2 with a precipitation rate in kg m-2 s-1, which GDAL wrote."""
-    place: dict[str, Any] = {"crs": "EPSG:4326", "transform": Affine(1, 0, 5, 0, -1, 55)}
+    place: dict[str, Any] = {"crs": "EPSG:4326", "transform": Affine(0.1, 0, 5, 0, -0.1, 55)}
     rates = np.where(RATES < 0, -9999, RATES / 3600).astype(np.float32)
     made = tiff(path.with_suffix(".tif"), None, values=rates, **place)
     values = "1 7 2 0 0 0 0 0 0 0 1 0 0 255 0 0"
-    options = {
-        "NBITS": "24",
-        "BAND_1_PDS_PDTN": "0",
-        "BAND_1_PDS_TEMPLATE_ASSEMBLED_VALUES": values,
-    }
+    options = {"NBITS": "24", "BAND_1_PDS_PDTN": "0"}
+    options["BAND_1_PDS_TEMPLATE_ASSEMBLED_VALUES"] = values
     rasterio.shutil.copy(made, path, driver="GRIB", IDS_REF_TIME=f"{time}Z", **options)
     made.unlink()
     return path
