@@ -238,15 +238,11 @@ def knmi(path: Path) -> None:
 
 
 def stack(path: Path, **how: object) -> None:
-    times, y = [TIME.astype("datetime64[ns]")], 1e3 * np.arange(12, 0, -1)
     rain = xarray.Dataset(
         {"rain": (("time", "y", "x"), RAW[None].astype(np.float32) / 10, {"units": "mm/h"})},
-        {
-            "time": [TIME.astype("datetime64[ns]")],
-            "y": 1e3 * np.arange(12, 0, -1),
-            "x": np.arange(16.0),
-        },
+        {"time": [TIME.astype("datetime64[ns]")]},
     )
+    rain = rain.assign_coords(y=1e3 * np.arange(12, 0, -1), x=np.arange(16.0))
     rain.to_netcdf(path, **how)
 
 
