@@ -1,4 +1,4 @@
-"""`nowcast forecast`: from the newest frames of an archive, once or whenever a frame lands."""
+"""`nowcast forecast`: from the newest frames of a radar, once or whenever a frame lands."""
 
 import re
 from contextlib import suppress
@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from nowcast.cli.arguments import ZR, Accumulation, Importer, NamePattern, Unit, reading
+
 if TYPE_CHECKING:
     from nowcast.api.forecasters import LoadedForecaster
     from nowcast.precipitation.forecasting.forecast import Choice
     from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
     from nowcast.precipitation.forecasting.products.result import Forecast
     from nowcast.precipitation.forecasting.products.written import Format
+    from nowcast.precipitation.sources.feed.reader import Reading
 
 forecasts = typer.Typer()
 
@@ -46,8 +49,8 @@ def forecast(
     places: Annotated[
         list[Path],
         typer.Argument(
-            metavar="ROOT_OR_FILES...",
-            help="An archive (folder or packed file), or some of its frames.",
+            metavar="SRC...",
+            help="An archive (folder or pack) or frames of it; or radar files, folders and globs.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the forecast.")],
@@ -120,10 +123,17 @@ def forecast(
             help="With --members: when rain arrives there; may repeat.",
         ),
     ] = None,
+    importer: Importer = None,
+    unit: Unit = None,
+    zr: ZR = None,
+    accumulation_minutes: Accumulation = None,
+    name_pattern: NamePattern = None,
 ) -> None:
-    """Forecast from the newest frames of an archive.
+    """Forecast from the newest frames of an archive, or of radar files as they come.
 
     Example: `nowcast forecast data/dwd --weights flow --lead 120min --out forecast`
+
+    Example: `nowcast forecast incoming/*.h5 --zr 200,1.6 --out forecast`
 
     Example: `nowcast forecast data/radar --weights runs/first --watch --keep 288 --out forecasts`
 
@@ -133,6 +143,7 @@ def forecast(
     from nowcast.precipitation.forecasting.places import check_there
 
     check_there(places, watch)
+    read = reading(importer, unit, zr, accumulation_minutes, name_pattern)
     asked = {
         "--seed": seed,
         "--probability": probability,
@@ -155,7 +166,7 @@ def forecast(
     if not watch:
         if keep is not None:
             raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
-        _once(places, loaded, at, minutes, out, chosen, ensemble)
+        _once(places, read, loaded, at, minutes, out, chosen, ensemble)
         if replaced is not None:
             typer.echo(f"replaced  {replaced}")
         return
@@ -208,6 +219,7 @@ def _ensemble(members: int | None, asked: "dict[str, Any]") -> _Ensemble:
 
 def _once(
     places: list[Path],
+    read: "Reading | None",
     loaded: "LoadedForecaster",
     at: str | None,
     minutes: float | None,
@@ -229,6 +241,7 @@ def _once(
             members=ensemble.members,
             seed=ensemble.seed,
             probabilities=ensemble.request,
+            reading=read,
         )
     for note in notes:
         _say(note)

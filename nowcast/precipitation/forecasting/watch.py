@@ -16,6 +16,7 @@ from nowcast.precipitation.archive.frames import (
     list_day,
     mask_path,
 )
+from nowcast.precipitation.archive.raw_files import may_be_radar
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.forecast import Forecaster
@@ -242,6 +243,8 @@ def opened_when_there(root: Path, every: float, wait: Wait, say: Say) -> Archive
             return Archive(root)
         except ConfigError as error:
             check_there([root], watching=True)
+            if may_be_radar(root):  # of another format: no archive comes of waiting
+                raise
             if not said:
                 say(f"{error}; waiting for frames")
                 said = True

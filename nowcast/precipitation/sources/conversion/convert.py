@@ -1,7 +1,7 @@
 """Other people's radar as an archive: read by an importer, checked, cut and written.
 
 No frame is stretched: it is cropped, or averaged over whole blocks (`cut`). What an importer reads
-(`importers`) is checked frame by frame (`values`) before it is written.
+(`table`) in a process apart (`apart`) is checked frame by frame (`values`) before it is written.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,10 @@ from nowcast.core.storage.files import refused
 from nowcast.precipitation.archive.description import DESCRIPTION, Description
 from nowcast.precipitation.archive.episodes import missing_frames
 from nowcast.precipitation.archive.masks import VALID_SHARE, ValidCounts
+from nowcast.precipitation.archive.raw_files import MOST_LISTED, PACK, files_under
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.sources.apart.decoder import DECODER
 from nowcast.precipitation.sources.conversion.appending import ArchiveAppender
 from nowcast.precipitation.sources.conversion.clock import step_between
 from nowcast.precipitation.sources.conversion.cut import Cut
@@ -35,7 +37,7 @@ from nowcast.precipitation.sources.conversion.values import (
 )
 from nowcast.precipitation.sources.conversion.written import Written, history, skipped_lines
 from nowcast.precipitation.sources.field import Request, Source
-from nowcast.precipitation.sources.table import importer, sources
+from nowcast.precipitation.sources.table import importer
 from nowcast.precipitation.units import Calibration
 
 Progress = Callable[[int, int], None]
@@ -44,7 +46,7 @@ Progress = Callable[[int, int], None]
 def convert(
     source: Path,
     root: Path,
-    importer_name: str,
+    importer_name: str | None,
     request: Request,
     target: Target,
     progress: Progress | None = None,
@@ -57,7 +59,7 @@ def convert(
     Args:
         source: file or folder to read.
         root: folder to make.
-        importer_name: see `importers.table`.
+        importer_name: see `table`; None: the one for the content of the first file.
         request: what the user says of the source.
         target: what to make of it.
         progress: called with (frames written, frames in all).
@@ -68,9 +70,10 @@ def convert(
             file and position.
     """
     check_target(request, target)
+    importer_name = importer_name or _recognised(source)
     damaged = damaged_files(importer_name, source, request) if target.skip_damaged else {}
     request = replace(request, skip=frozenset(damaged))
-    found = sources(importer_name, source, request)
+    found = DECODER.sources(importer_name, source, request)
     many = importer(importer_name).many
     total, done = sum(map(len, found)), 0
     written = []
@@ -93,6 +96,21 @@ def convert(
             ) from error
         done += len(one)
     return written
+
+
+def _recognised(source: Path) -> str:
+    """The importer for a source, by the first of its files that is radar."""
+    fault = f"{source}: expected a file or a folder to convert, found nothing there"
+    for path in files_under(source, MOST_LISTED):
+        try:
+            name = DECODER.recognised(path)
+        except DataError as error:
+            fault = str(error)
+            continue
+        if name != PACK:
+            return name
+        fault = f"{path}: expected radar files, found a packed archive"
+    raise ConfigError(fault)
 
 
 def _write(
@@ -155,7 +173,7 @@ def _write(
                     f"{where}: expected a sum over {minutes:g} minutes as in {named}, found "
                     f"{field.accumulation_minutes:g}"
                 )
-            levels, mask = cut.pixels(checked(field, minutes, where, target), field.unit)
+            levels, mask = cut.levels(checked(field, minutes, where, target), field.unit)
             times.append(field.time)
             if mask.any():
                 if appender is None or appender.is_new(field.time, levels, mask):
