@@ -1,6 +1,5 @@
 """`nowcast forecast`: from the newest frames of an archive, once or whenever a frame lands."""
 
-import re
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -37,8 +36,6 @@ FORMAT_OF: "dict[Asked, Format]" = {
 DEFAULT_FORMATS = (Asked.png, Asked.gif, Asked.nc)  # h5 for those who ask for it
 
 SHOWN_LEADS = 4
-SECONDS = {"s": 1, "min": 60, "h": 3600}
-DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)?", re.ASCII)
 
 
 @forecasts.command()
@@ -130,6 +127,7 @@ def forecast(
     Example: `nowcast forecast data/dwd --weights steps --members 24 --probability 0.5,5 --out out`
     """
     from nowcast.core.errors import ConfigError
+    from nowcast.precipitation.forecasting.init_time import seconds
     from nowcast.precipitation.forecasting.places import check_there
 
     check_there(places, watch)
@@ -142,7 +140,7 @@ def forecast(
         "--at-point": at_point,
     }
     ensemble = _ensemble(members, asked)
-    minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
+    minutes = None if lead is None else seconds("--lead", lead, "min") / 60
     # These wait for torch.
     from nowcast.api.forecasters import load
     from nowcast.precipitation.forecasting.released.weights import DEFAULT
@@ -165,8 +163,8 @@ def forecast(
         raise ConfigError(
             f"--watch: expected the folder of one archive to follow, found {len(places)} paths"
         )
-    seconds = _seconds("--every", every, "s")
-    _follow(places[0], loaded.choice, minutes, out, chosen, seconds, keep, ensemble)
+    pause = seconds("--every", every, "s")
+    _follow(places[0], loaded.choice, minutes, out, chosen, pause, keep, ensemble)
 
 
 class _Ensemble(NamedTuple):
@@ -217,15 +215,15 @@ def _once(
 ) -> None:
     from time import perf_counter
 
-    from nowcast.api.forecast import forecast as make
+    from nowcast.api.forecast import Nowcast
     from nowcast.core.terminal.result_warnings import collected
 
     with collected() as notes:
-        made = make(
+        made = Nowcast.of(
             places,
             loaded,
             at=at,
-            lead_minutes=minutes,
+            lead=minutes,
             members=ensemble.members,
             seed=ensemble.seed,
             probabilities=ensemble.request,
@@ -315,18 +313,6 @@ def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:
             "replaces it, or choose another folder"
         )
     return earlier
-
-
-def _seconds(option: str, text: str, unit: str) -> float:
-    from nowcast.core.errors import ConfigError
-
-    match = DURATION.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise ConfigError(
-            f"{option}: expected a time above 0 such as 120min, 2h or 90 ({unit} if it says none), "
-            f"found {text!r}"
-        )
-    return float(match[1]) * SECONDS[match[2] or unit]
 
 
 def _say(text: str) -> None:

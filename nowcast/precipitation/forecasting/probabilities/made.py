@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from nowcast.precipitation.archive.description import Description
-from nowcast.precipitation.forecasting.probabilities.arrival import Arrival, arrival
+from nowcast.precipitation.forecasting.probabilities.arrival import ARRIVAL_MM_H, Arrival, arrival
 from nowcast.precipitation.forecasting.probabilities.fields import (
     ensemble_mean,
     exceedance,
@@ -17,8 +17,6 @@ from nowcast.precipitation.forecasting.probabilities.fields import (
 from nowcast.precipitation.forecasting.probabilities.places import Point
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest, Resolved
 from nowcast.precipitation.forecasting.probabilities.windows import Window
-
-ARRIVAL_MM_H = 0.5  # where no threshold is asked for: the least of the benchmark
 
 
 @dataclass(frozen=True)
