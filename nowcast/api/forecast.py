@@ -26,6 +26,7 @@ from nowcast.precipitation.forecasting.init_time import Lead, init_time, lead_mi
 from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.places import check_there, opened
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
+from nowcast.precipitation.forecasting.probabilities.points import PointForecast
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.forecasting.products.dataset import to_dataset
 from nowcast.precipitation.forecasting.products.result import Forecast
@@ -92,7 +93,8 @@ class Nowcast:
                 as trained, 10 steps for a baseline.
             members: how many members, of a forecaster that has them; None: one forecast.
             seed: of what is random in the members: the same seed and frames give the same.
-            probabilities: what to make of the members; None: the benchmark's thresholds.
+            probabilities: what to make of the members, and points to say more of, which need no
+                members; None: the benchmark's thresholds.
 
         Raises:
             ConfigError: no such archive, array or weights; a forecaster without members, or not so
@@ -151,6 +153,18 @@ class Nowcast:
             ConfigError: it has no members, or the request does not suit it.
         """
         return self.product.probabilities(request or self.request)
+
+    def points(self, *points: str) -> tuple[PointForecast, ...]:
+        """The rain at points by lead time, and when it arrives there.
+
+        Args:
+            *points: as ``52.10,5.18,De Bilt`` (latitude, longitude, a name) or ``px:240,200`` (row,
+                column), or ``.csv`` files of such; none: those that it was made with.
+
+        Raises:
+            ConfigError: one is none of these, or outside the frame.
+        """
+        return self.product.points(replace(self.request, points=points) if points else self.request)
 
     @property
     def times(self) -> Moments:
@@ -269,14 +283,13 @@ def _checked_request(
     request: ProbabilityRequest | None, members: int | None, forecaster: Forecaster
 ) -> ProbabilityRequest:
     """The request, once it is sure that it suits the forecast."""
-    if members is None and request is not None:
-        raise ConfigError(
-            "probabilities: expected members beside it, found none; give members=24, or leave "
-            "probabilities out"
-        )
     found = request or ProbabilityRequest()
-    if members is not None:
-        found.of(forecaster.description, forecaster.out_len)
+    if members is None and found.needs_members:
+        raise ConfigError(
+            "probabilities: expected members beside it, found none; give members=24, or leave all "
+            "but its points out"
+        )
+    found.of(forecaster.description, forecaster.out_len)
     return found
 
 

@@ -113,8 +113,8 @@ def forecast(
     at_point: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LAT,LON|px:ROW,COLUMN",
-            help="With --members: when rain arrives there; may repeat.",
+            metavar="LAT,LON[,NAME]|px:ROW,COLUMN|FILE.csv",
+            help="Rain there by lead time, to points.json and .csv; may repeat.",
         ),
     ] = None,
 ) -> None:
@@ -137,9 +137,8 @@ def forecast(
         "--quantiles": quantiles,
         "--window": window,
         "--radius": radius,
-        "--at-point": at_point,
     }
-    ensemble = _ensemble(members, asked)
+    ensemble = _ensemble(members, asked, at_point or [])
     minutes = None if lead is None else seconds("--lead", lead, "min") / 60
     # These wait for torch.
     from nowcast.api.forecasters import load
@@ -175,27 +174,23 @@ class _Ensemble(NamedTuple):
     request: "ProbabilityRequest | None"
 
 
-def _ensemble(members: int | None, asked: "dict[str, Any]") -> _Ensemble:
+def _ensemble(members: int | None, asked: "dict[str, Any]", points: list[str]) -> _Ensemble:
     """Raise ConfigError for options that need --members without it, or cannot be read."""
     from nowcast.core.errors import ConfigError
 
     if members is None:
-        lonely = [name for name, value in asked.items() if value not in (None, [])]
+        lonely = [name for name, value in asked.items() if value is not None]
         if lonely:
             raise ConfigError(
                 f"{lonely[0]}: expected --members beside it, found none; add --members 24, or "
                 f"leave {lonely[0]} out"
             )
-        return _Ensemble(None, 0, None)
     from nowcast.precipitation.forecasting.probabilities.request import (
         ProbabilityRequest,
         numbers,
     )
 
-    given: dict[str, Any] = {
-        "radius": asked["--radius"],
-        "points": tuple(asked["--at-point"] or ()),
-    }
+    given: dict[str, Any] = {"radius": asked["--radius"], "points": tuple(points)}
     for option, name in (("--probability", "thresholds"), ("--quantiles", "quantiles")):
         if asked[option] is not None:
             given[name] = numbers(option, asked[option])
@@ -339,22 +334,33 @@ def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) 
         typer.echo(made.description.note)
     if made.members is not None:
         _show_members(files[-1])
+    _show_points(files)
     typer.echo(f"written   {out}: {_listed([path.relative_to(out) for path in files])}")
     seconds = {**facts["seconds"], "write": write_seconds}
     typer.echo(f"seconds   {', '.join(f'{part} {spent:.2f}' for part, spent in seconds.items())}")
 
 
 def _show_members(summary: Path) -> None:
-    """What ``forecast.json`` says of members and points."""
+    """What ``forecast.json`` says of members."""
     import json
 
     told = json.loads(summary.read_text())["ensemble"]
     typer.echo(f"members   {told['members']}, seed {told['seed']}")
-    within = f" within {told['radius']}" if told["radius"] else ""
-    for point in told["points"]:
-        typer.echo(f"at {point['point']}{within} (row {point['row']}, column {point['column']})")
-        for arrival in point["arrivals"]:
-            typer.echo(f"  {arrival['text']}")
+
+
+def _show_points(files: list[Path]) -> None:
+    """When rain arrives at each point, by ``points.json``, where there are some."""
+    import json
+
+    for path in files:
+        if path.name == "points.json":
+            told = json.loads(path.read_text())
+            within = f" within {told['radius']}" if told["radius"] else ""
+            for point in told["points"]:
+                place = f"(row {point['row']}, column {point['column']})"
+                typer.echo(f"at {point['point']}{within} {place}")
+                for arrival in point["arrivals"]:
+                    typer.echo(f"  {arrival['text']}")
 
 
 def _rain(made: "Forecast", position: int) -> str:

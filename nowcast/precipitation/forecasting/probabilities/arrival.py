@@ -20,6 +20,7 @@ class Arrival:
         median_minutes: lead time by which half of those have it; None: no member has it.
         early_minutes: by which a tenth of them has it.
         late_minutes: by which nine tenths have it.
+        alone: it is of one forecast, not of members.
     """
 
     threshold_mm_h: int | float
@@ -27,13 +28,16 @@ class Arrival:
     median_minutes: int | None = None
     early_minutes: int | None = None
     late_minutes: int | None = None
+    alone: bool = False
 
     def __str__(self) -> str:
         rain = f"rain of {self.threshold_mm_h:g} mm/h or more"
         if self.probability is None:
             return f"{rain}: no data"
         if self.median_minutes is None:
-            return f"{rain}: P = 0"
+            return f"{rain}: {'none forecast' if self.alone else 'P = 0'}"
+        if self.alone:
+            return f"{rain} in {self.median_minutes} min"
         return (
             f"{rain} in {self.median_minutes} min ({self.early_minutes}-{self.late_minutes}), "
             f"P = {self.probability:.2f}"
@@ -54,14 +58,15 @@ def arrival(
         threshold_mm_h: what counts as rain.
     """
     if not bool(np.isfinite(rates).all()):
-        return Arrival(threshold_mm_h, None)
+        return Arrival(threshold_mm_h, None, alone=len(rates) == 1)
     reached = rates >= threshold_mm_h
     having = reached.any(axis=1)
     if not bool(having.any()):
-        return Arrival(threshold_mm_h, 0.0)
+        return Arrival(threshold_mm_h, 0.0, alone=len(rates) == 1)
     first = np.asarray(minutes)[reached[having].argmax(axis=1)]
     early, median, late = np.quantile(first, (EARLY, 0.5, LATE), method="inverted_cdf")
-    return Arrival(threshold_mm_h, float(having.mean()), int(median), int(early), int(late))
+    found = int(median), int(early), int(late)
+    return Arrival(threshold_mm_h, float(having.mean()), *found, alone=len(rates) == 1)
 
 
 def first_minutes(
