@@ -13,9 +13,10 @@ from nowcast.precipitation.archive.frames import (
     frame_path,
     locate,
 )
-from nowcast.precipitation.archive.packed import SUFFIXES, open_archive
+from nowcast.precipitation.archive.packed import SUFFIXES
 from nowcast.precipitation.archive.raw_files import is_pack, next_move
 from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 
 
 def opened(places: Sequence[Path]) -> tuple[ArchiveReader, Moments]:

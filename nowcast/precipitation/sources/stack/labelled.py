@@ -43,6 +43,7 @@ class Labelled:
         place: which way up it is, and where.
         mapping: its grid mapping variable, by name; empty where it has none.
         zr: a and b of its Z-R relation, where it states them.
+        packing: how its numbers become values, where they were not decoded.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Labelled:
     place: Place
     mapping: Mapping[str, "Variable"]
     zr: tuple[float, float] | None
+    packing: Packing
 
 
 def read_labelled(
@@ -100,7 +102,7 @@ def read_labelled(
     source = _source(array, moments, minutes, packed, found, place, grid or place.grid, notes)
     pair = tuple(array.attrs.get(key) for key in ("zr_a", "zr_b"))
     zr = None if None in pair else (float(pair[0] or 0), float(pair[1] or 0))
-    return Labelled(source, array, dims, place, mapping, zr)
+    return Labelled(source, array, dims, place, mapping, zr, packed)
 
 
 def _chosen(data: "DataArray | Dataset") -> tuple["DataArray", "dict[str, Variable]"]:
