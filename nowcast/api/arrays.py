@@ -15,9 +15,9 @@ from nowcast.precipitation.archive.description import Description, Grid
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.archive.reader import ArchiveReader, FrameReader, Window
 from nowcast.precipitation.sources.conversion.target import Target
-from nowcast.precipitation.sources.conversion.values import LOWEST_DBZ, check_alike, checked
+from nowcast.precipitation.sources.conversion.values import check_alike, checked
 from nowcast.precipitation.sources.field import Field, Source
-from nowcast.precipitation.sources.measure import WORKS, measure
+from nowcast.precipitation.sources.measure import LOWEST_DBZ, WORKS, measure
 from nowcast.precipitation.units import Calibration, encode, pixel_from_dbz
 
 FILLS_DBZ = -900.0  # -999 and lower stand for no data, which is refused: say NaN

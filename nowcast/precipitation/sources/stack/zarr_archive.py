@@ -22,7 +22,7 @@ from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.archive.index import commonest_gap
 from nowcast.precipitation.archive.reader import ArchiveReader, FrameReader, Window
-from nowcast.precipitation.sources.conversion.values import HIGHEST_DBZ, HIGHEST_MM_H
+from nowcast.precipitation.sources.measure import HIGHEST_DBZ, HIGHEST_MM_H
 from nowcast.precipitation.sources.stack.labelled import Labelled, read_labelled
 from nowcast.precipitation.sources.stack.packed import Packing
 from nowcast.precipitation.units import (
