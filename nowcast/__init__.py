@@ -1,8 +1,8 @@
 """Precipitation nowcasting from radar, with monosemantic neurons proactively inhibited (MEmeL).
 
 The public names are `MEmeL`, `plug_in` and `unplug` for any network, and `load`, `forecast`,
-`evaluate`, `train` and `compare` for whole forecasters, with `ProbabilityRequest` for what a
-forecast says of its members; `__init__.pyi` has their types.
+`evaluate`, `train` and `compare` for whole forecasters, with `Nowcast.of` for a forecast to save
+and ask, and `ProbabilityRequest` for what it says of its members; `__init__.pyi` has their types.
 """
 
 from importlib import import_module
@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "MEmeL",
+    "Nowcast",
     "ProbabilityRequest",
     "compare",
     "evaluate",
@@ -23,6 +24,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "MEmeL": "nowcast.core.memel.layer",
+    "Nowcast": "nowcast.api.forecast",
     "ProbabilityRequest": "nowcast.precipitation.forecasting.probabilities.request",
     "compare": "nowcast.api.compare",
     "evaluate": "nowcast.api.evaluate",

@@ -1,5 +1,6 @@
 from nowcast.api.compare import compare as compare
 from nowcast.api.evaluate import evaluate as evaluate
+from nowcast.api.forecast import Nowcast as Nowcast
 from nowcast.api.forecast import forecast as forecast
 from nowcast.api.forecasters import load as load
 from nowcast.api.train import train as train

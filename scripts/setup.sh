@@ -18,7 +18,12 @@ if ! installed "$extras" && ! installed dev; then
   # torch by itself first: its own line, so that PIP_INDEX_URL or a wheel can choose the build.
   "$venv/bin/python" -m pip install --quiet --constraint constraints.txt torch
   "$venv/bin/python" -m pip install --quiet --constraint constraints.txt --editable ".[$extras]"
+  # Both want older packages than ours for parts that are not used here.
   "$venv/bin/python" -m pip install --quiet --no-deps pycomlink==0.6.0
+  case $extras in
+    *dev* | *tests*)
+      "$venv/bin/python" -m pip install --quiet --no-deps mlcast-dataset-validator==0.4.0 ;;
+  esac
   echo "$wanted" > "$venv/installed-$extras"
 fi
 export PATH="$venv/bin:$PATH"

@@ -4,13 +4,15 @@ import io
 import json
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray
 
 import nowcast
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.released.weights import located
@@ -66,7 +68,7 @@ def test_a_loaded_run_is_its_network(tiny: Path):
 
 @pytest.mark.parametrize("weights", ["flow", "comoving-memel"])
 def test_an_array_of_rates_is_forecast_along_its_motion(weights: str):
-    made = nowcast.forecast(shower(), weights, times=clock(), lead_minutes=15)
+    made = nowcast.Nowcast.of(shower(), weights, times=clock(), lead=15)
     assert made.rates.shape == (3, 48, 64) and made.init == clock()[-1]
     assert list(made.times) == list(clock()[-1] + 5 * np.arange(1, 4))
     for lead, rates in enumerate(made.rates, 1):
@@ -78,23 +80,21 @@ def test_an_array_of_rates_is_forecast_along_its_motion(weights: str):
 def test_units_agree_and_missing_data_stay_missing():
     rain = shower()
     rain[:, :, -1] = np.nan
-    one = nowcast.load("flow").forecast(rain, clock(), lead_minutes=5)
+    one = nowcast.load("flow").forecast(rain, clock(), lead=5)
     dbz = 10 * np.log10(200) + 16 * np.log10(np.maximum(rain, 1e-9))
-    other = nowcast.forecast(
-        np.ma.masked_invalid(dbz), "flow", times=clock(), unit="dBZ", zr=(200, 1.6), lead_minutes=5
+    other = nowcast.Nowcast.of(
+        np.ma.masked_invalid(dbz), "flow", times=clock(), unit="dBZ", zr=(200, 1.6), lead=5
     )
     assert np.isnan(one.rates[:, :, -1]).all() and np.isnan(other.rates[:, :, -1]).all()
     # Both are rounded to 8 bits, on scales that differ by the Z-R relation.
     np.testing.assert_allclose(one.rates[0, :, :-1], other.rates[0, :, :-1], rtol=0.1, atol=0.2)
 
 
-def test_an_array_of_xarray_brings_its_times_and_one_goes_out(tmp_path: Path):
-    xarray = pytest.importorskip("xarray")
-    rain = xarray.DataArray(shower(), dims=("time", "y", "x"), coords={"time": clock()})
-    made = nowcast.forecast(rain, "persistence", lead_minutes=10)
-    data = made.to_xarray()
+def test_arrays_go_in_and_come_out(tmp_path: Path):
+    made = nowcast.Nowcast.of(shower(), "persistence", times=clock(), lead="10min")
+    data = nowcast.forecast(shower(), "persistence", "10min", times=clock())
     assert data.rainfall_rate.dims == ("time", "y", "x")
-    np.testing.assert_allclose(data.rainfall_rate.values, made.rates, rtol=1e-6)
+    np.testing.assert_array_equal(data.rainfall_rate, made.rates)
     assert list(data.time.values.astype("datetime64[m]")) == list(made.times)
     files = made.save(tmp_path / "out", ["nc"])
     assert [file.name for file in files] == ["forecast.nc", "forecast.json"]
@@ -102,11 +102,61 @@ def test_an_array_of_xarray_brings_its_times_and_one_goes_out(tmp_path: Path):
         made.save(tmp_path / "out", ["tiff"])
 
 
+def test_an_xarray_object_is_forecast_where_it_lies():
+    plain = nowcast.Nowcast.of(shower(), "flow", times=clock(), lead=10)
+    crs = {"grid_mapping_name": "latitude_longitude", "note": "ours"}
+    rain = xarray.DataArray(
+        shower()[:, ::-1] / 3600,
+        dims=("time", "lat", "lon"),
+        coords={
+            "time": clock().astype("datetime64[ns]"),
+            "lat": ("lat", 50 + 0.01 * np.arange(48), {"units": "degrees_north"}),
+            "lon": ("lon", 5 + 0.015 * np.arange(64), {"units": "degrees_east"}),
+            "wgs84": ((), 0, crs),
+        },
+        attrs={"units": "kg m-2 s-1", "grid_mapping": "wgs84"},
+        name="precip",
+    )
+    data = nowcast.forecast(rain, "flow", timedelta(minutes=10))
+    assert data.rainfall_rate.dims == ("time", "lat", "lon")
+    np.testing.assert_allclose(data.rainfall_rate.values[:, ::-1], plain.rates, rtol=1e-5)
+    for axis in ("lat", "lon"):
+        xarray.testing.assert_equal(data[axis].variable, rain[axis].variable)
+    assert data.lat.attrs["standard_name"] == "latitude"
+    assert data.rainfall_rate.attrs["grid_mapping"] == "wgs84"
+    assert data.wgs84.attrs["note"] == "ours" and "crs_wkt" in data.wgs84.attrs
+    aligned = data.rainfall_rate - rain.isel(time=-1, drop=True)
+    assert aligned.shape == (2, 48, 64)
+
+
+def test_what_an_array_leaves_open_is_said():
+    rain = xarray.DataArray(shower() / 12, dims=("time", "y", "x"), coords={"time": clock()})
+    with pytest.warns(ResultWarning, match="frames states no units: taken for mm/h"):
+        nowcast.forecast(rain, "persistence", 5)
+    with pytest.warns(ResultWarning, match="rain sums taken over the step of 5 minutes"):
+        summed = nowcast.forecast(rain.assign_attrs(units="mm"), "persistence", 5)
+    rates = nowcast.Nowcast.of(shower(), "persistence", times=clock(), lead=5).rates
+    np.testing.assert_allclose(summed.rainfall_rate, rates)
+
+
+def test_fill_values_are_no_rain():
+    dbz = np.where(shower() > 0.1, 30.0, -999.0)
+    with pytest.raises(DataError, match="expected -60 to 100 dBZ"):
+        nowcast.Nowcast.of(dbz, "persistence", times=clock(), unit="dBZ", lead=5)
+
+
+@pytest.mark.parametrize(
+    "lead", ["15min", "0.25h", 15, 12.5, timedelta(minutes=15), np.timedelta64(900, "s")]
+)
+def test_the_lead_is_said_in_many_ways(lead: object):
+    made = nowcast.Nowcast.of(shower(), "persistence", times=clock(), lead=lead)
+    assert len(made.times) == 3
+
+
 def test_members_come_with_what_is_made_of_them(tmp_path: Path):
-    pytest.importorskip("xarray")
     request = nowcast.ProbabilityRequest((1, 5), (0.5,), ("max:10",), "2px", ("px:24,45",))
-    frames = {"times": clock(), "lead_minutes": 15}
-    made = nowcast.forecast(
+    frames = {"times": clock(), "lead": 15}
+    made = nowcast.Nowcast.of(
         shower(), "lagged-flow", **frames, members=5, seed=2, probabilities=request
     )
     assert made.members is not None and made.members.shape == (5, 3, 48, 64)
@@ -131,18 +181,18 @@ def test_members_come_with_what_is_made_of_them(tmp_path: Path):
 def test_what_is_asked_of_members_must_suit_before_anything_is_forecast():
     with pytest.raises(ConfigError, match="expected members beside it"):
         nowcast.forecast(
-            shower(), "flow", times=clock(), probabilities=nowcast.ProbabilityRequest()
+            shower(), "flow", times=clock(), probabilities=nowcast.ProbabilityRequest((30,))
         )
     with pytest.raises(ConfigError, match="ask for --lead 60min"):
         nowcast.forecast(
             shower(),
             "lagged-flow",
             times=clock(),
-            lead_minutes=15,
+            lead=15,
             members=4,
             probabilities=nowcast.ProbabilityRequest(windows=("sum:60",)),
         )
-    plain = nowcast.forecast(shower(), "lagged-flow", times=clock(), lead_minutes=5)
+    plain = nowcast.Nowcast.of(shower(), "lagged-flow", times=clock(), lead=5)
     assert plain.members is None
     with pytest.raises(ConfigError, match="expected a forecast with members"):
         plain.probabilities()
@@ -151,7 +201,7 @@ def test_what_is_asked_of_members_must_suit_before_anything_is_forecast():
 def test_what_must_be_known_of_a_forecast_is_a_warning():
     gap = np.r_[0:5, 6:11]
     with pytest.warns(ResultWarning, match="2024-07-01T10:25: missing, carried"):
-        made = nowcast.forecast(shower(11)[gap], "flow", times=clock(11)[gap], lead_minutes=5)
+        made = nowcast.Nowcast.of(shower(11)[gap], "flow", times=clock(11)[gap], lead=5)
     assert any("10:25: missing" in note for note in made.notes)
 
 
@@ -165,7 +215,9 @@ def test_what_must_be_known_of_a_forecast_is_a_warning():
         (shower(), {"times": clock()[::-1]}, "ascending times"),
         (shower(), {"times": ["noon"] * 10}, "expected dates and times"),
         (shower(3), {"times": clock(4)[[0, 2, 3]] + np.array([0, 0, 2])}, "gaps of 7, 10 minutes"),
-        (shower(), {"unit": "mm"}, "unit: expected mm/h or dBZ, found 'mm'"),
+        (shower(), {"unit": "K"}, "unit: expected dBZ or .*; found 'K'"),
+        (shower(), {"lead": "soon"}, "lead: expected a time above 0 such as 120min"),
+        (shower(), {"lead": timedelta(0)}, 'lead: expected "60min", "2h", minutes'),
         (shower(), {"zr": (0, 1)}, "a Z-R relation needs"),
         ("nowhere", {}, "nowhere: expected an archive"),
     ],
@@ -188,7 +240,7 @@ def test_an_archive_is_forecast_as_on_the_command_line(run, synthetic: Path, tmp
     import json
 
     at = str(Archive(synthetic).moments[100])
-    made = nowcast.forecast(synthetic, "flow", at=at, lead_minutes=12)
+    made = nowcast.Nowcast.of(synthetic, "flow", at=at, lead=12)
     status, _, err = run(
         *("forecast", synthetic, "--weights", "flow", "--at", at, "--lead", "12"),
         *("--format", "h5", "--out", tmp_path / "out"),

@@ -1,6 +1,7 @@
-"""Rain as an array in memory, read like an archive: the same checks, masks and forecasts."""
+"""Rain in memory, read like an archive: the same checks, masks and forecasts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,55 @@ from nowcast.precipitation.archive.days import Split
 from nowcast.precipitation.archive.description import Description, Grid
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.archive.reader import ArchiveReader, FrameReader, Window
+from nowcast.precipitation.sources.conversion.target import Target
+from nowcast.precipitation.sources.conversion.values import check_alike, checked
+from nowcast.precipitation.sources.field import Field, Source
+from nowcast.precipitation.sources.measure import LOWEST_DBZ, WORKS, measure
 from nowcast.precipitation.units import Calibration, encode, pixel_from_dbz
+
+FILLS_DBZ = -900.0  # -999 and lower stand for no data, which is refused: say NaN
+Frame = tuple[UInt8[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]
 
 
 class ArrayArchive(ArchiveReader):
-    """Frames of an array as an archive without day lists.
+    """The frames of a source as an archive without day lists, each read when it is asked for.
 
     Args:
-        levels: 8-bit levels.
-        masks: True = data.
-        times: valid time of each, ascending.
-        description: what the levels mean.
+        source: rain rates, sums or reflectivity; a sum that states no minutes is of one step.
+        zr: a and b of ``Z = a R**b``; None: HKO-7's.
+
+    Raises:
+        ConfigError: the times are not evenly apart, or the Z-R relation is none.
     """
 
-    def __init__(
-        self,
-        levels: UInt8[np.ndarray, "time height width"],
-        masks: Bool[np.ndarray, "time height width"],
-        times: Moments,
-        description: Description,
-    ) -> None:
-        self.root, self.origin = Path("frames"), "an array"
-        self.moments, self.description = times, description
-        self.held = (0, description.height, 0, description.width)
-        self._levels, self._masks = levels, masks
+    def __init__(self, source: Source, zr: tuple[int | float, int | float] | None = None) -> None:
+        self.root, self.origin = Path(source.name), "an array"
+        self.moments, step = _checked_times(source.times, len(source.times))
+        self._source = source
+        self._first = source.read(len(source) - 1)
+        self._minutes = None
+        self.notes = source.notes
+        if self._first.unit == "mm":
+            self._minutes = self._first.accumulation_minutes or float(step)
+            if self._first.accumulation_minutes is None:
+                self.notes += (f"rain sums taken over the step of {step} minutes",)
+        height, width = self._first.values.shape
+        try:
+            self._calibration = Calibration() if zr is None else Calibration(*map(float, zr))
+            self.description = Description(
+                name=source.name,
+                credit="not stated",
+                step_minutes=step,
+                height=height,
+                width=width,
+                zr_a=self._calibration.zr_a,
+                zr_b=self._calibration.zr_b,
+                grid=self._first.grid,
+            )
+        except ValueError as error:
+            raise ConfigError(f"{source.name}: {error}") from error
+        self.held = (0, height, 0, width)
+        self._kept: dict[int, Frame] = {}
 
     @property
     def days(self) -> Mapping[Split, Mapping[str, float]]:
@@ -53,79 +79,79 @@ class ArrayArchive(ArchiveReader):
         """Always: NaN is no data."""
         return True
 
-    def _position(self, moment: np.datetime64) -> int:
+    def _at(self, moment: np.datetime64) -> Frame:
         position = int(np.searchsorted(self.moments, moment))
         if position == len(self.moments) or self.moments[position] != moment:
             raise FrameError(f"{self.root}: there is none of {moment}")
-        return position
+        if position not in self._kept:
+            self._kept[position] = self._frame(position)
+        return self._kept[position]
+
+    def _frame(self, position: int) -> Frame:
+        where = self._source.where(position)
+        field = self._source.read(position)
+        check_alike(field, self._first, where)
+        if field.unit != "dBZ" and bool((field.values < 0).any()):
+            raise ConfigError(
+                f"{self.root}: expected rain of 0 or more, found some below; of reflectivity, say "
+                'unit="dBZ"'
+            )
+        if field.unit == "dBZ":  # of a rate of nearly 0, not measured
+            tiny = (field.values > FILLS_DBZ) & (field.values < LOWEST_DBZ)
+            field = replace(field, values=np.where(tiny, -np.inf, field.values))
+        values = checked(field, self._minutes, where, Target())
+        data = ~np.isnan(values)
+        known = np.where(data, values, -np.inf if field.unit == "dBZ" else 0.0)
+        to_pixel = pixel_from_dbz if field.unit == "dBZ" else self._calibration.pixel_from_rate
+        return encode(to_pixel(known)), data
 
     def frame(self, moment: np.datetime64) -> UInt8[np.ndarray, "height width"]:
         """The levels of one time; raises `FrameError`."""
-        return np.asarray(self._levels[self._position(moment)])
+        return self._at(moment)[0]
 
     def mask(self, moment: np.datetime64) -> Bool[np.ndarray, "height width"]:
         """Where the frame of one time has data; raises `FrameError`."""
-        return np.asarray(self._masks[self._position(moment)])
+        return self._at(moment)[1]
 
     def reader(self, window: Window, cache_mb: int) -> FrameReader:
         """Raises ConfigError: clips are drawn from archives on disk."""
         raise ConfigError("frames: expected an archive to draw clips from, found an array")
 
 
-def array_archive(
-    frames: Any,
-    times: Any,
-    unit: str = "mm/h",
-    zr: tuple[int | float, int | float] | None = None,
-    grid: Grid | None = None,
-) -> ArrayArchive:
-    """An array of rain as an archive.
+def source_of_array(
+    frames: Any, times: Any, unit: str = "mm/h", grid: Grid | None = None
+) -> Source:
+    """An array of rain as a source.
 
     Args:
-        frames: rain rates in mm/h or reflectivity in dBZ, ``time height width``, row 0 north; NaN
-            or masked is no data. An xarray.DataArray brings its times along.
-        times: valid time of each, UTC, ascending; None takes the coordinate ``time`` of `frames`.
-        unit: of the values.
-        zr: a and b of ``Z = a R**b``; None: HKO-7's.
+        frames: ``time height width``, row 0 north; NaN or masked is no data.
+        times: valid time of each, UTC, ascending.
+        unit: of the values, as `measure` reads it.
         grid: where the pixels lie; None where that is not known.
 
     Raises:
-        ConfigError: shape, times or values are none of those.
+        ConfigError: shape, times or unit are none of those.
     """
-    if times is None and "time" in getattr(frames, "coords", ()):
-        times = frames.coords["time"].values
     filled = np.ma.filled(np.ma.asarray(np.ma.asanyarray(frames), dtype=np.float64), np.nan)
     values: NDArray[np.float64] = np.asarray(filled)
     if values.ndim != 3 or not values.size:
         raise ConfigError(
             f"frames: expected an array time height width, found the shape {values.shape}"
         )
-    moments, step = _checked_times(times, len(values))
-    if unit not in ("mm/h", "dBZ"):
-        raise ConfigError(f"unit: expected mm/h or dBZ, found {unit!r}; convert the values")
-    data = np.isfinite(values)
-    if unit == "mm/h" and bool((values[data] < 0).any()):
-        raise ConfigError(
-            "frames: expected rain rates of 0 mm/h or more, found some below; of reflectivity, say "
-            'unit="dBZ"'
-        )
+    moments, _ = _checked_times(times, len(values))
     try:
-        calibration = Calibration() if zr is None else Calibration(float(zr[0]), float(zr[1]))
-        description = Description(
-            name="frames",
-            credit="not stated",
-            step_minutes=step,
-            height=values.shape[1],
-            width=values.shape[2],
-            zr_a=calibration.zr_a,
-            zr_b=calibration.zr_b,
-            grid=grid,
-        )
+        found = measure(unit)
     except ValueError as error:
-        raise ConfigError(f"frames: {error}") from error
-    known = np.where(data, values, 0.0 if unit == "mm/h" else -np.inf)
-    pixels = calibration.pixel_from_rate(known) if unit == "mm/h" else pixel_from_dbz(known)
-    return ArrayArchive(encode(pixels), data, moments, description)
+        raise ConfigError(f"unit: {error}; convert the values") from error
+    if found is None:
+        raise ConfigError(f"unit: expected {WORKS}; found {unit!r}")
+
+    def read(position: int) -> Field:
+        return Field(
+            moments[position], found.convert(values[position]), found.unit, None, grid, found
+        )
+
+    return Source("frames", moments, read, lambda position: f"frames, position {position}")
 
 
 def _checked_times(times: Any, count: int) -> tuple[Moments, int]:

@@ -3,16 +3,16 @@
 import time
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from jaxtyping import Float32
 
-from nowcast.api.arrays import array_archive
+from nowcast.api.arrays import ArrayArchive, source_of_array
 from nowcast.api.forecasters import LoadedForecaster, load
+from nowcast.api.labelled import Layout, is_labelled
 from nowcast.api.progress import shows_progress
 from nowcast.core.errors import ConfigError
 from nowcast.core.terminal.progress import line, say
@@ -22,16 +22,18 @@ from nowcast.precipitation.archive.frames import Moments
 from nowcast.precipitation.archive.reader import RadarFrames
 from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.forecast import Forecaster
-from nowcast.precipitation.forecasting.init_time import init_time
+from nowcast.precipitation.forecasting.init_time import Lead, init_time, lead_minutes
 from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.places import check_there, opened
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
+from nowcast.precipitation.forecasting.probabilities.points import PointForecast
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
-from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
+from nowcast.precipitation.forecasting.products.dataset import to_dataset
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import Format, write
 from nowcast.precipitation.forecasting.released.weights import DEFAULT
 from nowcast.precipitation.sources.feed.reader import Reading
+from nowcast.precipitation.sources.stack.labelled import read_labelled
 
 if TYPE_CHECKING:
     import xarray
@@ -46,10 +48,90 @@ class Nowcast:
     Args:
         product: the forecast as the file writers take it.
         request: what to make of its members, where it has some.
+        layout: how the xarray object lay that it was made of; None of other sources.
     """
 
     product: Forecast
     request: ProbabilityRequest = field(default_factory=ProbabilityRequest)
+    layout: Layout | None = None
+
+    @classmethod
+    @shows_progress
+    def of(
+        cls,
+        source: Any,
+        weights: str | Path | LoadedForecaster | None = None,
+        *,
+        times: Any = None,
+        unit: str | None = None,
+        zr: tuple[int | float, int | float] | None = None,
+        grid: Grid | None = None,
+        at: str | np.datetime64 | None = None,
+        lead: Lead | None = None,
+        members: int | None = None,
+        seed: int = 0,
+        probabilities: ProbabilityRequest | None = None,
+        reading: Reading | None = None,
+    ) -> "Nowcast":
+        """Forecast rain from the newest frames of a radar.
+
+        What a user must know of the forecast (missing frames, a radar outage, another time step
+        than trained on) is a `ResultWarning` each, and in `Nowcast.notes`.
+
+        Args:
+            source: the path of an archive (a folder with radarPNG/, or a packed file), paths of
+                some of its frames; radar files of any format that `nowcast data convert` reads, as
+                paths, folders and globs; an array ``time height width``, row 0 north, with NaN for
+                no data; or an xarray DataArray or Dataset, which says itself what and where it is
+                (`labelled`).
+            weights: as `load` takes them; None: `comoving-memel`, which comes with nowcast.
+            times: of an array: valid time of each frame, UTC.
+            unit: of an array that states none: dBZ, mm/h, mm (a sum over each step) or whatever
+                else `measure` reads; None: mm/h.
+            zr: of an array: a and b of its Z-R relation; None: HKO-7's.
+            grid: of an array that states none: where its pixels lie.
+            at: use no frame after this time: ISO text with an offset or in UTC, or datetime64
+                (UTC).
+            lead: how far ahead: ``"60min"``, ``"2h"``, 90 (minutes) or a timedelta; None: as far
+                as trained, 10 steps for a baseline.
+            members: how many members, of a forecaster that has them; None: one forecast.
+            seed: of what is random in the members: the same seed and frames give the same.
+            probabilities: what to make of the members, and points to say more of, which need no
+                members; None: the benchmark's thresholds.
+            reading: how radar files are to be read, where they leave it open: importer, unit, Z-R
+                relation.
+
+        Raises:
+            ConfigError: no such archive, array or weights; a forecaster without members, or not so
+                many; more members than fit into memory; a request that does not suit the forecast.
+            DataError: too many frames are missing or damaged.
+            RunError: the weights cannot be loaded, or give no numbers.
+        """
+        loaded = load(DEFAULT if weights is None else weights)
+        moment = init_time(at) if isinstance(at, str) else at
+        minutes = None if lead is None else lead_minutes(lead)
+        began = time.perf_counter()
+        paths = _paths(source)
+        with line(f"reading {paths[0] if paths else 'frames'}"):
+            if paths:
+                archive, moments, layout = _read_files(paths, reading, moment)
+            else:
+                archive, moments, layout = _read_array(source, times, unit, zr, grid)
+            choice = loaded.choice
+            frames = FrameSource(archive, choice.masks)
+            forecaster = Forecaster(choice, frames.description, minutes, members=members, seed=seed)
+            request = _checked_request(probabilities, members, forecaster)
+            inputs = newest(frames, choice.in_len, moment, moments, choice.least_in_len)
+            if isinstance(archive, ArrayArchive):
+                inputs = replace(inputs, about=(*inputs.about, *archive.notes))
+        if forecaster.memory_note is not None:
+            say(forecaster.memory_note)  # before the memory is taken
+        with line(f"forecasting with {choice.name} from {inputs.init}"):
+            made = forecaster.forecast(inputs, time.perf_counter() - began)
+        for note in made.facts["notes"]:
+            if note != forecaster.memory_note:
+                warnings.warn(note, ResultWarning, stacklevel=3)
+        return cls(made, request, layout)
 
     @property
     def rates(self) -> Float32[np.ndarray, "time y x"]:
@@ -80,6 +162,18 @@ class Nowcast:
         """
         return self.product.probabilities(request or self.request)
 
+    def points(self, *points: str) -> tuple[PointForecast, ...]:
+        """The rain at points by lead time, and when it arrives there.
+
+        Args:
+            *points: as ``52.10,5.18,De Bilt`` (latitude, longitude, a name) or ``px:240,200`` (row,
+                column), or ``.csv`` files of such; none: those that it was made with.
+
+        Raises:
+            ConfigError: one is none of these, or outside the frame.
+        """
+        return self.product.points(replace(self.request, points=points) if points else self.request)
+
     @property
     def times(self) -> Moments:
         """Valid time of each lead time, UTC, datetime64[m]."""
@@ -101,25 +195,14 @@ class Nowcast:
         return list(self.facts["notes"])
 
     def to_xarray(self) -> "xarray.Dataset":
-        """As an xarray.Dataset with CF attributes: ``rainfall_rate`` (mm/h) and ``reflectivity``
-        (dBZ) over time, y and x, and where the pixels lie as far as that is known; with members
-        also what is made of them (`ensemble_netcdf`).
-
-        Raises:
-            ConfigError: xarray is not installed.
+        """As an xarray.Dataset that follows the CF conventions (`products.dataset`): rain rates and
+        amounts, arrival times, reflectivity and where the pixels lie as far as that is known; with
+        members also what is made of them (`ensemble_netcdf`). Of an xarray object it has the
+        dimensions, coordinates and directions of that.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise ConfigError(
-                "to_xarray: expected the package xarray, found none; install it with `pip install "
-                "xarray`, or write netCDF with save(folder, ['nc'])"
-            ) from error
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "forecast.nc"
-            found = None if self.product.members is None else self.probabilities()
-            write_netcdf(self.product, path, found)
-            return xarray.load_dataset(path, engine="h5netcdf", decode_timedelta=False)
+        found = None if self.product.members is None else self.probabilities()
+        dataset = to_dataset(self.product, found)
+        return dataset if self.layout is None else self.layout.restored(dataset)
 
     def save(self, folder: str | Path, formats: Collection[str] = DEFAULT_FORMATS) -> list[Path]:
         """Write pictures and frames (png), an animation (gif), netCDF (nc) or HDF5 (h5), and
@@ -153,89 +236,71 @@ class Nowcast:
 
 @shows_progress
 def forecast(
-    source: Any,
+    data: Any,
     weights: str | Path | LoadedForecaster | None = None,
-    *,
-    times: Any = None,
-    unit: str = "mm/h",
-    zr: tuple[int | float, int | float] | None = None,
-    grid: Grid | None = None,
-    at: str | np.datetime64 | None = None,
-    lead_minutes: int | float | None = None,
+    lead: Lead | None = None,
     members: int | None = None,
-    seed: int = 0,
-    probabilities: ProbabilityRequest | None = None,
-    reading: Reading | None = None,
-) -> Nowcast:
-    """Forecast rain from the newest frames of a radar.
+    **options: Any,
+) -> "xarray.Dataset":
+    """Forecast rain: arrays in, arrays out.
 
-    What a user must know of the forecast (missing frames, a radar outage, another time step than
-    trained on) is a `ResultWarning` each, and in `Nowcast.notes`.
+    Example:
+        ``nowcast.forecast(rain, lead="60min")`` of an xarray.DataArray ``rain``.
 
     Args:
-        source: the path of an archive (a folder with radarPNG/, or a packed file), paths of some
-            of its frames; radar files of any format that `nowcast data convert` reads, as paths,
-            folders and globs; or an array ``time height width``, row 0 north, with NaN for no data,
-            or an xarray.DataArray of these dimensions with a coordinate ``time``.
+        data: an xarray object, an array or paths, as `Nowcast.of` takes them.
         weights: as `load` takes them; None: `comoving-memel`, which comes with nowcast.
-        times: of an array: valid time of each frame, UTC.
-        unit: of an array: ``mm/h`` or ``dBZ``.
-        zr: of an array: a and b of its Z-R relation; None: HKO-7's.
-        grid: of an array: where its pixels lie.
-        at: use no frame after this time: ISO text with an offset or in UTC, or datetime64 (UTC).
-        lead_minutes: how far ahead; None: as far as trained, 10 steps for a baseline.
+        lead: how far ahead: ``"60min"``, ``"2h"``, 90 (minutes) or a timedelta; None: as far as
+            trained, 10 steps for a baseline.
         members: how many members, of a forecaster that has them; None: one forecast.
-        seed: of what is random in the members: the same seed and frames give the same.
-        probabilities: what to make of the members; None: the benchmark's thresholds.
-        reading: how radar files are to be read, where they leave it open: importer, unit, Z-R
-            relation.
+        **options: the others of `Nowcast.of`.
+
+    Returns:
+        `Nowcast.to_xarray`: ``rainfall_rate`` (mm/h) and more over time, y and x, by the CF
+        conventions.
 
     Raises:
-        ConfigError: no such archive, array or weights; a forecaster without members, or not so
-            many; more members than fit into memory; a request that does not suit the forecast.
-        DataError: too many frames are missing or damaged.
-        RunError: the weights cannot be loaded, or give no numbers.
+        ConfigError, DataError, RunError: as `Nowcast.of`.
     """
-    loaded = load(DEFAULT if weights is None else weights)
-    moment = init_time(at) if isinstance(at, str) else at
-    began = time.perf_counter()
-    archive: RadarFrames
-    paths = _paths(source)
-    with line(f"reading {paths[0] if paths else 'frames'}"):
-        if paths:
-            check_there(paths, watching=False)
-            archive, moments = opened(paths, reading, moment)
-        else:
-            archive = array_archive(source, times, unit, zr, grid)
-            moments = archive.moments
-        choice = loaded.choice
-        frames = FrameSource(archive, choice.masks)
-        minutes = None if lead_minutes is None else float(lead_minutes)
-        forecaster = Forecaster(choice, frames.description, minutes, members=members, seed=seed)
-        request = _checked_request(probabilities, members, forecaster)
-        inputs = newest(frames, choice.in_len, moment, moments, choice.least_in_len)
-    if forecaster.memory_note is not None:
-        say(forecaster.memory_note)  # before the memory is taken
-    with line(f"forecasting with {choice.name} from {inputs.init}"):
-        made = forecaster.forecast(inputs, time.perf_counter() - began)
-    for note in made.facts["notes"]:
-        if note != forecaster.memory_note:
-            warnings.warn(note, ResultWarning, stacklevel=3)
-    return Nowcast(made, request)
+    return Nowcast.of(data, weights, lead=lead, members=members, **options).to_xarray()
+
+
+_Read = tuple[RadarFrames, Moments, Layout | None]  # frames, the times meant, how they lay
+
+
+def _read_files(paths: list[Path], reading: Reading | None, at: np.datetime64 | None) -> _Read:
+    check_there(paths, watching=False)
+    return *opened(paths, reading, at), None
+
+
+def _read_array(
+    source: Any,
+    times: Any,
+    unit: str | None,
+    zr: tuple[int | float, int | float] | None,
+    grid: Grid | None,
+) -> _Read:
+    layout = None
+    if is_labelled(source):
+        found = read_labelled(source, times, unit, grid)
+        layout = Layout.of(found)
+        archive = ArrayArchive(found.source, zr or found.zr)
+    else:
+        archive = ArrayArchive(source_of_array(source, times, unit or "mm/h", grid), zr)
+    return archive, archive.moments, layout
 
 
 def _checked_request(
     request: ProbabilityRequest | None, members: int | None, forecaster: Forecaster
 ) -> ProbabilityRequest:
     """The request, once it is sure that it suits the forecast."""
-    if members is None and request is not None:
-        raise ConfigError(
-            "probabilities: expected members beside it, found none; give members=24, or leave "
-            "probabilities out"
-        )
     found = request or ProbabilityRequest()
-    if members is not None:
-        found.of(forecaster.description, forecaster.out_len)
+    if members is None and found.needs_members:
+        raise ConfigError(
+            "probabilities: expected members beside it, found none; give members=24, or leave all "
+            "but its points out"
+        )
+    found.of(forecaster.description, forecaster.out_len)
     return found
 
 

@@ -100,10 +100,10 @@ class LoadedForecaster:
         return Choice(self.name, self.radar_settings, self.run)
 
     def forecast(self, frames: Any, times: Any = None, **options: Any) -> "Nowcast":
-        """Forecast with it; see `nowcast.forecast` for the arguments and errors."""
-        from nowcast.api.forecast import forecast
+        """Forecast with it; see `Nowcast.of` for the arguments and errors."""
+        from nowcast.api.forecast import Nowcast
 
-        return forecast(frames, self, times=times, **options)
+        return Nowcast.of(frames, self, times=times, **options)
 
     def push(self, name: str, *, private: bool = False, licence: str | None = None) -> str:
         """Upload best weights, config and model card to Hugging Face; see `nowcast.hub.push`.

@@ -80,8 +80,8 @@ def data_info(
     Example: `nowcast data info data/dwd data/synthetic`
     """
     from nowcast.core.terminal.progress import line
-    from nowcast.precipitation.archive.packed import open_archive
     from nowcast.precipitation.preparation.info import archive_info
+    from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 
     infos = []
     for root in roots:
@@ -130,13 +130,15 @@ def data_pack(
     from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.archive.pack import pack
     from nowcast.precipitation.archive.quarantine import read_quarantine
+    from nowcast.precipitation.archive.raw_files import is_zarr
     from nowcast.precipitation.archive.tree import Archive
     from nowcast.precipitation.settings import PAPER_CROP
     from nowcast.precipitation.sources.conversion.options import window
+    from nowcast.precipitation.sources.stack.zarr_archive import ZarrArchive
 
     with counted("packed") as progress:
         pack(
-            Archive(root, lists),
+            (ZarrArchive if is_zarr(root) else Archive)(root, lists),
             out,
             crop=PAPER_CROP if crop == "paper" else window(crop),
             masks=masks,
@@ -224,6 +226,17 @@ def data_convert(
     event: Annotated[
         list[str] | None, typer.Option(help="sevir: only this event; may repeat.")
     ] = None,
+    to: Annotated[
+        Literal["archive", "mlcast"],
+        typer.Option(help="mlcast: a Zarr store after its specification, at full precision."),
+    ] = "archive",
+    mlcast: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="--to mlcast: license, created_by, created_with, identifier, version.",
+        ),
+    ] = None,
 ) -> None:
     """Convert radar files of other formats into an archive; frames are not resampled.
 
@@ -261,6 +274,13 @@ def data_convert(
         name=name,
         credit=credit,
     )
+    if to == "mlcast":
+        from nowcast.precipitation.sources.conversion.mlcast import Mlcast, write_mlcast
+
+        about = Mlcast.read(options.settings(mlcast or [], "--mlcast"))
+        with counted("converted") as progress:
+            typer.echo(write_mlcast(source, out, importer, request, target, about, progress))
+        return
     with counted("converted") as progress:
         written = convert(source, out, importer, request, target, progress)
     for archive in written:

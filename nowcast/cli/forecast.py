@@ -1,6 +1,5 @@
 """`nowcast forecast`: from the newest frames of a radar, once or whenever a frame lands."""
 
-import re
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -40,8 +39,6 @@ FORMAT_OF: "dict[Asked, Format]" = {
 DEFAULT_FORMATS = (Asked.png, Asked.gif, Asked.nc)  # h5 for those who ask for it
 
 SHOWN_LEADS = 4
-SECONDS = {"s": 1, "min": 60, "h": 3600}
-DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)?", re.ASCII)
 
 
 @forecasts.command()
@@ -119,8 +116,8 @@ def forecast(
     at_point: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LAT,LON|px:ROW,COLUMN",
-            help="With --members: when rain arrives there; may repeat.",
+            metavar="LAT,LON[,NAME]|px:ROW,COLUMN|FILE.csv",
+            help="Rain there by lead time, to points.json and .csv; may repeat.",
         ),
     ] = None,
     importer: Importer = None,
@@ -140,6 +137,7 @@ def forecast(
     Example: `nowcast forecast data/dwd --weights steps --members 24 --probability 0.5,5 --out out`
     """
     from nowcast.core.errors import ConfigError
+    from nowcast.precipitation.forecasting.init_time import seconds
     from nowcast.precipitation.forecasting.places import check_there
 
     check_there(places, watch)
@@ -150,10 +148,9 @@ def forecast(
         "--quantiles": quantiles,
         "--window": window,
         "--radius": radius,
-        "--at-point": at_point,
     }
-    ensemble = _ensemble(members, asked)
-    minutes = None if lead is None else _seconds("--lead", lead, "min") / 60
+    ensemble = _ensemble(members, asked, at_point or [])
+    minutes = None if lead is None else seconds("--lead", lead, "min") / 60
     # These wait for torch.
     from nowcast.api.forecasters import load
     from nowcast.precipitation.forecasting.released.weights import DEFAULT
@@ -176,8 +173,8 @@ def forecast(
         raise ConfigError(
             f"--watch: expected the folder of one archive to follow, found {len(places)} paths"
         )
-    seconds = _seconds("--every", every, "s")
-    _follow(places[0], loaded.choice, minutes, out, chosen, seconds, keep, ensemble)
+    pause = seconds("--every", every, "s")
+    _follow(places[0], loaded.choice, minutes, out, chosen, pause, keep, ensemble)
 
 
 class _Ensemble(NamedTuple):
@@ -188,27 +185,23 @@ class _Ensemble(NamedTuple):
     request: "ProbabilityRequest | None"
 
 
-def _ensemble(members: int | None, asked: "dict[str, Any]") -> _Ensemble:
+def _ensemble(members: int | None, asked: "dict[str, Any]", points: list[str]) -> _Ensemble:
     """Raise ConfigError for options that need --members without it, or cannot be read."""
     from nowcast.core.errors import ConfigError
 
     if members is None:
-        lonely = [name for name, value in asked.items() if value not in (None, [])]
+        lonely = [name for name, value in asked.items() if value is not None]
         if lonely:
             raise ConfigError(
                 f"{lonely[0]}: expected --members beside it, found none; add --members 24, or "
                 f"leave {lonely[0]} out"
             )
-        return _Ensemble(None, 0, None)
     from nowcast.precipitation.forecasting.probabilities.request import (
         ProbabilityRequest,
         numbers,
     )
 
-    given: dict[str, Any] = {
-        "radius": asked["--radius"],
-        "points": tuple(asked["--at-point"] or ()),
-    }
+    given: dict[str, Any] = {"radius": asked["--radius"], "points": tuple(points)}
     for option, name in (("--probability", "thresholds"), ("--quantiles", "quantiles")):
         if asked[option] is not None:
             given[name] = numbers(option, asked[option])
@@ -229,15 +222,15 @@ def _once(
 ) -> None:
     from time import perf_counter
 
-    from nowcast.api.forecast import forecast as make
+    from nowcast.api.forecast import Nowcast
     from nowcast.core.terminal.result_warnings import collected
 
     with collected() as notes:
-        made = make(
+        made = Nowcast.of(
             places,
             loaded,
             at=at,
-            lead_minutes=minutes,
+            lead=minutes,
             members=ensemble.members,
             seed=ensemble.seed,
             probabilities=ensemble.request,
@@ -330,18 +323,6 @@ def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:
     return earlier
 
 
-def _seconds(option: str, text: str, unit: str) -> float:
-    from nowcast.core.errors import ConfigError
-
-    match = DURATION.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise ConfigError(
-            f"{option}: expected a time above 0 such as 120min, 2h or 90 ({unit} if it says none), "
-            f"found {text!r}"
-        )
-    return float(match[1]) * SECONDS[match[2] or unit]
-
-
 def _say(text: str) -> None:
     with suppress(OSError):  # a full log does not end the watch
         typer.echo(f"nowcast: {text}", err=True)
@@ -366,22 +347,33 @@ def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) 
         typer.echo(made.description.note)
     if made.members is not None:
         _show_members(files[-1])
+    _show_points(files)
     typer.echo(f"written   {out}: {_listed([path.relative_to(out) for path in files])}")
     seconds = {**facts["seconds"], "write": write_seconds}
     typer.echo(f"seconds   {', '.join(f'{part} {spent:.2f}' for part, spent in seconds.items())}")
 
 
 def _show_members(summary: Path) -> None:
-    """What ``forecast.json`` says of members and points."""
+    """What ``forecast.json`` says of members."""
     import json
 
     told = json.loads(summary.read_text())["ensemble"]
     typer.echo(f"members   {told['members']}, seed {told['seed']}")
-    within = f" within {told['radius']}" if told["radius"] else ""
-    for point in told["points"]:
-        typer.echo(f"at {point['point']}{within} (row {point['row']}, column {point['column']})")
-        for arrival in point["arrivals"]:
-            typer.echo(f"  {arrival['text']}")
+
+
+def _show_points(files: list[Path]) -> None:
+    """When rain arrives at each point, by ``points.json``, where there are some."""
+    import json
+
+    for path in files:
+        if path.name == "points.json":
+            told = json.loads(path.read_text())
+            within = f" within {told['radius']}" if told["radius"] else ""
+            for point in told["points"]:
+                place = f"(row {point['row']}, column {point['column']})"
+                typer.echo(f"at {point['point']}{within} {place}")
+                for arrival in point["arrivals"]:
+                    typer.echo(f"  {arrival['text']}")
 
 
 def _rain(made: "Forecast", position: int) -> str:

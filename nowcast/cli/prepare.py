@@ -118,7 +118,8 @@ def data_masks(
 def data_days(
     root: Annotated[Path, typer.Argument(help="An archive without day lists.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write the lists to.  [ROOT/hko_data]")
+        Path | None,
+        typer.Option(help="Folder to write the lists to.  [ROOT/hko_data; ROOT.lists of Zarr]"),
     ] = None,
     threshold_mm: Annotated[
         float | None,
@@ -146,6 +147,7 @@ def data_days(
     """
     from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.archive.quarantine import read_quarantine
+    from nowcast.precipitation.archive.raw_files import is_zarr
     from nowcast.precipitation.archive.tree import Archive
     from nowcast.precipitation.preparation.rainy_days import (
         WET_DAY_MM,
@@ -154,11 +156,12 @@ def data_days(
         write_lists,
     )
     from nowcast.precipitation.preparation.split_days import known_by, known_split
+    from nowcast.precipitation.sources.stack.zarr_archive import ZarrArchive
 
     way, into = known_by(by), known_split(all_)
     if threshold_mm is None:
         threshold_mm = WET_DAY_MM if into is None else 0.0
-    archive = Archive(root)
+    archive = ZarrArchive(root) if is_zarr(root) else Archive(root)
     folder = archive.lists if out is None else out
     refuse_existing(folder)
     skip = None if quarantine is None else read_quarantine(quarantine)

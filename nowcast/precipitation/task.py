@@ -21,7 +21,6 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.threads import one_thread
 from nowcast.core.training.shared_memory import check_shared_memory
 from nowcast.precipitation.archive.days import SPLITS
-from nowcast.precipitation.archive.packed import open_archive
 from nowcast.precipitation.archive.reader import ArchiveReader
 from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.clips.clips import Clips, load
@@ -47,6 +46,7 @@ from nowcast.precipitation.pictures.gallery import write_gallery
 from nowcast.precipitation.pictures.reel import forecast, reels
 from nowcast.precipitation.pictures.strip import strip_of
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
+from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 from nowcast.precipitation.verification.ensembles.columns import ENSEMBLE_COLUMNS, by_threshold
 from nowcast.precipitation.verification.ensembles.crps import crps_curves
 from nowcast.precipitation.verification.ensembles.verify import comparable, member_sums

@@ -17,7 +17,7 @@ PYSTEPS = """\
 import numpy as np
 import pysteps
 from pathlib import Path
-from nowcast.precipitation.archive.packed import open_archive
+from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 from nowcast.pysteps import register
 from pysteps.verification.detcatscores import det_cat_fct
 

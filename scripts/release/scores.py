@@ -24,7 +24,7 @@ from nowcast.api.evaluate import Evaluation
 from nowcast.api.forecasters import run_of
 from nowcast.core.storage.files import write_json
 from nowcast.precipitation.archive.days import SPLITS
-from nowcast.precipitation.archive.packed import open_archive
+from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 from scripts.release.sources import SOURCES, Source, folder_name, write_lists
 
 UNLEARNED = ("persistence", "flow", "extrapolation", "sprog")

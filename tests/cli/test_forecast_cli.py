@@ -290,9 +290,25 @@ def test_members_and_what_is_made_of_them(run: Run, root: Path, tmp_path: Path):
     assert status == 0, err
     assert "members   6, seed 0" in said and "at px:5,30 within 3px (row 5, column 30)" in said
     assert said.count("rain of 2 mm/h or more") == 2
+    assert len(json.loads((out / "points.json").read_text())["points"]) == 2
     told = json.loads((out / "forecast.json").read_text())
     assert told["ensemble"]["thresholds"] == [0.5, 2] and told["facts"]["members"] == 6
     assert [window["window"] for window in told["ensemble"]["windows"]] == ["max:30", "sum:60"]
+
+
+def test_points_need_no_members(run: Run, root: Path, tmp_path: Path):
+    (tmp_path / "places.csv").write_text("47.9,5.6,Nowhere\n")
+    out = tmp_path / "out"
+    options = ["--weights", "flow", "--lead", "12", "--format", "nc", "--out", out]
+    status, said, err = run("forecast", root, *options, "--at-point", "px:20,20,Here")
+    assert status == 0, err
+    assert "at Here (row 20, column 20)" in said and "rain of 0.5 mm/h or more" in said
+    assert (out / "points.csv").read_text().count("\nHere,") == 2
+    status, _, err = run(
+        *("forecast", root, *options[:-1], tmp_path / "more"),
+        *("--at-point", tmp_path / "places.csv"),
+    )
+    assert status == 2 and "--at-point 47.9,5.6,Nowhere: expected" in err
 
 
 @pytest.mark.parametrize(

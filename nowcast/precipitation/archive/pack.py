@@ -18,7 +18,7 @@ from nowcast.core.system.threads import in_order
 from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.archive.frames import MASK_FOLDER, Moments
 from nowcast.precipitation.archive.packed import CODECS, FORMAT, Pack
-from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.reader import ArchiveReader
 
 CHUNK_BYTES = 2**17  # before compression: a clip is some chunks, a window few bytes more
 
@@ -27,7 +27,7 @@ Masks = Literal["frame", "exclude", "both"]
 
 
 def pack(
-    archive: Archive,
+    archive: ArchiveReader,
     out: Path,
     *,
     crop: Crop | None = None,
@@ -40,7 +40,7 @@ def pack(
     """Pack the days of an archive's lists into one HDF5 file, in place when it is whole.
 
     Args:
-        archive: the tree.
+        archive: a tree or a Zarr store.
         out: the file to make.
         crop: (top, bottom, left, right) of what is kept of each frame; None keeps all.
         masks: which masks the pack can give; ``exclude`` leaves those of single frames out.
@@ -119,7 +119,7 @@ def pack(
     write_whole(out, write)
 
 
-def _checked(archive: Archive, crop: Crop | None) -> Crop:
+def _checked(archive: ArchiveReader, crop: Crop | None) -> Crop:
     height, width = archive.shape
     held = crop or (0, height, 0, width)
     if not (0 <= held[0] < held[1] <= height and 0 <= held[2] < held[3] <= width):
@@ -130,19 +130,19 @@ def _checked(archive: Archive, crop: Crop | None) -> Crop:
     return held
 
 
-def _listed(archive: Archive, skipped: Moments | None) -> Moments:
+def _listed(archive: ArchiveReader, skipped: Moments | None) -> Moments:
     moments = np.sort(np.concatenate([archive.moments_of(split) for split in SPLITS]))
     if skipped is not None:
         moments = moments[~np.isin(moments, skipped)]
     if not len(moments):
         raise ConfigError(
-            f"{archive.lists}: expected days with frames in the three lists, found none; make the "
+            f"{archive.root}: expected days with frames in the three lists, found none; make the "
             f"lists with `nowcast data days {archive.root}`"
         )
     return moments
 
 
-def _origin(archive: Archive, held: Crop) -> dict[str, Any]:
+def _origin(archive: ArchiveReader, held: Crop) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "description": archive.description.to_json(),

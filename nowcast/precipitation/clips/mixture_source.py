@@ -7,8 +7,8 @@ from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.frames import Moments
-from nowcast.precipitation.archive.packed import open_archive
 from nowcast.precipitation.settings import DataSettings, SourceSettings, WindowSettings
+from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 from nowcast.precipitation.units import Calibration, encode
 
 Frames = tuple[UInt8[np.ndarray, "time height width"], Bool[np.ndarray, "time height width"]]

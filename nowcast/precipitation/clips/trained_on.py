@@ -8,8 +8,8 @@ from typing import Any
 from nowcast.core.errors import NowcastError, RunError
 from nowcast.core.storage.runs import Run
 from nowcast.precipitation.archive.description import Description
-from nowcast.precipitation.archive.packed import open_archive
 from nowcast.precipitation.settings import DataSettings
+from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 
 PIXEL_TOLERANCE = 1.25  # a pixel so many times larger or smaller than any seen is another
 

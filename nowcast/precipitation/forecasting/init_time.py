@@ -1,4 +1,7 @@
-"""The time that a user gives, in UTC or with its offset; the names of zones have no one meaning."""
+"""Times that a user gives: the init time, in UTC or with its offset, and how far ahead of it.
+
+The names of zones have no one meaning.
+"""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,6 +12,52 @@ from nowcast.core.errors import ConfigError
 
 NAMED = re.compile(r"(?P<time>.*\d)\s*(?P<zone>[A-Za-z][A-Za-z_/+-]*[A-Za-z])\s*")
 SEASONS = ((1, 1), (7, 1))  # month and day: the name of a zone may be that of another season
+SECONDS = {"s": 1, "min": 60, "h": 3600}
+DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)?", re.ASCII)
+
+Lead = str | int | float | timedelta | np.timedelta64
+"""How far ahead: ``"60min"``, ``"2h"``, a number of minutes or a difference of times."""
+
+
+def seconds(option: str, text: str, unit: str) -> float:
+    """The seconds that a text such as ``120min``, ``2h`` or ``90`` says.
+
+    Args:
+        option: what messages call it.
+        text: of the user.
+        unit: of a number without one: s, min or h.
+
+    Raises:
+        ConfigError: any other text, or no time.
+    """
+    match = DURATION.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ConfigError(
+            f"{option}: expected a time above 0 such as 120min, 2h or 90 ({unit} if it says none), "
+            f"found {text!r}"
+        )
+    return float(match[1]) * SECONDS[match[2] or unit]
+
+
+def lead_minutes(lead: Lead) -> float:
+    """How far ahead, in minutes; a text or a number without a unit is minutes.
+
+    Raises:
+        ConfigError: it is none of `Lead`, or not above 0.
+    """
+    minutes: float | None = None
+    if isinstance(lead, str):
+        return seconds("lead", lead, "min") / 60
+    if isinstance(lead, timedelta | np.timedelta64):
+        minutes = float(np.timedelta64(lead) / np.timedelta64(1, "m"))
+    elif isinstance(lead, int | float | np.number) and not isinstance(lead, bool):
+        minutes = float(lead)
+    if minutes is None or not 0 < minutes < np.inf:
+        raise ConfigError(
+            f'lead: expected "60min", "2h", minutes such as 90 or a timedelta, above 0, found '
+            f"{lead!r}"
+        )
+    return minutes
 
 
 def init_time(text: str) -> np.datetime64:

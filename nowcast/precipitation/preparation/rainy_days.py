@@ -21,7 +21,7 @@ from nowcast.core.system.machine import usable_cpus
 from nowcast.core.system.threads import in_order
 from nowcast.precipitation.archive.days import SPLITS, Split, days_path, write_days
 from nowcast.precipitation.archive.frames import FrameError, Moments
-from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.reader import ArchiveReader
 from nowcast.precipitation.preparation.split_days import By, DaySplit, all_in, split_days
 
 WET_DAY_MM = 1.0  # ETCCDI's wet day (index CWD, RR >= 1 mm); etccdi.pacificclimate.org
@@ -68,7 +68,7 @@ class RainyDays:
 
 
 def find_rainy_days(
-    archive: Archive,
+    archive: ArchiveReader,
     *,
     threshold_mm: float = WET_DAY_MM,
     by: By | None = None,
@@ -151,7 +151,7 @@ def refuse_existing(folder: Path) -> None:
 
 
 def _depths(
-    archive: Archive,
+    archive: ArchiveReader,
     every: int,
     skip: Moments | None,
     workers: int | None,
@@ -181,7 +181,7 @@ class _Weights:
     rate_mm_h: np.ndarray
 
 
-def _weights(archive: Archive) -> _Weights:
+def _weights(archive: ArchiveReader) -> _Weights:
     """What is read once, before the threads start."""
     try:
         usable = archive.usable
@@ -191,7 +191,7 @@ def _weights(archive: Archive) -> _Weights:
     return _Weights(usable, archive.has_masks, rate_mm_h)
 
 
-def _depth_mm(archive: Archive, every: int, weights: _Weights, day: Moments) -> float:
+def _depth_mm(archive: ArchiveReader, every: int, weights: _Weights, day: Moments) -> float:
     hours = float(archive.step / np.timedelta64(1, "m")) / 60
     read = day[::every]
     total = 0.0

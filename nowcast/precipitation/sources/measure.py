@@ -24,6 +24,11 @@ WORKS = (
 # What a units attribute says that states none.
 STATES_NONE = ("", "1", "-", "none", "n/a", "na", "unknown", "unitless", "dimensionless")
 _DBZ = ("dbz", "dbze", "10*log10(mm6 m-3)", "10 log10(mm6 m-3)")
+# Bounds beyond which a value is no measurement but a fill value or another unit.
+LOWEST_DBZ = -60.0  # what the most sensitive cloud radars see nearby
+HIGHEST_DBZ = 100.0  # giant hail is near 80; 8-bit scales end at 95.5
+HIGHEST_MM_H = 2000.0  # the record of one minute is 31.2 mm, 1872 mm/h (Unionville 1956, WMO)
+
 _LONGEST = 60  # characters; more is no unit
 
 # "m-2" and "m2" are powers (CF, UDUNITS), as in MetPy's preprocessor.

@@ -68,7 +68,7 @@ def test_the_netcdf_has_every_product_by_its_coordinates(tmp_path: Path, engine:
     assert data.amount_threshold.units == data.rainfall_amount_quantile.units == "mm"
     assert data["quantile"].values.tolist() == [0.1, 0.9]
     assert data.probability_of_exceedance.units == "1"
-    assert data.rainfall_rate_mean.cell_methods == "realization: mean"
+    assert data.rainfall_rate_mean.cell_methods == "time: point realization: mean"
     assert "within 2px" in data.probability_of_exceedance_nearby.long_name
     for name, variable in data.data_vars.items():
         if variable.dims[-2:] == ("y", "x"):
@@ -78,7 +78,10 @@ def test_the_netcdf_has_every_product_by_its_coordinates(tmp_path: Path, engine:
 def test_a_file_without_members_is_as_it_was(tmp_path: Path):
     write_netcdf(made(), tmp_path / "forecast.nc")
     data = xr.load_dataset(tmp_path / "forecast.nc", engine="h5netcdf", decode_timedelta=False)
-    assert list(data.data_vars) == ["rainfall_rate", "reflectivity"]
+    assert list(data.data_vars) == [
+        *("rainfall_rate", "rainfall_amount", "arrival_time", "reflectivity"),
+        *("time_bounds", "lead_time_bounds"),
+    ]
     assert set(data.coords) == {"time", "forecast_reference_time", "lead_time", "x", "y"}
 
 

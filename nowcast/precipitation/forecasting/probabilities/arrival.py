@@ -1,12 +1,13 @@
-"""When rain arrives at a point: a distribution over the members that bring it."""
+"""When rain arrives: at a point a distribution over the members that bring it, or a field."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 EARLY, LATE = 0.1, 0.9  # of the members that bring rain
+ARRIVAL_MM_H = 0.5  # where no threshold is asked for: the least of the benchmark
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Arrival:
         median_minutes: lead time by which half of those have it; None: no member has it.
         early_minutes: by which a tenth of them has it.
         late_minutes: by which nine tenths have it.
+        alone: it is of one forecast, not of members.
     """
 
     threshold_mm_h: int | float
@@ -26,13 +28,16 @@ class Arrival:
     median_minutes: int | None = None
     early_minutes: int | None = None
     late_minutes: int | None = None
+    alone: bool = False
 
     def __str__(self) -> str:
         rain = f"rain of {self.threshold_mm_h:g} mm/h or more"
         if self.probability is None:
             return f"{rain}: no data"
         if self.median_minutes is None:
-            return f"{rain}: P = 0"
+            return f"{rain}: {'none forecast' if self.alone else 'P = 0'}"
+        if self.alone:
+            return f"{rain} in {self.median_minutes} min"
         return (
             f"{rain} in {self.median_minutes} min ({self.early_minutes}-{self.late_minutes}), "
             f"P = {self.probability:.2f}"
@@ -53,11 +58,38 @@ def arrival(
         threshold_mm_h: what counts as rain.
     """
     if not bool(np.isfinite(rates).all()):
-        return Arrival(threshold_mm_h, None)
+        return Arrival(threshold_mm_h, None, alone=len(rates) == 1)
     reached = rates >= threshold_mm_h
     having = reached.any(axis=1)
     if not bool(having.any()):
-        return Arrival(threshold_mm_h, 0.0)
+        return Arrival(threshold_mm_h, 0.0, alone=len(rates) == 1)
     first = np.asarray(minutes)[reached[having].argmax(axis=1)]
     early, median, late = np.quantile(first, (EARLY, 0.5, LATE), method="inverted_cdf")
-    return Arrival(threshold_mm_h, float(having.mean()), int(median), int(early), int(late))
+    found = int(median), int(early), int(late)
+    return Arrival(threshold_mm_h, float(having.mean()), *found, alone=len(rates) == 1)
+
+
+def first_minutes(
+    rates: Float[np.ndarray, "member lead height width"],
+    minutes: Sequence[int],
+    threshold_mm_h: int | float,
+) -> Float32[np.ndarray, "height width"]:
+    """The first lead time by which half of the members or more have had rain of a threshold.
+
+    NaN where fewer than half have it within the forecast, and where a rate is NaN. Of one forecast,
+    a single member, it is when the rain itself arrives.
+
+    Args:
+        rates: mm/h; NaN is no data.
+        minutes: of each lead time.
+        threshold_mm_h: what counts as rain.
+    """
+    had = np.zeros((len(rates), *rates.shape[2:]), dtype=bool)
+    missing = np.zeros(rates.shape[2:], dtype=bool)
+    first = np.full(rates.shape[2:], np.nan, dtype=np.float32)
+    for lead, minute in enumerate(minutes):
+        had |= rates[:, lead] >= threshold_mm_h
+        missing |= np.isnan(rates[:, lead]).any(axis=0)
+        first[np.isnan(first) & (2 * had.sum(axis=0) >= len(rates))] = minute
+    first[missing] = np.nan
+    return first

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from nowcast.precipitation.archive.description import Description
-from nowcast.precipitation.forecasting.probabilities.arrival import Arrival, arrival
 from nowcast.precipitation.forecasting.probabilities.fields import (
     ensemble_mean,
     exceedance,
@@ -14,11 +13,9 @@ from nowcast.precipitation.forecasting.probabilities.fields import (
     probability_matched_mean,
     quantiles,
 )
-from nowcast.precipitation.forecasting.probabilities.places import Point
+from nowcast.precipitation.forecasting.probabilities.points import PointForecast, point_forecast
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest, Resolved
 from nowcast.precipitation.forecasting.probabilities.windows import Window
-
-ARRIVAL_MM_H = 0.5  # where no threshold is asked for: the least of the benchmark
 
 
 @dataclass(frozen=True)
@@ -36,22 +33,6 @@ class WindowFields:
     exceedance: Float32[np.ndarray, "threshold height width"]
     nearby: Float32[np.ndarray, "threshold height width"] | None
     quantiles: Float32[np.ndarray, "quantile height width"]
-
-
-@dataclass(frozen=True)
-class PointForecast:
-    """What is made of one point.
-
-    Args:
-        point: which pixel.
-        exceedance: probability of each threshold at each lead time; within the radius, where one
-            is asked for; NaN: no data.
-        arrivals: when rain of each threshold arrives.
-    """
-
-    point: Point
-    exceedance: Float32[np.ndarray, "threshold lead"]
-    arrivals: tuple[Arrival, ...]
 
 
 @dataclass(frozen=True)
@@ -135,7 +116,7 @@ def probabilities(
         fields.quantiles,
         tuple(windows[number] for number in range(len(wanted.windows))),
         tuple(
-            _point(point, at, minutes, wanted.thresholds)
+            point_forecast(point, at, minutes, wanted.thresholds)
             for point, at in zip(wanted.points, rates_at, strict=True)
         ),
     )
@@ -183,13 +164,3 @@ def _window(window: Window, whole: np.ndarray, wanted: Resolved) -> WindowFields
     return WindowFields(
         window, exceedance(whole, wanted.thresholds), nearby, quantiles(whole, wanted.quantiles)
     )
-
-
-def _point(
-    point: Point, rates: np.ndarray, minutes: list[int], thresholds: tuple[int | float, ...]
-) -> PointForecast:
-    shares = exceedance(rates[:, None], thresholds)[:, 0]
-    arrivals = tuple(
-        arrival(rates, minutes, threshold) for threshold in thresholds or (ARRIVAL_MM_H,)
-    )
-    return PointForecast(point, shares, arrivals)

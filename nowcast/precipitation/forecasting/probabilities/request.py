@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.description import Description
-from nowcast.precipitation.forecasting.probabilities.places import Point, located, radius_px
+from nowcast.precipitation.forecasting.probabilities.places import Point, points_of, radius_px
 from nowcast.precipitation.forecasting.probabilities.windows import Window
 from nowcast.precipitation.units import THRESHOLDS_MM_H
 
@@ -24,8 +24,9 @@ class ProbabilityRequest:
             of the next 60 minutes, mm).
         radius: such as ``5km`` or ``8px``: probabilities of rain within it, beside those of each
             pixel.
-        points: such as ``52.10,5.18`` (latitude, longitude) or ``px:240,200`` (row, column): when
-            rain arrives there.
+        points: such as ``52.10,5.18,De Bilt`` (latitude, longitude and, if it has one, a name) or
+            ``px:240,200`` (row, column), or ``.csv`` files of such: the rain there by lead time and
+            when it arrives. Forecasts without members have these, too.
 
     Raises:
         ConfigError: numbers out of range or not ascending, or a window that is none.
@@ -46,6 +47,11 @@ class ProbabilityRequest:
             )
 
     @property
+    def needs_members(self) -> bool:
+        """Whether more than points is asked for."""
+        return self != ProbabilityRequest(points=self.points)
+
+    @property
     def read_windows(self) -> tuple[Window, ...]:
         """The windows."""
         return tuple(Window.read(text) for text in self.windows)
@@ -63,7 +69,7 @@ class ProbabilityRequest:
             windows,
             tuple(window.steps(description.step_minutes, out_len) for window in windows),
             None if self.radius is None else radius_px(self.radius, description),
-            tuple(located(text, description) for text in self.points),
+            points_of(self.points, description),
         )
 
 

@@ -1,4 +1,4 @@
-"""What is made of members, as variables of a CF-netCDF file.
+"""What is made of members, as variables of the Dataset of a forecast.
 
 ``rainfall_rate`` gets a dimension ``realization``. Beside it lie ``rainfall_rate_mean``,
 ``rainfall_rate_probability_matched_mean``, ``probability_of_exceedance`` (by ``threshold``, a
@@ -45,7 +45,11 @@ def ensemble_variables(
     matched = f"probability-matched mean of the members: {EBERT}"
     variables: Variables = {
         "rainfall_rate": (("realization", *FIELD), _rates(forecast), rate),
-        "rainfall_rate_mean": (FIELD, found.mean, {**rate, "cell_methods": "realization: mean"}),
+        "rainfall_rate_mean": (
+            FIELD,
+            found.mean,
+            {**rate, "cell_methods": "time: point realization: mean"},
+        ),
         "rainfall_rate_probability_matched_mean": (
             FIELD,
             found.matched_mean,

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from nowcast.precipitation.forecasting.probabilities.made import PointForecast, Probabilities
+from nowcast.precipitation.forecasting.probabilities.made import Probabilities
+from nowcast.precipitation.forecasting.products.points import number, point_summary
 from nowcast.precipitation.forecasting.products.result import Forecast
-
-DIGITS = 4
 
 
 def ensemble_summary(forecast: Forecast, found: Probabilities) -> dict[str, Any]:
@@ -38,39 +37,10 @@ def ensemble_summary(forecast: Forecast, found: Probabilities) -> dict[str, Any]
             }
             for made in found.windows
         ],
-        "points": [_point(point, names) for point in found.points],
-    }
-
-
-def _point(found: PointForecast, names: list[str]) -> dict[str, Any]:
-    return {
-        "point": found.point.name,
-        "row": found.point.row,
-        "column": found.point.column,
-        "probability": {
-            name: [_number(share) for share in shares.tolist()]
-            for name, shares in zip(names, found.exceedance, strict=True)
-        },
-        "arrivals": [
-            {
-                "threshold_mm_h": arrival.threshold_mm_h,
-                "probability": None
-                if arrival.probability is None
-                else _number(arrival.probability),
-                "median_minutes": arrival.median_minutes,
-                "early_minutes": arrival.early_minutes,
-                "late_minutes": arrival.late_minutes,
-                "text": str(arrival),
-            }
-            for arrival in found.arrivals
-        ],
+        "points": [point_summary(point, found.thresholds) for point in found.points],
     }
 
 
 def _highest(shares: np.ndarray) -> float | None:
     known = shares[np.isfinite(shares)]
-    return _number(float(known.max())) if known.size else None
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else round(value, DIGITS)
+    return number(float(known.max())) if known.size else None

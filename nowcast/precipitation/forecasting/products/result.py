@@ -12,6 +12,8 @@ from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import Moments
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities, probabilities
 from nowcast.precipitation.forecasting.probabilities.members import Members
+from nowcast.precipitation.forecasting.probabilities.places import points_of
+from nowcast.precipitation.forecasting.probabilities.points import PointForecast, point_forecast
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.units import dbz_from_pixel
 
@@ -87,3 +89,28 @@ class Forecast:
                 "without; forecast with members=24 (`--members 24`)"
             )
         return probabilities(self.members.pixels, self.mask, self.description, request)
+
+    def points(
+        self, request: ProbabilityRequest, found: Probabilities | None = None
+    ) -> tuple[PointForecast, ...]:
+        """What it says of the points that are asked for.
+
+        Args:
+            request: which points.
+            found: what is made of its members, if it has some and that is there already.
+
+        Raises:
+            ConfigError: a point does not suit it.
+        """
+        if self.members is not None:
+            return (found or self.probabilities(request)).points
+        points = points_of(request.points, self.description)
+        rates = np.full((len(points), len(self.pixels)), np.nan, dtype=np.float32)
+        for lead in range(len(self.pixels)):
+            frame = np.where(self.mask, self.rate_at(lead), np.nan)
+            rates[:, lead] = [frame[point.row, point.column] for point in points]
+        minutes = [(lead + 1) * self.description.step_minutes for lead in range(len(self.pixels))]
+        return tuple(
+            point_forecast(point, own[None], minutes, request.thresholds)
+            for point, own in zip(points, rates, strict=True)
+        )

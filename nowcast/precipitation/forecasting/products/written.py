@@ -18,6 +18,7 @@ from nowcast.precipitation.forecasting.products.ensemble_pictures import (
 from nowcast.precipitation.forecasting.products.ensemble_summary import ensemble_summary
 from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
 from nowcast.precipitation.forecasting.products.pictures import write_animation, write_pictures
+from nowcast.precipitation.forecasting.products.points import write_points
 from nowcast.precipitation.forecasting.products.result import Forecast
 
 Format = Literal["png", "gif", "nc", "h5"]
@@ -39,6 +40,7 @@ def write(
     - ``gif``: ``forecast.gif``, an animation;
     - ``nc``: ``forecast.nc``, CF-netCDF (`netcdf`);
     - ``h5``: ``forecast.h5``, plain HDF5 (`archived.write_pack`);
+    - ``points.json`` and ``points.csv``, where the request has points (`points`);
     - always ``forecast.json``: what was forecast, rates for each lead time, and the other files.
 
     Of a forecast with members all of these are of the one that stands for them. Beside those the
@@ -65,6 +67,8 @@ def write(
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=".forecast-") as beside:
             staged = _stage(forecast, found, Path(beside), formats)
+            if request is not None and request.points:
+                staged |= _points(forecast, found, request, Path(beside) / "points")
             summary = Path(beside) / SUMMARY
             write_json(summary, _summary(forecast, found, sorted(staged)))
             _clear(out, staged)
@@ -120,6 +124,15 @@ def _stage(
             if path.is_file():
                 staged[path.relative_to(folder).as_posix()] = path
     return staged
+
+
+def _points(
+    forecast: Forecast, found: Probabilities | None, request: ProbabilityRequest, folder: Path
+) -> dict[str, Path]:
+    folder.mkdir()
+    points = forecast.points(request, found)
+    write_points(forecast, points, request.thresholds, request.radius, folder)
+    return {path.name: path for path in folder.iterdir()}
 
 
 def _clear(out: Path, staged: dict[str, Path]) -> None:

@@ -70,7 +70,7 @@ def convert(
             file and position.
     """
     check_target(request, target)
-    importer_name = importer_name or _recognised(source)
+    importer_name = importer_name or recognised(source)
     damaged = damaged_files(importer_name, source, request) if target.skip_damaged else {}
     request = replace(request, skip=frozenset(damaged))
     found = DECODER.sources(importer_name, source, request)
@@ -98,7 +98,7 @@ def convert(
     return written
 
 
-def _recognised(source: Path) -> str:
+def recognised(source: Path) -> str:
     """The importer for a source, by the first of its files that is radar."""
     fault = f"{source}: expected a file or a folder to convert, found nothing there"
     for path in files_under(source, MOST_LISTED):

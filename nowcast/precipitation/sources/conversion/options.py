@@ -55,12 +55,12 @@ def names(text: str) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def settings(texts: Sequence[str]) -> dict[str, str]:
+def settings(texts: Sequence[str], option: str = "--setting") -> dict[str, str]:
     """Keys and values of ``KEY=VALUE``; raises `ConfigError` for another form."""
     pairs = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise ConfigError(f"--setting: expected KEY=VALUE, found {text!r}")
+            raise ConfigError(f"{option}: expected KEY=VALUE, found {text!r}")
         pairs[key] = value
     return pairs

@@ -6,12 +6,8 @@ from jaxtyping import Bool, Float
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.sources.conversion.target import Target
 from nowcast.precipitation.sources.field import Field
+from nowcast.precipitation.sources.measure import HIGHEST_DBZ, HIGHEST_MM_H, LOWEST_DBZ
 from nowcast.precipitation.units import PIXEL_LEVELS
-
-# Bounds beyond which a value is no measurement but a fill value or another unit.
-LOWEST_DBZ = -60.0  # what the most sensitive cloud radars see nearby
-HIGHEST_DBZ = 100.0  # giant hail is near 80; 8-bit scales end at 95.5
-HIGHEST_MM_H = 2000.0  # the record of one minute is 31.2 mm, 1872 mm/h (Unionville 1956, WMO)
 
 
 def accumulation(field: Field, where: str, target: Target) -> float | None:

@@ -75,8 +75,8 @@ def coordinate(frames: Any, axis: Axis) -> Coordinate | None:
         DataError: it neither ascends nor descends, or the axes are (time, x, y).
     """
     number = 1 + AXES.index(axis)
-    found = [item for item in _scales(frames, number) if _role(item) is not None]
-    if any(_role(item) != axis for item in found):
+    found = [item for item in _scales(frames, number) if role_of(item) is not None]
+    if any(role_of(item) != axis for item in found):
         raise DataError(
             f"{path_of(frames)}: expected {frames.name} with the axes (time, y, x), found "
             f"{found[0].name} along axis {number}; write it with these axes"
@@ -85,7 +85,7 @@ def coordinate(frames: Any, axis: Axis) -> Coordinate | None:
         found = [
             item
             for item in _datasets(frames)
-            if item.shape == (frames.shape[number],) and _role(item) == axis
+            if item.shape == (frames.shape[number],) and role_of(item) == axis
         ]
     # Of several (y and latitude) the projection's own tells where the pixels lie.
     found.sort(key=lambda item: "projection" not in _stated(item, "standard_name"))
@@ -103,7 +103,7 @@ def grows_along(frames: Any, axis: Axis) -> tuple[bool, str] | None:
     """
     shape = frames.shape[1:]
     for item in _datasets(frames):
-        if item.shape != shape or _role(item) != axis or item.size > LARGEST:
+        if item.shape != shape or role_of(item) != axis or item.size > LARGEST:
             continue
         values = packing(item).values(item[...], np.nan)
         column, row = values[:, shape[1] // 2], values[shape[0] // 2]
@@ -168,7 +168,8 @@ def _is_numeric(item: Any) -> bool:
     return item.dtype.kind in "iuf" and not placeholder
 
 
-def _role(item: Any) -> Axis | None:
+def role_of(item: Any) -> Axis | None:
+    """Which axis a coordinate is of, of HDF5 or xarray; None where nothing says so."""
     if (standard := _stated(item, "standard_name")) in _STANDARD_NAMES:
         return _STANDARD_NAMES[standard]
     if (axis := _stated(item, "axis")) in AXES:

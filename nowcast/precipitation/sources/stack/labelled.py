@@ -1,169 +1,272 @@
-"""Stacks that are no HDF5, and single fields, as h5py would show them: netCDF-3 and Zarr by xarray.
+"""An xarray object as a source: what it holds and where, as its attributes and coordinates say.
 
-What reads a stack (`packed`, `coordinates`, `place`, `times`) asks h5py's datasets and groups for a
-handful of things; `Labelled` and `Holder` answer the same of what xarray opened, undecoded.
+They are read as those of the netCDF file that it would be (`place`, `packed`). Known besides are
+the names and attributes of pysteps 2: ``precip_intensity``, ``precip_accum``, ``reflectivity``;
+``projection``, ``precip_var``, ``accutime``, ``zr_a``, ``zr_b``.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from nowcast.core.errors import ConfigError, DataError, NowcastError
-from nowcast.precipitation.archive.raw_files import NETCDF_3, is_zarr
-from nowcast.precipitation.sources.hdf5 import opened
+from nowcast.core.errors import ConfigError
+from nowcast.precipitation.archive.description import Grid
+from nowcast.precipitation.archive.frames import Moments
+from nowcast.precipitation.sources.field import Field, Request, Source
+from nowcast.precipitation.sources.measure import Measure, measure
+from nowcast.precipitation.sources.stack.coordinates import role_of
+from nowcast.precipitation.sources.stack.packed import Packing, packing
+from nowcast.precipitation.sources.stack.place import Place, stated_place
+from nowcast.precipitation.sources.stack.reader import stated_units
 
-EXPECTED = "a stack of frames"
+if TYPE_CHECKING:
+    from xarray import DataArray, Dataset, Variable
+
+NAMES = ("precip_intensity", "precip_accum", "reflectivity")
+TIMES = ("time", "t", "valid_time", "datetime", "date")
+CRS_KEYS = ("crs_wkt", "spatial_ref", "grid_mapping_name", "proj4")
+FRAMES, CRS = "frames_of_array", "crs_of_array"  # in the header
 
 
+@dataclass(frozen=True)
 class Labelled:
-    """A variable of xarray's as an HDF5 dataset.
+    """An xarray object, read.
 
     Args:
-        variable: undecoded.
-        name: with a leading slash.
-        holder: of it and those beside it.
-        leads: an axis of one is put before its others: a field is a stack of one.
+        source: of its frames, row 0 north and column 0 west.
+        array: its variable, ``time y x`` in its own directions.
+        dims: what it calls those.
+        place: which way up it is, and where.
+        mapping: its grid mapping variable, by name; empty where it has none.
+        zr: a and b of its Z-R relation, where it states them.
+        packing: how its numbers become values, where they were not decoded.
     """
 
-    def __init__(self, variable: Any, name: str, holder: "Holder", leads: bool) -> None:
-        self._variable, self.name, self._leads = variable, name, leads
-        self.parent = self.file = holder
-        self.attrs: Mapping[str, Any] = variable.attrs
-        self.dtype: np.dtype[Any] = variable.dtype
-        self.shape: tuple[int, ...] = (1,) * leads + variable.shape
-        self.ndim, self.size = len(self.shape), int(np.prod(self.shape))
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        """Of the file, as far as xarray tells."""
-        stated = self._variable.encoding.get("chunks") or self._variable.encoding.get("chunksizes")
-        return None if stated is None else (1,) * self._leads + tuple(stated)
-
-    @property
-    def dims(self) -> list[dict[str, "Labelled"]]:
-        """The coordinate variable of each axis, where it has one."""
-        found: list[dict[str, Labelled]] = [{}] if self._leads else []
-        for name in map(str, self._variable.dims):
-            item = self.file.get(name)
-            found.append({} if item is None else {name: item})
-        return found
-
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        if self._leads:
-            leading: NDArray[Any] = np.asarray(self._variable.values)[None]
-            return np.asarray(leading[key])
-        return np.asarray(self._variable[key].values)
+    source: Source
+    array: "DataArray"
+    dims: tuple[str, str, str]
+    place: Place
+    mapping: Mapping[str, "Variable"]
+    zr: tuple[float, float] | None
+    packing: Packing
 
 
-class Holder:
-    """A dataset of xarray's as an HDF5 file; fields and single times are stacks of one."""
+def read_labelled(
+    data: "DataArray | Dataset",
+    times: Moments | None = None,
+    unit: str | None = None,
+    grid: Grid | None = None,
+) -> Labelled:
+    """Read what an xarray object says of itself; frames are computed when they are asked for.
 
-    def __init__(self, dataset: Any, path: Path) -> None:
-        self._dataset, self.filename, self.name = dataset, str(path), "/"
-        self.attrs: Mapping[str, Any] = dataset.attrs
-        self.file = self.parent = self
-        self._flat = not any(_is_numeric(v) and v.ndim == 3 for v in dataset.variables.values())
+    Args:
+        data: rain rates, sums or reflectivity over time and two directions of space.
+        times: of the frames, where it has no coordinate of times.
+        unit: where it states none; None: mm/h.
+        grid: where its coordinates state none.
 
-    def keys(self) -> list[str]:
-        """Names of the variables."""
-        return list(map(str, self._dataset.variables))
+    Raises:
+        ConfigError: it holds no or several such variables, other dimensions, no times, another
+            unit than is said, or values that are transformed.
+        DataError: a coordinate contradicts itself.
+    """
+    array, others = _chosen(data)
+    dims = _dims(array)
+    array = array.transpose(*dims)
+    name = str(array.name or "frames")
+    transform = array.attrs.get("transform")
+    if transform not in (None, "", "None"):
+        raise ConfigError(
+            f"{name}: expected rain or reflectivity as it is, found it transformed ({transform}); "
+            "give it as it was before pysteps.utils.transformation"
+        )
+    mapping = _mapping(array, others)
+    with _header(array, others, mapping) as frames:
+        stated = stated_units(frames)
+        packed = packing(frames)
+        place = stated_place(frames, Request())
+    found = _measure(name, stated, unit)
+    notes = (
+        *((f"{name} states no units: taken for mm/h",) if stated is unit is None else ()),
+        *(note for note in place.notes if note.startswith("grid not stated: ") and mapping),
+    )
+    if grid is not None and place.grid is not None:
+        raise ConfigError(
+            f"grid: {name} states where it lies in its coordinates; leave grid out, or remove them"
+        )
+    moments, minutes = _times(array, others, dims[0], times, found)
+    source = _source(array, moments, minutes, packed, found, place, grid or place.grid, notes)
+    pair = tuple(array.attrs.get(key) for key in ("zr_a", "zr_b"))
+    zr = None if None in pair else (float(pair[0] or 0), float(pair[1] or 0))
+    return Labelled(source, array, dims, place, mapping, zr, packed)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
 
-    def __contains__(self, name: str) -> bool:
-        return name.strip("/") in self._dataset.variables
+def _chosen(data: "DataArray | Dataset") -> tuple["DataArray", "dict[str, Variable]"]:
+    """The variable that holds rain, and what lies beside it by name."""
+    from xarray import DataArray
 
-    def __getitem__(self, name: str) -> Labelled:
-        variable = self._dataset.variables[name.strip("/")]
-        # Of a file with one field, its time has no axis; latitudes in two stay as they are.
-        is_field = self._flat and variable.ndim == 2 and _is_rain(variable)
-        leads = is_field or (variable.ndim == 0 and _is_numeric(variable) and "time" in name)
-        return Labelled(variable, f"/{name.strip('/')}", self, leads)
+    if isinstance(data, DataArray):
+        return data, {str(name): held.variable for name, held in data.coords.items()}
+    first = data.attrs.get("precip_var")
+    names = [name for name in (first, *NAMES) if name in data.data_vars]
+    if not names:
+        names = [name for name, held in data.data_vars.items() if held.ndim >= 3 and _is_rain(held)]
+        if len(names) != 1:
+            shown = ", ".join(map(str, names or data.data_vars))
+            raise ConfigError(
+                f"data: expected one variable of rain or reflectivity over time, y and x, found "
+                f'{shown or "none"}; give one of them, e.g. data["{next(iter(names), "rain")}"]'
+            )
+    array = data[names[0]]
+    if "projection" in data.attrs and "projection" not in data.variables:
+        array = array.assign_attrs(projection=data.attrs["projection"])
+    return array, {str(name): held for name, held in data.variables.items()}
 
-    def get(self, name: str) -> Labelled | None:
-        """A variable; None without."""
-        return self[name] if name in self else None  # noqa: SIM401, this is the get
+
+def _is_rain(array: "DataArray") -> bool:
+    try:
+        return measure(str(array.attrs.get("units", ""))) is not None
+    except ValueError:
+        return False
+
+
+def _dims(array: "DataArray") -> tuple[str, str, str]:
+    """What it calls time, rows and columns."""
+    times: list[str] = []
+    rows: list[str] = []
+    columns: list[str] = []
+    rest: list[str] = []
+    for dim in map(str, array.dims):
+        held = array[dim]
+        role = role_of(held)
+        is_time = held.dtype.kind in "MO" or dim.lower() in TIMES
+        (times if is_time else {"y": rows, "x": columns, None: rest}[role]).append(dim)
+    for axis in (rows, columns):  # dimensions of other names, in their order
+        if not axis and rest:
+            axis.append(rest.pop(0))
+    if not len(times) == len(rows) == len(columns) == 1 or rest:
+        raise ConfigError(
+            f"{array.name or 'frames'}: expected the dimensions time, y and x, found "
+            f"{', '.join(map(str, array.dims))}; select one of the others, e.g. .isel(member=0)"
+        )
+    return times[0], rows[0], columns[0]
+
+
+def _mapping(array: "DataArray", others: "Mapping[str, Variable]") -> "dict[str, Variable]":
+    """Its grid mapping: the one that it names, else the only one there is."""
+    named = str(array.attrs.get("grid_mapping") or array.encoding.get("grid_mapping") or "")
+    name = named.split(":")[0].strip()
+    if name in others:
+        return {name: others[name]}
+    found = [
+        name
+        for name, held in others.items()
+        if held.ndim == 0 and any(key in held.attrs for key in CRS_KEYS)
+    ]
+    return {found[0]: others[found[0]]} if len(found) == 1 else {}
 
 
 @contextmanager
-def opened_stack(path: Path) -> Iterator[Any]:
-    """A file of frames: HDF5 with a stack as h5py has it, all else as a `Holder`.
+def _header(
+    array: "DataArray", others: "Mapping[str, Variable]", mapping: "Mapping[str, Variable]"
+) -> Iterator[h5py.Dataset]:
+    """The frames of the netCDF file that it would be, without their numbers."""
+    with h5py.File(
+        str(array.name or "data"), "w", driver="core", backing_store=False, block_size=2**16
+    ) as file:
+        frames = file.create_dataset(FRAMES, (1, *array.shape[1:]), array.dtype)
+        _state(frames, array.attrs)
+        spatial = set(map(str, array.dims[1:]))
+        for name, held in others.items():
+            if held.dims and set(held.dims) <= spatial and held.dtype.kind in "iuf":
+                values = np.asarray(held.values)
+                if held.attrs or not _counts(values):
+                    _state(file.create_dataset(name, data=values), held.attrs)
+        for number, dim in enumerate(map(str, array.dims[1:]), 1):
+            if dim in file:
+                file[dim].make_scale(dim)
+                frames.dims[number].attach_scale(file[dim])
+        stated = {key: value for held in mapping.values() for key, value in held.attrs.items()}
+        if "projection" in array.attrs:  # pysteps' own, of which its grid mapping lacks a part
+            stated["proj4"] = array.attrs["projection"]
+        if stated:
+            _state(file.create_dataset(CRS, data=0), stated)
+            frames.attrs["grid_mapping"] = CRS
+        yield frames
 
-    Raises:
-        ConfigError: Zarr without the package that reads it.
-        DataError: it is damaged, or of another format.
-    """
-    if not is_zarr(path):
-        with path.open("rb") as file:
-            is_netcdf_3 = file.read(len(NETCDF_3)) == NETCDF_3
-        if not is_netcdf_3:
-            with opened(path, EXPECTED) as file:
-                if not _is_single_field(file):
-                    yield file
-                    return
+
+def _counts(values: np.ndarray) -> bool:
+    """Whether numbers without attributes are those of rows or columns, which are no place."""
+    return values.ndim == 1 and np.array_equal(values, np.arange(len(values)))
+
+
+def _state(item: Any, attributes: Mapping[Any, Any]) -> None:
+    for key, value in attributes.items():
+        if isinstance(value, str) or np.asarray(value).dtype.kind in "iuf":
+            item.attrs[str(key)] = value
+
+
+def _measure(name: str, stated: str | None, said: str | None) -> Measure:
     try:
-        with _dataset(path) as dataset:
-            yield Holder(dataset, path)
-    except NowcastError:
-        raise
-    except Exception as error:  # of half a dozen libraries
-        raise DataError(
-            f"{path}: expected {EXPECTED}, but it cannot be read ({type(error).__name__}: {error})"
-            "; it is damaged, cut off or of another format: fetch it again, or remove it"
-        ) from error
+        found = None if stated is None else measure(stated)
+        given = None if said is None else measure(said)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error} as its units; convert the values") from error
+    if found is not None and given is not None and not given.same(found):
+        raise ConfigError(
+            f"unit: {name} states the units {stated!r}, but unit says {said!r}; leave unit out"
+        )
+    return found or given or Measure("mm_h")
 
 
-def _dataset(path: Path) -> Any:
-    import xarray  # where it is needed: it takes a while
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # e.g. of metadata that is not consolidated
-        if not is_zarr(path):
-            with path.open("rb") as file:
-                engine = "scipy" if file.read(len(NETCDF_3)) == NETCDF_3 else "h5netcdf"
-            more: Any = {"phony_dims": "access"} if engine == "h5netcdf" else {}
-            return xarray.open_dataset(path, engine=engine, decode_cf=False, **more)
-        try:
-            return xarray.open_dataset(path, engine="zarr", decode_cf=False, chunks=None)
-        except (ImportError, ValueError) as error:
-            if "zarr" not in str(error) or "install" not in str(error):
-                raise
-            raise ConfigError(
-                f"{path}: expected the package zarr to read it, found none; install it with `pip "
-                "install zarr`"
-            ) from error
-
-
-def _is_single_field(file: h5py.File) -> bool:
-    """Whether an HDF5 file has a field with its unit, and no stack."""
-    found = {"field": False}
-
-    def look(_: str, item: Any) -> bool | None:
-        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iuf":
-            return None
-        if item.ndim == 3:
-            return True
-        found["field"] |= item.ndim == 2 and "units" in item.attrs and item.parent == file
-        return None
-
-    return file.visititems(look) is None and found["field"]
+def _times(
+    array: "DataArray",
+    others: "Mapping[str, Variable]",
+    dim: str,
+    times: Moments | None,
+    found: Measure,
+) -> tuple[Moments, float | None]:
+    """When the frames are of, and the minutes that each sums rain over; None where not stated."""
+    stated = array.attrs.get("accutime") if found.unit == "mm" else None
+    minutes = None if stated is None else float(stated)
+    if times is not None:
+        return times, minutes
+    if dim not in array.coords:
+        raise ConfigError(
+            f"times: expected a coordinate {dim} of {array.name or 'the frames'}, found none; give "
+            "times, the valid time of each frame in UTC"
+        )
+    held = array.coords[dim]
+    moments = np.asarray(held.values)
+    bounds = others.get(str(held.attrs.get("bounds") or held.encoding.get("bounds") or ""))
+    if found.unit == "mm" and bounds is not None and bounds.dtype.kind == "M":
+        first, last = np.asarray(bounds.values).astype("datetime64[s]").T
+        moments, minutes = last, float((last[0] - first[0]) / np.timedelta64(1, "m"))
+    if moments.dtype.kind == "O":  # cftime's
+        moments = np.array([str(moment) for moment in moments], dtype="datetime64[s]")
+    return moments, minutes
 
 
-def _is_numeric(variable: Any) -> bool:
-    return bool(variable.dtype.kind in "iuf")
+def _source(
+    array: "DataArray",
+    moments: Moments,
+    minutes: float | None,
+    packed: Packing,
+    found: Measure,
+    place: Place,
+    grid: Grid | None,
+    notes: tuple[str, ...],
+) -> Source:
+    name = str(array.name or "frames")
+    dry = -np.inf if found.unit == "dBZ" and not found.linear else 0.0
+    rows, columns = (-1 if turned else 1 for turned in (place.south_first, place.east_first))
 
+    def read(position: int) -> Field:
+        frame = found.convert(packed.values(array[position].values, dry))[::rows, ::columns]
+        return Field(moments[position], frame, found.unit, minutes, grid, found)
 
-def _is_rain(variable: Any) -> bool:
-    from nowcast.precipitation.sources.measure import measure
-
-    try:
-        return measure(str(variable.attrs.get("units", ""))) is not None
-    except ValueError:
-        return False
+    return Source(name, moments, read, lambda position: f"{name}, frame {position}", notes)

@@ -30,7 +30,7 @@ from nowcast.precipitation.sources.field import (
 )
 from nowcast.precipitation.sources.hdf5 import LARGEST, SUFFIXES, check_array, is_hdf5, text
 from nowcast.precipitation.sources.measure import Measure
-from nowcast.precipitation.sources.stack.labelled import opened_stack
+from nowcast.precipitation.sources.stack.by_xarray import opened_stack
 from nowcast.precipitation.sources.stack.named import frames_and_times
 from nowcast.precipitation.sources.stack.packed import packing
 from nowcast.precipitation.sources.stack.place import Place, said_place, stated_place
@@ -165,7 +165,7 @@ def _read_one(source: Path, request: Request, held: "_Held") -> Source:
     )
 
 
-def _units(frames: Any) -> str | None:
+def stated_units(frames: Any) -> str | None:
     """The stated units; ``kg`` of a ``rainfall_amount`` (DWD's) is short for its CF unit."""
     if "units" not in frames.attrs:
         return None
@@ -216,7 +216,7 @@ def _from_arrays(path: Path, request: Request, held: "_Held") -> _Stack:
         frames, times_item = frames_and_times(file, request)
         check_array(frames, 3, "(time, height, width)")
         name, times_name = frames.name, times_item.name.strip("/")
-        stated = _units(frames)
+        stated = stated_units(frames)
         found = agreed_measure(stated, request, f"{path}: {frames.name}", "stack")
         times = stated_times(times_item, path)
         packed = packing(frames)
