@@ -85,8 +85,8 @@ def check_there(places: Sequence[Path], watching: bool) -> None:
             )
         if not place.exists() and place.suffix.lower() not in SUFFIXES:
             raise ConfigError(
-                f"{place}: expected radar files or an archive (a folder with {FRAME_FOLDER}/, or "
-                "a pack), found nothing there; is the path right?"
+                f"{place}: expected an archive (a folder with {FRAME_FOLDER}/, or a pack) or radar "
+                "files, found nothing there; is the path right?"
             )
 
 

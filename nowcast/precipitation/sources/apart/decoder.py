@@ -39,6 +39,7 @@ MEMORY_BYTES = 3 * 2**30  # a frame of 2**26 pixels takes 2 GiB to decode; a bom
 SECONDS = 60.0  # that one file may take; the largest composites take 2
 START_SECONDS = 120.0
 FILES_A_TURN = 200  # a folder that is opened at once may take `SECONDS` for so many files
+PIPE_BYTES = 2**20  # where the system allows it: a frame in few turns
 TAIL_BYTES = 400  # of what a lost process wrote on stderr, for the message
 BOOT = (
     "import json, sys; memory, seconds, sys.path[:] = json.loads(sys.argv[1]); "
@@ -172,6 +173,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
+            pipesize=PIPE_BYTES,
             env={**os.environ, **one_thread},
             start_new_session=True,  # Ctrl-C is its caller's
         )
