@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from nowcast.core.errors import ConfigError, did_you_mean
 from nowcast.core.settings import RunSettings
-from nowcast.core.system.plugins import added, loaded, package
+from nowcast.core.system.plugins import added, loaded
 from nowcast.core.terminal.progress import line
 from nowcast.core.training.task import Task, checked
 
@@ -73,7 +73,7 @@ def build(settings: RunSettings, reuse: Task | None = None) -> Task:
 
 def _whose(name: object) -> str:
     entry = added(GROUP, TASKS).get(str(name))
-    return f"task {name}" if entry is None else f"task {name} of {package(entry)}"
+    return f"task {name}" if entry is None else f"task {name} of {entry.package}"
 
 
 def _load(name: object, part: Literal["settings", "task"]) -> Any:

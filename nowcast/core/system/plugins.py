@@ -2,14 +2,30 @@
 
 from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from nowcast.core.errors import ConfigError
 
 Kind = TypeVar("Kind")
 
 
-def added(group: str, own: Collection[str]) -> dict[str, EntryPoint]:
+class Added(NamedTuple):
+    """An entry point, whichever of Python's own and its backport's classes it came as.
+
+    Args:
+        name: that it adds.
+        value: ``module:name``.
+        group: that it is of.
+        package: who adds it, for messages.
+    """
+
+    name: str
+    value: str
+    group: str
+    package: str
+
+
+def added(group: str, own: Collection[str]) -> dict[str, Added]:
     """The entry points of a group by name; nothing is imported.
 
     Args:
@@ -19,19 +35,22 @@ def added(group: str, own: Collection[str]) -> dict[str, EntryPoint]:
     Raises:
         ConfigError: two packages add one name, or a package adds one of nowcast's own.
     """
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=group):
+    found: dict[str, Added] = {}
+    for point in entry_points(group=group):
+        dist = point.dist
+        by = "an installed package" if dist is None else f"the package {dist.name}"
+        entry = Added(point.name, point.value, group, by)
         if entry.name in own or entry.name in found:
-            other = package(found[entry.name]) if entry.name in found else "nowcast itself"
+            other = found[entry.name].package if entry.name in found else "nowcast itself"
             raise ConfigError(
-                f"{group}: expected each name once, found {entry.name!r} of {package(entry)} and "
+                f"{group}: expected each name once, found {entry.name!r} of {entry.package} and "
                 f"of {other}; rename the entry point, or uninstall the package"
             )
         found[entry.name] = entry
     return found
 
 
-def loaded(entry: EntryPoint, kind: type[Kind], value: str | None = None) -> Kind:
+def loaded(entry: Added, kind: type[Kind], value: str | None = None) -> Kind:
     """Import what an entry point names.
 
     Args:
@@ -43,7 +62,7 @@ def loaded(entry: EntryPoint, kind: type[Kind], value: str | None = None) -> Kin
         ConfigError: it cannot be imported, or is of another kind.
     """
     value = value or entry.value
-    where = f"{entry.group}: {entry.name}, {value} of {package(entry)}"
+    where = f"{entry.group}: {entry.name}, {value} of {entry.package}"
     try:
         found = EntryPoint(entry.name, value, entry.group).load()
     except Exception as error:  # of code that is not ours
@@ -57,8 +76,3 @@ def loaded(entry: EntryPoint, kind: type[Kind], value: str | None = None) -> Kin
             f"{found!r}; repair or uninstall the package"
         )
     return found
-
-
-def package(entry: EntryPoint) -> str:
-    """Who adds an entry point, for messages."""
-    return "an installed package" if entry.dist is None else f"the package {entry.dist.name}"

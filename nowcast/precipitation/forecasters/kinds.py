@@ -1,14 +1,13 @@
 """The forecasters that a config can name: `model.kind` chooses one of these settings."""
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from pydantic import ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails
 
 from nowcast.core.errors import ConfigError, did_you_mean
-from nowcast.core.system.plugins import added, loaded, package
+from nowcast.core.system.plugins import Added, added, loaded
 from nowcast.precipitation.forecasters.comoving.ensemble import ComovingEnsembleSettings
 from nowcast.precipitation.forecasters.comoving.forecaster import ComovingSettings
 from nowcast.precipitation.forecasters.encoder_forecaster import CELLS, EncoderForecasterSettings
@@ -29,11 +28,11 @@ def _by_kind() -> dict[str, type[ForecasterSettings]]:
     return own | {name: _added(entry) for name, entry in added(GROUP, own).items()}
 
 
-def _added(entry: EntryPoint) -> type[ForecasterSettings]:
+def _added(entry: Added) -> type[ForecasterSettings]:
     settings: type[ForecasterSettings] = loaded(entry, type)
     if not issubclass(settings, ForecasterSettings) or _kinds(settings) != (entry.name,):
         raise ConfigError(
-            f"{GROUP}: {entry.name} of {package(entry)}: expected a class derived from "
+            f"{GROUP}: {entry.name} of {entry.package}: expected a class derived from "
             f"{ForecasterSettings.__module__}.ForecasterSettings with "
             f'kind: Literal["{entry.name}"] = "{entry.name}", found {settings!r}; repair or '
             "uninstall the package"

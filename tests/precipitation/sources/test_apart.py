@@ -255,6 +255,7 @@ def netcdf_4(path: Path) -> None:
 
 
 def tiff(path: Path) -> None:
+    path.unlink(missing_ok=True)  # GDAL opens what it writes over, which may be damaged
     place = Affine(1000, 0, 4e6, 0, -1000, 3e6)
     profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "crs": "EPSG:3035"}
     with rasterio.open(

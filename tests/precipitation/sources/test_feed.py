@@ -72,7 +72,7 @@ def test_a_forecast_from_files_is_as_fine_as_they_are(tmp_path: Path):
     raw = feed_of(tmp_path / "in", 7)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        made = nowcast.forecast(tmp_path / "in", "persistence", lead_minutes=10)
+        made = nowcast.Nowcast.of(tmp_path / "in", "persistence", lead=10)
     rate = np.where(raw[-1] == 65534, 0.0, raw[-1] * 0.12)
     rate[0, 0] = np.nan
     low = Calibration().rate_from_pixel(1e-9)  # -10 dBZ is dry
