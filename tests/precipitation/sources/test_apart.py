@@ -305,6 +305,7 @@ def test_a_mutated_file_costs_no_more_than_its_frame(
     tmp_path: Path, write: Callable[[Path], None], mutate: Callable[[bytes], bytes]
 ):
     path = tmp_path / "rain_202006011200.data"
+    path.unlink(missing_ok=True)  # GDAL opens what it is to replace
     write(path)
     path.write_bytes(mutate(path.read_bytes()))
     read_or_refused(path)
