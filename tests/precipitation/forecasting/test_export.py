@@ -99,6 +99,7 @@ def test_a_comoving_forecaster_has_a_graph_for_any_size(tmp_path: Path):
     sizes = [program.range_constraints[axis] for axis in program.range_constraints]
     assert {int(size.lower) for size in sizes} == {1, 17}
     assert all(size.upper > 10**6 for size in sizes)
+    assert not [node for node in program.graph.nodes if "device" in node.kwargs]
 
 
 @pytest.mark.slow
@@ -113,13 +114,15 @@ def test_a_comoving_forecaster_takes_its_motion(tmp_path: Path, suffix: str):
         "frames": "batch 3 1 height width",
         "mask": "batch 3 1 height width",
         "motion": "batch 2 height width",
+        "scale": "batch 2",
     }
     network = as_evaluated(run, 1).network
     forecasts = read_back(made.path, list(axes))
     for size in ((2, 40, 51), (1, 64, 17)):
         mask = torch.ones(size[0], IN_LEN, 1, *size[1:], dtype=torch.bool)
         mask[..., :5] = False
-        inputs = (rain(*size), mask, torch.full((size[0], 2, *size[1:]), 1.5))
+        scale = torch.tensor([[6.0, 1.0]]).expand(size[0], 2)
+        inputs = (rain(*size), mask, torch.full((size[0], 2, *size[1:]), 1.5), scale)
         with torch.no_grad():
             expected, found = network(*inputs), forecasts(*inputs)
         assert found.shape == expected.shape == (size[0], 1, 1, *size[1:])

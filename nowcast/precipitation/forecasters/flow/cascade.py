@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.compiler import is_exporting
 
 from nowcast.precipitation.forecasters.flow.spectrum import field, spectrum, twice
-from nowcast.precipitation.forecasters.graph import Side
+from nowcast.precipitation.forecasters.graph import Side, indices
 from nowcast.precipitation.units import Calibration
 
 LEVELS = 6  # of the cascade; pysteps' default
@@ -61,8 +61,11 @@ class Fading:
         wet, dry = calibration.pixel_from_rate((WET_MM_H, DRY_MM_H)).tolist()
         self.height, self.width = frames[0].shape[-2:]
         keep = not is_exporting() and self.height * self.width <= KEPT_PX
-        make = _kept_filters if keep else _filters
-        self._filters = make(self.height, self.width, frames[0].device)
+        self._filters = (
+            _kept_filters(self.height, self.width, frames[0].device)
+            if keep
+            else _filters(self.height, self.width, frames[0])
+        )
         newest, second, third = (
             spectrum(frame.where(frame >= wet, dry)[:, 0]) for frame in frames[:3]
         )
@@ -97,7 +100,7 @@ class Fading:
     def _product(self, first: Tensor, second: Tensor) -> Float[Tensor, "batch level"]:
         """Inner product of each band of two fields by their half spectra (Parseval)."""
         common = first[..., 0] * second[..., 0] + first[..., 1] * second[..., 1]
-        common = common * twice(self.width, common.device)
+        common = common * twice(self.width, common)
         return torch.stack(
             [(common * band.square()).sum(dim=(-1, -2)) for band in self._filters], dim=1
         )
@@ -140,7 +143,7 @@ class Ranked:
         values = field.flatten(1)
         low, high = values.amin(dim=1, keepdim=True), values.amax(dim=1, keepdim=True)
         bins = ((values - low) / (high - low + 1e-9) * (BINS - 1)).long()
-        counts = torch.zeros(bins.shape[0], BINS, dtype=torch.long, device=bins.device)
+        counts = bins.new_zeros(bins.shape[0], BINS)
         counts = counts.scatter_add(1, bins, self._seen.long())
         ranks = counts.cumsum(1) - torch.div(counts + 1, 2, rounding_mode="floor")
         ranks = torch.minimum(ranks, self._number - 1).clamp(min=0)
@@ -149,12 +152,12 @@ class Ranked:
         return found.view(field.shape)
 
 
-def _filters(height: Side, width: Side, device: torch.device) -> Float[Tensor, "level height half"]:
+def _filters(height: Side, width: Side, like: Tensor) -> Float[Tensor, "level height half"]:
     # In float64 tensors what is one number a size: a graph's sizes are no numbers.
-    one = torch.ones((), dtype=torch.float64, device=device)
-    rows = torch.arange(height, device=device)
+    one = like.new_ones((), dtype=torch.float64)
+    rows = indices(height, like)
     rows = torch.where(2 * rows < height, rows, rows - height) * (one / height).float()
-    columns = torch.arange(width // 2 + 1, device=device) * (one / width).float()
+    columns = indices(width // 2 + 1, like) * (one / width).float()
     side = torch.maximum(one * height, one * width)
     wave_number = side.float() * _hypotenuse(rows[:, None], columns[None])
     ratio = (side / 2) ** (1 / LEVELS)
@@ -174,8 +177,12 @@ def _filters(height: Side, width: Side, device: torch.device) -> Float[Tensor, "
     return filters
 
 
-# They outlive the mode in which they were first asked for.
-_kept_filters = lru_cache(maxsize=8)(torch.inference_mode(False)(_filters))
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # they outlive the mode in which they were first asked for
+def _kept_filters(
+    height: int, width: int, device: torch.device
+) -> Float[Tensor, "level height half"]:
+    return _filters(height, width, torch.empty(0, device=device))
 
 
 def _hypotenuse(one: Tensor, other: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.compiler import is_exporting
 
-from nowcast.precipitation.forecasters.graph import Side
+from nowcast.precipitation.forecasters.graph import Side, indices
 
 
 def spectrum(field: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height half 2"]:
@@ -23,7 +23,7 @@ def spectrum_by_products(
 ) -> Float[Tensor, "batch height half 2"]:
     """`spectrum` in products with cosines and sines."""
     height, width = field.shape[-2:]
-    across, down = _angles(width // 2 + 1, width).T, _angles(height, height)
+    across, down = _angles(width // 2 + 1, width, field).T, _angles(height, height, field)
     real, imaginary = field @ across.cos(), -(field @ across.sin())
     cosine, sine = down.cos(), down.sin()
     return torch.stack([cosine @ real + sine @ imaginary, cosine @ imaginary - sine @ real], dim=-1)
@@ -44,23 +44,24 @@ def field_by_products(
 ) -> Float[Tensor, "batch height width"]:
     """`field` in products with cosines and sines."""
     real, imaginary = spectrum.unbind(-1)
-    across, down = _angles(width // 2 + 1, width), _angles(height, height)
+    across, down = _angles(width // 2 + 1, width, real), _angles(height, height, real)
     cosine, sine = down.cos(), down.sin()
     real, imaginary = cosine @ real - sine @ imaginary, cosine @ imaginary + sine @ real
-    weight = twice(width, spectrum.device)[:, None] / (height * width)
+    weight = twice(width, spectrum)[:, None] / (height * width)
     found: Tensor = real @ (across.cos() * weight) - imaginary @ (across.sin() * weight)
     return found
 
 
-def twice(width: Side, device: torch.device) -> Float[Tensor, " half"]:
-    """How often each column of a half spectrum stands in the whole one."""
-    columns = torch.arange(width // 2 + 1, device=device)
+def twice(width: Side, like: Tensor) -> Float[Tensor, " half"]:
+    """How often each column of a half spectrum stands in the whole one, where `like` is."""
+    columns = indices(width // 2 + 1, like)
     return torch.where((columns == 0) | (2 * columns == width), 1.0, 2.0)
 
 
-def _angles(waves: Side, side: Side) -> Float[Tensor, "waves side"]:
+def _angles(waves: Side, side: Side, like: Tensor) -> Float[Tensor, "waves side"]:
     """The phase of each wave at each pixel; whole turns are taken off before they cost digits."""
     # A tensor, since ONNX has no remainder by a size.
-    turned = torch.arange(waves)[:, None] * torch.arange(side) % torch.full((), side)
+    whole = like.new_full((), side, dtype=torch.int64)
+    turned = indices(waves, like)[:, None] * indices(side, like) % whole
     phase: Tensor = turned.float() * (2 * torch.pi / side)
     return phase
