@@ -121,7 +121,7 @@ def read_stack(source: Path, request: Request) -> list[Source]:
     ]
 
 
-def stated_units(frames: Any) -> str | None:
+def _units(frames: Any) -> str | None:
     """The stated units; ``kg`` of a ``rainfall_amount`` (DWD's) is short for its CF unit."""
     if "units" not in frames.attrs:
         return None
@@ -172,7 +172,7 @@ def _from_hdf5(path: Path, request: Request) -> _Stack:
     with opened(path, EXPECTED) as file:
         frames = child(file, name)
         check_array(frames, 3, "(time, height, width)")
-        stated = stated_units(frames)
+        stated = _units(frames)
         found = agreed_measure(stated, request, f"{path}: {frames.name}", "stack")
         times = stated_times(child(file, times_name), path)
         packed = packing(frames)
