@@ -2,8 +2,8 @@
 
 Any array over time, y and x will do whose units are rain or reflectivity (`xarray_object`);
 mlcast's datasets are such. Values become the 8-bit levels that every archive has, NaN their masks.
-Day lists lie beside the store, in ``NAME.zarr.lists``, or where ``data.lists`` says; there is no exclude
-mask.
+Day lists lie beside the store, in ``NAME.zarr.lists``, or where ``data.lists`` says; there is no
+exclude mask.
 """
 
 import os
