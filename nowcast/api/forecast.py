@@ -33,7 +33,7 @@ from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import Format, write
 from nowcast.precipitation.forecasting.released.weights import DEFAULT
 from nowcast.precipitation.sources.feed.reader import Reading
-from nowcast.precipitation.sources.stack.labelled import read_labelled
+from nowcast.precipitation.sources.stack.xarray_object import read_xarray
 
 if TYPE_CHECKING:
     import xarray
@@ -83,7 +83,7 @@ class Nowcast:
                 some of its frames; radar files of any format that `nowcast data convert` reads, as
                 paths, folders and globs; an array ``time height width``, row 0 north, with NaN for
                 no data; or an xarray DataArray or Dataset, which says itself what and where it is
-                (`labelled`).
+                (`xarray_object`).
             weights: as `load` takes them; None: `comoving-memel`, which comes with nowcast.
             times: of an array: valid time of each frame, UTC.
             unit: of an array that states none: dBZ, mm/h, mm (a sum over each step) or whatever
@@ -282,7 +282,7 @@ def _read_array(
 ) -> _Read:
     layout = None
     if is_labelled(source):
-        found = read_labelled(source, times, unit, grid)
+        found = read_xarray(source, times, unit, grid)
         layout = Layout.of(found)
         archive = ArrayArchive(found.source, zr or found.zr)
     else:
@@ -295,7 +295,7 @@ def _checked_request(
 ) -> ProbabilityRequest:
     """The request, once it is sure that it suits the forecast."""
     found = request or ProbabilityRequest()
-    if members is None and found.needs_members:
+    if members is None and request is not None and (found.needs_members or not found.points):
         raise ConfigError(
             "probabilities: expected members beside it, found none; give members=24, or leave all "
             "but its points out"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from nowcast.precipitation.sources.stack.labelled import Labelled
+from nowcast.precipitation.sources.stack.xarray_object import XarrayRain
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset, Variable
@@ -35,7 +35,7 @@ class Layout:
     mapping: "Mapping[str, Variable]"
 
     @classmethod
-    def of(cls, data: Labelled) -> "Layout":
+    def of(cls, data: XarrayRain) -> "Layout":
         """That of what was read."""
         rows, columns = data.dims[1:]
         held = {

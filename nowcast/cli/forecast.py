@@ -196,6 +196,8 @@ def _ensemble(members: int | None, asked: "dict[str, Any]", points: list[str]) -
                 f"{lonely[0]}: expected --members beside it, found none; add --members 24, or "
                 f"leave {lonely[0]} out"
             )
+        if not points:
+            return _Ensemble(None, 0, None)
     from nowcast.precipitation.forecasting.probabilities.request import (
         ProbabilityRequest,
         numbers,

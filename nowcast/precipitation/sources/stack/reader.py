@@ -165,7 +165,7 @@ def _read_one(source: Path, request: Request, held: "_Held") -> Source:
     )
 
 
-def stated_units(frames: Any) -> str | None:
+def _units(frames: Any) -> str | None:
     """The stated units; ``kg`` of a ``rainfall_amount`` (DWD's) is short for its CF unit."""
     if "units" not in frames.attrs:
         return None
@@ -216,7 +216,7 @@ def _from_arrays(path: Path, request: Request, held: "_Held") -> _Stack:
         frames, times_item = frames_and_times(file, request)
         check_array(frames, 3, "(time, height, width)")
         name, times_name = frames.name, times_item.name.strip("/")
-        stated = stated_units(frames)
+        stated = _units(frames)
         found = agreed_measure(stated, request, f"{path}: {frames.name}", "stack")
         times = stated_times(times_item, path)
         packed = packing(frames)

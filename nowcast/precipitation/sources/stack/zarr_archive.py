@@ -1,9 +1,9 @@
 """A Zarr store by the CF conventions as an archive, beside a tree and a pack.
 
-Any array over time, y and x will do whose units are rain or reflectivity (`labelled`); mlcast's
-datasets are such. Values become the 8-bit levels that every archive has, NaN their masks. Day lists
-lie beside the store, in ``NAME.zarr.lists``, or where ``data.lists`` says; there is no exclude
-mask.
+Any array over time, y and x will do whose units are rain or reflectivity (`xarray_object`);
+mlcast's datasets are such. Values become the 8-bit levels that every archive has, NaN their masks.
+Day lists lie beside the store, in ``NAME.zarr.lists``, or where ``data.lists`` says; there is no
+exclude mask.
 """
 
 import os
@@ -24,8 +24,8 @@ from nowcast.precipitation.archive.index import commonest_gap
 from nowcast.precipitation.archive.raw_files import is_zarr
 from nowcast.precipitation.archive.reader import ArchiveReader, FrameReader, Window
 from nowcast.precipitation.sources.measure import HIGHEST_DBZ, HIGHEST_MM_H
-from nowcast.precipitation.sources.stack.labelled import Labelled, read_labelled
 from nowcast.precipitation.sources.stack.packed import Packing
+from nowcast.precipitation.sources.stack.xarray_object import XarrayRain, read_xarray
 from nowcast.precipitation.units import (
     DBZ_AT_PIXEL_0,
     DBZ_SPAN,
@@ -66,7 +66,7 @@ class ZarrArchive(ArchiveReader):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of stores without consolidated metadata
                 data = xr.open_zarr(root, chunks=None, mask_and_scale=False)
-            found = read_labelled(data)
+            found = read_xarray(data)
             self.moments = found.source.times.astype("datetime64[m]")
             first = found.source.read(0)
         except NowcastError as error:
@@ -103,7 +103,7 @@ class ZarrArchive(ArchiveReader):
         self._opened: Any = None
         self._owner = 0
 
-    def _check(self, found: Labelled, unit: str) -> None:
+    def _check(self, found: XarrayRain, unit: str) -> None:
         if len(self.moments) < 2 or bool((np.diff(self.moments).astype(int) <= 0).any()):
             raise DataError(
                 f"{self.root}: expected two frames or more with ascending times, found others"

@@ -17,11 +17,11 @@ from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.description import Grid
 from nowcast.precipitation.archive.frames import Moments
 from nowcast.precipitation.sources.field import Field, Request, Source
+from nowcast.precipitation.sources.hdf5 import text
 from nowcast.precipitation.sources.measure import Measure, measure
 from nowcast.precipitation.sources.stack.coordinates import role_of
 from nowcast.precipitation.sources.stack.packed import Packing, packing
 from nowcast.precipitation.sources.stack.place import Place, stated_place
-from nowcast.precipitation.sources.stack.reader import stated_units
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset, Variable
@@ -33,7 +33,7 @@ FRAMES, CRS = "frames_of_array", "crs_of_array"  # in the header
 
 
 @dataclass(frozen=True)
-class Labelled:
+class XarrayRain:
     """An xarray object, read.
 
     Args:
@@ -55,12 +55,12 @@ class Labelled:
     packing: Packing
 
 
-def read_labelled(
+def read_xarray(
     data: "DataArray | Dataset",
     times: Moments | None = None,
     unit: str | None = None,
     grid: Grid | None = None,
-) -> Labelled:
+) -> XarrayRain:
     """Read what an xarray object says of itself; frames are computed when they are asked for.
 
     Args:
@@ -86,7 +86,7 @@ def read_labelled(
         )
     mapping = _mapping(array, others)
     with _header(array, others, mapping) as frames:
-        stated = stated_units(frames)
+        stated = text(frames, "units") if "units" in frames.attrs else None
         packed = packing(frames)
         place = stated_place(frames, Request())
     found = _measure(name, stated, unit)
@@ -102,7 +102,7 @@ def read_labelled(
     source = _source(array, moments, minutes, packed, found, place, grid or place.grid, notes)
     pair = tuple(array.attrs.get(key) for key in ("zr_a", "zr_b"))
     zr = None if None in pair else (float(pair[0] or 0), float(pair[1] or 0))
-    return Labelled(source, array, dims, place, mapping, zr, packed)
+    return XarrayRain(source, array, dims, place, mapping, zr, packed)
 
 
 def _chosen(data: "DataArray | Dataset") -> tuple["DataArray", "dict[str, Variable]"]:

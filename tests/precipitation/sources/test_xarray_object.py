@@ -9,7 +9,7 @@ from pyproj import CRS
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.description import Grid
-from nowcast.precipitation.sources.stack.labelled import read_labelled
+from nowcast.precipitation.sources.stack.xarray_object import read_xarray
 
 CLOCK = np.datetime64("2024-07-01T10:00", "ns") + np.timedelta64(5, "m") * np.arange(3)
 RATES = np.random.default_rng(0).gamma(0.5, 4.0, (3, 4, 6))  # row 0 north, column 0 west
@@ -35,7 +35,7 @@ def array(units: str | None = "mm/h", values: np.ndarray = RATES) -> xr.DataArra
 
 
 def frames(data: xr.DataArray | xr.Dataset) -> np.ndarray:
-    return np.stack([field.values for field in read_labelled(data).source])
+    return np.stack([field.values for field in read_xarray(data).source])
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def frames(data: xr.DataArray | xr.Dataset) -> np.ndarray:
     ids=["as we have it", "south first", "east first too", "transposed", "renamed", "a dataset"],
 )
 def test_frames_are_turned_north_up_and_placed(turned: xr.DataArray | xr.Dataset):
-    found = read_labelled(turned)
+    found = read_xarray(turned)
     np.testing.assert_allclose(frames(turned), RATES)
     grid = found.source.read(0).grid
     assert grid is not None and "+proj=laea +lat_0=52" in grid.projection
@@ -71,29 +71,29 @@ def test_frames_are_turned_north_up_and_placed(turned: xr.DataArray | xr.Dataset
     ],
 )
 def test_units_are_read_from_the_attributes(units: str, factor: float, unit: str):
-    field = read_labelled(array(units)).source.read(1)
+    field = read_xarray(array(units)).source.read(1)
     assert field.unit == unit
     np.testing.assert_allclose(field.values, factor * RATES[1])
 
 
 def test_without_units_it_is_said_what_they_are_taken_for():
-    found = read_labelled(array(None)).source
+    found = read_xarray(array(None)).source
     assert found.notes == ("rain states no units: taken for mm/h",)
-    said = read_labelled(array(None), unit="dBZ").source
+    said = read_xarray(array(None), unit="dBZ").source
     assert said.read(0).unit == "dBZ" and said.notes == ()
 
 
 def test_sums_say_over_how_long_they_are():
     amounts = array("mm")
-    assert read_labelled(amounts).source.read(0).accumulation_minutes is None
-    assert read_labelled(amounts.assign_attrs(accutime=10.0)).source.read(
+    assert read_xarray(amounts).source.read(0).accumulation_minutes is None
+    assert read_xarray(amounts.assign_attrs(accutime=10.0)).source.read(
         0
     ).accumulation_minutes == pytest.approx(10)
     data = amounts.to_dataset()
     data["time"].attrs["bounds"] = "time_bnds"
     ends = CLOCK + np.timedelta64(5, "m")
     data["time_bnds"] = (("time", "nv"), np.stack([CLOCK, ends], axis=1))
-    found = read_labelled(data).source
+    found = read_xarray(data).source
     assert found.read(0).accumulation_minutes == 5
     assert (found.times == ends).all()
 
@@ -150,19 +150,19 @@ def of_pysteps(unit: str = "mm/h", transform: str | None = None) -> xr.Dataset:
     [("mm/h", "mm_h", None), ("mm", "mm", 5), ("dBZ", "dBZ", None)],
 )
 def test_datasets_of_pysteps_2(unit: str, expected: str, minutes: float | None):
-    found = read_labelled(of_pysteps(unit))
+    found = read_xarray(of_pysteps(unit))
     field = found.source.read(2)
     assert (field.unit, field.accumulation_minutes) == (expected, minutes)
     np.testing.assert_allclose(field.values, RATES[2])
     assert field.grid is not None and "+b=6356752" in field.grid.projection
     assert found.zr == (200.0, 1.6)
     with pytest.raises(ConfigError, match="found it transformed \\(dB\\)"):
-        read_labelled(of_pysteps(unit, "dB"))
+        read_xarray(of_pysteps(unit, "dB"))
 
 
 def test_rows_that_only_count_are_north_first():
     counted = array().drop_vars("spatial_ref").assign_coords(y=np.arange(4), x=np.arange(6))
-    found = read_labelled(counted)
+    found = read_xarray(counted)
     np.testing.assert_allclose(frames(counted), RATES)
     assert found.source.read(0).grid is None and not found.place.south_first
 
@@ -188,9 +188,9 @@ def test_what_cannot_be_read_says_what_would(
     data: xr.DataArray | xr.Dataset, options: dict[str, object], said: str
 ):
     with pytest.raises(ConfigError, match=said):
-        read_labelled(data, **options)
+        read_xarray(data, **options)
 
 
 def test_a_coordinate_that_turns_back_is_an_error():
     with pytest.raises(DataError, match="expected /y to ascend or to descend"):
-        read_labelled(array().assign_coords(y=("y", [0.0, 2.0, 1.0, 3.0], {"units": "m"})))
+        read_xarray(array().assign_coords(y=("y", [0.0, 2.0, 1.0, 3.0], {"units": "m"})))
