@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nowcast.cli import forecast as forecast_cli
+from nowcast.cli.watch import say
 from nowcast.core.storage.yaml_files import dumps
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import frame_path
@@ -278,7 +278,7 @@ def test_a_log_that_is_full_ends_no_watch(monkeypatch: pytest.MonkeyPatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("typer.echo", full)
-    forecast_cli._say("a gap")
+    say("a gap")
 
 
 def test_members_and_what_is_made_of_them(run: Run, root: Path, tmp_path: Path):

@@ -16,7 +16,7 @@ from nowcast.precipitation.forecasting import inputs
 from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.forecast import Choice, Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource
-from nowcast.precipitation.forecasting.watch import Outlet, Watch
+from nowcast.precipitation.forecasting.service.watch import Outlet, Watch
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import Calibration, encode
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from re import ASCII, compile
 
-from nowcast.core.errors import NowcastError
+from nowcast.core.errors import ConfigError, NowcastError
 from nowcast.core.storage.files import write_json
 from nowcast.precipitation.forecasting.products.result import Forecast
 
@@ -129,3 +129,16 @@ class Delivery:
             return None
         self._lost -= 1  # it takes its own place
         return waiting if self.take(waiting) else None
+
+
+def entries(folder: Path) -> list[str]:
+    """The names in the folder of --out, ascending, hidden ones left out: they are a killed
+    process's; none where there is no folder.
+
+    Raises:
+        ConfigError: there is a file in its place.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out: expected a folder, found the file {folder}; choose another")
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path.name for path in found if not path.name.startswith("."))

@@ -22,7 +22,7 @@ from nowcast.precipitation.forecasting.probabilities.request import ProbabilityR
 from nowcast.precipitation.forecasting.products.outlet import Outlet, Write
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import write as write_files
-from nowcast.precipitation.forecasting.watch import Watch, opened_when_there
+from nowcast.precipitation.forecasting.service.watch import Watch, opened_when_there
 from nowcast.precipitation.settings import PrecipitationSettings
 from tests.tiny_runs import write_run
 

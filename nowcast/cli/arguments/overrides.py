@@ -1,4 +1,4 @@
-"""Arguments that several commands take."""
+"""A config and the keys that a command line changes in it."""
 
 from typing import Annotated, Any
 
