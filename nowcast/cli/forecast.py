@@ -99,7 +99,16 @@ def forecast(
             raise ConfigError(
                 f"--watch: expected the folder of one archive to follow, found {len(places)} paths"
             )
-        follow(places[0], out, weights, minutes, formats, every, keep, ensemble)
+        follow(
+            places[0],
+            out,
+            weights=weights,
+            lead=lead,
+            formats=formats,
+            every=every,
+            keep=keep,
+            ensemble=ensemble,
+        )
         return
     if keep is not None:
         raise ConfigError("--keep: only --watch makes several forecasts; leave it out")

@@ -1,7 +1,7 @@
 """`nowcast watch`: a forecast whenever a frame lands, for as long as it is let."""
 
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +39,35 @@ def watch(
     formats: Formats = None,
     every: Annotated[str, typer.Option(help="Time between looks.")] = "10s",
     keep: Annotated[int | None, typer.Option(min=1, help="Keep only so many forecasts.")] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            help="From a frame's arrival to its forecast; where the network would not keep it, "
+            "optical flow or persistence does: 60s, 2min.  [a step of the archive]"
+        ),
+    ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(help="Also write health.json for Prometheus' node_exporter: a file *.prom."),
+    ] = None,
+    alarms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--alarm",
+            metavar="NAME,LAT,LON,MM/H,TIME",
+            help='Say when rain is forecast there: "Mill,52.1,5.2,5mm/h,30min", with members '
+            '",p>=0.4" behind it; may repeat.',
+        ),
+    ] = None,
+    alarms_file: Annotated[
+        Path | None, typer.Option("--alarms", help="A YAML file with a list of alarms.")
+    ] = None,
+    alarm_command: Annotated[
+        str | None, typer.Option(help="Run with each alarm as JSON on its standard input.")
+    ] = None,
+    alarm_webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Gets each alarm as JSON by POST.")
+    ] = None,
     members: MemberCount = None,
     seed: Seed = None,
     probability: Thresholds = None,
@@ -49,7 +78,11 @@ def watch(
 ) -> None:
     """Follow a folder and forecast whenever a frame lands there, until it is told to stop.
 
-    Example: `nowcast watch data/radar --out forecasts --keep 288`
+    OUT/health.json says how it is doing, OUT/latest.json which forecast is the newest.
+
+    Example: `nowcast watch data/radar --out forecasts --keep 288 --deadline 60s`
+
+    Example: `nowcast watch data/radar --out forecasts --alarm "Mill,52.10,5.18,5mm/h,30min"`
     """
     ensemble = read_ensemble(
         members,
@@ -60,61 +93,81 @@ def watch(
         radius=radius,
         at_point=at_point,
     )
-    minutes = None if lead is None else read_seconds("--lead", lead, "min") / 60
-    follow(feed, out, weights, minutes, formats, every, keep, ensemble)
+    follow(
+        feed,
+        out,
+        weights=weights,
+        lead=lead,
+        formats=formats,
+        every=every,
+        keep=keep,
+        ensemble=ensemble,
+        deadline=deadline,
+        metrics=metrics,
+        alarms=alarms or [],
+        alarms_file=alarms_file,
+        alarm_command=alarm_command,
+        alarm_webhook=alarm_webhook,
+    )
 
 
 def follow(
     feed: Path,
     out: Path,
+    *,
     weights: str | None,
-    minutes: float | None,
+    lead: str | None,
     formats: list[Asked] | None,
     every: str,
     keep: int | None,
     ensemble: Ensemble,
+    deadline: str | None = None,
+    metrics: Path | None = None,
+    alarms: Sequence[str] = (),
+    alarms_file: Path | None = None,
+    alarm_command: str | None = None,
+    alarm_webhook: str | None = None,
 ) -> None:
-    """Forecast whenever a frame lands in `feed`, until a signal.
+    """Forecast whenever a frame lands in `feed`, until a signal; options as `watch` has them.
 
     Raises:
-        ConfigError: an option cannot be, or there is no such folder.
+        ConfigError: an option cannot be, there is no such folder, or another watch writes to `out`.
     """
     from nowcast.precipitation.forecasting.places import check_there
 
     check_there([feed], watching=True)
     # These wait for torch.
     from nowcast.api.forecasters import load
+    from nowcast.api.watch import Service
     from nowcast.core.system.signals import stop_signals
-    from nowcast.precipitation.forecasting.forecast import Forecaster
-    from nowcast.precipitation.forecasting.inputs import FrameSource
     from nowcast.precipitation.forecasting.products.in_words import rain_in_words
-    from nowcast.precipitation.forecasting.products.outlet import LATEST, Outlet
-    from nowcast.precipitation.forecasting.products.written import write
     from nowcast.precipitation.forecasting.released.weights import DEFAULT
-    from nowcast.precipitation.forecasting.service.watch import Watch, opened_when_there
+    from nowcast.precipitation.forecasting.service.alarms.rule import read_rules
+    from nowcast.precipitation.forecasting.service.alarms.sending import targets
 
-    choice = load(weights or DEFAULT).choice
-    seconds = read_seconds("--every", every, "s")
-    _check_out(out)
+    service = Service(
+        feed,
+        out,
+        load(weights or DEFAULT),
+        read_formats(formats),
+        lead_minutes=None if lead is None else read_seconds("--lead", lead, "min") / 60,
+        every_seconds=read_seconds("--every", every, "s"),
+        deadline_seconds=None if deadline is None else read_seconds("--deadline", deadline, "s"),
+        keep=keep,
+        members=ensemble.members,
+        seed=ensemble.seed,
+        probabilities=ensemble.request,
+        metrics=metrics,
+        rules=read_rules(alarms, alarms_file),
+        targets=targets(alarm_command, alarm_webhook),
+    )
+
+    def ready(text: str) -> None:
+        typer.echo(f"{text}; {out}/latest.json names the newest forecast (Ctrl-C ends it)")
+
     with stop_signals() as stopping:
-        archive = opened_when_there(feed, seconds, stopping.wait, say)
-        if archive is None:
-            return
-        source = FrameSource(archive, choice.masks)
-        members, seed, request = ensemble
-        forecaster = Forecaster(choice, source.description, minutes, members=members, seed=seed)
-        if request is not None:
-            request.of(source.description, forecaster.out_len)  # told before it rains
-        outlet = Outlet(out, partial(write, formats=read_formats(formats), request=request), keep)
-        watching = Watch(source, forecaster, outlet, say)
-        for note in (*source.notes, *forecaster.notes):
-            say(note)
-        typer.echo(
-            f"following {archive.root}, a look every {seconds:g} s; {out / LATEST} names the "
-            "newest forecast (Ctrl-C ends it)"
-        )
         said: set[str] = set()
-        for made in watching.forecasts(seconds, stopping.wait):
+        for made in service.forecasts(stopping.wait, say, ready):
             with suppress(OSError):  # a full log does not end the watch
                 for note in made.facts["replaced"]:
                     if note not in said:
@@ -127,18 +180,3 @@ def say(text: str) -> None:
     """A note on stderr; a log that is full ends no watch."""
     with suppress(OSError):
         typer.echo(f"nowcast: {text}", err=True)
-
-
-def _check_out(out: Path) -> None:
-    """Raise ConfigError if a folder holds other files than a watch writes."""
-    from nowcast.core.errors import ConfigError
-    from nowcast.precipitation.forecasting.products.outlet import FOLDER_NAME, LATEST, entries
-
-    foreign = [
-        name for name in entries(out) if name != LATEST and FOLDER_NAME.fullmatch(name) is None
-    ]
-    if foreign:
-        raise ConfigError(
-            "--out: expected a new folder, an empty one or one of forecasts of --watch; "
-            f"{out} holds something else ({', '.join(foreign[:3])}); choose another"
-        )

@@ -17,7 +17,7 @@ from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.raw_files import next_move
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.places import check_there
-from nowcast.precipitation.forecasting.service.watch import opened_when_there
+from nowcast.precipitation.forecasting.service.feed import opened_when_there
 from tests.radar_files import write_knmi, write_odim
 
 FIELD = np.ones((4, 5), dtype=np.uint16)
