@@ -19,7 +19,7 @@ from nowcast.core.terminal.progress import line, say
 from nowcast.core.terminal.result_warnings import ResultWarning
 from nowcast.precipitation.archive.description import Grid
 from nowcast.precipitation.archive.frames import Moments
-from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.archive.reader import RadarFrames
 from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.forecast import Forecaster
 from nowcast.precipitation.forecasting.init_time import init_time
@@ -31,6 +31,7 @@ from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import Format, write
 from nowcast.precipitation.forecasting.released.weights import DEFAULT
+from nowcast.precipitation.sources.feed.reader import Reading
 
 if TYPE_CHECKING:
     import xarray
@@ -164,6 +165,7 @@ def forecast(
     members: int | None = None,
     seed: int = 0,
     probabilities: ProbabilityRequest | None = None,
+    reading: Reading | None = None,
 ) -> Nowcast:
     """Forecast rain from the newest frames of a radar.
 
@@ -172,8 +174,9 @@ def forecast(
 
     Args:
         source: the path of an archive (a folder with radarPNG/, or a packed file), paths of some
-            of its frames, or an array ``time height width``, row 0 north, with NaN for no data, or
-            an xarray.DataArray of these dimensions with a coordinate ``time``.
+            of its frames; radar files of any format that `nowcast data convert` reads, as paths,
+            folders and globs; or an array ``time height width``, row 0 north, with NaN for no data,
+            or an xarray.DataArray of these dimensions with a coordinate ``time``.
         weights: as `load` takes them; None: `comoving-memel`, which comes with nowcast.
         times: of an array: valid time of each frame, UTC.
         unit: of an array: ``mm/h`` or ``dBZ``.
@@ -184,6 +187,8 @@ def forecast(
         members: how many members, of a forecaster that has them; None: one forecast.
         seed: of what is random in the members: the same seed and frames give the same.
         probabilities: what to make of the members; None: the benchmark's thresholds.
+        reading: how radar files are to be read, where they leave it open: importer, unit, Z-R
+            relation.
 
     Raises:
         ConfigError: no such archive, array or weights; a forecaster without members, or not so
@@ -194,12 +199,12 @@ def forecast(
     loaded = load(DEFAULT if weights is None else weights)
     moment = init_time(at) if isinstance(at, str) else at
     began = time.perf_counter()
-    archive: ArchiveReader
+    archive: RadarFrames
     paths = _paths(source)
     with line(f"reading {paths[0] if paths else 'frames'}"):
         if paths:
             check_there(paths, watching=False)
-            archive, moments = opened(paths)
+            archive, moments = opened(paths, reading, moment)
         else:
             archive = array_archive(source, times, unit, zr, grid)
             moments = archive.moments

@@ -29,6 +29,7 @@ from nowcast.precipitation.forecasting.service.feed import Wait, opened_when_the
 from nowcast.precipitation.forecasting.service.health import HEALTH, Health
 from nowcast.precipitation.forecasting.service.ladder import ladder_of
 from nowcast.precipitation.forecasting.service.watch import Watch
+from nowcast.precipitation.sources.feed.reader import Reading
 
 CLOSING_SECONDS = 10.0  # for alarms that are still to be sent
 
@@ -38,7 +39,7 @@ class Service:
     """What a service does.
 
     Args:
-        feed: folder of an archive, where frames land.
+        feed: folder of an archive, or of radar files, where frames land.
         out: gets a folder for each forecast, ``latest.json``, ``health.json``, ``alarms.jsonl``.
         weights: makes the forecasts; see `Ladder` for what else does.
         formats: of the forecasts.
@@ -52,6 +53,7 @@ class Service:
         metrics: gets ``health.json`` in Prometheus' text format.
         rules: the alarms.
         targets: name -> what takes an alarm.
+        reading: how radar files are to be read, where they leave it open.
     """
 
     feed: Path
@@ -68,6 +70,7 @@ class Service:
     metrics: Path | None = None
     rules: Sequence[Rule] = ()
     targets: Sequence[tuple[str, Target]] = ()
+    reading: Reading | None = None
 
     def forecasts(self, wait: Wait, say: Say, ready: Callable[[str], None]) -> Iterator[Forecast]:
         """Each forecast, once it is written, until told to stop.
@@ -94,7 +97,9 @@ class Service:
             return wait(seconds)
 
         with only_one(self.out, "--out"):
-            archive = opened_when_there(self.feed, self.every_seconds, wait_for_frames, say)
+            archive = opened_when_there(
+                self.feed, self.every_seconds, wait_for_frames, say, self.reading
+            )
             if archive is None:
                 return
             source = FrameSource(archive, choice.masks)

@@ -22,7 +22,7 @@ def data_sample(out: Annotated[Path, typer.Argument(help="Folder to make.")]) ->
     Example: `nowcast data sample data/dwd`
     """
     from nowcast.core.terminal.progress import counted
-    from nowcast.precipitation.sources.sample import write_sample
+    from nowcast.precipitation.sources.conversion.sample import write_sample
 
     with counted("DWD sample") as progress:
         write_sample(out, progress)

@@ -31,7 +31,10 @@ watches = typer.Typer()
 @watches.command()
 def watch(
     feed: Annotated[
-        Path, typer.Argument(metavar="FEED", help="The folder of an archive, where frames land.")
+        Path,
+        typer.Argument(
+            metavar="FEED", help="The folder of an archive, or of radar files, where frames land."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the forecasts.")],
     weights: Weights = None,

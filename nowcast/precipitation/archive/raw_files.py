@@ -6,8 +6,9 @@ import shlex
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MOST_LISTED = 2000  # files looked for below a folder
 MOST_READ = 5  # of them opened, of each ending
@@ -17,10 +18,35 @@ SHOWN = 3  # named in a message
 NO_RADAR = (".json", ".csv", ".txt", ".md", ".npz", ".mask", ".yaml", ".part", ".tmp", ".log")
 
 PACK = "a packed archive"
+# First bytes of the formats that some importer reads, or gzip, in which GRIB comes.
+HDF5, NETCDF_3, NPY, GRIB = b"\x89HDF\r\n\x1a\n", b"CDF", b"\x93NUMPY", b"GRIB"
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+GZIP = b"\x1f\x8b"
+ZARR = ("zarr.json", ".zgroup", ".zmetadata")  # one of them lies in a store's folder
 ODIM_UNITS = {"DBZH": "dBZ", "TH": "dBZ", "RATE": "mm_h", "ACRR": "mm"}
 KNMI_UNITS = {"ACCUMULATED_PRECIPITATION_[MM]": "mm", "REFLECTIVITY_[DBZ]": "dBZ"}
 ZR = "--zr 200,1.6"
 STACK = "--importer stack --unit UNIT"
+# What puts polar data on a grid, and a line that does (wradlib 2, xradar 0.8).
+GRIDDED = (
+    "xradar opens them and wradlib grids them, e.g. `swp = xradar.io.open_odim_datatree(FILE)"
+    "['sweep_0'].to_dataset().wrl.georef.georeference(crs=CRS); grid = wradlib.comp.togrid(XY, "
+    "GRID_XY, RADIUS, CENTRE, swp.DBZH.values.ravel(), wradlib.ipol.Nearest)`; save it as netCDF"
+)
+
+
+class Kind(NamedTuple):
+    """What a file is.
+
+    Args:
+        label: in words.
+        how: the options of `nowcast data convert` that are needed, or else what to do.
+        importer: that reads it; `PACK` for an archive; None where there is none.
+    """
+
+    label: str
+    how: str
+    importer: str | None = None
 
 
 def next_move(place: Path) -> str | None:
@@ -38,31 +64,32 @@ def next_move(place: Path) -> str | None:
     if archives:
         shown = ", ".join(str(folder) for folder in archives[:3])
         return f"found {len(archives)} archives below it ({shown}); give one of them"
-    kinds: Counter[tuple[str, str]] = Counter()
-    examples: dict[tuple[str, str], list[str]] = {}
+    kinds: Counter[Kind] = Counter()
+    examples: dict[Kind, list[str]] = {}
     read: Counter[str] = Counter()
-    known: dict[str, tuple[str, str]] = {}
+    known: dict[str, Kind] = {}
     count = 0
-    for path in _files(place):
+    for path in files_under(place, MOST_LISTED):
         count += 1
         ending = path.suffix.lower()
         if read[ending] < MOST_READ:
             read[ending] += 1
-            known[ending] = _kind(path)
+            known[ending] = kind_of(path)
         kinds[known[ending]] += 1
         examples.setdefault(known[ending], []).append(path.name)
     if not kinds:
         return None
-    (label, how), alike = kinds.most_common(1)[0]
-    names = examples[label, how]
-    if place.is_file():
+    kind, alike = kinds.most_common(1)[0]
+    label, how, importer = kind
+    names = examples[kind]
+    if place.is_file() or is_zarr(place):
         found = f"a file that is {label}"
     else:
         more = "or more " if count >= MOST_LISTED else ""
         others = f", {count - alike} of other kinds" if alike < count else ""
         dots = " ..." if len(names) > SHOWN else ""
         found = f"{alike} {more}files of {label} ({', '.join(names[:SHOWN])}{dots}){others}"
-    return f"found {found}; {_advice(place, how)}"
+    return f"found {found}; {_advice(place, how, importer)}"
 
 
 def _archives_below(place: Path) -> list[Path]:
@@ -76,13 +103,50 @@ def _archives_below(place: Path) -> list[Path]:
     return sorted(found)
 
 
-def is_pack(path: Path) -> bool:
-    """Whether a file is a packed archive, whole or not."""
-    return _kind(path)[0] == PACK
+def may_be_radar(place: Path) -> bool:
+    """Whether a place is, or holds, what some importer may read, by first bytes alone."""
+    starts = (HDF5, NETCDF_3, NPY, GRIB, GZIP, *TIFF)
+    return any(
+        is_zarr(path) or _head(path).startswith(starts) for path in files_under(place, MOST_LISTED)
+    )
 
 
-def _advice(place: Path, how: str) -> str:
-    if not how.startswith("--importer"):
+def is_zarr(place: Path) -> bool:
+    """Whether a place is a folder in which Zarr keeps arrays."""
+    return place.is_dir() and any((place / name).is_file() for name in ZARR)
+
+
+def files_under(place: Path, most: int | None = None) -> Iterator[Path]:
+    """Files that might be radar, and Zarr's folders, in order of their names, at most so many."""
+    return islice(_walked(place), most)
+
+
+def _walked(place: Path) -> Iterator[Path]:
+    if place.is_file() or is_zarr(place):
+        yield place
+        return
+    for folder, folders, names in os.walk(place):
+        folders.sort()
+        stores = [name for name in folders if is_zarr(Path(folder) / name)]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in stores]
+        for name in sorted((*names, *stores)):
+            if not (name.startswith(".") or name.lower().endswith(NO_RADAR)):
+                yield Path(folder) / name
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a regular file; none of anything else."""
+    try:
+        if not path.is_file():  # opening a named pipe would wait for ever
+            return b""
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError:
+        return b""
+
+
+def _advice(place: Path, how: str, importer: str | None) -> str:
+    if importer in (None, PACK):
         return how
     return (
         f"make an archive of them: `nowcast data convert {shlex.quote(str(place))} OUT {how}`, "
@@ -90,87 +154,69 @@ def _advice(place: Path, how: str) -> str:
     )
 
 
-def _files(place: Path) -> Iterator[Path]:
-    """Files that might be radar, at most `MOST_LISTED`, in order of their names."""
-    if place.is_file():
-        yield place
-        return
-    listed = 0
-    for folder, folders, names in os.walk(place):
-        folders.sort()
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in sorted(names):
-            if name.startswith(".") or name.lower().endswith(NO_RADAR):
-                continue
-            yield Path(folder) / name
-            listed += 1
-            if listed >= MOST_LISTED:
-                return
-
-
-def _kind(path: Path) -> tuple[str, str]:
-    """What a file is, in words, and the options that convert it, or else what to do."""
+def kind_of(path: Path) -> Kind:
+    """What a file is, by its content; HDF5 is opened, so strangers' files are asked apart."""
+    if is_zarr(path):
+        return Kind("Zarr", STACK, "stack")
     try:
         with path.open("rb") as file:
             head = file.read(16)
-        if head.startswith(b"\x1f\x8b"):
+        if head.startswith(GZIP):
             with gzip.open(path, "rb") as file:
                 inside = file.read(16)
-            if inside.startswith(b"GRIB"):
-                return _grib(path)
-            return "files in gzip", "unpack them first (gunzip), then ask again"
-        if head.startswith(b"\x89HDF\r\n\x1a\n"):
+            if not inside.startswith(GRIB):
+                return Kind("files in gzip", "unpack them first (gunzip), then ask again")
+            head = inside
+        if head.startswith(HDF5):
             return _hdf5(path)
     except (OSError, EOFError, zlib.error) as error:
-        return f"no readable kind ({error})", "look at the files, or give another folder"
-    if head.startswith(b"GRIB"):
-        return _grib(path)
-    if head.startswith(b"CDF"):
-        return "netCDF-3", STACK
-    if head.startswith(b"\x93NUMPY"):
-        return "NumPy arrays", f"{STACK} --times TIMES.npy"
+        return Kind(f"no readable kind ({error})", "look at the files, or give another folder")
+    if head.startswith(GRIB):
+        return Kind("GRIB", "--importer gdal", "gdal")
+    if head.startswith(TIFF):
+        return Kind("GeoTIFF", "--importer gdal --unit UNIT", "gdal")
+    if head.startswith(NETCDF_3):
+        return Kind("netCDF-3", STACK, "stack")
+    if head.startswith(NPY):
+        return Kind("NumPy arrays", f"{STACK} --times TIMES.npy", "stack")
     if head.startswith(b"\x89PNG"):
-        return "PNG pictures", (
+        return Kind(
+            "PNG pictures",
             "frames of an archive lie in radarPNG/YYYY/MM/DD/RADyymmddHHMM00.png, with pixels of "
             "255 * (dBZ + 10) / 70; put them there, or save them as a stack (.npy) for `nowcast "
-            "data convert --importer stack`"
+            "data convert --importer stack`",
         )
     if head.startswith((b"PK\x03\x04", b"BZh", b"\xfd7zXZ")) or path.suffix == ".tar":
-        return "packed files", "unpack them first, then ask again"
-    return "no format that is known here", (
+        return Kind("packed files", "unpack them first, then ask again")
+    return Kind(
+        "no format that is known here",
         "`nowcast data convert --help` lists what can be made an archive; otherwise save the "
-        "frames as a stack (.npy or .h5) for --importer stack"
+        "frames as a stack (.npy or .h5) for --importer stack",
     )
 
 
-def _grib(path: Path) -> tuple[str, str]:
-    stem = "mrms_grib" if "precip" in path.name.lower() or "mrms" in path.name.lower() else "NAME"
-    return "GRIB", f'--importer pysteps:{stem} --unit mm_h --name-pattern "..._%Y%m%d-%H%M%S..."'
-
-
-def _hdf5(path: Path) -> tuple[str, str]:
+def _hdf5(path: Path) -> Kind:
     import h5py  # here, since most places hold an archive
 
     with h5py.File(path) as file:
         if _text(file, "format").startswith("nowcast pack"):
-            return PACK, f"give the file itself: {shlex.quote(str(path))}"
+            return Kind(PACK, f"give the file itself: {shlex.quote(str(path))}", PACK)
         if "overview" in file and "image1" in file:
             unit = KNMI_UNITS.get(_text(file["image1"], "image_geo_parameter").upper(), "UNIT")
-            return "KNMI's HDF5", _options("knmi", unit)
+            return Kind("KNMI's HDF5", _options("knmi", unit), "knmi")
         if "what" in file and ("where" in file or "dataset1" in file):
             what = _text(file["what"], "object")
             if what not in ("COMP", "IMAGE", "CVOL", ""):
-                return f"ODIM-HDF5, polar data ({what})", (
-                    "make composites on a grid of them first (with wradlib or Py-ART), then "
-                    "convert those"
+                return Kind(
+                    f"ODIM-HDF5, polar data ({what})", f"make composites on a grid: {GRIDDED}"
                 )
-            return "ODIM-HDF5", _options("odim", _odim_unit(file))
+            return Kind("ODIM-HDF5", _options("odim", _odim_unit(file)), "odim")
         if "vil" in file and "id" in file:
-            return "SEVIR's VIL", "--importer sevir --catalog CATALOG.csv"
+            return Kind("SEVIR's VIL", "--importer sevir --catalog CATALOG.csv", "sevir")
         names = [name for name in file if isinstance(file[name], h5py.Dataset)]
         if "_NCProperties" in file.attrs or any("_Netcdf4Dimid" in file[n].attrs for n in names):
-            return "netCDF-4", _stack(file, names)
-        return "HDF5", _stack(file, names)
+            return Kind("netCDF-4", _stack(file, names), "stack")
+        return Kind("HDF5", _stack(file, names), "stack")
 
 
 def _options(importer: str, unit: str) -> str:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from nowcast.precipitation.archive.days import Split
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.units import Calibration
 
+Pixels = Float32[np.ndarray, "height width"]
 Window = tuple[slice, slice]  # rows and columns, both with start and stop
 
 
@@ -41,22 +42,22 @@ class FrameReader(Protocol):
         ...
 
 
-class ArchiveReader(ABC):
-    """A radar archive, opened for reading.
+class RadarFrames(ABC):
+    """Frames of one radar by their times: an archive, files as a radar sends them, or an array.
 
     Attributes:
-        root: where it lies.
-        description: what its numbers mean; height and width are those of the whole frame.
-        origin: where the description comes from.
+        root: where they lie.
+        description: what their numbers mean; height and width are those of the whole frame.
         moments: all times that have a frame, ascending.
         held: (top, bottom, left, right) of what it holds of the whole frame.
+        notes: what a user must know of them, a sentence each.
     """
 
     root: Path
     description: Description
-    origin: str
     moments: Moments
     held: tuple[int, int, int, int]
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.root)!r}, {len(self.moments)} frames)"
@@ -77,6 +78,35 @@ class ArchiveReader(ABC):
         """The Z-R relation of its pixels."""
         return self.description.calibration
 
+    @property
+    @abstractmethod
+    def usable(self) -> Bool[np.ndarray, "height width"]:
+        """The exclude mask, True = use; raises as `masks.read_exclude`."""
+
+    @property
+    @abstractmethod
+    def has_masks(self) -> bool:
+        """True if frames have masks of their own."""
+
+    @abstractmethod
+    def frame(self, moment: np.datetime64) -> UInt8[np.ndarray, "height width"] | Pixels:
+        """One frame: 8-bit levels (uint8), or pixels in [0, 1] where it is held finer (float32);
+        raises `FrameError`."""
+
+    @abstractmethod
+    def mask(self, moment: np.datetime64) -> Bool[np.ndarray, "height width"]:
+        """The mask of one moment, True = use; raises `FrameError`."""
+
+
+class ArchiveReader(RadarFrames):
+    """A radar archive, opened for reading: frames of 8-bit levels, with lists of days.
+
+    Attributes:
+        origin: where the description comes from.
+    """
+
+    origin: str
+
     def moments_of(self, split: Split) -> Moments:
         """The times that have a frame and lie in the days of a split, ascending."""
         wanted = np.array(
@@ -89,23 +119,9 @@ class ArchiveReader(ABC):
     def days(self) -> Mapping[Split, Mapping[str, float]]:
         """The day lists of the three splits; raises as `days.read_splits`."""
 
-    @property
-    @abstractmethod
-    def usable(self) -> Bool[np.ndarray, "height width"]:
-        """The exclude mask, True = use; raises as `masks.read_exclude`."""
-
-    @property
-    @abstractmethod
-    def has_masks(self) -> bool:
-        """True if frames have masks of their own."""
-
     @abstractmethod
     def frame(self, moment: np.datetime64) -> UInt8[np.ndarray, "height width"]:
         """The 8-bit levels of one frame; raises `FrameError`."""
-
-    @abstractmethod
-    def mask(self, moment: np.datetime64) -> Bool[np.ndarray, "height width"]:
-        """The mask of one moment, True = use; raises `FrameError`."""
 
     @abstractmethod
     def reader(self, window: Window, cache_mb: int) -> FrameReader:

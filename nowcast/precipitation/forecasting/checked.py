@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.forecasting import inputs
-from nowcast.precipitation.forecasting.inputs import FrameSource, Inputs
+from nowcast.precipitation.forecasting.inputs import Frame, FrameSource, Inputs
 from nowcast.precipitation.forecasting.outages import (
     STRONG_MM_H,
     WEAK_MM_H,
@@ -27,9 +27,7 @@ class CheckedSource(FrameSource):
         self.frames: dict[np.datetime64, str] = {}
         self.parts: dict[np.datetime64, Bool[np.ndarray, "height width"]] = {}
 
-    def read(
-        self, moment: np.datetime64
-    ) -> tuple[UInt8[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
+    def read(self, moment: np.datetime64) -> tuple[Frame, Bool[np.ndarray, "height width"]]:
         """As its base; a suspect frame raises FrameError."""
         if moment in self.frames:
             raise FrameError(self.frames[moment])
@@ -67,13 +65,14 @@ def newest(
 def _outages(found: Inputs, source: FrameSource) -> Outages:
     description = source.description
     calibration = description.calibration
-    weak, strong = PIXEL_LEVELS * calibration.pixel_from_rate((WEAK_MM_H, STRONG_MM_H))
-    # A level is a rounded pixel.
+    weak, strong = map(float, calibration.pixel_from_rate((WEAK_MM_H, STRONG_MM_H)))
+    if found.levels.dtype == np.uint8:  # a level is a rounded pixel
+        weak, strong = PIXEL_LEVELS * weak - 0.5, PIXEL_LEVELS * strong - 0.5
     return find_outages(
         found.levels,
         found.mask,
-        float(weak) - 0.5,
-        float(strong) - 0.5,
+        weak,
+        strong,
         reach_px(description.step_minutes, description.km_per_pixel),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor, nn
 
 from nowcast import __version__
@@ -26,7 +26,7 @@ from nowcast.precipitation.forecasters.comoving.forecaster import Comoving
 from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.forecasters.settings import Ensemble
 from nowcast.precipitation.forecasting.frames_needed import least_of_baseline, least_of_run
-from nowcast.precipitation.forecasting.inputs import Inputs, MaskKind
+from nowcast.precipitation.forecasting.inputs import Frame, Inputs, MaskKind
 from nowcast.precipitation.forecasting.probabilities.members import (
     Draw,
     Members,
@@ -164,9 +164,8 @@ class Forecaster:
         """
         seconds = {"read": read_seconds}
         ensemble, members = self._ensemble, None
-        wet = self._rate_of_level >= DRY_MM_H
         dry = not any(
-            bool((mask & wet[levels]).any())
+            bool((mask & self._wet(levels)).any())
             for mask, levels in zip(inputs.mask, inputs.levels, strict=True)
         )
         replaced: list[str] = []
@@ -186,9 +185,8 @@ class Forecaster:
                     pixels = self._pixels(model, inputs)
                 else:
                     levels, mask = self._clips(inputs)
-                    frames = levels.float() / PIXEL_LEVELS
                     name = self.choice.name
-                    pixels, members = drawn(ensemble, name, frames, mask, self._draw)
+                    pixels, members = drawn(ensemble, name, _floats(levels), mask, self._draw)
             seconds["forecast"] = time.perf_counter() - began
         facts = {
             **self.facts,
@@ -206,6 +204,12 @@ class Forecaster:
             inputs.init, pixels, inputs.mask[-1], self.description, self.choice.name, facts, members
         )
 
+    def _wet(self, frame: Frame) -> Bool[np.ndarray, "height width"]:
+        """Where it rains."""
+        if frame.dtype == np.uint8:
+            return np.asarray((self._rate_of_level >= DRY_MM_H)[frame])
+        return np.asarray((frame > 0) & (frame >= self._calibration.pixel_from_rate(DRY_MM_H)))
+
     def _clips(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Levels and mask of the inputs, on the model's device."""
         return _clip(inputs.levels).to(self.device), _clip(inputs.mask).to(self.device)
@@ -214,7 +218,7 @@ class Forecaster:
         levels, mask = self._clips(inputs)
         with torch.inference_mode():
             if not isinstance(model, Comoving):  # which has no room for floats of large frames
-                levels = levels.float() / PIXEL_LEVELS
+                levels = _floats(levels)
             found: Tensor = model(levels, mask)[0, :, 0].cpu()
         if not bool(found.isfinite().all()):
             raise RunError(
@@ -369,6 +373,11 @@ def memory_bytes(choice: Choice, description: Description, out_len: int) -> int 
 
 
 _DRY = f"no rain of {DRY_MM_H:g} mm/h in any input frame: the forecast is dry, without the model"
+
+
+def _floats(levels: Tensor) -> Tensor:
+    """Frames as pixels in [0, 1], see `Inputs.levels`."""
+    return levels.float() / PIXEL_LEVELS if levels.dtype == torch.uint8 else levels
 
 
 def _clip(frames: np.ndarray) -> Tensor:

@@ -6,12 +6,12 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.description import DESCRIPTION, Description
 from nowcast.precipitation.archive.frames import FrameError, Moments
-from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.archive.reader import RadarFrames
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.frames_needed import takers
 
@@ -28,7 +28,8 @@ class Inputs:
     """The frames that a forecast starts from.
 
     Args:
-        levels: 8-bit frames; a missing one repeats the frame before it.
+        levels: the frames: 8-bit levels (uint8) of an archive, or pixels in [0, 1] (float32) of
+            radar files, which have finer values; a missing one repeats the frame before it.
         mask: True = use; all False where the frame is missing.
         times: valid time of each, UTC, a step apart; the last one is the init time.
         carried: time of each missing frame -> why there is none.
@@ -41,7 +42,7 @@ class Inputs:
             frame is masked; a whole one is among `carried` or `passed_over` too.
     """
 
-    levels: UInt8[np.ndarray, "in_len height width"]
+    levels: UInt8[np.ndarray, "in_len height width"] | Float32[np.ndarray, "in_len height width"]
     mask: Bool[np.ndarray, "in_len height width"]
     times: Moments
     carried: Mapping[str, str]
@@ -81,11 +82,15 @@ class Inputs:
         ]
 
 
+Frame = UInt8[np.ndarray, "height width"] | Float32[np.ndarray, "height width"]
+Frames = dict[np.datetime64, tuple[Frame, Bool[np.ndarray, "height width"]]]
+
+
 class FrameSource:
-    """Reads the frames of an archive with the masks that a forecaster knows, where it has them.
+    """Reads the frames of an archive, or of radar files, with the masks that a forecaster knows.
 
     Args:
-        archive: a tree or a pack.
+        archive: a tree or a pack, or other frames (`sources.feed.reader.Feed`).
         wanted: ``data.masks`` of the forecaster. The exclude mask is used where there is one, and
             the frames' own where they are wanted or there is no other; without any, all is data.
 
@@ -93,7 +98,7 @@ class FrameSource:
         DataError: the exclude mask is damaged.
     """
 
-    def __init__(self, archive: ArchiveReader, wanted: MaskKind) -> None:
+    def __init__(self, archive: RadarFrames, wanted: MaskKind) -> None:
         self.archive = archive
         self._wanted = wanted
         self._usable = None if wanted == "frame" else _exclude(archive)
@@ -119,7 +124,7 @@ class FrameSource:
         if fault is not None:
             return (fault,)
         if not isinstance(archive, Archive) or archive.origin == DESCRIPTION:
-            return ()
+            return archive.notes
         found = archive.description
         return (
             f"{archive.root} has no {DESCRIPTION}: taken for frames {found.step_minutes} minutes "
@@ -139,10 +144,8 @@ class FrameSource:
         )
         return replace(whole, height=height, width=width, grid=grid)
 
-    def read(
-        self, moment: np.datetime64
-    ) -> tuple[UInt8[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
-        """Levels and mask (True = use) of one moment.
+    def read(self, moment: np.datetime64) -> tuple[Frame, Bool[np.ndarray, "height width"]]:
+        """Frame (see `Inputs.levels`) and mask (True = use) of one moment.
 
         Raises:
             FrameError: frame or mask is absent or damaged, or the mask leaves no data.
@@ -156,7 +159,7 @@ class FrameSource:
         return levels, mask
 
 
-def _exclude(archive: ArchiveReader) -> Bool[np.ndarray, "height width"] | None:
+def _exclude(archive: RadarFrames) -> Bool[np.ndarray, "height width"] | None:
     try:
         return archive.usable
     except ConfigError:  # there is none
@@ -234,11 +237,6 @@ def newest(
         at,
         about,
     )
-
-
-Frames = dict[
-    np.datetime64, tuple[UInt8[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]
-]
 
 
 def _newest_usable(

@@ -1,11 +1,12 @@
-"""What a user points at: an archive, or some of its frames."""
+"""What a user points at: an archive, some of its frames, or radar files as they come."""
 
 from collections.abc import Sequence
+from glob import has_magic
 from pathlib import Path
 
 import numpy as np
 
-from nowcast.core.errors import ConfigError
+from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.frames import (
     FRAME_FOLDER,
     FRAME_NAME,
@@ -14,67 +15,94 @@ from nowcast.precipitation.archive.frames import (
     locate,
 )
 from nowcast.precipitation.archive.packed import SUFFIXES, open_archive
-from nowcast.precipitation.archive.raw_files import is_pack, next_move
-from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.archive.raw_files import PACK, may_be_radar, next_move
+from nowcast.precipitation.archive.reader import RadarFrames
+from nowcast.precipitation.sources.apart.decoder import DECODER
+from nowcast.precipitation.sources.feed.reader import Feed, Reading
 
 
-def opened(places: Sequence[Path]) -> tuple[ArchiveReader, Moments]:
-    """The archive of these places, and the times of it that are meant, ascending.
+def opened(
+    places: Sequence[Path], reading: Reading | None = None, at: np.datetime64 | None = None
+) -> tuple[RadarFrames, Moments]:
+    """The frames at these places, and their times that are meant, ascending.
 
     Args:
-        places: an archive, or PNG frames that lie in one.
+        places: an archive, PNG frames that lie in one, or radar files, folders of them and globs.
+        reading: how radar files are to be read, where they leave it open; no archive needs it.
+        at: the newest time that is wanted, UTC.
 
     Raises:
-        ConfigError: neither, or the frames are of several archives.
-        DataError: as `store.open_archive`.
+        ConfigError: nothing is there, frames are of several archives, or radar files need an
+            option.
+        DataError: as `packed.open_archive`, or no file can be read.
     """
-    if len(places) == 1 and not _is_frame(places[0]):
-        archive = open_archive(places[0])
-        return archive, archive.moments
-    found = [_root_and_moment(place.expanduser().absolute()) for place in places]
-    roots = sorted({root for root, _ in found})
-    if len(roots) > 1:
-        raise ConfigError(
-            f"expected frames of one archive, found some of {roots[0]} and some of {roots[1]}; "
-            "name those of one"
-        )
-    return open_archive(roots[0]), np.unique(np.array([moment for _, moment in found]))
+    given = reading is not None and reading != Reading()
+    if not given and all(map(_is_frame, places)):
+        found = [_root_and_moment(place.expanduser().absolute()) for place in places]
+        roots = sorted({root for root, _ in found})
+        if len(roots) > 1:
+            raise ConfigError(
+                f"expected frames of one archive, found some of {roots[0]} and some of {roots[1]}; "
+                "name those of one"
+            )
+        return open_archive(roots[0]), np.unique(np.array([moment for _, moment in found]))
+    held: RadarFrames
+    if not given and len(places) == 1 and _is_archive(places[0]):
+        held = open_archive(places[0])
+    else:
+        held = Feed(places, reading, at)
+    return held, held.moments
 
 
 def check_there(places: Sequence[Path], watching: bool) -> None:
-    """Refuse what is no archive, before anything slow is imported for it.
+    """Refuse what is neither an archive nor radar files, before anything slow is imported for it;
+    for radar files the process that decodes them is started.
 
     Args:
         places: as `opened` takes them.
         watching: a folder that is empty, and may become an archive, will do.
 
     Raises:
-        ConfigError: a place is not there, or holds files of another format; it says which command
-            makes an archive of them.
+        ConfigError: a place is not there, or holds nothing that could be radar.
     """
     for place in places:
-        if _is_frame(place) or (place.is_dir() and _is_archive(place)):
+        if _is_frame(place) or (place.is_dir() and _is_tree(place)):
+            continue
+        if has_magic(str(place)) and not place.exists():
+            DECODER.start()
+            continue
+        if may_be_radar(place):
+            DECODER.start()
             continue
         advice = next_move(place)
-        if place.is_file() and advice is not None and not is_pack(place):
-            raise ConfigError(f"{place}: expected an archive or frames of one, {advice}")
-        if place.is_dir() and advice is not None:
-            raise ConfigError(f"{place}: expected an archive with {FRAME_FOLDER}/, {advice}")
+        if advice is not None:
+            raise ConfigError(f"{place}: expected an archive or radar files, {advice}")
         if place.is_dir() and not watching:
             raise ConfigError(
-                f"{place}: expected an archive with {FRAME_FOLDER}/, found a folder without radar; "
-                "fill it (`nowcast data convert` from radar files, `nowcast data sample DIR` for "
-                "some), or wait for its first frames with --watch"
+                f"{place}: expected an archive or radar files, found a folder without radar; "
+                "fill it (`nowcast data sample DIR` for some), or wait for its first frames with "
+                "--watch"
             )
         if not place.exists() and place.suffix.lower() not in SUFFIXES:
             raise ConfigError(
-                f"{place}: expected an archive (a folder with {FRAME_FOLDER}/, or a pack), found "
-                "nothing there; is the path right? `nowcast data convert` makes one from radar "
-                "files"
+                f"{place}: expected radar files or an archive (a folder with {FRAME_FOLDER}/, or "
+                "a pack), found nothing there; is the path right?"
             )
 
 
-def _is_archive(folder: Path) -> bool:
+def _is_archive(place: Path) -> bool:
+    """Whether it is an archive; a file is looked into by the decoding process."""
+    if place.is_dir():
+        return _is_tree(place)
+    if not place.exists():
+        return place.suffix.lower() in SUFFIXES  # whose error says what is expected
+    try:
+        return may_be_radar(place) and DECODER.recognised(place) == PACK
+    except DataError:
+        return False
+
+
+def _is_tree(folder: Path) -> bool:
     return (locate(folder) / FRAME_FOLDER).is_dir()
 
 

@@ -1,5 +1,6 @@
 """One time of radar as its source gives it: values, unit and place, before it is a frame."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from nowcast.precipitation.sources.measure import Measure, Unit
 
 # Frames are named by year, month and day; a time outside these years is a damaged one.
 FIRST_YEAR, LAST_YEAR = 1900, 2100
+_TIME_IN_NAME = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])"
+    r"(?:[-_.T]?([01]\d|2[0-3])[-_:.h]?([0-5]\d))?"
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,22 @@ def to_minute(time: datetime, path: Path) -> np.datetime64:
         raise DataError(f"{path}: expected a time of our days, found {time}; the file is damaged")
     seconds = np.datetime64(time.replace(tzinfo=None), "s").astype(np.int64)
     return np.datetime64(int((seconds + 30) // 60), "m")
+
+
+def time_in_name(name: str) -> np.datetime64 | None:
+    """The time that a file's name states, to the minute, or to the day at 00:00; None without.
+
+    Year, month, day, hour and minute in this order, apart or together: ``..._202405011205.h5``,
+    ``20240501-120500.grib2``, ``2024-05-01T12:05``.
+    """
+    match = _TIME_IN_NAME.search(name)
+    if match is None:
+        return None
+    year, month, day, hour, minute = match.groups()
+    try:
+        return np.datetime64(f"{year}-{month}-{day}T{hour or '00'}:{minute or '00'}", "m")
+    except ValueError:  # 31 April
+        return None
 
 
 def _commonest_sum(sums: Mapping[Path, float | None]) -> float | None:

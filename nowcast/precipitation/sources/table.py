@@ -5,14 +5,14 @@ from pathlib import Path
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.system.plugins import added, loaded
+from nowcast.precipitation.sources.agencies.knmi import read_knmi
+from nowcast.precipitation.sources.agencies.sevir import read_sevir
 from nowcast.precipitation.sources.field import Request, Source
 from nowcast.precipitation.sources.hdf5 import files_in
 from nowcast.precipitation.sources.importer import GROUP, Importer
-from nowcast.precipitation.sources.knmi import read_knmi
+from nowcast.precipitation.sources.libraries.through_pysteps import PREFIX, read_through_pysteps
 from nowcast.precipitation.sources.odim.reader import read_odim
-from nowcast.precipitation.sources.sevir import read_sevir
 from nowcast.precipitation.sources.stack.reader import read_stack
-from nowcast.precipitation.sources.through_pysteps import PREFIX, read_through_pysteps
 
 
 def _hdf5_files(path: Path) -> list[Path]:

@@ -80,8 +80,8 @@ KINDS: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("f.nc", netcdf, "netCDF-4", "--importer stack --unit UNIT --datasets rain,time`"),
     ("g.h5", hdf5, "HDF5", "--importer stack --unit UNIT`"),
     ("h.nc", bytes_of(b"CDF\x01" + bytes(20)), "netCDF-3", "--importer stack --unit UNIT`"),
-    ("PrecipRate.grib2", bytes_of(b"GRIB" + bytes(9)), "GRIB", "--importer pysteps:mrms_grib"),
-    ("PrecipRate.grib2.gz", zipped_grib, "GRIB", "--importer pysteps:mrms_grib --unit mm_h"),
+    ("PrecipRate.grib2", bytes_of(b"GRIB" + bytes(9)), "GRIB", "--importer gdal`"),
+    ("PrecipRate.grib2.gz", zipped_grib, "GRIB", "--importer gdal`"),
     ("i.gz", bytes_of(gzip.compress(b"else")), "gzip", "unpack them first"),
     ("j.tar", tar, "packed files", "unpack them first"),
     ("k.npy", lambda path: np.save(path, FIELD), "NumPy", "--importer stack --unit UNIT --times"),
@@ -137,17 +137,20 @@ def test_every_command_says_so(tmp_path: Path):
 
 
 @pytest.mark.parametrize("watching", [False, True])
-def test_what_is_no_archive_is_not_waited_for(tmp_path: Path, watching: bool):
-    raw = tmp_path / "raw"
+def test_what_is_neither_an_archive_nor_radar_is_refused(tmp_path: Path, watching: bool):
+    raw, pictures = tmp_path / "raw", tmp_path / "pictures"
     raw.mkdir()
+    pictures.mkdir()
     write_knmi(raw / "a.h5", FIELD)
-    for place in (raw, raw / "a.h5"):
-        with pytest.raises(ConfigError, match="--importer knmi --unit mm"):
-            check_there([place], watching)
+    png(pictures / "a.png")
+    for place in (raw, raw / "a.h5", raw / "*.h5"):
+        check_there([place], watching)
+    with pytest.raises(ConfigError, match=r"an archive or radar files, found 1 files of PNG pict"):
+        check_there([raw, pictures], watching)
     with pytest.raises(ConfigError, match="found nothing there; is the path right"):
         check_there([tmp_path / "nothing"], watching)
-    with pytest.raises(ConfigError, match="--importer knmi --unit mm"):
-        opened_when_there(raw, 1.0, lambda _: False, lambda _: None)
+    opened = opened_when_there(raw, 1.0, lambda _: False, lambda _: None)
+    assert opened is not None and opened.shape == FIELD.shape
 
 
 def test_an_empty_folder_may_become_an_archive(tmp_path: Path):
@@ -161,7 +164,7 @@ def test_an_empty_folder_may_become_an_archive(tmp_path: Path):
 
 @pytest.mark.parametrize("options", [[], ["--watch"]])
 def test_the_first_error_comes_before_torch(tmp_path: Path, options: list[str]):
-    write_knmi(tmp_path / "a.h5", FIELD)
+    png(tmp_path / "a.png")
     arguments = ["forecast", str(tmp_path), "--out", str(tmp_path / "out"), *options]
     without_torch = (
         f"import sys; sys.modules['torch'] = None; sys.argv = ['nowcast', *{arguments!r}]\n"
@@ -171,4 +174,4 @@ def test_the_first_error_comes_before_torch(tmp_path: Path, options: list[str]):
         [sys.executable, "-c", without_torch], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2, done.stderr
-    assert f"nowcast data convert {tmp_path} OUT --importer knmi --unit mm" in done.stderr
+    assert f"{tmp_path}: expected an archive or radar files, found 1 files of PNG" in done.stderr

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.precipitation.sources.agencies.knmi import calibration, read_knmi
 from nowcast.precipitation.sources.field import Field, Request
-from nowcast.precipitation.sources.knmi import calibration, read_knmi
 from tests.radar_files import write_knmi
 
 RAW = np.array([[0, 1, 250], [65535, 65534, 7]], dtype=np.uint16)

@@ -9,8 +9,8 @@ import pytest
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.tree import Archive
-from nowcast.precipitation.sources import sample
-from nowcast.precipitation.sources.sample import write_sample
+from nowcast.precipitation.sources.conversion import sample
+from nowcast.precipitation.sources.conversion.sample import write_sample
 from nowcast.precipitation.units import dbz_from_pixel, encode
 
 FOUND = importlib.util.find_spec("pycomlink")

@@ -8,10 +8,10 @@ import pytest
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.sources.agencies.sevir import kg_m2_from_level, read_sevir
 from nowcast.precipitation.sources.conversion.convert import convert
 from nowcast.precipitation.sources.conversion.target import Target
 from nowcast.precipitation.sources.field import Request
-from nowcast.precipitation.sources.sevir import kg_m2_from_level, read_sevir
 from tests.radar_files import sevir_row, write_sevir
 
 

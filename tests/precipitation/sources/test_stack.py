@@ -11,9 +11,9 @@ import pytest
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.sources.conversion.convert import convert
+from nowcast.precipitation.sources.conversion.sample import FILE
 from nowcast.precipitation.sources.conversion.target import Target
 from nowcast.precipitation.sources.field import Request, Source
-from nowcast.precipitation.sources.sample import FILE
 from nowcast.precipitation.sources.stack import reader as stack
 from nowcast.precipitation.sources.stack.reader import read_stack
 from nowcast.precipitation.units import DWD_ZR_A, DWD_ZR_B, Calibration, encode

@@ -15,13 +15,13 @@ import pytest
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.tree import Archive
-from nowcast.precipitation.sources import through_pysteps
+from nowcast.precipitation.sources.agencies.knmi import read_knmi
 from nowcast.precipitation.sources.conversion.convert import convert
 from nowcast.precipitation.sources.conversion.target import Target
 from nowcast.precipitation.sources.field import Request
-from nowcast.precipitation.sources.knmi import read_knmi
+from nowcast.precipitation.sources.libraries import through_pysteps
+from nowcast.precipitation.sources.libraries.through_pysteps import read_through_pysteps
 from nowcast.precipitation.sources.odim.reader import read_odim
-from nowcast.precipitation.sources.through_pysteps import read_through_pysteps
 from tests.radar_files import LAEA, write_odim
 
 KNMI_NAMES = "RAD_NL25_RAP_5min_%Y%m%d%H%M.h5"

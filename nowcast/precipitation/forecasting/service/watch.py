@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.errors import ConfigError, DataError, NowcastError
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.inputs import FrameSource
@@ -14,7 +14,7 @@ from nowcast.precipitation.forecasting.products.outlet import Delivery, Outlet, 
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.service.alarms.states import Alarms
 from nowcast.precipitation.forecasting.service.calendar_clock import CalendarClock, Clock
-from nowcast.precipitation.forecasting.service.feed import TreeFeed, Wait
+from nowcast.precipitation.forecasting.service.feed import Wait, listing_of
 from nowcast.precipitation.forecasting.service.health import Health
 from nowcast.precipitation.forecasting.service.ladder import Ladder, in_words
 
@@ -22,12 +22,12 @@ DAY_MINUTES = 24 * 60
 
 
 class Watch:
-    """Forecasts from the newest frame of a tree, each time `poll` finds that there is one.
+    """Forecasts from the newest frame of a tree, or of radar files, each time `poll` finds one.
 
     A frame that cannot be read whole, its own mask included, is tried again for one step of time
     and then given up. One that comes later than a newer frame is input of later forecasts, without
     a forecast of its own. Of several that come at once, the newest is forecast from. A frame of the
-    future is refused (`TreeFeed`). What is missing, late or given up is said once. A forecast that
+    future is refused (`Future`). What is missing, late or given up is said once. A forecast that
     fails, or cannot be written, ends nothing (see `Ladder`, `Delivery`).
 
     Args:
@@ -72,7 +72,7 @@ class Watch:
         self._looked: float | None = None  # when the last look began
         self._arrived = clock()  # of the newest frame, at the earliest
         window = (ladder.in_len + 1) * source.description.step_minutes
-        self._feed = TreeFeed(source, 1 + -(-window // DAY_MINUTES), say)
+        self._listing = listing_of(source, 1 + -(-window // DAY_MINUTES), say)
         self._told = False  # of inputs that are too few
         self._suspect: Mapping[str, str] = {}
         self._made: np.datetime64 | None = None  # init time of the newest forecast
@@ -130,8 +130,8 @@ class Watch:
     def _listed(self) -> Moments | None:
         """The times of the newest days by their files' names; None where the folder is away."""
         try:
-            recent = self._feed.times(self._calendar.between())
-        except (ConfigError, OSError) as error:
+            recent = self._listing.times(self._calendar.between())
+        except (NowcastError, OSError) as error:
             if str(error) != self._unreachable:
                 self._unreachable = str(error)
                 self._say(f"{error}; waiting for it")
@@ -181,9 +181,9 @@ class Watch:
     def _is_whole(self, moment: np.datetime64) -> bool:
         """Whether a frame can be used now; what cannot for too long is settled."""
         try:
-            before = self._feed.state(moment)
+            before = self._listing.state(moment)
             self._source.read(moment)
-            if self._feed.state(moment) != before:
+            if self._listing.state(moment) != before:
                 raise FrameError(f"{self._source.archive.root}: {moment} changes while it is read")
         except (FrameError, OSError) as error:
             now = self._clock()

@@ -1,7 +1,7 @@
 """Other people's radar as an archive: read by an importer, checked, cut and written.
 
 No frame is stretched: it is cropped, or averaged over whole blocks (`cut`). What an importer reads
-(`importers`) is checked frame by frame (`values`) before it is written.
+(`table`) in a process apart (`apart`) is checked frame by frame (`values`) before it is written.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from nowcast.precipitation.archive.episodes import missing_frames
 from nowcast.precipitation.archive.masks import VALID_SHARE, ValidCounts
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.archive.writer import ArchiveWriter
+from nowcast.precipitation.sources.apart.decoder import DECODER
 from nowcast.precipitation.sources.conversion.appending import ArchiveAppender
 from nowcast.precipitation.sources.conversion.clock import step_between
 from nowcast.precipitation.sources.conversion.cut import Cut
@@ -35,7 +36,7 @@ from nowcast.precipitation.sources.conversion.values import (
 )
 from nowcast.precipitation.sources.conversion.written import Written, history, skipped_lines
 from nowcast.precipitation.sources.field import Request, Source
-from nowcast.precipitation.sources.table import importer, sources
+from nowcast.precipitation.sources.table import importer
 from nowcast.precipitation.units import Calibration
 
 Progress = Callable[[int, int], None]
@@ -70,7 +71,7 @@ def convert(
     check_target(request, target)
     damaged = damaged_files(importer_name, source, request) if target.skip_damaged else {}
     request = replace(request, skip=frozenset(damaged))
-    found = sources(importer_name, source, request)
+    found = DECODER.sources(importer_name, source, request)
     many = importer(importer_name).many
     total, done = sum(map(len, found)), 0
     written = []
@@ -155,7 +156,7 @@ def _write(
                     f"{where}: expected a sum over {minutes:g} minutes as in {named}, found "
                     f"{field.accumulation_minutes:g}"
                 )
-            levels, mask = cut.pixels(checked(field, minutes, where, target), field.unit)
+            levels, mask = cut.levels(checked(field, minutes, where, target), field.unit)
             times.append(field.time)
             if mask.any():
                 if appender is None or appender.is_new(field.time, levels, mask):

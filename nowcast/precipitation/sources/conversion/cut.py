@@ -7,7 +7,7 @@ from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.description import Grid
 from nowcast.precipitation.archive.frames import LARGEST_PIXELS
 from nowcast.precipitation.sources.conversion.target import Target
-from nowcast.precipitation.units import Calibration, encode, pixel_from_dbz
+from nowcast.precipitation.units import PIXEL_LEVELS, Calibration, encode, pixel_from_dbz
 
 
 class Cut:
@@ -62,14 +62,25 @@ class Cut:
             pixel_y=grid.pixel_y * self._side,
         )
 
-    def pixels(
+    def levels(
         self, values: Float[np.ndarray, "rows columns"], unit: str
     ) -> tuple[UInt8[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
-        """Levels and mask (True = use) of a checked field: dBZ, levels of VIL, else mm/h."""
+        """8-bit levels and mask (True = use) of a checked field: dBZ, levels of VIL, else mm/h."""
+        if unit == "VIL":
+            values = values[self._rows, self._columns]
+            mask = ~np.isnan(values)
+            return np.where(mask, values, 0).astype(np.uint8), mask
+        pixels, mask = self.pixels(values, unit)
+        return encode(pixels), mask
+
+    def pixels(
+        self, values: Float[np.ndarray, "rows columns"], unit: str
+    ) -> tuple[Float[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
+        """Pixels in [0, 1] and mask of a checked field, as fine as it is."""
         values = values[self._rows, self._columns]
         if unit == "VIL":
             mask = ~np.isnan(values)
-            return np.where(mask, values, 0).astype(np.uint8), mask
+            return np.where(mask, values, 0) / PIXEL_LEVELS, mask
         if self._side > 1:
             rates = self._calibration.rate_from_dbz(values) if unit == "dBZ" else values
             shape = (self.height, self._side, self.width, self._side)
@@ -77,7 +88,6 @@ class Cut:
             values, unit = rates.reshape(shape).mean(axis=(1, 3)), "mm_h"
         mask = ~np.isnan(values)
         values = np.where(mask, values, -np.inf if unit == "dBZ" else 0.0)
-        pixel = (
-            pixel_from_dbz(values) if unit == "dBZ" else self._calibration.pixel_from_rate(values)
-        )
-        return encode(pixel), mask
+        if unit == "dBZ":
+            return pixel_from_dbz(values), mask
+        return self._calibration.pixel_from_rate(values), mask

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nowcast.core.errors import DataError
 from nowcast.core.storage.files import write_text
+from nowcast.precipitation.sources.apart.decoder import DECODER
 from nowcast.precipitation.sources.field import Field, Request, Source
 from nowcast.precipitation.sources.table import importer
 
@@ -49,7 +50,7 @@ def damaged_files(name: str, source: Path, request: Request) -> dict[Path, Skipp
     found: dict[Path, Skipped] = {}
     for path in paths:
         try:
-            chosen.read(path, request)
+            DECODER.sources(name, path, request)
         except DataError as error:
             found[path] = Skipped(str(path), _without(path, error))
     if found and len(found) == len(paths):

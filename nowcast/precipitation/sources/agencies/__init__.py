@@ -1,0 +1,1 @@
+"""Formats of one agency: KNMI's own HDF5, and SEVIR."""

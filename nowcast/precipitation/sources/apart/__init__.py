@@ -1,0 +1,1 @@
+"""Files from outside, decoded in a process of their own: what they break is that process."""

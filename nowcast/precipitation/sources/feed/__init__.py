@@ -1,0 +1,1 @@
+"""Radar files as they arrive, read as the frames of a forecast: the newest, at full precision."""

@@ -1,0 +1,1 @@
+"""Formats that another library reads: pysteps' importers, and what GDAL opens."""
