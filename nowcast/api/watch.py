@@ -84,7 +84,6 @@ class Service:
             ConfigError: an option cannot be, there is no such folder, or another process writes to
                 `out`.
         """
-        self._check_out()
         calendar = CalendarClock(time.monotonic, time.time)
         health = Health(self.out, time.monotonic, calendar, say, self.metrics)
         outlet = Outlet(
@@ -97,6 +96,7 @@ class Service:
             return wait(seconds)
 
         with only_one(self.out, "--out"):
+            self._check_out()
             archive = opened_when_there(
                 self.feed, self.every_seconds, wait_for_frames, say, self.reading
             )

@@ -20,12 +20,11 @@ from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.places import check_there
 from nowcast.precipitation.forecasting.products.outlet import Say
-from nowcast.precipitation.forecasting.service.future import Future, Now
+from nowcast.precipitation.forecasting.service.future import Future, Now, State
 from nowcast.precipitation.sources.feed.files import listed
 from nowcast.precipitation.sources.feed.reader import Feed, Reading
 
 Wait = Callable[[float], bool]
-State = tuple[tuple[int, int], ...]  # size and time of change of files
 
 
 @runtime_checkable
@@ -58,7 +57,7 @@ class TreeListing:
         self._source = source
         self._days = days
         self._say = say
-        self._future = Future(source.archive.step, say)
+        self._future = Future(source.archive.step, self.state, say)
         self._strays: set[Path] = set()
 
     def times(self, now: Now) -> Moments:
@@ -100,7 +99,7 @@ class FileListing:
     def __init__(self, feed: Feed, say: Say) -> None:
         self._feed = feed
         self._say = say
-        self._future = Future(feed.step, say)
+        self._future = Future(feed.step, feed.state, say)
         self._faults: dict[Path, str] = {}
         self._said: dict[Path, str] = {}
 

@@ -41,7 +41,6 @@ STEP, SIDE = 5, 64
 START = np.datetime64("2020-06-28T00:00", "m")
 EVERY, DEADLINE = 30.0, 60.0  # seconds
 LAND = 2  # minutes after its time, if nothing is wrong
-AHEAD = 48  # steps that a frame of the future is dated ahead
 KINDS = ("late", "missing", "damaged", "half", "duplicate", "future")
 FAULTS = ("NaN", "memory", "slow")
 HALF_BYTES = 64  # of a file, then the disk is full
@@ -58,6 +57,7 @@ class Plan:
         jumps: from minute, to minute, minutes that the clock on the wall is wrong.
         full: from minute, to minute: the disk is full.
         away: from minute, to minute: the output folder is away.
+        ahead: steps that a frame of the future is dated ahead.
     """
 
     frames: int
@@ -66,6 +66,7 @@ class Plan:
     jumps: list[tuple[int, int, int]] = field(default_factory=list)
     full: tuple[int, int] = (-1, -1)
     away: tuple[int, int] = (-1, -1)
+    ahead: int = 48
 
     @property
     def minutes(self) -> int:
@@ -197,7 +198,7 @@ class Replay:
         if now == self.plan.whole_at(number) or (kind == "duplicate" and now == usual + 2):
             write_frame(self.root, moment(number), rain(number))
         if kind == "future" and now == usual:
-            write_frame(self.root, moment(number + AHEAD), rain(number + AHEAD))
+            write_frame(self.root, moment(number + self.plan.ahead), rain(number + self.plan.ahead))
 
     def watch(self) -> Watch:
         calendar = CalendarClock(self.steady, self.wall)
@@ -212,7 +213,7 @@ class Replay:
         health = Health(self.out, self.steady, calendar, say, self.out / "nowcast.prom")
         outlet = Outlet(self.out, partial(write, formats=()), keep=288)
         outlet.sweep()
-        rule = Rule("mill", "px:30,30", 5.0, 20.0)
+        rule = Rule("mill", "px:51,30", 0.5, 20.0)
         watched = [Watched.of(rule, source.description, 6)]
         return Watch(
             source, ladder, outlet, say, self.steady, calendar,

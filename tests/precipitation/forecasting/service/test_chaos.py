@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from tests.precipitation.forecasting.service.replay import (
-    AHEAD,
     DEADLINE,
     FAULTS,
     KINDS,
@@ -54,10 +53,10 @@ def check_files(out: Path) -> None:
 
 
 def test_hours_with_everything_that_goes_wrong(folder: Path):
-    kinds = {5: "late", 8: "missing", 10: "damaged", 12: "half", 14: "duplicate", 16: "future"}
+    kinds = {5: "late", 8: "missing", 10: "damaged", 12: "half", 14: "duplicate", 13: "future"}
     faults = {18: "NaN", 20: "memory", 22: "slow"}
     jumps = [(115, 140, -2 * HOUR), (150, 175, 2 * HOUR)]
-    plan = Plan(52, kinds, faults, jumps, full=(185, 205), away=(215, 230))
+    plan = Plan(52, kinds, faults, jumps, full=(185, 205), away=(215, 230), ahead=12)
     prepare(folder)
     replay = Replay(folder, plan, 0, lambda minute: None)
     with unlimited():
@@ -73,11 +72,14 @@ def test_hours_with_everything_that_goes_wrong(folder: Path):
     assert "NaN" in reasons[18] and "MemoryError" in reasons[20] and "took longer" in reasons[22]
     assert rungs[-1] == "persistence" and "1 input frame, of 2" in reasons[-1]  # before all
     future = [line for line in replay.said if "later than the clock" in line]
-    assert len(future) == 1 and str(moment(16 + AHEAD)) in future[0]
+    assert len(future) == 1 and str(moment(13 + 12)) in future[0]
     check_files(folder / "out")
     health = json.loads((folder / "out" / "health.json").read_text())
-    assert health["state"] == "ok" and health["last_frame"] == f"{moment(51)}Z"
-    assert health["latency_seconds"]["p99"] < DEADLINE
+    assert health["state"] == "late"  # nothing has come for 13 minutes
+    assert health["last_frame"] == health["last_forecast"] == f"{moment(51)}Z"
+    assert (
+        health["latency_seconds"]["p50"] < DEADLINE < health["latency_seconds"]["p99"]
+    )  # a full disk
     missing = {"from": f"{moment(8)}Z", "to": f"{moment(8)}Z", "frames": 1}
     assert missing in health["gaps"]
 

@@ -117,7 +117,8 @@ def test_a_clock_that_jumps_is_believed_forwards_at_once_and_backwards_in_half_a
 
 def test_a_frame_of_the_future_is_refused_until_its_time():
     said: list[str] = []
-    future = Future(np.timedelta64(5, "m"), said.append)
+    written = [0]
+    future = Future(np.timedelta64(5, "m"), lambda moment: ((100, written[0]),), said.append)
     moments = NOON + np.timedelta64(5, "m") * np.array([0, 1, 2])
 
     def usable(minute: float) -> list[int]:
@@ -127,10 +128,12 @@ def test_a_frame_of_the_future_is_refused_until_its_time():
         return [int(each) for each in (found - NOON) / np.timedelta64(5, "m")]
 
     assert usable(1) == usable(5) == [0, 1]  # a step ahead is no future, but once refused it is
-    assert usable(10) == [0, 1, 2]
-    assert len(said) == 1 and "2020-06-30T12:10" in said[0] and "refused" in said[0]
+    assert usable(10) == [0, 1, 2] and usable(1) == [0, 1]
+    written[0] += 1  # the frame of that time, at last
+    assert usable(5) == [0, 1, 2]
+    assert len(said) == 2 and "2020-06-30T12:10" in said[0] and "refused" in said[0]
     assert usable(-60) == [0, 1, 2]  # of 11 o'clock: no frame would be left
-    assert len(said) == 2 and "the clock is taken to be wrong" in said[1]
+    assert len(said) == 3 and "the clock is taken to be wrong" in said[2]
 
 
 def test_a_killed_process_leaves_nothing_half_written(tmp_path: Path):
