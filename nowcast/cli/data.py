@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit
 from nowcast.core.terminal.plain import command
 from nowcast.core.terminal.tables import print_table
 
@@ -152,27 +153,10 @@ def data_pack(
 def data_convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="File or folder to read.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    importer: Annotated[
-        str,
-        typer.Option(help="knmi, odim, stack, sevir, pysteps:NAME, or one that a package adds."),
-    ],
-    unit: Annotated[
-        str | None,
-        typer.Option(
-            help="Unit of the values, if the files lack it: dBZ, mm/h, mm, kg m-2 s-1, in/hr."
-        ),
-    ] = None,
-    accumulation_minutes: Annotated[
-        float | None,
-        typer.Option(help="With --unit mm: minutes of accumulation, if the file lacks them."),
-    ] = None,
-    zr: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Z = A R^B; required for dBZ.  [58.53,1.56 for rain rates, as HKO-7]",
-        ),
-    ] = None,
+    importer: Importer = None,
+    unit: Unit = None,
+    accumulation_minutes: Accumulation = None,
+    zr: ZR = None,
     crop: Annotated[
         str | None,
         typer.Option(
@@ -215,8 +199,9 @@ def data_convert(
         Path | None, typer.Option(help="stack: .npy of times (datetime64, or minutes since 1970).")
     ] = None,
     datasets: Annotated[
-        str, typer.Option(metavar="FRAMES,TIMES", help="stack: names in an .h5 file.")
-    ] = "frames,times",
+        str | None,
+        typer.Option(metavar="FRAMES,TIMES", help="stack: names in the file.  [by their axes]"),
+    ] = None,
     south_first: Annotated[
         bool, typer.Option("--south-first", help="stack: row 0 is the southernmost.")
     ] = False,
@@ -231,9 +216,7 @@ def data_convert(
         str | None,
         typer.Option(metavar="W,S,E,N", help="stack: outer edges in the projection's unit."),
     ] = None,
-    name_pattern: Annotated[
-        str | None, typer.Option(help="pysteps: names with their time, e.g. radar_%Y%m%d%H%M.h5.")
-    ] = None,
+    name_pattern: NamePattern = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="pysteps: an argument of its importer."),
@@ -245,7 +228,7 @@ def data_convert(
 ) -> None:
     """Convert radar files of other formats into an archive; frames are not resampled.
 
-    Example: `nowcast data convert knmi_files/ data/knmi --importer knmi --crop 188,668,129,609`
+    Example: `nowcast data convert knmi_files/ data/knmi --crop 188,668,129,609`
     """
     from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.sources.conversion import options
@@ -256,7 +239,7 @@ def data_convert(
     request = Request(
         unit=unit,
         times=times,
-        datasets=options.names(datasets),
+        datasets=None if datasets is None else options.names(datasets),
         south_first=south_first,
         north_first=north_first,
         projection=projection,

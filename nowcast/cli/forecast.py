@@ -1,10 +1,11 @@
-"""`nowcast forecast`: from the newest frames of an archive."""
+"""`nowcast forecast`: from the newest frames of a radar."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit, reading
 from nowcast.cli.arguments.forecasts import (
     AtPoint,
     Ensemble,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from nowcast.api.forecasters import LoadedForecaster
     from nowcast.precipitation.forecasting.products.result import Forecast
     from nowcast.precipitation.forecasting.products.written import Format
+    from nowcast.precipitation.sources.feed.reader import Reading
 
 forecasts = typer.Typer()
 
@@ -38,8 +40,8 @@ def forecast(
     places: Annotated[
         list[Path],
         typer.Argument(
-            metavar="ROOT_OR_FILES...",
-            help="An archive (folder or packed file), or some of its frames.",
+            metavar="SRC...",
+            help="An archive (folder or pack) or frames of it; or radar files, folders and globs.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the forecast.")],
@@ -67,10 +69,17 @@ def forecast(
     window: Windows = None,
     radius: Radius = None,
     at_point: AtPoint = None,
+    importer: Importer = None,
+    unit: Unit = None,
+    zr: ZR = None,
+    accumulation_minutes: Accumulation = None,
+    name_pattern: NamePattern = None,
 ) -> None:
-    """Forecast from the newest frames of an archive.
+    """Forecast from the newest frames of an archive, or of radar files as they come.
 
     Example: `nowcast forecast data/dwd --weights flow --lead 120min --out forecast`
+
+    Example: `nowcast forecast incoming/*.h5 --zr 200,1.6 --out forecast`
 
     Example: `nowcast forecast data/dwd --weights steps --members 24 --probability 0.5,5 --out out`
     """
@@ -78,6 +87,7 @@ def forecast(
     from nowcast.precipitation.forecasting.places import check_there
 
     check_there(places, watch)
+    read = reading(importer, unit, zr, accumulation_minutes, name_pattern)
     ensemble = read_ensemble(
         members,
         seed=seed,
@@ -108,6 +118,7 @@ def forecast(
             every=every,
             keep=keep,
             ensemble=ensemble,
+            reading=read,
         )
         return
     if keep is not None:
@@ -118,13 +129,14 @@ def forecast(
 
     loaded = load(weights or DEFAULT)
     replaced = _check_out(out, overwrite)
-    _once(places, loaded, at, minutes, out, read_formats(formats), ensemble)
+    _once(places, read, loaded, at, minutes, out, read_formats(formats), ensemble)
     if replaced is not None:
         typer.echo(f"replaced  {replaced}")
 
 
 def _once(
     places: list[Path],
+    read: "Reading | None",
     loaded: "LoadedForecaster",
     at: str | None,
     minutes: float | None,
@@ -141,6 +153,7 @@ def _once(
         made = make(
             places,
             loaded,
+            reading=read,
             at=at,
             lead_minutes=minutes,
             members=ensemble.members,

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit
+from nowcast.cli.arguments.files import reading as read_reading
 from nowcast.cli.arguments.forecasts import (
     Asked,
     AtPoint,
@@ -24,6 +26,9 @@ from nowcast.cli.arguments.forecasts import (
     read_formats,
     read_seconds,
 )
+
+if TYPE_CHECKING:
+    from nowcast.precipitation.sources.feed.reader import Reading
 
 watches = typer.Typer()
 
@@ -78,6 +83,11 @@ def watch(
     window: Windows = None,
     radius: Radius = None,
     at_point: AtPoint = None,
+    importer: Importer = None,
+    unit: Unit = None,
+    zr: ZR = None,
+    accumulation_minutes: Accumulation = None,
+    name_pattern: NamePattern = None,
 ) -> None:
     """Follow a folder and forecast whenever a frame lands there, until it is told to stop.
 
@@ -111,6 +121,7 @@ def watch(
         alarms_file=alarms_file,
         alarm_command=alarm_command,
         alarm_webhook=alarm_webhook,
+        reading=read_reading(importer, unit, zr, accumulation_minutes, name_pattern),
     )
 
 
@@ -130,6 +141,7 @@ def follow(
     alarms_file: Path | None = None,
     alarm_command: str | None = None,
     alarm_webhook: str | None = None,
+    reading: "Reading | None" = None,
 ) -> None:
     """Forecast whenever a frame lands in `feed`, until a signal; options as `watch` has them.
 
@@ -163,6 +175,7 @@ def follow(
         metrics=metrics,
         rules=read_rules(alarms, alarms_file),
         targets=targets(alarm_command, alarm_webhook),
+        reading=reading,
     )
 
     def ready(text: str) -> None:

@@ -27,11 +27,11 @@ ODIM_UNITS = {"DBZH": "dBZ", "TH": "dBZ", "RATE": "mm_h", "ACRR": "mm"}
 KNMI_UNITS = {"ACCUMULATED_PRECIPITATION_[MM]": "mm", "REFLECTIVITY_[DBZ]": "dBZ"}
 ZR = "--zr 200,1.6"
 STACK = "--importer stack --unit UNIT"
-# What puts polar data on a grid, and a line that does (wradlib 2, xradar 0.8).
+# What puts polar data on a grid; tried with xradar 0.12 and wradlib 2.9.
 GRIDDED = (
-    "xradar opens them and wradlib grids them, e.g. `swp = xradar.io.open_odim_datatree(FILE)"
-    "['sweep_0'].to_dataset().wrl.georef.georeference(crs=CRS); grid = wradlib.comp.togrid(XY, "
-    "GRID_XY, RADIUS, CENTRE, swp.DBZH.values.ravel(), wradlib.ipol.Nearest)`; save it as netCDF"
+    "xradar and wradlib put them on a grid: `s = xradar.io.open_odim_datatree(FILE)"
+    '.xradar.georeference()["sweep_0"].ds; field = wradlib.comp.togrid(np.c_[s.x.values.ravel(), '
+    "s.y.values.ravel()], GRID_XY, RADIUS, (0, 0), s.DBZH.values.ravel(), wradlib.ipol.Nearest)`"
 )
 
 
@@ -107,7 +107,8 @@ def may_be_radar(place: Path) -> bool:
     """Whether a place is, or holds, what some importer may read, by first bytes alone."""
     starts = (HDF5, NETCDF_3, NPY, GRIB, GZIP, *TIFF)
     return any(
-        is_zarr(path) or _head(path).startswith(starts) for path in files_under(place, MOST_LISTED)
+        is_zarr(path) or first_bytes(path).startswith(starts)
+        for path in files_under(place, MOST_LISTED)
     )
 
 
@@ -134,7 +135,7 @@ def _walked(place: Path) -> Iterator[Path]:
                 yield Path(folder) / name
 
 
-def _head(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
     """The first bytes of a regular file; none of anything else."""
     try:
         if not path.is_file():  # opening a named pipe would wait for ever
@@ -208,7 +209,7 @@ def _hdf5(path: Path) -> Kind:
             what = _text(file["what"], "object")
             if what not in ("COMP", "IMAGE", "CVOL", ""):
                 return Kind(
-                    f"ODIM-HDF5, polar data ({what})", f"make composites on a grid: {GRIDDED}"
+                    f"ODIM-HDF5, polar data ({what})", f"make composites on a grid first; {GRIDDED}"
                 )
             return Kind("ODIM-HDF5", _options("odim", _odim_unit(file)), "odim")
         if "vil" in file and "id" in file:

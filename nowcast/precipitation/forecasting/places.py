@@ -95,7 +95,9 @@ def _is_archive(place: Path) -> bool:
     if place.is_dir():
         return _is_tree(place)
     if not place.exists():
-        return place.suffix.lower() in SUFFIXES  # whose error says what is expected
+        return (
+            not has_magic(str(place)) and place.suffix.lower() in SUFFIXES
+        )  # whose error says what is expected
     try:
         return may_be_radar(place) and DECODER.recognised(place) == PACK
     except DataError:

@@ -88,7 +88,7 @@ class Request:
         unit: of the values, in any spelling that `measure` reads; needed where the source does
             not state it.
         times: ``.npy`` file with the times of an ``.npy`` stack.
-        datasets: names of the frames and the times in an HDF5 stack.
+        datasets: names of the frames and the times in a stack; None: by their units and axes.
         south_first: a stack's row 0 is its southernmost.
         north_first: it is its northernmost; needed only where the file leaves it open.
         projection: of a stack, where its file does not state it: what PROJ reads.
@@ -102,7 +102,7 @@ class Request:
 
     unit: str | None = None
     times: Path | None = None
-    datasets: tuple[str, str] = ("frames", "times")
+    datasets: tuple[str, str] | None = None
     south_first: bool = False
     north_first: bool = False
     projection: str | None = None

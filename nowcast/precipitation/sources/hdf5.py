@@ -96,8 +96,8 @@ def child(group: Any, name: str) -> Any:
     Raises:
         DataError: there is none.
     """
-    if not isinstance(group, h5py.Group) or name not in group:
-        held = ", ".join(group) if isinstance(group, h5py.Group) else "no group"
+    if not hasattr(group, "keys") or name not in group:
+        held = ", ".join(group) if hasattr(group, "keys") else "no group"
         raise DataError(
             f"{path_of(group)}: expected {group.name.rstrip('/')}/{name}, found {held or 'nothing'}"
             f"; {_looks_like(group.file)}"
@@ -199,7 +199,7 @@ def check_array(dataset: Any, ndim: int, axes: str) -> None:
         DataError: it is not.
     """
     path = path_of(dataset)
-    if not isinstance(dataset, h5py.Dataset):
+    if not hasattr(dataset, "shape"):
         raise DataError(f"{path}: expected a dataset at {dataset.name}, found a group")
     if dataset.dtype.kind not in "iuf":
         raise DataError(f"{path}: expected numbers in {dataset.name}, found {dataset.dtype}")

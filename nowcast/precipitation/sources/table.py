@@ -10,9 +10,10 @@ from nowcast.precipitation.sources.agencies.sevir import read_sevir
 from nowcast.precipitation.sources.field import Request, Source
 from nowcast.precipitation.sources.hdf5 import files_in
 from nowcast.precipitation.sources.importer import GROUP, Importer
+from nowcast.precipitation.sources.libraries.through_gdal import gdal_files, read_through_gdal
 from nowcast.precipitation.sources.libraries.through_pysteps import PREFIX, read_through_pysteps
 from nowcast.precipitation.sources.odim.reader import read_odim
-from nowcast.precipitation.sources.stack.reader import read_stack
+from nowcast.precipitation.sources.stack.reader import read_stack, stack_files
 
 
 def _hdf5_files(path: Path) -> list[Path]:
@@ -28,7 +29,9 @@ IMPORTERS = {
         frozenset(
             {"unit", "times", "datasets", "south_first", "north_first", "projection", "bounds"}
         ),
+        files=stack_files,
     ),
+    "gdal": Importer(read_through_gdal, frozenset({"unit"}), files=gdal_files),
 }
 _SINGULAR = {"settings": "setting", "events": "event"}  # options that may be given several times
 

@@ -2,11 +2,13 @@
 
 import os
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import nowcast
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.frames import FrameError
 from nowcast.precipitation.forecasting.inputs import FrameSource, newest
@@ -64,6 +66,20 @@ def test_values_reach_the_forecaster_in_single_precision(tmp_path: Path):
         assert np.abs(frame - expected)[mask].max() < 1e-7
         assert len(np.unique(frame)) > 100  # 8 bits would have fewer
     assert inputs.masks == "frame"
+
+
+def test_a_forecast_from_files_is_as_fine_as_they_are(tmp_path: Path):
+    raw = feed_of(tmp_path / "in", 7)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        made = nowcast.forecast(tmp_path / "in", "persistence", lead_minutes=10)
+    rate = np.where(raw[-1] == 65534, 0.0, raw[-1] * 0.12)
+    rate[0, 0] = np.nan
+    low = Calibration().rate_from_pixel(1e-9)  # -10 dBZ is dry
+    np.testing.assert_allclose(made.rates[1], np.where(rate < low, 0, rate), rtol=1e-5, atol=1e-6)
+    assert (made.init, len(made.times)) == (START + 30, 2)
+    assert len(made.facts["inputs"]) == 7
+    assert any("7 input frames" in str(one.message) for one in said)
 
 
 def test_reflectivity_needs_its_relation_and_has_it(tmp_path: Path):

@@ -318,3 +318,23 @@ def test_corners_the_wrong_way_round_are_an_error(tmp_path: Path):
     set_what(tmp_path / "a.h5", "where", LL_lat=56.0, UR_lat=54.0)
     with pytest.raises(DataError, match="expected the corner UR north-east of LL"):
         read(tmp_path / "a.h5")
+
+
+DE1200 = (  # DWD's grid of today's composites, corners as DWD gives them
+    "+proj=stere +lat_ts=60 +lat_0=90 +lon_0=10 +x_0=543196.83521776402 +y_0=3622588.8619310018 "
+    "+units=m +a=6378137 +b=6356752.3142451802 +no_defs"
+)
+
+
+def test_dwds_grid_of_1200_rows_has_pixels_of_a_kilometre(tmp_path: Path):
+    path = tmp_path / "de1200.h5"
+    write_odim(path, np.zeros((1200, 1100), np.uint8), projection=DE1200, compression="gzip")
+    with h5py.File(path, "a") as file:
+        where = file["where"].attrs
+        where["LL_lon"], where["LL_lat"] = 3.566994635, 45.69642538
+        where["UR_lon"], where["UR_lat"] = 18.73161645, 55.84543856
+    grid = read_odim(path, Request())[0].read(0).grid
+    assert grid is not None
+    assert grid.pixel_x == pytest.approx(1000, abs=0.01)
+    assert grid.pixel_y == pytest.approx(1000, abs=0.01)
+    assert (grid.x_west, grid.y_north) == pytest.approx((0, 0), abs=600)

@@ -16,6 +16,7 @@ from nowcast.core.storage.files import refused
 from nowcast.precipitation.archive.description import DESCRIPTION, Description
 from nowcast.precipitation.archive.episodes import missing_frames
 from nowcast.precipitation.archive.masks import VALID_SHARE, ValidCounts
+from nowcast.precipitation.archive.raw_files import MOST_LISTED, PACK, files_under
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.archive.writer import ArchiveWriter
 from nowcast.precipitation.sources.apart.decoder import DECODER
@@ -45,7 +46,7 @@ Progress = Callable[[int, int], None]
 def convert(
     source: Path,
     root: Path,
-    importer_name: str,
+    importer_name: str | None,
     request: Request,
     target: Target,
     progress: Progress | None = None,
@@ -58,7 +59,7 @@ def convert(
     Args:
         source: file or folder to read.
         root: folder to make.
-        importer_name: see `importers.table`.
+        importer_name: see `table`; None: the one for the content of the first file.
         request: what the user says of the source.
         target: what to make of it.
         progress: called with (frames written, frames in all).
@@ -69,6 +70,7 @@ def convert(
             file and position.
     """
     check_target(request, target)
+    importer_name = importer_name or _recognised(source)
     damaged = damaged_files(importer_name, source, request) if target.skip_damaged else {}
     request = replace(request, skip=frozenset(damaged))
     found = DECODER.sources(importer_name, source, request)
@@ -94,6 +96,21 @@ def convert(
             ) from error
         done += len(one)
     return written
+
+
+def _recognised(source: Path) -> str:
+    """The importer for a source, by the first of its files that is radar."""
+    fault = f"{source}: expected a file or a folder to convert, found nothing there"
+    for path in files_under(source, MOST_LISTED):
+        try:
+            name = DECODER.recognised(path)
+        except DataError as error:
+            fault = str(error)
+            continue
+        if name != PACK:
+            return name
+        fault = f"{path}: expected radar files, found a packed archive"
+    raise ConfigError(fault)
 
 
 def _write(

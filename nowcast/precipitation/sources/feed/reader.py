@@ -260,7 +260,7 @@ class Feed(RadarFrames):
     def _description(self) -> Description:
         target, field = self._reading.target, self._first
         calibration = target.calibration or Calibration()
-        described = Description(
+        return Description(
             name=target.name or self.root.stem or "radar",
             credit=target.credit,
             step_minutes=target.step_minutes or self._step(),
@@ -271,7 +271,6 @@ class Feed(RadarFrames):
             quantity="VIL" if field.unit == "VIL" else "reflectivity",
             grid=self._cut.grid(field.grid),
         )
-        return replace(described, grid=None) if described.grid_fault else described
 
     def _step(self) -> int:
         """Minutes between frames: the commonest gap, or what a single frame's sum is over."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nowcast.core.errors import DataError
 from nowcast.precipitation.archive.description import Grid
+from nowcast.precipitation.archive.raw_files import GRIDDED
 from nowcast.precipitation.sources.corners import UnknownProjectionError, grid_between
 from nowcast.precipitation.sources.field import Field, Request, Source, source_of_files
 from nowcast.precipitation.sources.hdf5 import (
@@ -36,13 +37,12 @@ from nowcast.precipitation.sources.stated_unit import no_field, only_unit
 EXPECTED = "an ODIM-HDF5 composite"
 OBJECTS = ("COMP", "IMAGE", "CVOL")  # on a grid
 # What the other objects are, and what makes a composite of them.
-POLAR = "xradar and wradlib read them and put them on a grid, pysteps and Py-ART too"
 OTHERS = {
-    "PVOL": f"a polar volume; {POLAR}",
-    "SCAN": f"a polar scan; {POLAR}",
-    "RAY": f"a polar ray; {POLAR}",
-    "AZIM": f"azimuthal polar data; {POLAR}",
-    "ELEV": f"an elevational polar scan; {POLAR}",
+    "PVOL": f"a polar volume; {GRIDDED}",
+    "SCAN": f"a polar scan; {GRIDDED}",
+    "RAY": f"a polar ray; {GRIDDED}",
+    "AZIM": f"azimuthal polar data; {GRIDDED}",
+    "ELEV": f"an elevational polar scan; {GRIDDED}",
     "XSEC": "a vertical cross section, which has no map",
     "VP": "a vertical profile, which has no map",
     "PIC": "a picture, whose colours are no measurement",

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 from jaxtyping import Float
 
@@ -65,7 +64,7 @@ class Coordinate:
         return bool(self.values[-1] > self.values[0])
 
 
-def coordinate(frames: h5py.Dataset, axis: Axis) -> Coordinate | None:
+def coordinate(frames: Any, axis: Axis) -> Coordinate | None:
     """The coordinate of the rows (y) or columns (x) of a stack; None where there is none.
 
     Args:
@@ -93,7 +92,7 @@ def coordinate(frames: h5py.Dataset, axis: Axis) -> Coordinate | None:
     return _read(found[0], axis) if found else None
 
 
-def grows_along(frames: h5py.Dataset, axis: Axis) -> tuple[bool, str] | None:
+def grows_along(frames: Any, axis: Axis) -> tuple[bool, str] | None:
     """Whether the latitude (y) or longitude (x) of a curvilinear grid grows along its axis.
 
     Returns:
@@ -122,7 +121,7 @@ def grows_along(frames: h5py.Dataset, axis: Axis) -> tuple[bool, str] | None:
     return None
 
 
-def _read(item: h5py.Dataset, axis: Axis) -> Coordinate:
+def _read(item: Any, axis: Axis) -> Coordinate:
     values = packing(item).values(item[...], np.nan)
     is_lonlat = _is_lonlat(item)
     if is_lonlat and axis == "x":
@@ -146,7 +145,7 @@ def _read(item: h5py.Dataset, axis: Axis) -> Coordinate:
     )
 
 
-def _scales(frames: h5py.Dataset, number: int) -> list[Any]:
+def _scales(frames: Any, number: int) -> list[Any]:
     try:
         found = list(frames.dims[number].values())
     except (KeyError, RuntimeError, ValueError):  # a scale that was removed
@@ -154,13 +153,13 @@ def _scales(frames: h5py.Dataset, number: int) -> list[Any]:
     return [item for item in found if item.shape == (frames.shape[number],) and _is_numeric(item)]
 
 
-def _datasets(frames: h5py.Dataset) -> Iterator[Any]:
+def _datasets(frames: Any) -> Iterator[Any]:
     """What lies beside the frames, then what lies at the root of the file."""
     groups = [frames.parent] if frames.parent == frames.file else [frames.parent, frames.file]
     for group in groups:
         for name in group:
             item = group.get(name)
-            if isinstance(item, h5py.Dataset) and _is_numeric(item):
+            if hasattr(item, "shape") and _is_numeric(item):
                 yield item
 
 

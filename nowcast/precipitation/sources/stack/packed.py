@@ -203,6 +203,8 @@ def _unwritten(dataset: Any) -> tuple[float, ...]:
     """
     if "_FillValue" in dataset.attrs or dataset.dtype.itemsize == 1:
         return ()
+    if not isinstance(dataset, h5py.Dataset):  # xarray states what the others have
+        return ()
     defined = dataset.id.get_create_plist().fill_value_defined()
     if defined != h5py.h5d.FILL_VALUE_USER_DEFINED or dataset.fillvalue == 0:
         return ()

@@ -7,7 +7,6 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError
@@ -67,7 +66,7 @@ def said_place(shape: tuple[int, int], request: Request) -> Place:
     return Place(_said_south_first(request), False, grid, notes)
 
 
-def stated_place(frames: h5py.Dataset, request: Request) -> Place:
+def stated_place(frames: Any, request: Request) -> Place:
     """Of an HDF5 stack: as its coordinates say, and where they are silent as the user says.
 
     Raises:
@@ -107,16 +106,14 @@ def _said_rows(request: Request) -> str:
     return f"stack: row 0 taken as the northernmost, as {why}"
 
 
-def _grows(frames: h5py.Dataset, found: Coordinate | None, axis: Any) -> tuple[bool, str] | None:
+def _grows(frames: Any, found: Coordinate | None, axis: Any) -> tuple[bool, str] | None:
     """Whether a coordinate grows along its axis, and its name; None where the file is silent."""
     if found is not None and len(found.values) > 1 and not (found.is_index and found.grows):
         return found.grows, found.name
     return grows_along(frames, axis)
 
 
-def _rows(
-    frames: h5py.Dataset, y: Coordinate | None, request: Request
-) -> tuple[bool, tuple[str, ...]]:
+def _rows(frames: Any, y: Coordinate | None, request: Request) -> tuple[bool, tuple[str, ...]]:
     """Whether row 0 is the southernmost, and who says so."""
     stated = _grows(frames, y, "y")
     said = request.south_first or request.north_first
@@ -145,7 +142,7 @@ def _rows(
 
 
 def _stated_grid(
-    frames: h5py.Dataset, y: Coordinate | None, x: Coordinate | None, request: Request
+    frames: Any, y: Coordinate | None, x: Coordinate | None, request: Request
 ) -> tuple[Grid | None, str | None]:
     """The grid that coordinates give, or why they give none."""
     if y is None or x is None:
@@ -188,7 +185,7 @@ def _stated_grid(
     return Grid(_text(crs), west, north, pixel_x, pixel_y), None
 
 
-def _crs_of(frames: h5py.Dataset) -> tuple[CRS | None, str | None]:
+def _crs_of(frames: Any) -> tuple[CRS | None, str | None]:
     """The projection that the frames' ``grid_mapping`` states, or why there is none."""
     if "grid_mapping" not in frames.attrs:
         return None, None
@@ -268,7 +265,7 @@ def _of_bounds(
     return Grid(projection, west, north, (east - west) / shape[1], (north - south) / shape[0])
 
 
-def _check_same(said: Grid, stated: Grid, frames: h5py.Dataset) -> None:
+def _check_same(said: Grid, stated: Grid, frames: Any) -> None:
     apart = max(
         abs(said.x_west - stated.x_west) / stated.pixel_x,
         abs(said.y_north - stated.y_north) / stated.pixel_y,

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import cftime
-import h5py
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -86,7 +85,7 @@ def stated_times(times: Any, path: Path) -> StatedTimes:
     return StatedTimes(moments, last, minutes)
 
 
-def _decoded(raw: NDArray[Any], times: h5py.Dataset, path: Path) -> Moments:
+def _decoded(raw: NDArray[Any], times: Any, path: Path) -> Moments:
     if "units" not in times.attrs:
         return plain_times(raw, path)
     units = text(times, "units")
