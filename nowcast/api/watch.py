@@ -25,7 +25,7 @@ from nowcast.precipitation.forecasting.service.alarms.rule import Rule, Watched
 from nowcast.precipitation.forecasting.service.alarms.sending import Sender, Target
 from nowcast.precipitation.forecasting.service.alarms.states import ALARMS, Alarms
 from nowcast.precipitation.forecasting.service.calendar_clock import CalendarClock
-from nowcast.precipitation.forecasting.service.feed import Wait, opened_when_there
+from nowcast.precipitation.forecasting.service.feed import Wait, check_folder, opened_when_there
 from nowcast.precipitation.forecasting.service.health import HEALTH, Health
 from nowcast.precipitation.forecasting.service.ladder import ladder_of
 from nowcast.precipitation.forecasting.service.watch import Watch
@@ -95,6 +95,8 @@ class Service:
             health.write()
             return wait(seconds)
 
+        check_folder(self.feed)
+        entries(self.out)  # a file in its place
         with only_one(self.out, "--out"):
             self._check_out()
             archive = opened_when_there(

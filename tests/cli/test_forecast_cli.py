@@ -166,7 +166,7 @@ def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
     (glue / "config.yaml").write_text(dumps({"task": "glue", "data": {"name": "rte"}}))
     (glue / "best.safetensors").write_bytes(b"")
     for arguments, expected, words in (
-        ([tmp_path / "nothing", *flow, *out], 2, "expected an archive"),
+        ([tmp_path / "nothing", *flow, *out], 2, "expected radar files or an archive"),
         ([root, "--weights", "flaw", *out], 2, "a baseline (persistence, flow"),
         ([root, "--weights", tmp_path, *out], 2, "folder of a run that has been validated"),
         ([root, "--weights", glue, *out], 2, "a run of the task glue"),
@@ -184,7 +184,7 @@ def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
         ([root, *flow, *out, "--keep", "3"], 2, "--keep: only --watch"),
         ([root, *flow, *out, "--watch", "--at", "2020-01-01"], 2, "--at: --watch"),
         ([frame, frame, *flow, *out, "--watch"], 2, "the folder of one archive"),
-        ([frame, *flow, *out, "--watch"], 2, "the folder of an archive to follow"),
+        ([frame, *flow, *out, "--watch"], 2, "radar files, to follow"),
         ([root, *flow, *out, "--watch", "--every", "-1s"], 2, "--every: expected a time above 0"),
     ):
         status, _, err = run("forecast", *arguments)

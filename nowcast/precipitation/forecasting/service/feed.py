@@ -128,6 +128,15 @@ def listing_of(source: FrameSource, days: int, say: Say) -> Listing:
     return TreeListing(source, days, say)
 
 
+def check_folder(root: Path) -> None:
+    """Raise ConfigError if there is no folder at `root`."""
+    if not root.is_dir():
+        raise ConfigError(
+            f"--watch: expected the folder of an archive, or of radar files, to follow, found none "
+            f"at {root}; give the folder that holds radarPNG/, or the files"
+        )
+
+
 def opened_when_there(
     root: Path, every: float, wait: Wait, say: Say, reading: Reading | None = None
 ) -> RadarFrames | None:
@@ -145,11 +154,7 @@ def opened_when_there(
         ConfigError: there is no such folder, or radar files need an option.
         DataError: as `Archive`.
     """
-    if not root.is_dir():
-        raise ConfigError(
-            f"--watch: expected the folder of an archive, or of radar files, to follow, found none "
-            f"at {root}; give the folder that holds radarPNG/, or the files"
-        )
+    check_folder(root)
     said = False
     while True:
         check_there([root], watching=True)
