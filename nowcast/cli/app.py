@@ -19,6 +19,7 @@ from nowcast.cli.glue import glue, glue_data
 from nowcast.cli.imagenet import image_data
 from nowcast.cli.prepare import preparation
 from nowcast.cli.train import training
+from nowcast.cli.watch import watches
 from nowcast.core.errors import NowcastError
 from nowcast.core.storage.files import mendable
 from nowcast.core.system.allocator import tune_process
@@ -53,6 +54,7 @@ app = typer.Typer(
 app.add_typer(training)
 app.add_typer(evaluation)
 app.add_typer(forecasts)
+app.add_typer(watches)
 app.add_typer(comparisons)
 app.add_typer(exports)
 app.add_typer(glue)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nowcast.cli.arguments import Overrides, parsed
+from nowcast.cli.arguments.overrides import Overrides, parsed
 from nowcast.core.terminal.tables import print_table
 
 AUDIT = "audit"  # folder within a run's

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.cli.arguments import Cluster, Config, Overrides, parsed
+from nowcast.cli.arguments.overrides import Cluster, Config, Overrides, parsed
 from nowcast.core.terminal.tables import print_scores, print_table
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nowcast.cli.arguments import ZR, Accumulation, Importer, NamePattern, Unit
+from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit
 from nowcast.core.terminal.plain import command
 from nowcast.core.terminal.tables import print_table
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nowcast.cli.arguments import Cluster, parsed
+from nowcast.cli.arguments.overrides import Cluster, parsed
 from nowcast.core.terminal.tables import print_scores
 
 evaluation = typer.Typer()

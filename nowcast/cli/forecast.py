@@ -1,42 +1,35 @@
-"""`nowcast forecast`: from the newest frames of a radar, once or whenever a frame lands."""
+"""`nowcast forecast`: from the newest frames of a radar."""
 
-from contextlib import suppress
-from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nowcast.cli.arguments import ZR, Accumulation, Importer, NamePattern, Unit, reading
+from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit, reading
+from nowcast.cli.arguments.forecasts import (
+    AtPoint,
+    Ensemble,
+    Formats,
+    Lead,
+    MemberCount,
+    Quantiles,
+    Radius,
+    Seed,
+    Thresholds,
+    Weights,
+    Windows,
+    read_ensemble,
+    read_formats,
+)
+from nowcast.cli.watch import follow, say
 
 if TYPE_CHECKING:
     from nowcast.api.forecasters import LoadedForecaster
-    from nowcast.precipitation.forecasting.forecast import Choice
-    from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
     from nowcast.precipitation.forecasting.products.result import Forecast
     from nowcast.precipitation.forecasting.products.written import Format
     from nowcast.precipitation.sources.feed.reader import Reading
 
 forecasts = typer.Typer()
-
-
-class Asked(StrEnum):
-    """The formats, as an enumeration for typer."""
-
-    png = "png"
-    gif = "gif"
-    nc = "nc"
-    h5 = "h5"
-
-
-FORMAT_OF: "dict[Asked, Format]" = {
-    Asked.png: "png",
-    Asked.gif: "gif",
-    Asked.nc: "nc",
-    Asked.h5: "h5",
-}
-DEFAULT_FORMATS = (Asked.png, Asked.gif, Asked.nc)  # h5 for those who ask for it
 
 SHOWN_LEADS = 4
 
@@ -51,31 +44,15 @@ def forecast(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the forecast.")],
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|RUN|BASELINE",
-            help="Weights that come with nowcast, the folder of a run, hf://OWNER/NAME, or a "
-            "baseline as in `nowcast evaluate`: flow, sprog, persistence ...",
-        ),
-    ] = None,
+    weights: Weights = None,
     at: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Use no frame after this time, ISO, UTC.  [the newest]"),
     ] = None,
-    lead: Annotated[
-        str | None,
-        typer.Option(
-            help="How far ahead: 120min, 2h or 90 (minutes).  [as trained; 10 steps for a baseline]"
-        ),
-    ] = None,
-    formats: Annotated[
-        list[Asked] | None,
-        typer.Option("--format", help="What to write; may repeat.  [all but h5]"),
-    ] = None,
+    lead: Lead = None,
+    formats: Formats = None,
     watch: Annotated[
-        bool,
-        typer.Option("--watch", help="Follow the folder: forecast whenever a new frame is there."),
+        bool, typer.Option("--watch", help="Follow the folder, as `nowcast watch` does.")
     ] = False,
     every: Annotated[str, typer.Option(help="With --watch: time between checks.")] = "10s",
     keep: Annotated[
@@ -84,42 +61,13 @@ def forecast(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the forecast in the folder.")
     ] = False,
-    members: Annotated[
-        int | None,
-        typer.Option(min=2, help="Members of an ensemble, of a forecaster that has them."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="With --members: of what is random.  [0]")
-    ] = None,
-    probability: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MM_H,...",
-            help="With --members: thresholds that have a probability.  [0.5,2,5,10,30]",
-        ),
-    ] = None,
-    quantiles: Annotated[
-        str | None,
-        typer.Option(metavar="LEVEL,...", help="With --members.  [0.1,0.5,0.9]"),
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="max:MIN,sum:MIN,...",
-            help="With --members: the largest rain rate or the rain of the next minutes.",
-        ),
-    ] = None,
-    radius: Annotated[
-        str | None,
-        typer.Option(help="With --members: probability of rain within 5km or 8px, too."),
-    ] = None,
-    at_point: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LAT,LON[,NAME]|px:ROW,COLUMN|FILE.csv",
-            help="Rain there by lead time, to points.json and .csv; may repeat.",
-        ),
-    ] = None,
+    members: MemberCount = None,
+    seed: Seed = None,
+    probability: Thresholds = None,
+    quantiles: Quantiles = None,
+    window: Windows = None,
+    radius: Radius = None,
+    at_point: AtPoint = None,
     importer: Importer = None,
     unit: Unit = None,
     zr: ZR = None,
@@ -132,8 +80,6 @@ def forecast(
 
     Example: `nowcast forecast incoming/*.h5 --zr 200,1.6 --out forecast`
 
-    Example: `nowcast forecast data/radar --weights runs/first --watch --keep 288 --out forecasts`
-
     Example: `nowcast forecast data/dwd --weights steps --members 24 --probability 0.5,5 --out out`
     """
     from nowcast.core.errors import ConfigError
@@ -142,74 +88,50 @@ def forecast(
 
     check_there(places, watch)
     read = reading(importer, unit, zr, accumulation_minutes, name_pattern)
-    asked = {
-        "--seed": seed,
-        "--probability": probability,
-        "--quantiles": quantiles,
-        "--window": window,
-        "--radius": radius,
-    }
-    ensemble = _ensemble(members, asked, at_point or [])
+    ensemble = read_ensemble(
+        members,
+        seed=seed,
+        probability=probability,
+        quantiles=quantiles,
+        window=window,
+        radius=radius,
+        at_point=at_point,
+    )
     minutes = None if lead is None else seconds("--lead", lead, "min") / 60
+    if watch:
+        if overwrite:
+            raise ConfigError("--overwrite: --watch makes a folder for each forecast; leave it out")
+        if at is not None:
+            raise ConfigError(
+                "--at: --watch forecasts from the newest frames; leave one of them out"
+            )
+        if len(places) != 1:
+            raise ConfigError(
+                f"--watch: expected the folder of one archive to follow, found {len(places)} paths"
+            )
+        follow(
+            places[0],
+            out,
+            weights=weights,
+            lead=lead,
+            formats=formats,
+            every=every,
+            keep=keep,
+            ensemble=ensemble,
+            reading=read,
+        )
+        return
+    if keep is not None:
+        raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
     # These wait for torch.
     from nowcast.api.forecasters import load
     from nowcast.precipitation.forecasting.released.weights import DEFAULT
 
     loaded = load(weights or DEFAULT)
-    if watch and overwrite:
-        raise ConfigError("--overwrite: --watch makes a folder for each forecast; leave it out")
-    replaced = _check_out(out, watch, overwrite)
-    chosen = tuple(FORMAT_OF[kind] for kind in dict.fromkeys(formats or DEFAULT_FORMATS))
-    if not watch:
-        if keep is not None:
-            raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
-        _once(places, read, loaded, at, minutes, out, chosen, ensemble)
-        if replaced is not None:
-            typer.echo(f"replaced  {replaced}")
-        return
-    if at is not None:
-        raise ConfigError("--at: --watch forecasts from the newest frames; leave one of them out")
-    if len(places) != 1:
-        raise ConfigError(
-            f"--watch: expected the folder of one archive to follow, found {len(places)} paths"
-        )
-    pause = seconds("--every", every, "s")
-    _follow(places[0], loaded.choice, minutes, out, chosen, pause, keep, ensemble)
-
-
-class _Ensemble(NamedTuple):
-    """What is asked for of members."""
-
-    members: int | None
-    seed: int
-    request: "ProbabilityRequest | None"
-
-
-def _ensemble(members: int | None, asked: "dict[str, Any]", points: list[str]) -> _Ensemble:
-    """Raise ConfigError for options that need --members without it, or cannot be read."""
-    from nowcast.core.errors import ConfigError
-
-    if members is None:
-        lonely = [name for name, value in asked.items() if value is not None]
-        if lonely:
-            raise ConfigError(
-                f"{lonely[0]}: expected --members beside it, found none; add --members 24, or "
-                f"leave {lonely[0]} out"
-            )
-        if not points:
-            return _Ensemble(None, 0, None)
-    from nowcast.precipitation.forecasting.probabilities.request import (
-        ProbabilityRequest,
-        numbers,
-    )
-
-    given: dict[str, Any] = {"radius": asked["--radius"], "points": tuple(points)}
-    for option, name in (("--probability", "thresholds"), ("--quantiles", "quantiles")):
-        if asked[option] is not None:
-            given[name] = numbers(option, asked[option])
-    if asked["--window"] is not None:
-        given["windows"] = tuple(part.strip() for part in asked["--window"].split(","))
-    return _Ensemble(members, asked["--seed"] or 0, ProbabilityRequest(**given))
+    replaced = _check_out(out, overwrite)
+    _once(places, read, loaded, at, minutes, out, read_formats(formats), ensemble)
+    if replaced is not None:
+        typer.echo(f"replaced  {replaced}")
 
 
 def _once(
@@ -220,7 +142,7 @@ def _once(
     minutes: float | None,
     out: Path,
     formats: "tuple[Format, ...]",
-    ensemble: _Ensemble,
+    ensemble: Ensemble,
 ) -> None:
     from time import perf_counter
 
@@ -231,90 +153,34 @@ def _once(
         made = Nowcast.of(
             places,
             loaded,
+            reading=read,
             at=at,
             lead=minutes,
             members=ensemble.members,
             seed=ensemble.seed,
             probabilities=ensemble.request,
-            reading=read,
         )
     for note in notes:
-        _say(note)
+        say(note)
     began = perf_counter()
     files = made.save(out, formats)
     _show(made.product, out, files, perf_counter() - began)
 
 
-def _follow(
-    root: Path,
-    choice: "Choice",
-    minutes: float | None,
-    out: Path,
-    formats: "tuple[Format, ...]",
-    every: float,
-    keep: int | None,
-    ensemble: _Ensemble,
-) -> None:
-    from nowcast.core.system.signals import stop_signals
-    from nowcast.precipitation.forecasting.forecast import Forecaster
-    from nowcast.precipitation.forecasting.inputs import FrameSource
-    from nowcast.precipitation.forecasting.products.outlet import LATEST, Outlet
-    from nowcast.precipitation.forecasting.products.written import write
-    from nowcast.precipitation.forecasting.watch import Watch, opened_when_there
-
-    with stop_signals() as stopping:
-        archive = opened_when_there(root, every, stopping.wait, _say)
-        if archive is None:
-            return
-        source = FrameSource(archive, choice.masks)
-        members, seed, request = ensemble
-        forecaster = Forecaster(choice, source.description, minutes, members=members, seed=seed)
-        if request is not None:
-            request.of(source.description, forecaster.out_len)  # told before it rains
-        outlet = Outlet(out, partial(write, formats=formats, request=request), keep)
-        watching = Watch(source, forecaster, outlet, _say)
-        for note in (*source.notes, *forecaster.notes):
-            _say(note)
-        typer.echo(
-            f"following {archive.root}, a look every {every:g} s; {out / LATEST} names the "
-            "newest forecast (Ctrl-C ends it)"
-        )
-        said: set[str] = set()
-        for made in watching.forecasts(every, stopping.wait):
-            with suppress(OSError):  # a full log does not end the watch
-                for note in made.facts["replaced"]:
-                    if note not in said:
-                        _say(note)
-                        said.add(note)
-                typer.echo(f"{made.init}  {_rain(made, len(made.pixels) - 1)}")
-
-
-def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:
+def _check_out(out: Path, overwrite: bool) -> str | None:
     """Raise ConfigError if a folder holds other files, or a forecast without --overwrite.
 
     Returns:
         the forecast that will be replaced, in words; None if there is none.
     """
     from nowcast.core.errors import ConfigError
-    from nowcast.precipitation.forecasting.products.outlet import FOLDER_NAME, LATEST
+    from nowcast.precipitation.forecasting.products.outlet import entries
     from nowcast.precipitation.forecasting.products.written import named
 
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out: expected a folder, found the file {out}; choose another")
-    found = out.iterdir() if out.is_dir() else ()
-    held = {path.name for path in found if not path.name.startswith(".")}  # a killed process's
-    earlier = None if watching else named(out)
-    if watching:
-        foreign = sorted(
-            name for name in held if name != LATEST and FOLDER_NAME.fullmatch(name) is None
-        )
-        what = "an empty one or one of forecasts of --watch"
-    else:
-        foreign = [] if earlier else sorted(held)
-        what = "or an empty one"
-    if foreign:
+    foreign, earlier = entries(out), named(out)
+    if foreign and not earlier:
         raise ConfigError(
-            f"--out: expected a new folder{',' * watching} {what}; {out} holds something else "
+            f"--out: expected a new folder or an empty one; {out} holds something else "
             f"({', '.join(foreign[:3])}); choose another"
         )
     if earlier is not None and not overwrite:
@@ -325,13 +191,10 @@ def _check_out(out: Path, watching: bool, overwrite: bool) -> str | None:
     return earlier
 
 
-def _say(text: str) -> None:
-    with suppress(OSError):  # a full log does not end the watch
-        typer.echo(f"nowcast: {text}", err=True)
-
-
 def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) -> None:
     import numpy as np
+
+    from nowcast.precipitation.forecasting.products.in_words import rain_in_words
 
     facts, step = made.facts, made.description.step_minutes
     inputs = facts["inputs"]
@@ -344,7 +207,7 @@ def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) 
     typer.echo(f"lead      {facts['lead_minutes']} minutes in {len(made.pixels)} steps")
     shown = np.linspace(0, len(made.pixels) - 1, SHOWN_LEADS)
     for position in dict.fromkeys(np.rint(shown).astype(int).tolist()):
-        typer.echo(f"  {_rain(made, position)}")
+        typer.echo(f"  {rain_in_words(made, position)}")
     if made.description.note is not None:
         typer.echo(made.description.note)
     if made.members is not None:
@@ -376,24 +239,6 @@ def _show_points(files: list[Path]) -> None:
                 typer.echo(f"at {point['point']}{within} {place}")
                 for arrival in point["arrivals"]:
                     typer.echo(f"  {arrival['text']}")
-
-
-def _rain(made: "Forecast", position: int) -> str:
-    """Mean and largest rain rate at one lead time."""
-    import numpy as np
-
-    calibration = made.description.calibration
-    rate = np.where(made.mask, calibration.rate_from_pixel(made.pixels[position]), np.nan)
-    lead = f"+{(position + 1) * made.description.step_minutes} min"
-    if not made.mask.any():
-        return f"{lead}: no data"
-    row, column = np.unravel_index(np.nanargmax(rate), rate.shape)
-    if rate[row, column] == 0:
-        return f"{lead}: dry"
-    return (
-        f"{lead}: mean {np.nanmean(rate):.2f} mm/h, largest {rate[row, column]:.1f} mm/h in row "
-        f"{row}, column {column}"
-    )
 
 
 def _listed(files: list[Path]) -> str:

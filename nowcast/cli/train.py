@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nowcast.cli.arguments import Config, Overrides, parsed
+from nowcast.cli.arguments.overrides import Config, Overrides, parsed
 
 training = typer.Typer()
 

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from nowcast.cli import forecast as forecast_cli
+from nowcast.cli.watch import say
 from nowcast.core.storage.yaml_files import dumps
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import frame_path
@@ -164,7 +166,7 @@ def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
     (glue / "config.yaml").write_text(dumps({"task": "glue", "data": {"name": "rte"}}))
     (glue / "best.safetensors").write_bytes(b"")
     for arguments, expected, words in (
-        ([tmp_path / "nothing", *flow, *out], 2, "expected an archive"),
+        ([tmp_path / "nothing", *flow, *out], 2, "expected radar files or an archive"),
         ([root, "--weights", "flaw", *out], 2, "a baseline (persistence, flow"),
         ([root, "--weights", tmp_path, *out], 2, "folder of a run that has been validated"),
         ([root, "--weights", glue, *out], 2, "a run of the task glue"),
@@ -182,7 +184,7 @@ def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
         ([root, *flow, *out, "--keep", "3"], 2, "--keep: only --watch"),
         ([root, *flow, *out, "--watch", "--at", "2020-01-01"], 2, "--at: --watch"),
         ([frame, frame, *flow, *out, "--watch"], 2, "the folder of one archive"),
-        ([frame, *flow, *out, "--watch"], 2, "the folder of an archive to follow"),
+        ([frame, *flow, *out, "--watch"], 2, "radar files, to follow"),
         ([root, *flow, *out, "--watch", "--every", "-1s"], 2, "--every: expected a time above 0"),
     ):
         status, _, err = run("forecast", *arguments)
@@ -278,7 +280,7 @@ def test_a_log_that_is_full_ends_no_watch(monkeypatch: pytest.MonkeyPatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("typer.echo", full)
-    forecast_cli._say("a gap")
+    say("a gap")
 
 
 def test_members_and_what_is_made_of_them(run: Run, root: Path, tmp_path: Path):
@@ -329,3 +331,67 @@ def test_options_of_members_that_cannot_be(
     status, _, err = run("forecast", root, *place, *options)
     assert status == 2 and expected in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_service_that_is_killed_goes_on_where_it_was(root: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "nowcast", "watch", root, "--out", out, "--format", "nc"]
+    options = ["--weights", "flow", "--every", "0.1s", "--metrics", out / "nowcast.prom"]
+    alarm = ["--alarm", "here,px:20,20,0.1mm/h,60min", "--deadline", "5min"]
+    last = frame_path(root, newest(root))
+    content = last.read_bytes()
+    last.unlink()
+
+    def watched() -> subprocess.Popen[bytes]:
+        words = [*map(str, command + options + alarm)]
+        with (tmp_path / "log").open("ab") as log:
+            return subprocess.Popen(words, stdout=log, stderr=log)
+
+    def health(init: np.datetime64) -> dict[str, Any]:
+        for _ in range(3000):
+            with suppress(OSError):
+                told: dict[str, Any] = json.loads((out / "health.json").read_text())
+                if told["last_forecast"] == f"{init}Z":
+                    return told
+            time.sleep(0.1)
+        raise AssertionError((tmp_path / "log").read_text())
+
+    before = newest(root)
+    service = watched()
+    try:
+        assert health(before)["rung"] == "flow"
+        again = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        assert again.returncode == 2 and "another process writes to" in again.stderr
+        service.kill()
+        service.wait()
+        (out / ".forecast-x").mkdir()  # half written
+        last.write_bytes(content)
+        service = watched()
+        told = health(newest(root))
+        assert (told["state"], told["rung_reason"], told["forecasts"]) == ("ok", None, 1)
+        service.terminate()
+        assert service.wait(60) == 0
+    finally:
+        service.kill()
+        service.wait()
+    names = {path.name for path in out.iterdir()} - {".lock", "alarms.jsonl"}
+    folders = {f"{init}".replace("-", "").replace(":", "") for init in (before, newest(root))}
+    assert names == folders | {"latest.json", "health.json", "nowcast.prom"}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--deadline", "soon"], "--deadline: expected a time above 0"),
+        (["--alarm", "a,1,2,5mm,1h"], "--alarm: expected"),
+        (["--alarm", "a,px:99,0,5mm/h,1h"], "--alarm a px:99,0: expected a point within"),
+        (["--alarms", "/nowhere.yaml"], "--alarms /nowhere.yaml: cannot be read"),
+        (["--alarm-webhook", "mill"], "--alarm-webhook: expected http"),
+    ],
+)
+def test_options_of_a_service_that_cannot_be(
+    run: Run, root: Path, tmp_path: Path, options: list[str], expected: str
+):
+    status, _, err = run("watch", root, "--out", tmp_path / "out", "--weights", "flow", *options)
+    assert status == 2 and expected in err

@@ -1,8 +1,10 @@
-"""The machine: when and where something was measured, its processors, its free memory."""
+"""The machine: when and where something was measured, its processors and its memory."""
 
 import math
 import os
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,3 +55,15 @@ def available_bytes(
         return min(free, int(limit.read_text()))
     except (OSError, ValueError):  # none, or "max"
         return free
+
+
+def resident_bytes(pids: Iterable[int]) -> int | None:
+    """Memory that processes have now, those that have ended left out; None where the system does
+    not tell, as outside Linux."""
+    if not Path("/proc/self/statm").is_file():
+        return None
+    pages = 0
+    for pid in pids:
+        with suppress(OSError):
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -17,7 +17,7 @@ from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.raw_files import next_move
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.forecasting.places import check_there
-from nowcast.precipitation.forecasting.watch import opened_when_there
+from nowcast.precipitation.forecasting.service.feed import opened_when_there
 from tests.radar_files import write_knmi, write_odim
 
 FIELD = np.ones((4, 5), dtype=np.uint16)
@@ -149,8 +149,8 @@ def test_what_is_neither_an_archive_nor_radar_is_refused(tmp_path: Path, watchin
         check_there([raw, pictures], watching)
     with pytest.raises(ConfigError, match="found nothing there; is the path right"):
         check_there([tmp_path / "nothing"], watching)
-    with pytest.raises(ConfigError, match="--importer knmi --unit mm"):
-        opened_when_there(raw, 1.0, lambda _: False, lambda _: None)
+    opened = opened_when_there(raw, 1.0, lambda _: False, lambda _: None)
+    assert opened is not None and opened.shape == FIELD.shape
 
 
 def test_an_empty_folder_may_become_an_archive(tmp_path: Path):

@@ -16,7 +16,10 @@ from nowcast.precipitation.forecasting import inputs
 from nowcast.precipitation.forecasting.checked import newest
 from nowcast.precipitation.forecasting.forecast import Choice, Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource
-from nowcast.precipitation.forecasting.watch import Outlet, Watch
+from nowcast.precipitation.forecasting.products.outlet import Outlet
+from nowcast.precipitation.forecasting.service.ladder import Ladder
+from nowcast.precipitation.forecasting.service.rungs import Here
+from nowcast.precipitation.forecasting.service.watch import Watch
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import Calibration, encode
 
@@ -137,7 +140,9 @@ def test_a_watch_says_each_once_and_makes_no_forecast_twice(tmp_path: Path):
         folder.mkdir(parents=True)
         return []
 
-    watch = Watch(source(root), made, Outlet(tmp_path / "out", write), said.append)
+    watch = Watch(
+        source(root), Ladder([Here("flow", made)]), Outlet(tmp_path / "out", write), said.append
+    )
     first = watch.poll()
     assert first is not None and first.init == moment(12)
     written.append(first.init)

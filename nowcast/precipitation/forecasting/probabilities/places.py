@@ -84,7 +84,7 @@ def _listed(path: Path) -> Iterator[str]:
         yield ",".join(cells[:2] + [name for name in cells[2:] if name])
 
 
-def located(text: str, description: Description) -> Point:
+def located(text: str, description: Description, option: str = "--at-point") -> Point:
     """The pixel of ``52.10,5.18`` (latitude and longitude, degrees) or ``px:240,200`` (row and
     column), with a name behind it or without: ``52.10,5.18,De Bilt``.
 
@@ -98,15 +98,15 @@ def located(text: str, description: Description) -> Point:
         row, column = int(pixel[1]), int(pixel[2])
     elif degrees is not None:
         latitude, longitude = float(degrees[1]), float(degrees[2])
-        row, column = _pixel(text, latitude, longitude, description)
+        row, column = _pixel(f"{option} {text}", latitude, longitude, description)
     else:
         raise ConfigError(
-            "--at-point: expected latitude and longitude such as 52.10,5.18 or a row and a column "
+            f"{option}: expected latitude and longitude such as 52.10,5.18 or a row and a column "
             f"such as px:240,200, found {text!r}"
         )
     if not (0 <= row < height and 0 <= column < width):
         raise ConfigError(
-            f"--at-point {text}: expected a point within the {height}x{width} frame, found row "
+            f"{option} {text}: expected a point within the {height}x{width} frame, found row "
             f"{row}, column {column}; latitude comes first"
         )
     named = (pixel or degrees or {"name": None})["name"]
@@ -114,19 +114,19 @@ def located(text: str, description: Description) -> Point:
 
 
 def _pixel(
-    text: str, latitude: float, longitude: float, description: Description
+    asked: str, latitude: float, longitude: float, description: Description
 ) -> tuple[int, int]:
     grid = description.grid
     if grid is None or description.grid_fault is not None:
         raise ConfigError(
-            f"--at-point {text}: expected px:ROW,COLUMN, since {description.name} states no grid "
+            f"{asked}: expected px:ROW,COLUMN, since {description.name} states no grid "
             f"that can be read; write for instance px:{description.height // 2},"
             f"{description.width // 2}, or state the grid in archive.json"
         )
     if not (abs(latitude) <= 90 and abs(longitude) <= 360):
         raise ConfigError(
-            f"--at-point {text}: expected degrees, latitude first, found none; for a row and a "
-            f"column write px:{text}"
+            f"{asked}: expected degrees, latitude first, found none; for a row and a "
+            f"column write px:{latitude:g},{longitude:g}"
         )
     crs = read_projection(grid.projection)
     if crs.is_geographic:
@@ -135,7 +135,7 @@ def _pixel(
         x, y = pyproj.Proj(crs)(longitude, latitude)
     places = ((grid.y_north - y) / grid.pixel_y, (x - grid.x_west) / grid.pixel_x)
     if not np.isfinite(places).all():
-        raise ConfigError(f"--at-point {text}: expected a point on the archive's map, found none")
+        raise ConfigError(f"{asked}: expected a point on the archive's map, found none")
     return int(np.floor(places[0])), int(np.floor(places[1]))
 
 

@@ -1,41 +1,12 @@
-"""Arguments that several commands take."""
+"""How radar files are to be read, where they leave it open."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from nowcast.precipitation.sources.feed.reader import Reading
 
-
-def _config_names(incomplete: str) -> list[str]:
-    """For the shell's completion; a path is completed by the shell itself."""
-    from nowcast.api.shipped_configs import names
-
-    return [name for name in names() if name.startswith(incomplete)]
-
-
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE ...]", help="Dotted config keys, e.g. train.steps=100."),
-]
-Config = Annotated[
-    str,
-    typer.Argument(
-        metavar="CONFIG",
-        help="A name from `nowcast config list`, or the path of a YAML file.",
-        autocompletion=_config_names,
-    ),
-]
-Cluster = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SPEC",
-        help="What does the work: processes of this machine, dask:ADDRESS, submitit (Slurm), or a "
-        "YAML file that says more.  [processes]",
-    ),
-]
-# How radar files are to be read, where they leave it open.
 Importer = Annotated[
     str | None,
     typer.Option(
@@ -85,10 +56,3 @@ def reading(
         Request(unit=unit, name_pattern=name_pattern),
         Target(calibration=calibration(zr), accumulation_minutes=accumulation_minutes),
     )
-
-
-def parsed(overrides: list[str] | None) -> dict[str, Any]:
-    """``key=value`` arguments by dotted key; raises ConfigError."""
-    from nowcast.api import config as configs
-
-    return configs.parse_overrides(overrides or [])

@@ -1,76 +1,86 @@
 """Follows a folder and forecasts whenever a new frame has landed, for as long as it is let."""
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError, NowcastError
-from nowcast.precipitation.archive.frames import (
-    DayFolder,
-    FrameError,
-    Moments,
-    day_folders,
-    frame_path,
-    list_day,
-    mask_path,
-)
-from nowcast.precipitation.archive.raw_files import may_be_radar
-from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.forecasting.checked import newest
-from nowcast.precipitation.forecasting.forecast import Forecaster
 from nowcast.precipitation.forecasting.inputs import FrameSource
-from nowcast.precipitation.forecasting.places import check_there
 from nowcast.precipitation.forecasting.products.outlet import Delivery, Outlet, Say
 from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.service.alarms.states import Alarms
+from nowcast.precipitation.forecasting.service.calendar_clock import CalendarClock, Clock
+from nowcast.precipitation.forecasting.service.feed import Wait, listing_of
+from nowcast.precipitation.forecasting.service.health import Health
+from nowcast.precipitation.forecasting.service.ladder import Ladder, in_words
 
 DAY_MINUTES = 24 * 60
 
-Wait = Callable[[float], bool]
-
 
 class Watch:
-    """Forecasts from the newest frame of a tree, each time `poll` finds that there is one.
+    """Forecasts from the newest frame of a tree, or of radar files, each time `poll` finds one.
 
     A frame that cannot be read whole, its own mask included, is tried again for one step of time
     and then given up. One that comes later than a newer frame is input of later forecasts, without
-    a forecast of its own. Of several that come at once, the newest is forecast from. What is
-    missing, late or given up is said once. A forecast that fails, or cannot be written, ends
-    nothing (see `Delivery`).
+    a forecast of its own. Of several that come at once, the newest is forecast from. A frame of the
+    future is refused (`Future`). What is missing, late or given up is said once. A forecast that
+    fails, or cannot be written, ends nothing (see `Ladder`, `Delivery`).
 
     Args:
         source: of the frames.
-        forecaster: whose model is loaded now.
+        ladder: whose rungs are loaded now.
         outlet: takes the forecasts.
         say: tells the user.
-        clock: seconds.
+        clock: seconds that never jump.
+        calendar: tells the time; None: this machine's clock.
+        deadline: seconds from the arrival of a frame to its forecast, which lower rungs keep where
+            the first would not. A frame arrives after the last look that did not find it whole.
+        health: is told of frames and forecasts, and written at every look.
+        alarms: look at each forecast, whether or not it can be written.
     """
 
     def __init__(
         self,
         source: FrameSource,
-        forecaster: Forecaster,
+        ladder: Ladder,
         outlet: Outlet,
         say: Say,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
+        calendar: CalendarClock | None = None,
+        *,
+        deadline: float = math.inf,
+        health: Health | None = None,
+        alarms: Alarms | None = None,
     ) -> None:
         self._source = source
-        self._forecaster = forecaster
+        self._ladder = ladder
         self._delivery = Delivery(outlet, say, clock)
         self._say = say
         self._clock = clock
+        self._calendar = calendar or CalendarClock(clock, time.time)
+        self._deadline = deadline
+        self._health = health
+        self._alarms = alarms
         self._newest: np.datetime64 | None = None
         self._settled: set[np.datetime64] = set()  # read whole or given up
         self._trying: dict[np.datetime64, float] = {}  # since when, by `clock`
-        self._strays: set[Path] = set()
         self._unreachable = ""
-        window = (forecaster.choice.in_len + 1) * source.description.step_minutes
-        self._days = 1 + -(-window // DAY_MINUTES)
+        self._looked: float | None = None  # when the last look began
+        self._arrived = clock()  # of the newest frame, at the earliest
+        window = (ladder.in_len + 1) * source.description.step_minutes
+        self._listing = listing_of(source, 1 + -(-window // DAY_MINUTES), say)
         self._told = False  # of inputs that are too few
         self._suspect: Mapping[str, str] = {}
         self._made: np.datetime64 | None = None  # init time of the newest forecast
-        forecaster.load()
+        self._rung = ladder.rungs[0].name
+        if health is not None:
+            health.step_minutes = source.description.step_minutes
+            health.pids = lambda: ladder.pids
+        ladder.load()
 
     def forecasts(self, every: float, wait: Wait) -> Iterator[Forecast]:
         """Poll until told to stop; each forecast has been written.
@@ -88,6 +98,19 @@ class Watch:
 
     def poll(self) -> Forecast | None:
         """Look once; the forecast, if there is one, has been written."""
+        began = self._clock()
+        forecast = self._look(began)
+        if forecast is not None and self._health is not None:
+            self._health.written(forecast, self._clock() - self._arrived)
+        self._looked = began
+        self._ladder.prepare()
+        if self._alarms is not None:
+            self._alarms.write()
+        if self._health is not None:
+            self._health.write()
+        return forecast
+
+    def _look(self, began: float) -> Forecast | None:
         recent = self._listed()
         if recent is None or not len(recent):
             return self._delivery.again()
@@ -100,25 +123,30 @@ class Watch:
         if self._newest is not None:
             self._say_gap(self._newest, fresh, recent)
         self._newest = fresh
+        # It was not there at the look before.
+        self._arrived = began if self._looked is None else self._looked
         return self._forecast(fresh, recent[recent <= fresh])
 
     def _listed(self) -> Moments | None:
         """The times of the newest days by their files' names; None where the folder is away."""
         try:
-            days = _newest_days(self._source.archive.root, self._days)
-        except (ConfigError, OSError) as error:
+            recent = self._listing.times(self._calendar.between())
+        except (NowcastError, OSError) as error:
             if str(error) != self._unreachable:
                 self._unreachable = str(error)
                 self._say(f"{error}; waiting for it")
             return None
         self._unreachable = ""
-        strays = {
-            stray.path: stray.reason for day in days for stray in day.strays if stray.contradicts
-        }
-        for path in strays.keys() - self._strays:
-            self._say(f"{path}: passed over, {strays[path]}")
-        self._strays = set(strays)
-        return np.concatenate([day.moments for day in days]) if days else None
+        if self._newest is not None and len(recent) and self._newest > recent[-1]:
+            self._forget(recent[-1])
+        return recent
+
+    def _forget(self, newest: np.datetime64) -> None:
+        """The newest frame is gone, or was dated by a clock that has been put back: what comes now
+        is not late."""
+        self._newest = newest
+        if self._made is not None and self._made > newest:
+            self._made = None
 
     def _first(self, recent: Moments) -> np.datetime64 | None:
         """The newest frame at the start; what is older is not looked at before it is input."""
@@ -127,6 +155,7 @@ class Watch:
                 continue
             if self._is_whole(recent[position]):
                 self._settled.update(recent[: position + 1])
+                self._arrive(recent[position], recent)
                 return np.datetime64(recent[position])
         return None
 
@@ -139,17 +168,22 @@ class Watch:
             if moment in self._settled or not self._is_whole(moment):
                 continue
             self._settled.add(moment)
+            self._arrive(moment, recent)
             if moment < self._newest:
                 self._say(f"{moment}: came late; it is input from now on, without a forecast")
             fresh = max(fresh, moment)
         return fresh if fresh > self._newest else None
 
+    def _arrive(self, moment: np.datetime64, recent: Moments) -> None:
+        if self._health is not None:
+            self._health.frame(moment, recent)
+
     def _is_whole(self, moment: np.datetime64) -> bool:
         """Whether a frame can be used now; what cannot for too long is settled."""
         try:
-            before = self._state(moment)
+            before = self._listing.state(moment)
             self._source.read(moment)
-            if self._state(moment) != before:
+            if self._listing.state(moment) != before:
                 raise FrameError(f"{self._source.archive.root}: {moment} changes while it is read")
         except (FrameError, OSError) as error:
             now = self._clock()
@@ -162,15 +196,6 @@ class Watch:
         self._trying.pop(moment, None)
         return True
 
-    def _state(self, moment: np.datetime64) -> list[tuple[int, int]]:
-        """Size and time of change of a frame and of its mask."""
-        root = self._source.archive.root
-        paths = [frame_path(root, moment)]
-        if self._source.own:
-            paths.append(mask_path(root, moment))
-        found = [path.stat() for path in paths]
-        return [(file.st_size, file.st_mtime_ns) for file in found]
-
     def _say_gap(self, before: np.datetime64, after: np.datetime64, recent: Moments) -> None:
         step = self._source.archive.step
         expected = np.arange(before + step, after, step)
@@ -182,10 +207,10 @@ class Watch:
             )
 
     def _forecast(self, init: np.datetime64, moments: Moments) -> Forecast | None:
-        began = time.perf_counter()
+        began = self._clock()
+        ladder = self._ladder
         try:
-            choice = self._forecaster.choice
-            inputs = newest(self._source, choice.in_len, moments=moments, least=choice.least_in_len)
+            inputs = newest(self._source, ladder.in_len, moments=moments, least=ladder.least_in_len)
         except DataError as error:
             self._say(f"{init}: no forecast: {'still too few frames' if self._told else error}")
             self._told = True
@@ -195,58 +220,28 @@ class Watch:
         if self._made is not None and inputs.init <= self._made:
             self._say(f"{init}: no forecast: the newest frame to start from is still {self._made}")
             return None
+        until = self._arrived + self._deadline - self._delivery.usual_seconds
         try:
-            forecast = self._forecaster.forecast(inputs, time.perf_counter() - began)
+            forecast = ladder.forecast(inputs, self._clock() - began, until)
         except ConfigError:  # the next frame would find the same
             raise
         except Exception as error:  # e.g. memory that another process has for a while
-            kind = "" if isinstance(error, NowcastError) else f"{type(error).__name__}: "
-            self._say(f"{init}: no forecast: {kind}{error}. Going on with the next frame")
+            self._say(f"{init}: no forecast: {in_words(error)}. Going on with the next frame")
             return None
         self._made = inputs.init
+        self._say_rung(forecast)
+        if self._alarms is not None:
+            self._alarms.check(forecast)
         return forecast if self._delivery.take(forecast) else None
+
+    def _say_rung(self, forecast: Forecast) -> None:
+        rung, reason = forecast.facts["rung"], forecast.facts["rung_reason"]
+        if rung != self._rung:
+            why = "again" if reason is None else f"since {reason}"
+            self._say(f"{forecast.init}: forecast by {rung} {why}")
+        self._rung = rung
 
     def _say_suspect(self, suspect: Mapping[str, str]) -> None:
         for moment in sorted(suspect.keys() - self._suspect.keys()):
             self._say(f"{moment}: taken for missing ({suspect[moment]})")
         self._suspect = suspect
-
-
-def _newest_days(root: Path, count: int) -> list[DayFolder]:
-    """The newest days that have frames, ascending; no others are listed."""
-    found: list[DayFolder] = []
-    for folder in reversed(day_folders(root)):
-        day = list_day(folder)
-        if len(day.moments):
-            found.insert(0, day)
-        if len(found) == count:
-            break
-    return found
-
-
-def opened_when_there(root: Path, every: float, wait: Wait, say: Say) -> Archive | None:
-    """The tree at `root`, as soon as it has the frames that tell its step; None if told to stop.
-
-    Raises:
-        ConfigError: there is no such folder.
-        DataError: as `Archive`.
-    """
-    if not root.is_dir():
-        raise ConfigError(
-            f"--watch: expected the folder of an archive to follow, found none at {root}; give the "
-            "folder that holds radarPNG/"
-        )
-    check_there([root], watching=True)
-    said = False
-    while True:
-        try:
-            return Archive(root)
-        except ConfigError as error:
-            check_there([root], watching=True)
-            if may_be_radar(root):  # of another format: no archive comes of waiting
-                raise
-            if not said:
-                say(f"{error}; waiting for frames")
-                said = True
-        if wait(every):
-            return None

@@ -1,0 +1,1 @@
+"""Forecasts from a feed, for months."""

@@ -1,0 +1,1 @@
+"""Alarms: when rain is forecast where somebody waits for it."""
