@@ -73,6 +73,7 @@ def forecast(
         list[Asked] | None,
         typer.Option("--format", help="What to write; may repeat.  [all but h5]"),
     ] = None,
+    size: Annotated[int, typer.Option(min=400, max=4000, help="Width of pictures, pixels.")] = 800,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Follow the folder: forecast whenever a new frame is there."),
@@ -155,7 +156,7 @@ def forecast(
     if not watch:
         if keep is not None:
             raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
-        _once(places, loaded, at, minutes, out, chosen, ensemble)
+        _once(places, loaded, at, minutes, out, chosen, ensemble, size)
         if replaced is not None:
             typer.echo(f"replaced  {replaced}")
         return
@@ -166,7 +167,7 @@ def forecast(
             f"--watch: expected the folder of one archive to follow, found {len(places)} paths"
         )
     seconds = _seconds("--every", every, "s")
-    _follow(places[0], loaded.choice, minutes, out, chosen, seconds, keep, ensemble)
+    _follow(places[0], loaded.choice, minutes, out, chosen, seconds, keep, ensemble, size)
 
 
 class _Ensemble(NamedTuple):
@@ -214,6 +215,7 @@ def _once(
     out: Path,
     formats: "tuple[Format, ...]",
     ensemble: _Ensemble,
+    size: int,
 ) -> None:
     from time import perf_counter
 
@@ -233,7 +235,7 @@ def _once(
     for note in notes:
         _say(note)
     began = perf_counter()
-    files = made.save(out, formats)
+    files = made.save(out, formats, size)
     _show(made.product, out, files, perf_counter() - began)
 
 
@@ -246,6 +248,7 @@ def _follow(
     every: float,
     keep: int | None,
     ensemble: _Ensemble,
+    size: int,
 ) -> None:
     from nowcast.core.system.signals import stop_signals
     from nowcast.precipitation.forecasting.forecast import Forecaster
@@ -263,7 +266,7 @@ def _follow(
         forecaster = Forecaster(choice, source.description, minutes, members=members, seed=seed)
         if request is not None:
             request.of(source.description, forecaster.out_len)  # told before it rains
-        outlet = Outlet(out, partial(write, formats=formats, request=request), keep)
+        outlet = Outlet(out, partial(write, formats=formats, request=request, width=size), keep)
         watching = Watch(source, forecaster, outlet, _say)
         for note in (*source.notes, *forecaster.notes):
             _say(note)
@@ -372,21 +375,12 @@ def _show_members(summary: Path) -> None:
 
 
 def _rain(made: "Forecast", position: int) -> str:
-    """Mean and largest rain rate at one lead time."""
-    import numpy as np
+    """How much it rains at one lead time, and where most."""
+    from nowcast.precipitation.forecasting.products.words import rain_in_words
 
-    calibration = made.description.calibration
-    rate = np.where(made.mask, calibration.rate_from_pixel(made.pixels[position]), np.nan)
-    lead = f"+{(position + 1) * made.description.step_minutes} min"
-    if not made.mask.any():
-        return f"{lead}: no data"
-    row, column = np.unravel_index(np.nanargmax(rate), rate.shape)
-    if rate[row, column] == 0:
-        return f"{lead}: dry"
-    return (
-        f"{lead}: mean {np.nanmean(rate):.2f} mm/h, largest {rate[row, column]:.1f} mm/h in row "
-        f"{row}, column {column}"
-    )
+    lead = (position + 1) * made.description.step_minutes
+    said = rain_in_words(made.rate_at(position), made.mask, made.description)
+    return f"+{lead} min: {said}"
 
 
 def _listed(files: list[Path]) -> str:
