@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,6 +58,7 @@ def application(
     folder = Folder(root)
     # Its own documentation pages would load scripts from elsewhere.
     app = FastAPI(title="nowcast", docs_url=None, redoc_url=None, openapi_url=None)
+    get = partial(app.api_route, methods=["GET", "HEAD"])
     cached = lru_cache(maxsize=512)(_frame)
 
     def there() -> Content:
@@ -66,19 +67,19 @@ def application(
             raise HTTPException(503, "there is no forecast yet")
         return content
 
-    @app.get("/healthz")
+    @get("/healthz")
     def healthz() -> JSONResponse:
         told = _health(folder.state(), max_age_minutes, now())
         return JSONResponse(told, 200 if told["ok"] else 503, headers=NEVER)
 
-    @app.get("/latest.json")
+    @get("/latest.json")
     def latest() -> JSONResponse:
         state = folder.state()
         shown = {} if state.content is None else _shown(state.content)
         told = _health(state, max_age_minutes, now())
         return JSONResponse({**shown, "health": told}, headers=NEVER)
 
-    @app.get("/point")
+    @get("/point")
     def point(
         lat: Annotated[float | None, Query(ge=-90, le=90, allow_inf_nan=False)] = None,
         lon: Annotated[float | None, Query(ge=-360, le=360, allow_inf_nan=False)] = None,
@@ -97,7 +98,7 @@ def application(
             raise HTTPException(404, str(error)) from error
         return JSONResponse(series(content, *pixel), headers=NEVER)
 
-    @app.get("/frames/{key}/{name}/{number}.png")
+    @get("/frames/{key}/{name}/{number}.png")
     def frame(key: str, name: str, number: int) -> Response:
         content = there()
         layer = content.layers.get(name)
@@ -105,7 +106,7 @@ def application(
             raise HTTPException(404, "no such frame of the newest forecast; see /latest.json")
         return Response(cached(_Same(layer, key), number), media_type="image/png", headers=FOREVER)
 
-    @app.get("/frames/{key}/map.svg")
+    @get("/frames/{key}/map.svg")
     def map_(key: str) -> Response:
         content = there()
         if key != content.key:
@@ -114,7 +115,7 @@ def application(
         return Response(drawn, media_type="image/svg+xml", headers=FOREVER)
 
     for address, (name, kind) in PAGE.items():
-        _static(app, address, files("nowcast.serving").joinpath("page", name).read_bytes(), kind)
+        _static(get, address, files("nowcast.serving").joinpath("page", name).read_bytes(), kind)
     return Guard(app, rate=rate, burst=5 * rate)
 
 
@@ -135,8 +136,10 @@ def _frame(layer: _Same, number: int) -> bytes:
     return png(layer.layer, number)
 
 
-def _static(app: FastAPI, address: str, content: bytes, kind: str) -> None:
-    @app.get(f"/{address}")
+def _static(
+    get: Callable[[str], Callable[[Any], Any]], address: str, content: bytes, kind: str
+) -> None:
+    @get(f"/{address}")
     def page() -> Response:
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 

@@ -68,13 +68,17 @@ class Folder:
     def state(self) -> State:
         """The newest forecast and how its maker does; looks at the folder once a second.
 
-        A forecast that cannot be read leaves the one before it.
+        While a newer one is read, others get the one before it. A forecast that cannot be read
+        leaves the one before it, too.
         """
-        with self._lock:
-            if self._clock() - self._looked >= LOOK_SECONDS:
-                self._looked = self._clock()
-                self._state = self._look()
-            return self._state
+        if self._lock.acquire(blocking=self._state.content is None):
+            try:
+                if self._clock() - self._looked >= LOOK_SECONDS:
+                    self._state = self._look()
+                    self._looked = self._clock()
+            finally:
+                self._lock.release()
+        return self._state
 
     def _look(self) -> State:
         health = self._json(self.root / HEALTH) or {}
@@ -86,8 +90,9 @@ class Folder:
             if known == self._known:
                 return State(self._state.content, health, self._state.fault)
             content = read(folder, self._json(folder / SUMMARY) or {})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return State(self._state.content, health, f"{type(error).__name__}: {error}")
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            said = str(error).replace(f"{self.root}/", "")  # where it lies is nobody's business
+            return State(self._state.content, health, f"{type(error).__name__}: {said}")
         self._known = known
         return State(content, health)
 
