@@ -1,5 +1,6 @@
 """`nowcast serve`: forecasts in a browser, from the folder that `watch` writes."""
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ serving = typer.Typer()
 
 MOST_CONNECTIONS = 500
 IDLE_SECONDS = 10
+LARGEST_HEAD = 16 * 1024  # bytes; address and headers of a request
 
 
 @serving.command()
@@ -17,7 +19,7 @@ def serve(
         Path, typer.Argument(metavar="DIR", help="What watch or forecast has as --out.")
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     max_age: Annotated[
         float, typer.Option(min=1, help="Minutes; an older forecast is called too old.")
     ] = 30.0,
@@ -41,14 +43,23 @@ def serve(
             "with `pip install 'memel-nowcast[serve]'`"
         ) from error
     app = application(folder, max_age, rate)
-    uvicorn.run(
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = socket.create_server((host, port), family=family, backlog=MOST_CONNECTIONS)
+    except OSError as error:
+        raise ConfigError(
+            f"serve: expected to listen on {host}, port {port}, found that it cannot be "
+            f"({error.strerror}); choose another --port, or --host"
+        ) from error
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,
-        h11_max_incomplete_event_size=16 * 1024,
+        h11_max_incomplete_event_size=LARGEST_HEAD,
     )
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"{folder} is served at http://{shown}:{port} (Ctrl-C ends it)")
+    uvicorn.Server(config).run(sockets=[bound])
