@@ -97,7 +97,7 @@ def test_an_array_of_xarray_brings_its_times_and_one_goes_out(tmp_path: Path):
     np.testing.assert_allclose(data.rainfall_rate.values, made.rates, rtol=1e-6)
     assert list(data.time.values.astype("datetime64[m]")) == list(made.times)
     files = made.save(tmp_path / "out", ["nc"])
-    assert [file.name for file in files] == ["forecast.nc", "forecast.json"]
+    assert [file.name for file in files] == ["forecast.nc", "observed.nc", "forecast.json"]
     with pytest.raises(ConfigError, match="formats: expected some of png"):
         made.save(tmp_path / "out", ["tiff"])
 
