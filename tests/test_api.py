@@ -97,7 +97,7 @@ def test_arrays_go_in_and_come_out(tmp_path: Path):
     np.testing.assert_array_equal(data.rainfall_rate, made.rates)
     assert list(data.time.values.astype("datetime64[m]")) == list(made.times)
     files = made.save(tmp_path / "out", ["nc"])
-    assert [file.name for file in files] == ["forecast.nc", "forecast.json"]
+    assert [file.name for file in files] == ["forecast.nc", "observed.nc", "forecast.json"]
     with pytest.raises(ConfigError, match="formats: expected some of png"):
         made.save(tmp_path / "out", ["tiff"])
 

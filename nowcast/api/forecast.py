@@ -28,6 +28,11 @@ from nowcast.precipitation.forecasting.places import check_there, opened
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
 from nowcast.precipitation.forecasting.probabilities.points import PointForecast
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
+from nowcast.precipitation.forecasting.products.canvas import (
+    LARGEST_WIDTH,
+    LEAST_WIDTH,
+    WIDTH,
+)
 from nowcast.precipitation.forecasting.products.dataset import to_dataset
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import Format, write
@@ -204,15 +209,21 @@ class Nowcast:
         dataset = to_dataset(self.product, found)
         return dataset if self.layout is None else self.layout.restored(dataset)
 
-    def save(self, folder: str | Path, formats: Collection[str] = DEFAULT_FORMATS) -> list[Path]:
+    def save(
+        self,
+        folder: str | Path,
+        formats: Collection[str] = DEFAULT_FORMATS,
+        size: int = WIDTH,
+    ) -> list[Path]:
         """Write pictures and frames (png), an animation (gif), netCDF (nc) or HDF5 (h5), and
-        ``forecast.json``, in place of a forecast that is there.
+        ``forecast.json``, in place of a forecast that is there. Pictures are `size` pixels wide.
 
         Returns:
             the files, ``forecast.json`` last.
 
         Raises:
-            ConfigError: a file to write is there already and is of no forecast; unknown format.
+            ConfigError: a file to write is there already and is of no forecast; unknown format;
+                a size that no picture can have.
             OutputError: the folder cannot be written to.
         """
         known = [kind for kind in get_args(Format) if kind in formats]
@@ -221,8 +232,13 @@ class Nowcast:
                 f"formats: expected some of {', '.join(get_args(Format))}, found "
                 f"{', '.join(formats)}"
             )
+        if not LEAST_WIDTH <= size <= LARGEST_WIDTH:
+            raise ConfigError(
+                f"size: expected pictures of {LEAST_WIDTH} to {LARGEST_WIDTH} pixels width, found "
+                f"{size}"
+            )
         with line(f"writing {folder}"):
-            return write(self.product, Path(folder), known, self.request)
+            return write(self.product, Path(folder), known, self.request, size)
 
     def __repr__(self) -> str:
         count, height, width = self.product.pixels.shape

@@ -12,6 +12,7 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.system.only_one import only_one
 from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
+from nowcast.precipitation.forecasting.products.canvas import WIDTH
 from nowcast.precipitation.forecasting.products.outlet import (
     FOLDER_NAME,
     LATEST,
@@ -54,6 +55,7 @@ class Service:
         rules: the alarms.
         targets: name -> what takes an alarm.
         reading: how radar files are to be read, where they leave it open.
+        size: width of pictures, pixels.
     """
 
     feed: Path
@@ -71,6 +73,7 @@ class Service:
     rules: Sequence[Rule] = ()
     targets: Sequence[tuple[str, Target]] = ()
     reading: Reading | None = None
+    size: int = WIDTH
 
     def forecasts(self, wait: Wait, say: Say, ready: Callable[[str], None]) -> Iterator[Forecast]:
         """Each forecast, once it is written, until told to stop.
@@ -87,7 +90,9 @@ class Service:
         calendar = CalendarClock(time.monotonic, time.time)
         health = Health(self.out, time.monotonic, calendar, say, self.metrics)
         outlet = Outlet(
-            self.out, partial(write, formats=self.formats, request=self.probabilities), self.keep
+            self.out,
+            partial(write, formats=self.formats, request=self.probabilities, width=self.size),
+            self.keep,
         )
         choice = self.weights.choice
 

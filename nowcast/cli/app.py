@@ -18,6 +18,7 @@ from nowcast.cli.forecast import forecasts
 from nowcast.cli.glue import glue, glue_data
 from nowcast.cli.imagenet import image_data
 from nowcast.cli.prepare import preparation
+from nowcast.cli.serve import serving
 from nowcast.cli.train import training
 from nowcast.cli.watch import watches
 from nowcast.core.errors import NowcastError
@@ -55,6 +56,7 @@ app.add_typer(training)
 app.add_typer(evaluation)
 app.add_typer(forecasts)
 app.add_typer(watches)
+app.add_typer(serving)
 app.add_typer(comparisons)
 app.add_typer(exports)
 app.add_typer(glue)

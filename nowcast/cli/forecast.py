@@ -7,6 +7,7 @@ import typer
 
 from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit, reading
 from nowcast.cli.arguments.forecasts import (
+    WIDTH,
     AtPoint,
     Ensemble,
     Formats,
@@ -15,6 +16,7 @@ from nowcast.cli.arguments.forecasts import (
     Quantiles,
     Radius,
     Seed,
+    Size,
     Thresholds,
     Weights,
     Windows,
@@ -51,6 +53,7 @@ def forecast(
     ] = None,
     lead: Lead = None,
     formats: Formats = None,
+    size: Size = WIDTH,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow the folder, as `nowcast watch` does.")
     ] = False,
@@ -115,6 +118,7 @@ def forecast(
             weights=weights,
             lead=lead,
             formats=formats,
+            size=size,
             every=every,
             keep=keep,
             ensemble=ensemble,
@@ -129,7 +133,7 @@ def forecast(
 
     loaded = load(weights or DEFAULT)
     replaced = _check_out(out, overwrite)
-    _once(places, read, loaded, at, minutes, out, read_formats(formats), ensemble)
+    _once(places, read, loaded, at, minutes, out, read_formats(formats), ensemble, size)
     if replaced is not None:
         typer.echo(f"replaced  {replaced}")
 
@@ -143,6 +147,7 @@ def _once(
     out: Path,
     formats: "tuple[Format, ...]",
     ensemble: Ensemble,
+    size: int,
 ) -> None:
     from time import perf_counter
 
@@ -163,7 +168,7 @@ def _once(
     for note in notes:
         say(note)
     began = perf_counter()
-    files = made.save(out, formats)
+    files = made.save(out, formats, size)
     _show(made.product, out, files, perf_counter() - began)
 
 
@@ -194,7 +199,7 @@ def _check_out(out: Path, overwrite: bool) -> str | None:
 def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) -> None:
     import numpy as np
 
-    from nowcast.precipitation.forecasting.products.in_words import rain_in_words
+    from nowcast.precipitation.forecasting.products.words import lead_in_words
 
     facts, step = made.facts, made.description.step_minutes
     inputs = facts["inputs"]
@@ -207,7 +212,7 @@ def _show(made: "Forecast", out: Path, files: list[Path], write_seconds: float) 
     typer.echo(f"lead      {facts['lead_minutes']} minutes in {len(made.pixels)} steps")
     shown = np.linspace(0, len(made.pixels) - 1, SHOWN_LEADS)
     for position in dict.fromkeys(np.rint(shown).astype(int).tolist()):
-        typer.echo(f"  {rain_in_words(made, position)}")
+        typer.echo(f"  {lead_in_words(made, position)}")
     if made.description.note is not None:
         typer.echo(made.description.note)
     if made.members is not None:

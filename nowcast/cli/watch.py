@@ -10,6 +10,7 @@ import typer
 from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit
 from nowcast.cli.arguments.files import reading as read_reading
 from nowcast.cli.arguments.forecasts import (
+    WIDTH,
     Asked,
     AtPoint,
     Ensemble,
@@ -19,6 +20,7 @@ from nowcast.cli.arguments.forecasts import (
     Quantiles,
     Radius,
     Seed,
+    Size,
     Thresholds,
     Weights,
     Windows,
@@ -44,6 +46,7 @@ def watch(
     weights: Weights = None,
     lead: Lead = None,
     formats: Formats = None,
+    size: Size = WIDTH,
     every: Annotated[str, typer.Option(help="Time between looks.")] = "10s",
     keep: Annotated[int | None, typer.Option(min=1, help="Keep only so many forecasts.")] = None,
     deadline: Annotated[
@@ -111,6 +114,7 @@ def watch(
         weights=weights,
         lead=lead,
         formats=formats,
+        size=size,
         every=every,
         keep=keep,
         ensemble=ensemble,
@@ -131,6 +135,7 @@ def follow(
     weights: str | None,
     lead: str | None,
     formats: list[Asked] | None,
+    size: int,
     every: str,
     keep: int | None,
     ensemble: Ensemble,
@@ -155,7 +160,7 @@ def follow(
     from nowcast.api.watch import Service
     from nowcast.core.system.signals import stop_signals
     from nowcast.precipitation.forecasting.init_time import seconds
-    from nowcast.precipitation.forecasting.products.in_words import rain_in_words
+    from nowcast.precipitation.forecasting.products.words import lead_in_words
     from nowcast.precipitation.forecasting.released.weights import DEFAULT
     from nowcast.precipitation.forecasting.service.alarms.rule import read_rules
     from nowcast.precipitation.forecasting.service.alarms.sending import targets
@@ -176,6 +181,7 @@ def follow(
         rules=read_rules(alarms, alarms_file),
         targets=targets(alarm_command, alarm_webhook),
         reading=reading,
+        size=size,
     )
 
     def ready(text: str) -> None:
@@ -189,7 +195,7 @@ def follow(
                     if note not in said:
                         say(note)
                         said.add(note)
-                typer.echo(f"{made.init}  {rain_in_words(made, len(made.pixels) - 1)}")
+                typer.echo(f"{made.init}  {lead_in_words(made, len(made.pixels) - 1)}")
 
 
 def say(text: str) -> None:

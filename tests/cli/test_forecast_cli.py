@@ -74,7 +74,7 @@ def test_a_trained_run_forecasts_from_what_is_newest(
     for line in (
         f"init      {newest(root)} UTC",
         "model     run\n",  # the name of its folder; the path is among the facts
-        "+6 min: mean ",
+        "+6 min: ",
         "+60 min",
     ):
         assert line in said

@@ -45,6 +45,8 @@ Formats = Annotated[
     list[Asked] | None,
     typer.Option("--format", help="What to write; may repeat.  [all but h5]"),
 ]
+WIDTH = 800  # of pictures, pixels; `products.canvas` has it too, and waits for matplotlib
+Size = Annotated[int, typer.Option("--size", min=400, max=4000, help="Width of pictures, pixels.")]
 MemberCount = Annotated[
     int | None, typer.Option(min=2, help="Members of an ensemble, of a forecaster that has them.")
 ]

@@ -1,15 +1,22 @@
 """What the numbers of an archive mean: ``archive.json`` at its root."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from jaxtyping import Float64
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from nowcast.core.errors import DataError
 from nowcast.precipitation.archive.frames import LARGEST_PIXELS
-from nowcast.precipitation.archive.projection import pixel_km
+from nowcast.precipitation.archive.projection import (
+    from_degrees,
+    pixel_km,
+    read_projection,
+    to_degrees,
+)
 from nowcast.precipitation.units import Calibration
 
 DESCRIPTION = "archive.json"
@@ -50,6 +57,44 @@ class Grid:
         `projection.pixel_km`."""
         place = (self.x_west, self.y_north, self.pixel_x, self.pixel_y)
         return pixel_km(self.projection, *place, height, width)
+
+    def degrees(
+        self, row: Float64[np.ndarray, "*_"], column: Float64[np.ndarray, "*_"]
+    ) -> tuple[Float64[np.ndarray, "*_"], Float64[np.ndarray, "*_"]]:
+        """Latitude and longitude of places in a frame; 0, 0 is its outer corner in the north-west.
+
+        Not finite off the map; a longitude is from -180 up to 180. Raises ValueError where pyproj
+        cannot read the projection.
+        """
+        crs = read_projection(self.projection)
+        x = np.asarray(self.x_west + column * self.pixel_x)
+        y = np.asarray(self.y_north - row * self.pixel_y)
+        if crs.is_geographic:
+            unit = np.degrees(crs.axis_info[0].unit_conversion_factor)
+            longitude, latitude = x * unit, y * unit
+        else:
+            longitude, latitude = to_degrees(crs, x, y)
+        return np.asarray(latitude), np.asarray((longitude + 180) % 360 - 180)
+
+    def pixels(
+        self,
+        latitude: Float64[np.ndarray, "*_"],
+        longitude: Float64[np.ndarray, "*_"],
+        width: int,
+    ) -> tuple[Float64[np.ndarray, "*_"], Float64[np.ndarray, "*_"]]:
+        """Row and column, with fractions, of places in degrees: the inverse of `degrees`.
+
+        Of a map in degrees the column is the one nearest to the middle of a frame of so many
+        columns, whether it counts to 180 or to 360. Raises ValueError as `degrees`.
+        """
+        crs = read_projection(self.projection)
+        x, y = from_degrees(crs, longitude, latitude)
+        if crs.is_geographic:
+            turn = 360 / np.degrees(crs.axis_info[0].unit_conversion_factor)
+            middle = self.x_west + width / 2 * self.pixel_x
+            x = middle + (x - middle + turn / 2) % turn - turn / 2
+        row, column = (self.y_north - y) / self.pixel_y, (x - self.x_west) / self.pixel_x
+        return np.asarray(row), np.asarray(column)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -135,6 +180,15 @@ class Description:
         except DataError as error:
             return str(error)
         return None
+
+    def part(self, top: int, left: int, height: int, width: int) -> "Description":
+        """Of a part of its frames: so many rows and columns from a corner on."""
+        grid = self.grid and replace(
+            self.grid,
+            x_west=self.grid.x_west + left * self.grid.pixel_x,
+            y_north=self.grid.y_north - top * self.grid.pixel_y,
+        )
+        return replace(self, height=height, width=width, grid=grid)
 
     @classmethod
     def from_json(cls, text: str) -> "Description":

@@ -124,7 +124,21 @@ def to_degrees(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what a PROJ string cannot say of a CRS
         longitude, latitude = pyproj.Proj(crs)(x, y, inverse=True)
-    return longitude, latitude
+    return np.asarray(longitude), np.asarray(latitude)
+
+
+def from_degrees(
+    crs: pyproj.CRS, longitude: Float64[np.ndarray, "*_"], latitude: Float64[np.ndarray, "*_"]
+) -> tuple[Float64[np.ndarray, "*_"], Float64[np.ndarray, "*_"]]:
+    """Places on the map, in its unit; not finite where it has none. The inverse of `to_degrees`,
+    of maps in degrees too."""
+    if crs.is_geographic:
+        unit = np.degrees(crs.axis_info[0].unit_conversion_factor)
+        return np.asarray(longitude / unit), np.asarray(latitude / unit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x, y = pyproj.Proj(crs)(longitude, latitude)
+    return np.asarray(x), np.asarray(y)
 
 
 def _on_the_ground(

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.days import Split
+from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import Moments
 from nowcast.precipitation.archive.quarantine import read_quarantine
 from nowcast.precipitation.archive.reader import ArchiveReader, Window
@@ -118,6 +119,15 @@ class Clips(Dataset[Clip]):
     def frame_size(self) -> tuple[int, int]:
         """(height, width) of the frames in a clip."""
         return self.random_crop or (self.height, self.width)
+
+    @property
+    def description(self) -> Description:
+        """Of what the crop leaves of the archive's frames."""
+        top, left = (
+            axis.start + corner
+            for axis, corner in zip(self.crop, self.archive.held[::2], strict=True)
+        )
+        return self.archive.description.part(top, left, self.height, self.width)
 
     def fingerprint(self) -> str:
         """What tells these clips from others: a hash of archive, times, window and masks."""

@@ -35,13 +35,14 @@ from nowcast.precipitation.forecasting.probabilities.members import (
     ensemble_of,
     members_bytes,
 )
-from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.result import Forecast, Observed
 from nowcast.precipitation.forecasting.trained import trained_forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import PIXEL_LEVELS
 
 BASE_BYTES = 400 * 2**20  # Python, torch and what they load
 SAID_BYTES = 2**30
+OBSERVED = 6  # frames kept with a forecast, to be shown before it
 # Less is no rain: the least rate of most radar products, and what pysteps cuts off at.
 DRY_MM_H = 0.1
 
@@ -201,7 +202,14 @@ class Forecaster:
             "seconds": {part: round(taken, 3) for part, taken in seconds.items()},
         }
         return Forecast(
-            inputs.init, pixels, inputs.mask[-1], self.description, self.choice.name, facts, members
+            inputs.init,
+            pixels,
+            inputs.mask[-1],
+            self.description,
+            self.choice.name,
+            facts,
+            members,
+            _observed(inputs),
         )
 
     def _wet(self, frame: Frame) -> Bool[np.ndarray, "height width"]:
@@ -349,6 +357,16 @@ class Forecaster:
         height, width = self.description.height, self.description.width
         padded = (height + -height % multiple, width + -width % multiple)
         return None if padded == (height, width) else padded
+
+
+def _observed(inputs: Inputs) -> Observed:
+    """The newest of its frames that were there, at most `OBSERVED`."""
+    there = [at for at, moment in enumerate(inputs.times) if str(moment) not in inputs.carried]
+    kept = there[-OBSERVED:]
+    pixels = inputs.levels[kept].astype(np.float32)
+    if inputs.levels.dtype == np.uint8:
+        pixels /= PIXEL_LEVELS
+    return Observed(inputs.times[kept], pixels, inputs.mask[kept])
 
 
 def beyond(choice: Choice, seen: TrainedOn | None, steps: int) -> str | None:

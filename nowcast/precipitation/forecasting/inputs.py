@@ -1,7 +1,7 @@
 """The newest frames of an archive, as a forecast starts from them; what is missing is stated."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -134,15 +134,8 @@ class FrameSource:
     @property
     def description(self) -> Description:
         """What the frames' numbers mean, and where their pixels lie: a pack may hold a part."""
-        whole = self.archive.description
         top, _, left, _ = self.archive.held
-        height, width = self.archive.shape
-        grid = whole.grid and replace(
-            whole.grid,
-            x_west=whole.grid.x_west + left * whole.grid.pixel_x,
-            y_north=whole.grid.y_north - top * whole.grid.pixel_y,
-        )
-        return replace(whole, height=height, width=width, grid=grid)
+        return self.archive.description.part(top, left, *self.archive.shape)
 
     def read(self, moment: np.datetime64) -> tuple[Frame, Bool[np.ndarray, "height width"]]:
         """Frame (see `Inputs.levels`) and mask (True = use) of one moment.

@@ -18,13 +18,15 @@ from nowcast.core.scoring.pooling import pooled
 from nowcast.core.scoring.sums import Sums
 from nowcast.core.storage.files import write_json, write_whole
 from nowcast.core.terminal.plain import add_legend
+from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.clips.clips import Clips
 from nowcast.precipitation.clips.draws import Draw
 from nowcast.precipitation.pictures.ensembles import rank_histogram, reliability_diagram
 from nowcast.precipitation.pictures.reel import forecast
 from nowcast.precipitation.pictures.render import side_by_side, write_gif
-from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES, Calibration
+from nowcast.precipitation.pictures.view import View
+from nowcast.precipitation.units import PIXEL_LEVELS, THRESHOLD_NAMES
 from nowcast.precipitation.verification.ensembles.diagrams import diagrams
 from nowcast.precipitation.verification.spectrum import wavelengths
 
@@ -32,6 +34,7 @@ Parts = Mapping[str, Mapping[str, Sums]]  # forecaster -> block -> its sums, of 
 
 DPI = 110
 FRAME_MS = 400
+LEAST_WIDTH, LEAST_TILE = 800, 300  # pixels; of an animation, and of each of its forecasts
 MARKERS = "osD^v"  # one a threshold
 SHOWN_SCORES = np.arange(0.1, 1, 0.1)  # lines of equal CSI
 SHOWN_BIASES = (0.25, 0.5, 1, 2, 4)  # lines of equal bias
@@ -161,26 +164,29 @@ def best_and_worst(
 def animation(
     batch: RadarBatch,
     forecasts: Mapping[str, NDArray[np.float32]],
-    calibration: Calibration,
-    step_minutes: int,
+    description: Description,
 ) -> list[Image.Image]:
-    """Truth and every forecast of the first clip of a batch, side by side, one picture a lead time.
+    """Truth and every forecast of the first clip of a batch, side by side on the map, one picture
+    a lead time.
 
     Args:
         batch: the clip.
         forecasts: forecaster -> its pixels in [0, 1], ``out_len height width``.
-        calibration: of the pixels.
-        step_minutes: time between frames.
+        description: of the clip's frames.
     """
     levels = batch.levels[0, batch.in_len :, 0].numpy() / np.float32(PIXEL_LEVELS)
     masks = batch.truth_mask[0, :, 0].numpy()
-    pictures = []
+    times = batch.times[0].numpy().astype("datetime64[m]")
     columns = ceil(sqrt(1 + len(forecasts)))
-    for lead, mask in enumerate(masks):
-        ahead = f"+{(lead + 1) * step_minutes} min"
-        tiles = [(f"truth {ahead}", levels[lead], mask)]
+    covered = np.asarray(masks.any(0))
+    view = View.of(description, covered, max(LEAST_TILE, ceil(LEAST_WIDTH / columns)))
+    pictures = []
+    for lead, (mask, time) in enumerate(zip(masks, times[batch.in_len :], strict=True)):
+        ahead = int((time - times[batch.in_len - 1]).astype(int))
+        tiles = [(f"truth +{ahead} min, {str(time)[11:]} UTC", levels[lead], mask)]
         tiles += [(name, pixels[lead], mask) for name, pixels in forecasts.items()]
-        pictures.append(Image.fromarray(side_by_side(tiles, calibration, columns)))
+        drawn = side_by_side(tiles, description.calibration, columns, view)
+        pictures.append(Image.fromarray(drawn))
     return pictures
 
 
@@ -190,8 +196,7 @@ def animate(clips: Clips, block: str, models: Mapping[str, nn.Module], path: Pat
     clip = int(within[np.argmax(clips.wet_shares()[within])])
     batch = clips.batch([Draw(clip)])
     forecasts = {name: forecast(model, batch)[0] for name, model in models.items()}
-    archive = clips.archive
-    pictures = animation(batch, forecasts, archive.calibration, archive.description.step_minutes)
+    pictures = animation(batch, forecasts, clips.description)
     write_whole(path, lambda temporary: write_gif(pictures, temporary, FRAME_MS))
 
 

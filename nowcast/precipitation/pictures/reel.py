@@ -1,6 +1,6 @@
 """The wettest clips as each forecaster sees them coming, in colours, for the player of a page."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.clips.clips import Clips
 from nowcast.precipitation.clips.draws import Draw
 from nowcast.precipitation.pictures.render import BANDS, MASKED, colours
+from nowcast.precipitation.pictures.view import View
 
 CLIPS = 2
 WIDEST = 240  # pixels; two reels of six forecasters on 480x480 then fit into a page of 6 MB
@@ -74,30 +75,34 @@ def reels(clips: Clips, models: Mapping[str, nn.Module]) -> list[Reel]:
 
 def _reel(batch: RadarBatch, forecasts: Mapping[str, np.ndarray], clip: int, clips: Clips) -> Reel:
     calibration = clips.archive.calibration
-    every = -(-batch.levels.shape[-1] // WIDEST)
-    seen = (slice(None), slice(None, None, every), slice(None, None, every))
-    truth, mask = (frames[clip, :, 0].numpy()[seen] for frames in (batch.truth, batch.truth_mask))
-    shown = {name: frames[seen] for name, frames in forecasts.items()}
+    truth, mask = (frames[clip, :, 0].numpy() for frames in (batch.truth, batch.truth_mask))
+    whole = np.ones(truth.shape[1:], dtype=bool)
+    view = View.of(clips.description, whole, min(WIDEST, truth.shape[-1]))
     rate = calibration.rate_from_pixel
 
+    def seen(frames: Iterable[np.ndarray]) -> np.ndarray:
+        return np.stack([np.asarray(view.picture(frame)) for frame in frames])
+
     def painted(frames: np.ndarray) -> np.ndarray:
-        return np.stack([colours(f, m, calibration) for f, m in zip(frames, mask, strict=True)])
+        return seen(colours(f, m, calibration) for f, m in zip(frames, mask, strict=True))
 
     def compared(frames: np.ndarray) -> np.ndarray:
         differences = rate(frames) - rate(truth)
-        return np.stack([difference_colours(d, m) for d, m in zip(differences, mask, strict=True)])
+        return seen(difference_colours(d, m) for d, m in zip(differences, mask, strict=True))
 
     times = batch.times[clip].numpy().astype("datetime64[m]")
     init = times[batch.in_len - 1]
     notes = ["Masked pixels are grey: they are not scored."]
-    if every > 1:
-        notes.append(f"Drawn is one pixel of {every} each way; scores are of all.")
+    if view.thinned:
+        notes.append("Not all pixels are drawn; scores are of all.")
+    if view.credit is not None:
+        notes.append("Lines: Natural Earth.")
     return Reel(
         caption=f"init {str(init).replace('T', ' ')} UTC",
         labels=[f"+{(t - init).astype(int)} min, {str(t)[11:]} UTC" for t in times[batch.in_len :]],
         truth=painted(truth),
-        forecasts={name: painted(frames) for name, frames in shown.items()},
-        differences={name: compared(frames) for name, frames in shown.items()},
+        forecasts={name: painted(frames) for name, frames in forecasts.items()},
+        differences={name: compared(frames) for name, frames in forecasts.items()},
         scale=Scale("rain rate from, mm/h", [(f"{edge:g}", colour) for edge, colour in BANDS]),
         difference_scale=Scale("forecast less truth, beyond, mm/h", _difference_labels()),
         note=" ".join(notes),

@@ -1,15 +1,15 @@
 """Radar frames as pictures, in a colour for each band of rain rate."""
 
-from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from matplotlib import get_data_path
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from skimage.util import montage
 
+from nowcast.precipitation.pictures.lettering import INK, font
+from nowcast.precipitation.pictures.view import View
 from nowcast.precipitation.units import PIXEL_LEVELS, Calibration
 
 # Lower edge of each band in mm/h, and its RGB colour.
@@ -27,10 +27,9 @@ BANDS: tuple[tuple[float, tuple[int, int, int]], ...] = (
     (100.0, (78, 20, 110)),
 )
 MASKED = (176, 176, 176)
-INK = (20, 20, 20)
 NARROWEST = 160  # pixels; a narrower frame is drawn larger, or no label could be read
 # Text height as a share of a frame's width: a strip of five frames is shown 400 pixels wide.
-STRIP_TEXT, TILE_TEXT = 0.19, 0.09
+STRIP_TEXT, TILE_TEXT, VIEW_TEXT = 0.19, 0.09, 0.05
 LEAST_TEXT = 11  # pixels
 GAP = 2  # pixels between frames
 HOLD_MS = 1200  # on the last picture of an animation
@@ -82,17 +81,23 @@ def side_by_side(
     tiles: list[tuple[str, Float[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]],
     calibration: Calibration,
     columns: int | None = None,
+    view: View | None = None,
 ) -> UInt8[np.ndarray, "tall wide 3"]:
     """Frames as (title, pixels in [0, 1], mask), with a legend below, RGB.
 
-    They stand in one row, or in rows of `columns`.
+    They stand in one row, or in rows of `columns`, each as `view` shows it, or else as it is.
     """
-    frames = [
-        _labelled(colours(pixels, mask, calibration), text, TILE_TEXT)
-        for text, pixels, mask in tiles
-    ]
+    share = TILE_TEXT if view is None else VIEW_TEXT
+    frames = []
+    for text, pixels, mask in tiles:
+        frame = colours(pixels, mask, calibration)
+        drawn = frame if view is None else np.asarray(view.picture(frame))
+        frames.append(_labelled(drawn, text, share))
     grid = _grid(frames, columns or len(frames))
-    return np.concatenate([grid, _legend(grid.shape[1], round(TILE_TEXT * frames[0].shape[1]))])
+    parts = [grid, _legend(grid.shape[1], round(share * frames[0].shape[1]))]
+    if view is not None and view.credit is not None:
+        parts.append(_text(view.credit, grid.shape[1], LEAST_TEXT))
+    return np.concatenate(parts)
 
 
 def write_gif(
@@ -131,20 +136,14 @@ def _labelled(frame: np.ndarray, text: str, share: float) -> np.ndarray:
     return np.concatenate([_text(text, side, round(share * side)), scaled])
 
 
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The sans serif of matplotlib, bold, since TensorBoard drops pixels where it scales."""
-    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf"), size)
-
-
 def _text(text: str, width: int, size: int) -> np.ndarray:
     """A line of black text on white, ``height width RGB``, smaller where it would not fit."""
     band = Image.new("RGB", (width, round(1.4 * size)), "white")
-    while size > LEAST_TEXT and _font(size).getlength(text) > width - 4:
+    while size > LEAST_TEXT and font(size, bold=True).getlength(text) > width - 4:
         size -= 1
-    while len(text) > 1 and _font(size).getlength(text) > width - 4:
+    while len(text) > 1 and font(size, bold=True).getlength(text) > width - 4:
         text = f"{text[:-2]}…"
-    ImageDraw.Draw(band).text((2, band.height / 2), text, INK, _font(size), anchor="lm")
+    ImageDraw.Draw(band).text((2, band.height / 2), text, INK, font(size, bold=True), anchor="lm")
     return np.asarray(band)
 
 
@@ -154,9 +153,9 @@ def _legend(width: int, size: int) -> np.ndarray:
     unit = "mm/h"
 
     def step(size: int) -> int:
-        return (width - 12 - round(_font(size).getlength(unit))) // len(BANDS)
+        return (width - 12 - round(font(size, bold=True).getlength(unit))) // len(BANDS)
 
-    while size > LEAST_TEXT and max(map(_font(size).getlength, labels)) > step(size) - 4:
+    while size > LEAST_TEXT and max(map(font(size, bold=True).getlength, labels)) > step(size) - 4:
         size -= 1
     each = step(size)
     legend = Image.new("RGB", (width, round(2.6 * size) + 6), "white")
@@ -164,6 +163,6 @@ def _legend(width: int, size: int) -> np.ndarray:
     for position, (label, (_, colour)) in enumerate(zip(labels, BANDS, strict=True)):
         left = 4 + position * each
         draw.rectangle((left, 4, left + each - 3, 4 + size), colour, (120, 120, 120))
-        draw.text((left, 6 + size), label, INK, _font(size))
-    draw.text((4 + len(BANDS) * each, 4 + size / 2), unit, INK, _font(size), anchor="lm")
+        draw.text((left, 6 + size), label, INK, font(size, bold=True))
+    draw.text((4 + len(BANDS) * each, 4 + size / 2), unit, INK, font(size, bold=True), anchor="lm")
     return np.asarray(legend)

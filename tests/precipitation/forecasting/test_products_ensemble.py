@@ -140,14 +140,14 @@ def test_a_request_that_does_not_suit_writes_nothing(tmp_path: Path):
 def test_an_animation_has_the_colour_of_each_probability(tmp_path: Path):
     forecast = made(height=420, width=410, members=4)
     found = forecast.probabilities(ProbabilityRequest((5.0,)))
-    write_probability_animations(forecast, found, tmp_path)
+    write_probability_animations(forecast, found, tmp_path, 410)
     palette = np.array([colour for _, colour in BANDS])
     edges = np.array([edge for edge, _ in BANDS])
     with Image.open(tmp_path / "probability_5mm_h.gif") as animation:
         assert animation.n_frames == 3
         animation.seek(2)
         drawn = np.asarray(animation.convert("RGB"))
-    top = 2 * 17 + 6
+    top = 2 * 11 + 3 * 5 + 2 * 15
     shares = 100 * found.exceedance[2, 0, :, 1:-1]
     expected = palette[(shares[..., None] >= edges).sum(-1) - 1]
     assert len(np.unique(shares)) == 5
@@ -156,25 +156,28 @@ def test_an_animation_has_the_colour_of_each_probability(tmp_path: Path):
     masked = made(height=420, width=410, members=4)
     masked.mask[:, 200:] = False
     again = masked.probabilities(ProbabilityRequest((5.0,), radius="2px"))
-    write_probability_animations(masked, again, tmp_path)
+    write_probability_animations(masked, again, tmp_path, 410)
     with Image.open(tmp_path / "probability_5mm_h.gif") as animation:
-        assert (np.asarray(animation.convert("RGB"))[top + 5, 210:400] == MASKED).all()
+        drawn = np.asarray(animation.convert("RGB"))
+    top += 15  # its text takes three lines
+    assert (drawn[top + 5, 246:250] == MASKED).all()  # a margin beside what has data
+    assert (drawn[top + 5, 1:240] != MASKED).any(-1).all()
 
 
 def test_stamps_are_the_first_six_members(tmp_path: Path):
-    forecast = made(height=200, width=210, members=7)
+    forecast = made(height=200, width=264, members=7)
     assert forecast.members is not None
     write_stamps(forecast, tmp_path / "stamps")
     names = sorted(path.name for path in (tmp_path / "stamps").iterdir())
     assert names == ["+005min.png", "+010min.png", "+015min.png"]
     picture = np.asarray(Image.open(tmp_path / "stamps" / "+010min.png"))
-    assert picture.shape[1] == 3 * 210 + 2 * 4
-    top, tall = 2 * 17 + 6 + 17, 200 + 17 + 4
+    assert picture.shape[1] == 800
+    top, tall = 2 * 15 + 3 * 7 + 2 * 21 + 20, 200 + 20 + 4
     for member in range(6):
         row, column = divmod(member, 3)
-        left, upper = column * 214, top + row * tall
+        left, upper = column * 268, top + row * tall
         expected = colours(
             forecast.members.pixels[member, 1], forecast.mask, forecast.description.calibration
         )
-        drawn = picture[upper : upper + 200, left : left + 210]
+        drawn = picture[upper : upper + 200, left : left + 264]
         np.testing.assert_array_equal(drawn[1:-1, 1:-1], expected[1:-1, 1:-1])

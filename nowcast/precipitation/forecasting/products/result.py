@@ -19,6 +19,21 @@ from nowcast.precipitation.units import dbz_from_pixel
 
 
 @dataclass(frozen=True)
+class Observed:
+    """The frames that a forecast starts from, as far as they were there.
+
+    Args:
+        times: valid time of each, UTC, ascending; the last is the init time.
+        pixels: in [0, 1].
+        mask: True = data.
+    """
+
+    times: Moments
+    pixels: Float32[np.ndarray, "time height width"]
+    mask: Bool[np.ndarray, "time height width"]
+
+
+@dataclass(frozen=True)
 class Forecast:
     """One forecast.
 
@@ -31,6 +46,7 @@ class Forecast:
         facts: what else is worth knowing later: weights, inputs, what was missing, timing.
         members: of an ensemble, whose `pixels` are the one forecast that stands for them; else
             None.
+        observed: what it starts from; None where that is not kept.
 
     Raises:
         ValueError: no lead time, or mask, pixels, members and description are of different sizes.
@@ -43,6 +59,7 @@ class Forecast:
     model: str
     facts: Mapping[str, Any]
     members: Members | None = None
+    observed: Observed | None = None
 
     def __post_init__(self) -> None:
         size = (self.description.height, self.description.width)

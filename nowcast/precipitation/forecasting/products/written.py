@@ -6,20 +6,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import numpy as np
+
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.files import refused, write_json, write_whole
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.forecasting.products.archived import write_pack, write_tree
+from nowcast.precipitation.forecasting.products.canvas import WIDTH
 from nowcast.precipitation.forecasting.products.ensemble_pictures import (
     write_probability_animations,
     write_stamps,
 )
 from nowcast.precipitation.forecasting.products.ensemble_summary import ensemble_summary
 from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
+from nowcast.precipitation.forecasting.products.observed_netcdf import write_observed
 from nowcast.precipitation.forecasting.products.pictures import write_animation, write_pictures
 from nowcast.precipitation.forecasting.products.points import write_points
 from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.words import peak
+from nowcast.precipitation.pictures.view import Mark
 
 Format = Literal["png", "gif", "nc", "h5"]
 
@@ -32,13 +38,14 @@ def write(
     out: Path,
     formats: Collection[Format],
     request: ProbabilityRequest | None = None,
+    width: int = WIDTH,
 ) -> list[Path]:
     """Write a forecast into a folder, in place of the one that is there.
 
     - ``png``: ``pictures/+005min.png`` and so on to look at, and the frames themselves as an
       archive in HKO-7's layout: ``radarPNG/``, ``radarPNG_mask/``, ``hko_data/``, ``archive.json``;
-    - ``gif``: ``forecast.gif``, an animation;
-    - ``nc``: ``forecast.nc``, CF-netCDF (`netcdf`);
+    - ``gif``: ``forecast.gif``, an animation of the last observed frames and the forecast;
+    - ``nc``: ``forecast.nc``, CF-netCDF (`netcdf`), and ``observed.nc``, the frames before it;
     - ``h5``: ``forecast.h5``, plain HDF5 (`archived.write_pack`);
     - ``points.json`` and ``points.csv``, where the request has points (`points`);
     - always ``forecast.json``: what was forecast, rates for each lead time, and the other files.
@@ -51,6 +58,13 @@ def write(
 
     ``forecast.json`` is written last, so where it lies all is whole. Files of an earlier forecast
     are known from it and removed; others are never touched.
+
+    Args:
+        forecast: what to write.
+        out: the folder.
+        formats: as above.
+        request: what to make of members.
+        width: of pictures, pixels.
 
     Returns:
         The files, ``forecast.json`` last.
@@ -66,7 +80,7 @@ def write(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=".forecast-") as beside:
-            staged = _stage(forecast, found, Path(beside), formats)
+            staged = _stage(forecast, found, Path(beside), formats, width)
             if request is not None and request.points:
                 staged |= _points(forecast, found, request, Path(beside) / "points")
             summary = Path(beside) / SUMMARY
@@ -79,32 +93,40 @@ def write(
     return [out / name for name in [*sorted(staged), SUMMARY]]
 
 
-def _png(forecast: Forecast, found: Probabilities | None, folder: Path) -> None:
+def _png(forecast: Forecast, found: Probabilities | None, folder: Path, width: int) -> None:
     write_tree(forecast, folder)
-    write_pictures(forecast, folder / "pictures")
+    write_pictures(forecast, folder / "pictures", width, _marks(found))
     if found is not None:
-        write_stamps(forecast, folder / "stamps")
+        write_stamps(forecast, folder / "stamps", width)
 
 
-def _gif(forecast: Forecast, found: Probabilities | None, folder: Path) -> None:
+def _gif(forecast: Forecast, found: Probabilities | None, folder: Path, width: int) -> None:
     folder.mkdir()
-    write_animation(forecast, folder / "forecast.gif")
+    write_animation(forecast, folder / "forecast.gif", width, _marks(found))
     if found is not None:
-        write_probability_animations(forecast, found, folder)
+        write_probability_animations(forecast, found, folder, width, _marks(found))
 
 
-def _nc(forecast: Forecast, found: Probabilities | None, folder: Path) -> None:
+def _nc(forecast: Forecast, found: Probabilities | None, folder: Path, width: int) -> None:
     folder.mkdir()
     write_netcdf(forecast, folder / "forecast.nc", found)
+    if forecast.observed is not None:
+        write_observed(forecast, folder / "observed.nc")
 
 
-def _h5(forecast: Forecast, found: Probabilities | None, folder: Path) -> None:
+def _h5(forecast: Forecast, found: Probabilities | None, folder: Path, width: int) -> None:
     folder.mkdir()
     write_pack(forecast, folder / "forecast.h5")
 
 
+def _marks(found: Probabilities | None) -> list[Mark]:
+    """The points that were asked for."""
+    points = () if found is None else (made.point for made in found.points)
+    return [Mark(point.name, point.row, point.column) for point in points]
+
+
 # What writes a format into a new folder.
-_WRITERS: dict[Format, Callable[[Forecast, Probabilities | None, Path], None]] = {
+_WRITERS: dict[Format, Callable[[Forecast, Probabilities | None, Path, int], None]] = {
     "png": _png,
     "gif": _gif,
     "nc": _nc,
@@ -113,13 +135,17 @@ _WRITERS: dict[Format, Callable[[Forecast, Probabilities | None, Path], None]] =
 
 
 def _stage(
-    forecast: Forecast, found: Probabilities | None, beside: Path, formats: Collection[Format]
+    forecast: Forecast,
+    found: Probabilities | None,
+    beside: Path,
+    formats: Collection[Format],
+    width: int,
 ) -> dict[str, Path]:
     """Write everything beside its place: name within the forecast's folder -> where it is now."""
     staged = {}
     for kind in formats:
         folder = beside / kind
-        _WRITERS[kind](forecast, found, folder)
+        _WRITERS[kind](forecast, found, folder, width)
         for path in folder.rglob("*"):
             if path.is_file():
                 staged[path.relative_to(folder).as_posix()] = path
@@ -194,13 +220,15 @@ def _summary(forecast: Forecast, found: Probabilities | None, files: list[str]) 
     minutes = (forecast.times - forecast.init).astype("timedelta64[m]").astype(int)
     leads = []
     for number, (lead, time) in enumerate(zip(minutes, forecast.times, strict=True)):
-        known = forecast.rate_at(number)[forecast.mask]
+        rates = np.where(forecast.mask, forecast.rate_at(number), np.nan)
+        known, largest = rates[forecast.mask], peak(rates, description)
         leads.append(
             {
                 "lead_minutes": int(lead),
                 "time": f"{time}Z",
                 "max_mm_h": round(float(known.max()), 4) if known.size else None,
                 "mean_mm_h": round(float(known.mean(dtype=float)), 4) if known.size else None,
+                "max_at": None if largest is None else largest.place,
             }
         )
     return {

@@ -1,0 +1,1 @@
+"""Forecasts in a browser and over HTTP, from the files that `forecast` and `watch` write."""
