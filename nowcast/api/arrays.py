@@ -1,31 +1,29 @@
 """Rain in memory, read like an archive: the same checks, masks and forecasts."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError
-from nowcast.precipitation.archive.days import Split
 from nowcast.precipitation.archive.description import Description, Grid
 from nowcast.precipitation.archive.frames import FrameError, Moments
-from nowcast.precipitation.archive.reader import ArchiveReader, FrameReader, Window
+from nowcast.precipitation.archive.reader import Pixels, RadarFrames
 from nowcast.precipitation.sources.conversion.target import Target
 from nowcast.precipitation.sources.conversion.values import check_alike, checked
 from nowcast.precipitation.sources.field import Field, Source
 from nowcast.precipitation.sources.measure import LOWEST_DBZ, WORKS, measure
-from nowcast.precipitation.units import Calibration, encode, pixel_from_dbz
+from nowcast.precipitation.units import Calibration, pixel_from_dbz
 
 FILLS_DBZ = -900.0  # -999 and lower stand for no data, which is refused: say NaN
-Frame = tuple[UInt8[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]
+Frame = tuple[Pixels, Bool[np.ndarray, "height width"]]
 
 
-class ArrayArchive(ArchiveReader):
-    """The frames of a source as an archive without day lists, each read when it is asked for.
+class ArrayFrames(RadarFrames):
+    """The frames of a source at single precision, each read when it is asked for.
 
     Args:
         source: rain rates, sums or reflectivity; a sum that states no minutes is of one step.
@@ -36,7 +34,7 @@ class ArrayArchive(ArchiveReader):
     """
 
     def __init__(self, source: Source, zr: tuple[int | float, int | float] | None = None) -> None:
-        self.root, self.origin = Path(source.name), "an array"
+        self.root = Path(source.name)
         self.moments, step = _checked_times(source.times, len(source.times))
         self._source = source
         self._first = source.read(len(source) - 1)
@@ -63,11 +61,6 @@ class ArrayArchive(ArchiveReader):
             raise ConfigError(f"{source.name}: {error}") from error
         self.held = (0, height, 0, width)
         self._kept: dict[int, Frame] = {}
-
-    @property
-    def days(self) -> Mapping[Split, Mapping[str, float]]:
-        """No days."""
-        return {"train": {}, "valid": {}, "test": {}}
 
     @property
     def usable(self) -> Bool[np.ndarray, "height width"]:
@@ -103,19 +96,15 @@ class ArrayArchive(ArchiveReader):
         data = ~np.isnan(values)
         known = np.where(data, values, -np.inf if field.unit == "dBZ" else 0.0)
         to_pixel = pixel_from_dbz if field.unit == "dBZ" else self._calibration.pixel_from_rate
-        return encode(to_pixel(known)), data
+        return np.clip(to_pixel(known), 0, 1).astype(np.float32), data
 
-    def frame(self, moment: np.datetime64) -> UInt8[np.ndarray, "height width"]:
-        """The levels of one time; raises `FrameError`."""
+    def frame(self, moment: np.datetime64) -> Pixels:
+        """The pixels of one time, in [0, 1]; raises `FrameError`."""
         return self._at(moment)[0]
 
     def mask(self, moment: np.datetime64) -> Bool[np.ndarray, "height width"]:
         """Where the frame of one time has data; raises `FrameError`."""
         return self._at(moment)[1]
-
-    def reader(self, window: Window, cache_mb: int) -> FrameReader:
-        """Raises ConfigError: clips are drawn from archives on disk."""
-        raise ConfigError("frames: expected an archive to draw clips from, found an array")
 
 
 def source_of_array(

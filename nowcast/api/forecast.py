@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from jaxtyping import Float32
 
-from nowcast.api.arrays import ArrayArchive, source_of_array
+from nowcast.api.arrays import ArrayFrames, source_of_array
 from nowcast.api.forecasters import LoadedForecaster, load
 from nowcast.api.labelled import Layout, is_labelled
 from nowcast.api.progress import shows_progress
@@ -127,8 +127,6 @@ class Nowcast:
             forecaster = Forecaster(choice, frames.description, minutes, members=members, seed=seed)
             request = _checked_request(probabilities, members, forecaster)
             inputs = newest(frames, choice.in_len, moment, moments, choice.least_in_len)
-            if isinstance(archive, ArrayArchive):
-                inputs = replace(inputs, about=(*inputs.about, *archive.notes))
         if forecaster.memory_note is not None:
             say(forecaster.memory_note)  # before the memory is taken
         with line(f"forecasting with {choice.name} from {inputs.init}"):
@@ -300,9 +298,9 @@ def _read_array(
     if is_labelled(source):
         found = read_xarray(source, times, unit, grid)
         layout = Layout.of(found)
-        archive = ArrayArchive(found.source, zr or found.zr)
+        archive = ArrayFrames(found.source, zr or found.zr)
     else:
-        archive = ArrayArchive(source_of_array(source, times, unit or "mm/h", grid), zr)
+        archive = ArrayFrames(source_of_array(source, times, unit or "mm/h", grid), zr)
     return archive, archive.moments, layout
 
 

@@ -57,6 +57,8 @@ def test_the_commands_are_those_of_the_guide():
         "evaluate",
         "export",
         "forecast",
+        "watch",
+        "serve",
         "compare",
         "combine",
         "submit",

@@ -166,7 +166,7 @@ def test_mistakes_are_told_in_a_sentence(run: Run, root: Path, tmp_path: Path):
     (glue / "config.yaml").write_text(dumps({"task": "glue", "data": {"name": "rte"}}))
     (glue / "best.safetensors").write_bytes(b"")
     for arguments, expected, words in (
-        ([tmp_path / "nothing", *flow, *out], 2, "expected radar files or an archive"),
+        ([tmp_path / "nothing", *flow, *out], 2, "expected an archive (a folder with radarPNG/"),
         ([root, "--weights", "flaw", *out], 2, "a baseline (persistence, flow"),
         ([root, "--weights", tmp_path, *out], 2, "folder of a run that has been validated"),
         ([root, "--weights", glue, *out], 2, "a run of the task glue"),

@@ -102,6 +102,11 @@ def status_of(argv: list[str]) -> tuple[int, str]:
     return 0, said.getvalue()
 
 
+def last_message(err: str) -> str:
+    """Of stderr; where several pieces of work failed, each has a line of its own."""
+    return ("\n" + err).rpartition("\nnowcast: ")[2]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_file_in_the_way_of_a_folder_is_one_message(
     command: str, run: Run, synthetic: Path, here: Path, tmp_path: Path
@@ -109,7 +114,7 @@ def test_a_file_in_the_way_of_a_folder_is_one_message(
     blocking = tmp_path / "file"
     blocking.write_text("mine")
     status, _, err = run(*arguments(command, synthetic, here, blocking))
-    message = [line for line in err.splitlines() if line.startswith("nowcast: ")][-1]
+    message = last_message(err)
     assert status in (1, 2) and "Traceback" not in err
     assert any(text in message for text in REFUSED) and str(blocking) in message
     assert "; choose " in message or "goes on" in message
@@ -154,7 +159,7 @@ def test_a_full_or_read_only_disk_is_one_message(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     for name, (status, err) in found.items():
-        message = [line for line in err.splitlines() if line.startswith("nowcast: ")][-1]
+        message = last_message(err)
         assert status == 1 and reason in message and str(out) in message, name
 
 

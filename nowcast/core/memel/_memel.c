@@ -369,7 +369,7 @@ static PyObject *memel_see(PyObject *self, PyObject *args)
     if (read_tensor(of[8], "chosen", KIND_INT64, &chosen)
         || expect(chosen.ndim == 2, "chosen: expected batch top_k")
         || read_call(of, &call, &values, &mean, chosen.shape[0])
-        || expect(call.output != NULL, "output: expected a tensor, found None"))
+        || expect(of[1] != Py_None, "output: expected a tensor, found None"))
         return NULL;
     int64_t top_k = chosen.shape[1], *places = chosen.data;
     if (expect(top_k >= 1 && top_k <= call.neurons,

@@ -114,10 +114,10 @@ def test_a_run_that_the_disk_has_no_room_for_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     needed = bytes_needed(nn.Linear(9, 10))
-    assert needed == 5 * 4 * 100
+    assert needed == 6 * 4 * 100
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9e9, 0, needed - 1))
-    with pytest.raises(RunError, match=r"expected 2\.0 kB of free disk for weights, found 2\.0 kB"):
+    with pytest.raises(RunError, match=r"expected 2\.4 kB of free disk for weights, found 2\.4 kB"):
         check_disk(tmp_path / "not" / "yet", needed, "weights")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9e9, 0, needed))
     check_disk(tmp_path, needed, "weights")
