@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.forecasting.products.canvas import text_size, wrapped
 from nowcast.precipitation.forecasting.products.pictures import write_animation, write_pictures
 from nowcast.precipitation.forecasting.products.result import Forecast, Observed
 from nowcast.precipitation.forecasting.products.words import rain_in_words
+from nowcast.precipitation.forecasting.products.written import write
 from nowcast.precipitation.pictures.render import MASKED, colours
+from nowcast.precipitation.pictures.view import MARK
 from nowcast.precipitation.units import Calibration
 from tests.made_forecasts import KNMI, LONGLAT, made
 
@@ -170,3 +173,14 @@ def test_long_credits_are_wrapped_between_words():
     lines = wrapped(text, 200, 11)
     assert len(lines) > 1 and " ".join(lines) == text
     assert wrapped("x" * 100, 200, 11) == ["x" * 100]
+
+
+@pytest.mark.parametrize("members", [None, 3])
+def test_points_that_were_asked_for_are_marked(tmp_path: Path, members: int | None):
+    forecast = made(members=members)
+    write(forecast, tmp_path, ["png"], ProbabilityRequest(points=("px:4,5,Mill",)))
+    drawn = np.asarray(Image.open(tmp_path / "pictures" / "+005min.png"))
+    assert (drawn == MARK).all(-1).any()
+    write(forecast, tmp_path, ["png"], ProbabilityRequest())
+    drawn = np.asarray(Image.open(tmp_path / "pictures" / "+005min.png"))
+    assert not (drawn == MARK).all(-1).any()

@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.files import refused, write_json, write_whole
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
+from nowcast.precipitation.forecasting.probabilities.places import points_of
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.forecasting.products.archived import write_pack, write_tree
 from nowcast.precipitation.forecasting.products.canvas import WIDTH
@@ -80,7 +81,10 @@ def write(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=".forecast-") as beside:
-            staged = _stage(forecast, found, Path(beside), formats, width)
+            picked = points_of(request.points, forecast.description) if request else ()
+            marks = tuple(Mark(point.name, point.row, point.column) for point in picked)
+            made = _Made(forecast, found, width, marks)
+            staged = _stage(made, Path(beside), formats)
             if request is not None and request.points:
                 staged |= _points(forecast, found, request, Path(beside) / "points")
             summary = Path(beside) / SUMMARY
@@ -93,40 +97,45 @@ def write(
     return [out / name for name in [*sorted(staged), SUMMARY]]
 
 
-def _png(forecast: Forecast, found: Probabilities | None, folder: Path, width: int) -> None:
+class _Made(NamedTuple):
+    """What the files are of, and how wide pictures are and what they point out."""
+
+    forecast: Forecast
+    found: Probabilities | None
+    width: int
+    marks: tuple[Mark, ...]
+
+
+def _png(made: _Made, folder: Path) -> None:
+    forecast, found, width, marks = made
     write_tree(forecast, folder)
-    write_pictures(forecast, folder / "pictures", width, _marks(found))
+    write_pictures(forecast, folder / "pictures", width, marks)
     if found is not None:
         write_stamps(forecast, folder / "stamps", width)
 
 
-def _gif(forecast: Forecast, found: Probabilities | None, folder: Path, width: int) -> None:
+def _gif(made: _Made, folder: Path) -> None:
+    forecast, found, width, marks = made
     folder.mkdir()
-    write_animation(forecast, folder / "forecast.gif", width, _marks(found))
+    write_animation(forecast, folder / "forecast.gif", width, marks)
     if found is not None:
-        write_probability_animations(forecast, found, folder, width, _marks(found))
+        write_probability_animations(forecast, found, folder, width, marks)
 
 
-def _nc(forecast: Forecast, found: Probabilities | None, folder: Path, width: int) -> None:
+def _nc(made: _Made, folder: Path) -> None:
     folder.mkdir()
-    write_netcdf(forecast, folder / "forecast.nc", found)
-    if forecast.observed is not None:
-        write_observed(forecast, folder / "observed.nc")
+    write_netcdf(made.forecast, folder / "forecast.nc", made.found)
+    if made.forecast.observed is not None:
+        write_observed(made.forecast, folder / "observed.nc")
 
 
-def _h5(forecast: Forecast, found: Probabilities | None, folder: Path, width: int) -> None:
+def _h5(made: _Made, folder: Path) -> None:
     folder.mkdir()
-    write_pack(forecast, folder / "forecast.h5")
-
-
-def _marks(found: Probabilities | None) -> list[Mark]:
-    """The points that were asked for."""
-    points = () if found is None else (made.point for made in found.points)
-    return [Mark(point.name, point.row, point.column) for point in points]
+    write_pack(made.forecast, folder / "forecast.h5")
 
 
 # What writes a format into a new folder.
-_WRITERS: dict[Format, Callable[[Forecast, Probabilities | None, Path, int], None]] = {
+_WRITERS: dict[Format, Callable[[_Made, Path], None]] = {
     "png": _png,
     "gif": _gif,
     "nc": _nc,
@@ -134,18 +143,12 @@ _WRITERS: dict[Format, Callable[[Forecast, Probabilities | None, Path, int], Non
 }
 
 
-def _stage(
-    forecast: Forecast,
-    found: Probabilities | None,
-    beside: Path,
-    formats: Collection[Format],
-    width: int,
-) -> dict[str, Path]:
+def _stage(made: _Made, beside: Path, formats: Collection[Format]) -> dict[str, Path]:
     """Write everything beside its place: name within the forecast's folder -> where it is now."""
     staged = {}
     for kind in formats:
         folder = beside / kind
-        _WRITERS[kind](forecast, found, folder, width)
+        _WRITERS[kind](made, folder)
         for path in folder.rglob("*"):
             if path.is_file():
                 staged[path.relative_to(folder).as_posix()] = path
