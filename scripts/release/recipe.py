@@ -22,7 +22,7 @@ from scripts.release.sources import SOURCES, Source, folder_name, radars, write_
 
 BASE = Path("configs/precipitation/release.yaml")
 ALL, OPEN, WITHOUT, DAYS = "comoving-memel", "comoving-open", "without-", "one-day-in-"
-STEPS = {ALL: 10_000, OPEN: 10_000, WITHOUT: 4000, DAYS: 4000}
+STEPS = {ALL: 10_000, OPEN: 10_000, WITHOUT: 2000, DAYS: 2000}
 AVERAGED = 20  # weights over the last 20th of the steps
 ONE_IN = (9, 3, 1)
 # Pretraining sees windows of one size: MEmeL's neurons are places in them.
@@ -32,8 +32,8 @@ WINDOWS = [
     {"side": 64, "clips": 2, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
 ]
 HALVES = {"west": ("DWD", "KNMI", "MRMS"), "south": ("TAASRAD19", "DPC")}
-SMALL = {"train.steps": 600, "train.validate_every": 600, "train.average": 600 // AVERAGED}
-SMALL_STEPS = 1200
+SMALL = {"train.steps": 400, "train.validate_every": 400, "train.average": 400 // AVERAGED}
+SMALL_STEPS = 600
 SMALL_WINDOWS = [
     {"side": 128, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2]},
     {"side": 64, "clips": 2, "weight": 1, "fill": 0.66, "coarsen": [1, 1, 2, 3, 4]},
