@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyproj
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.description import Description
-from nowcast.precipitation.archive.projection import read_projection
 
 NUMBER = r"([+-]?\d+(?:\.\d+)?)"
 NAME = r"(?: ?, ?(?P<name>[^,\n]+))?"
@@ -128,12 +126,7 @@ def _pixel(
             f"{asked}: expected degrees, latitude first, found none; for a row and a "
             f"column write px:{latitude:g},{longitude:g}"
         )
-    crs = read_projection(grid.projection)
-    if crs.is_geographic:
-        x, y = np.radians([longitude, latitude]) / crs.axis_info[0].unit_conversion_factor
-    else:
-        x, y = pyproj.Proj(crs)(longitude, latitude)
-    places = ((grid.y_north - y) / grid.pixel_y, (x - grid.x_west) / grid.pixel_x)
+    places = grid.pixels(np.array(latitude), np.array(longitude), description.width)
     if not np.isfinite(places).all():
         raise ConfigError(f"{asked}: expected a point on the archive's map, found none")
     return int(np.floor(places[0])), int(np.floor(places[1]))

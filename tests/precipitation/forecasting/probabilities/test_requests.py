@@ -1,5 +1,7 @@
 """What is asked for of members, as text, and when rain arrives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,12 @@ def test_windows_are_whole_steps_of_the_forecast():
         Window("sum", 4).steps(6, 12)
     with pytest.raises(ConfigError, match="--lead 90min"):
         Window("sum", 90).steps(5, 12)
+
+
+def test_a_map_that_counts_to_360_degrees_knows_a_place_west_of_greenwich():
+    turned = replace(LONGLAT, x_west=354.0)
+    point = located("47.9,-5.4", description(turned, 6, 8))
+    assert (point.row, point.column) == (0, 1)
 
 
 def test_a_point_in_degrees_is_where_the_map_has_it():
