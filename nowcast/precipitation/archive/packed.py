@@ -26,7 +26,8 @@ from jaxtyping import Bool, UInt8
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.days import SPLITS, Split
 from nowcast.precipitation.archive.description import Description
-from nowcast.precipitation.archive.frames import FrameError, Moments
+from nowcast.precipitation.archive.frames import FrameError
+from nowcast.precipitation.archive.in_order import ArchiveInOrder
 from nowcast.precipitation.archive.reader import ArchiveReader, Window
 from nowcast.precipitation.archive.tree import Archive
 
@@ -58,7 +59,7 @@ def open_archive(root: Path, lists: Path | None = None) -> ArchiveReader:
     return Archive(root, lists)
 
 
-class Pack(ArchiveReader):
+class Pack(ArchiveInOrder):
     """A packed archive, opened for reading; see `ArchiveReader`.
 
     Args:
@@ -92,15 +93,15 @@ class Pack(ArchiveReader):
             self._root_of_tree = str(file.attrs["root"])
             top, bottom, left, right = (int(edge) for edge in file.attrs["held"])
             self.held = (top, bottom, left, right)
-            self._minutes = file["times"][...].astype(np.int64)
+            minutes = file["times"][...].astype(np.int64)
             self._mask_of = file["mask_of"][...].astype(np.int64) if "mask_of" in file else None
-            shape = (len(self._minutes), *self.shape)
+            shape = (len(minutes), *self.shape)
             masks = len(file["masks"]) if "masks" in file else 0
             bytes_of_mask = -(-self.shape[0] * self.shape[1] // 8)
             sound = (
                 file["levels"].shape == shape
                 and file["levels"].dtype == np.uint8
-                and bool((np.diff(self._minutes) > 0).all())
+                and bool((np.diff(minutes) > 0).all())
                 and (masks == 0 or file["masks"].shape == (masks, bytes_of_mask))
                 and (self._mask_of is None or self._mask_of.shape == shape[:1])
                 and (self._mask_of is None or self._mask_of.max(initial=-1) < masks)
@@ -111,7 +112,7 @@ class Pack(ArchiveReader):
                     f"{self.root}: expected frames, times and masks of one size in order of time, "
                     "found a pack that contradicts itself; pack the archive again"
                 )
-            self.moments = self._minutes.astype("datetime64[m]")
+            self.moments = minutes.astype("datetime64[m]")
 
     @property
     def h5(self) -> h5py.File:
@@ -170,44 +171,29 @@ class Pack(ArchiveReader):
         """True if it was packed with the masks of frames."""
         return self._mask_of is not None
 
-    def frame(self, moment: np.datetime64) -> UInt8[np.ndarray, "height width"]:
-        """The 8-bit levels of one frame; raises `FrameError`."""
-        levels = np.zeros((1, *self.shape), dtype=np.uint8)
-        self._read_one(moment, levels, None)
-        return np.asarray(levels[0])
-
     def mask(self, moment: np.datetime64) -> Bool[np.ndarray, "height width"]:
         """The mask of one moment, True = use; raises `FrameError`."""
         if not self.has_masks:
             raise FrameError(f"{self.root}: packed without the masks of frames")
-        mask = np.zeros((1, *self.shape), dtype=bool)
-        self._read_one(moment, np.zeros((1, *self.shape), dtype=np.uint8), mask)
-        return np.asarray(mask[0])
+        return super().mask(moment)
 
-    def _read_one(
+    def into(
         self,
-        moment: np.datetime64,
-        levels: UInt8[np.ndarray, "1 height width"],
-        mask: Bool[np.ndarray, "1 height width"] | None,
-    ) -> None:
-        whole = (slice(0, self.shape[0]), slice(0, self.shape[1]))
-        (problem,) = self.reader(whole, 0).read(np.array([moment]), whole, levels, mask)
-        if problem is not None:
-            raise problem
-
-    def reader(self, window: Window, cache_mb: int) -> "PackReader":
-        """Reads runs of frames in one go; keeps nothing in memory."""
-        del cache_mb
-        return PackReader(self, window)
-
-    def levels_into(
-        self, first: int, part: Window, out: UInt8[np.ndarray, "time height width"]
+        first: int,
+        window: Window,
+        levels: UInt8[np.ndarray, "time height width"],
+        mask: Bool[np.ndarray, "time height width"] | None,
     ) -> None:
         """Consecutive frames from `first` on; DataError where they cannot be read whole."""
-        source = np.s_[first : first + len(out), part[0], part[1]]
-        self._guarded(lambda: self._dataset("levels").read_direct(out, source))
+        whole = levels if levels.flags.c_contiguous else np.empty(levels.shape, dtype=np.uint8)
+        source = np.s_[first : first + len(levels), window[0], window[1]]
+        self._guarded(lambda: self._dataset("levels").read_direct(whole, source))
+        if whole is not levels:
+            levels[:] = whole
+        if mask is not None:
+            self._masks_into(first, window, mask)
 
-    def masks_into(
+    def _masks_into(
         self, first: int, part: Window, out: Bool[np.ndarray, "time height width"]
     ) -> None:
         """Their masks."""
@@ -222,52 +208,3 @@ class Pack(ArchiveReader):
         height, width = self.shape
         bits = np.unpackbits(packed, count=height * width).reshape(height, width)
         return np.asarray(bits.view(bool))
-
-    def positions(self, moments: Moments) -> tuple[Any, Any]:
-        """The index of each time among the frames, and whether it has one."""
-        minutes = moments.astype("datetime64[m]").astype(np.int64)
-        at = np.searchsorted(self._minutes, minutes)
-        return at, self._minutes[np.minimum(at, len(self._minutes) - 1)] == minutes
-
-
-class PackReader:
-    """Reads a window of a pack's frames; see `FrameReader`.
-
-    Args:
-        pack: the file.
-        window: rows and columns of what it holds.
-    """
-
-    def __init__(self, pack: Pack, window: Window) -> None:
-        self._pack = pack
-        self._corner = (window[0].start, window[1].start)
-
-    def read(
-        self,
-        moments: Moments,
-        part: Window,
-        levels: UInt8[np.ndarray, "time height width"],
-        mask: Bool[np.ndarray, "time height width"] | None,
-    ) -> list[FrameError | None]:
-        """See `FrameReader.read`; raises DataError where the file is damaged."""
-        rows, columns = (
-            slice(axis.start + corner, axis.stop + corner)
-            for axis, corner in zip(part, self._corner, strict=True)
-        )
-        at, there = self._pack.positions(moments)
-        problems = [
-            None if found else FrameError(f"{self._pack.root}: no frame at {moment}")
-            for moment, found in zip(moments, there, strict=True)
-        ]
-        # Consecutive times are consecutive frames, so this is one pass as a rule.
-        kept = np.flatnonzero(there)
-        for run in np.split(kept, np.flatnonzero(np.diff(at[kept]) != 1) + 1) if len(kept) else []:
-            first, end = run[0], run[-1] + 1
-            out = levels[first:end]
-            whole = out if out.flags.c_contiguous else np.empty(out.shape, dtype=np.uint8)
-            self._pack.levels_into(int(at[first]), (rows, columns), whole)
-            if whole is not out:
-                out[:] = whole
-            if mask is not None:
-                self._pack.masks_into(int(at[first]), (rows, columns), mask[first:end])
-        return problems

@@ -97,6 +97,14 @@ def measure(text: str) -> Measure | None:
     return found
 
 
+def is_rain(text: str) -> bool:
+    """Whether a unit's spelling is one of rain or reflectivity."""
+    try:
+        return measure(text) is not None
+    except ValueError:
+        return False
+
+
 def metres(text: str) -> float | None:
     """Metres in a unit of length such as ``km``; None for anything else."""
     if len(text) > _LONGEST or _NO_UNIT.search(_powers(text)):

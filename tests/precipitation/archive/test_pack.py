@@ -37,6 +37,21 @@ def test_a_pack_says_what_its_tree_says(synthetic: Path, packed: Path):
         assert np.array_equal(file.mask(moment), tree.mask(moment))
 
 
+def test_frames_on_both_sides_of_a_gap_are_read_as_they_are_one_by_one(packed: Path):
+    file = Pack(packed)
+    gap = int(np.flatnonzero(np.diff(file.moments) == 2 * file.step)[0])
+    wanted = file.moments[gap - 1] + file.step * np.arange(5)  # the third is not there
+    whole = (slice(0, file.shape[0]), slice(0, file.shape[1]))
+    levels = np.zeros((5, *file.shape), dtype=np.uint8)
+    mask = np.zeros(levels.shape, dtype=bool)
+    problems = file.reader(whole, 0).read(wanted, whole, levels, mask)
+    assert [problem is None for problem in problems] == [True, True, False, True, True]
+    assert not levels[2].any() and not mask[2].any()
+    for number in (0, 1, 3, 4):
+        assert np.array_equal(levels[number], file.frame(wanted[number]))
+        assert np.array_equal(mask[number], file.mask(wanted[number]))
+
+
 @pytest.mark.parametrize("codec", ["lz4", "zstd", "none"])
 @pytest.mark.parametrize("masks", ["frame", "exclude", "both"])
 def test_pack_and_tree_give_equal_batches(synthetic: Path, tmp_path: Path, masks: str, codec: str):

@@ -27,7 +27,7 @@ from nowcast.precipitation.sources.field import (
     to_minute,
 )
 from nowcast.precipitation.sources.hdf5 import LARGEST
-from nowcast.precipitation.sources.measure import Measure, measure
+from nowcast.precipitation.sources.measure import Measure, is_rain
 from nowcast.precipitation.sources.stated_unit import agreed_measure
 
 _EPOCH = datetime(1970, 1, 1)
@@ -118,7 +118,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _band(file: Any, path: Path, request: Request) -> tuple[int, Measure]:
     """The one band with rain or reflectivity, and what its numbers mean."""
     units = {band: _unit(file, band) for band in range(1, file.count + 1)}
-    fitting = [band for band, unit in units.items() if unit is not None and _is_rain(unit)]
+    fitting = [band for band, unit in units.items() if unit is not None and is_rain(unit)]
     if not fitting and file.count == 1:
         fitting = [1]  # what is wrong with its unit is said below
     if len(fitting) != 1:
@@ -133,13 +133,6 @@ def _band(file: Any, path: Path, request: Request) -> tuple[int, Measure]:
 def _unit(file: Any, band: int) -> str | None:
     stated = file.units[band - 1] or file.tags(band).get("GRIB_UNIT")
     return None if stated is None else str(stated).strip("[] ")
-
-
-def _is_rain(unit: str) -> bool:
-    try:
-        return measure(unit) is not None
-    except ValueError:
-        return False
 
 
 def _minutes(file: Any, band: int, stated: Measure) -> float | None:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.core.errors import ConfigError, DataError, NowcastError
-from nowcast.precipitation.archive.raw_files import NETCDF_3, is_zarr
+from nowcast.precipitation.archive.raw_files import NETCDF_3, first_bytes, is_zarr
 from nowcast.precipitation.sources.hdf5 import opened
+from nowcast.precipitation.sources.measure import is_rain
 
 EXPECTED = "a stack of frames"
 
@@ -83,7 +84,9 @@ class Holder:
     def __getitem__(self, name: str) -> Labelled:
         variable = self._dataset.variables[name.strip("/")]
         # Of a file with one field, its time has no axis; latitudes in two stay as they are.
-        is_field = self._flat and variable.ndim == 2 and _is_rain(variable)
+        is_field = (
+            self._flat and variable.ndim == 2 and is_rain(str(variable.attrs.get("units", "")))
+        )
         leads = is_field or (variable.ndim == 0 and _is_numeric(variable) and "time" in name)
         return Labelled(variable, f"/{name.strip('/')}", self, leads)
 
@@ -100,14 +103,11 @@ def opened_stack(path: Path) -> Iterator[Any]:
         ConfigError: Zarr without the package that reads it.
         DataError: it is damaged, or of another format.
     """
-    if not is_zarr(path):
-        with path.open("rb") as file:
-            is_netcdf_3 = file.read(len(NETCDF_3)) == NETCDF_3
-        if not is_netcdf_3:
-            with opened(path, EXPECTED) as file:
-                if not _is_single_field(file):
-                    yield file
-                    return
+    if not (is_zarr(path) or _is_netcdf_3(path)):
+        with opened(path, EXPECTED) as file:
+            if not _is_single_field(file):
+                yield file
+                return
     try:
         with _dataset(path) as dataset:
             yield Holder(dataset, path)
@@ -126,8 +126,7 @@ def _dataset(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # e.g. of metadata that is not consolidated
         if not is_zarr(path):
-            with path.open("rb") as file:
-                engine = "scipy" if file.read(len(NETCDF_3)) == NETCDF_3 else "h5netcdf"
+            engine = "scipy" if _is_netcdf_3(path) else "h5netcdf"
             more: Any = {"phony_dims": "access"} if engine == "h5netcdf" else {}
             return xarray.open_dataset(path, engine=engine, decode_cf=False, **more)
         try:
@@ -139,6 +138,10 @@ def _dataset(path: Path) -> Any:
                 f"{path}: expected the package zarr to read it, found none; install it with `pip "
                 "install zarr`"
             ) from error
+
+
+def _is_netcdf_3(path: Path) -> bool:
+    return first_bytes(path).startswith(NETCDF_3)
 
 
 def _is_single_field(file: h5py.File) -> bool:
@@ -158,12 +161,3 @@ def _is_single_field(file: h5py.File) -> bool:
 
 def _is_numeric(variable: Any) -> bool:
     return bool(variable.dtype.kind in "iuf")
-
-
-def _is_rain(variable: Any) -> bool:
-    from nowcast.precipitation.sources.measure import measure
-
-    try:
-        return measure(str(variable.attrs.get("units", ""))) is not None
-    except ValueError:
-        return False

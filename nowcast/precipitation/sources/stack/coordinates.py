@@ -145,12 +145,17 @@ def _read(item: Any, axis: Axis) -> Coordinate:
     )
 
 
-def _scales(frames: Any, number: int) -> list[Any]:
+def scales(frames: Any, number: int) -> list[Any]:
+    """What an axis names as its coordinates."""
     try:
-        found = list(frames.dims[number].values())
+        return list(frames.dims[number].values())
     except (KeyError, RuntimeError, ValueError):  # a scale that was removed
         return []
-    return [item for item in found if item.shape == (frames.shape[number],) and _is_numeric(item)]
+
+
+def _scales(frames: Any, number: int) -> list[Any]:
+    shape = (frames.shape[number],)
+    return [item for item in scales(frames, number) if item.shape == shape and _is_numeric(item)]
 
 
 def _datasets(frames: Any) -> Iterator[Any]:

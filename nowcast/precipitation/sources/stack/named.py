@@ -5,7 +5,8 @@ from typing import Any
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.sources.field import Request
 from nowcast.precipitation.sources.hdf5 import attribute, child, path_of
-from nowcast.precipitation.sources.measure import measure
+from nowcast.precipitation.sources.measure import is_rain
+from nowcast.precipitation.sources.stack.coordinates import scales
 
 USUAL = ("frames", "times")
 AXES = 3  # of frames: time, height, width
@@ -42,7 +43,7 @@ def frames_and_times(file: Any, request: Request) -> tuple[Any, Any]:
     frames = rain[0]
     fitting = [item for item in arrays if item.shape == frames.shape[:1]]
     times = [item for item in fitting if _is_time(item)]
-    along = {item.name for item in _along(frames)}
+    along = {item.name for item in scales(frames, 0)}
     times = [item for item in times if item.name in along] or times
     if len(times) != 1:
         named = ", ".join(item.name.strip("/") for item in times or fitting) or "none"
@@ -61,19 +62,11 @@ def _is_rain(item: Any) -> bool:
     try:
         units = str(attribute(item, "units")) if "units" in item.attrs else ""
         amount = "standard_name" in item.attrs and str(attribute(item, "standard_name"))
-        return measure("kg m-2" if units == "kg" and amount else units) is not None
     except (ValueError, DataError):
         return False
+    return is_rain("kg m-2" if units == "kg" and amount else units)
 
 
 def _is_time(item: Any) -> bool:
     units = str(attribute(item, "units")) if "units" in item.attrs else ""
     return " since " in units or "time" in item.name.lower()
-
-
-def _along(frames: Any) -> list[Any]:
-    """The scales of the first axis."""
-    try:
-        return list(frames.dims[0].values())
-    except (KeyError, RuntimeError, ValueError):  # a scale that was removed
-        return []

@@ -18,7 +18,7 @@ from nowcast.precipitation.archive.description import Grid
 from nowcast.precipitation.archive.frames import Moments
 from nowcast.precipitation.sources.field import Field, Request, Source
 from nowcast.precipitation.sources.hdf5 import text
-from nowcast.precipitation.sources.measure import Measure, measure
+from nowcast.precipitation.sources.measure import Measure, is_rain, measure
 from nowcast.precipitation.sources.stack.coordinates import role_of
 from nowcast.precipitation.sources.stack.packed import Packing, packing
 from nowcast.precipitation.sources.stack.place import Place, stated_place
@@ -114,7 +114,11 @@ def _chosen(data: "DataArray | Dataset") -> tuple["DataArray", "dict[str, Variab
     first = data.attrs.get("precip_var")
     names = [name for name in (first, *NAMES) if name in data.data_vars]
     if not names:
-        names = [name for name, held in data.data_vars.items() if held.ndim >= 3 and _is_rain(held)]
+        names = [
+            name
+            for name, held in data.data_vars.items()
+            if held.ndim >= 3 and is_rain(str(held.attrs.get("units", "")))
+        ]
         if len(names) != 1:
             shown = ", ".join(map(str, names or data.data_vars))
             raise ConfigError(
@@ -125,13 +129,6 @@ def _chosen(data: "DataArray | Dataset") -> tuple["DataArray", "dict[str, Variab
     if "projection" in data.attrs and "projection" not in data.variables:
         array = array.assign_attrs(projection=data.attrs["projection"])
     return array, {str(name): held for name, held in data.variables.items()}
-
-
-def _is_rain(array: "DataArray") -> bool:
-    try:
-        return measure(str(array.attrs.get("units", ""))) is not None
-    except ValueError:
-        return False
 
 
 def _dims(array: "DataArray") -> tuple[str, str, str]:

@@ -19,10 +19,10 @@ from nowcast.core.errors import ConfigError, DataError, NowcastError
 from nowcast.precipitation.archive import packed
 from nowcast.precipitation.archive.days import Split, read_splits
 from nowcast.precipitation.archive.description import Description
-from nowcast.precipitation.archive.frames import FrameError, Moments
+from nowcast.precipitation.archive.in_order import ArchiveInOrder
 from nowcast.precipitation.archive.index import commonest_gap
 from nowcast.precipitation.archive.raw_files import is_zarr
-from nowcast.precipitation.archive.reader import ArchiveReader, FrameReader, Window
+from nowcast.precipitation.archive.reader import ArchiveReader, Window
 from nowcast.precipitation.sources.measure import HIGHEST_DBZ, HIGHEST_MM_H
 from nowcast.precipitation.sources.stack.packed import Packing
 from nowcast.precipitation.sources.stack.xarray_object import XarrayRain, read_xarray
@@ -45,7 +45,7 @@ def open_archive(root: Path, lists: Path | None = None) -> ArchiveReader:
     return ZarrArchive(root, lists) if is_zarr(root) else packed.open_archive(root, lists)
 
 
-class ZarrArchive(ArchiveReader):
+class ZarrArchive(ArchiveInOrder):
     """A Zarr store, opened for reading; see `ArchiveReader`.
 
     Args:
@@ -147,28 +147,6 @@ class ZarrArchive(ArchiveReader):
         """Always: NaN is no data."""
         return True
 
-    def frame(self, moment: np.datetime64) -> UInt8[np.ndarray, "height width"]:
-        """The 8-bit levels of one frame; raises `FrameError`."""
-        return np.asarray(self._one(moment)[0])
-
-    def mask(self, moment: np.datetime64) -> Bool[np.ndarray, "height width"]:
-        """The mask of one moment, True = use; raises `FrameError`."""
-        return np.asarray(self._one(moment)[1])
-
-    def _one(self, moment: np.datetime64) -> tuple[Any, Any]:
-        levels = np.zeros((1, *self.shape), dtype=np.uint8)
-        mask = np.zeros((1, *self.shape), dtype=bool)
-        whole = (slice(0, self.shape[0]), slice(0, self.shape[1]))
-        (problem,) = self.reader(whole, 0).read(np.array([moment]), whole, levels, mask)
-        if problem is not None:
-            raise problem
-        return levels[0], mask[0]
-
-    def reader(self, window: Window, cache_mb: int) -> FrameReader:
-        """Reads runs of frames in one go; keeps nothing in memory."""
-        del cache_mb
-        return ZarrReader(self, window)
-
     def into(
         self,
         first: int,
@@ -237,11 +215,6 @@ class ZarrArchive(ArchiveReader):
             return self._measure.convert(values)
         return values if factor == 1 else values * values.dtype.type(factor)
 
-    def positions(self, moments: Moments) -> tuple[Any, Any]:
-        """The index of each time among the frames, and whether it has one."""
-        at = np.searchsorted(self.moments, moments)
-        return at, self.moments[np.minimum(at, len(self.moments) - 1)] == moments
-
 
 def _is_plain(packed: Packing) -> bool:
     """Whether stored numbers are values already, and NaN alone is no data."""
@@ -252,43 +225,3 @@ def _is_plain(packed: Packing) -> bool:
         == Packing(packed.dtype, no_data=packed.no_data, no_data_values=packed.no_data_values)
         and all(map(np.isnan, codes))
     )
-
-
-class ZarrReader:
-    """Reads a window of a store's frames; see `FrameReader`.
-
-    Args:
-        archive: the store.
-        window: rows and columns.
-    """
-
-    def __init__(self, archive: ZarrArchive, window: Window) -> None:
-        self._archive = archive
-        self._corner = (window[0].start, window[1].start)
-
-    def read(
-        self,
-        moments: Moments,
-        part: Window,
-        levels: UInt8[np.ndarray, "time height width"],
-        mask: Bool[np.ndarray, "time height width"] | None,
-    ) -> list[FrameError | None]:
-        """See `FrameReader.read`; raises DataError where the store is damaged."""
-        rows, columns = (
-            slice(axis.start + corner, axis.stop + corner)
-            for axis, corner in zip(part, self._corner, strict=True)
-        )
-        at, there = self._archive.positions(moments)
-        problems: list[FrameError | None] = [
-            None if found else FrameError(f"{self._archive.root}: no frame at {moment}")
-            for moment, found in zip(moments, there, strict=True)
-        ]
-        kept = np.flatnonzero(there)
-        # Consecutive times are consecutive frames, so this is one pass as a rule.
-        apart = (np.diff(at[kept]) != 1) | (np.diff(kept) != 1)
-        for run in np.split(kept, np.flatnonzero(apart) + 1):
-            if len(run):
-                filled = slice(run[0], run[-1] + 1)
-                data = None if mask is None else mask[filled]
-                self._archive.into(int(at[run[0]]), (rows, columns), levels[filled], data)
-        return problems
