@@ -32,8 +32,6 @@ from nowcast.precipitation.forecasting.service.ladder import ladder_of
 from nowcast.precipitation.forecasting.service.watch import Watch
 from nowcast.precipitation.sources.feed.reader import Reading
 
-CLOSING_SECONDS = 10.0  # for alarms that are still to be sent
-
 
 @dataclass(frozen=True)
 class Service:
@@ -120,9 +118,8 @@ class Service:
             watched = [Watched.of(rule, description, top.out_len) for rule in self.rules]
             outlet.sweep()
             deadline = self.deadline_seconds or 60.0 * description.step_minutes
-            sender = Sender(self.targets, say)
-            alarms = Alarms(watched, self.out, sender.send, say)
-            with closing(ladder):
+            with closing(Sender(self.targets, say)) as sender, closing(ladder):
+                alarms = Alarms(watched, self.out, sender.send, say)
                 watch = Watch(
                     source,
                     ladder,
@@ -137,7 +134,6 @@ class Service:
                     say(note)
                 ready(f"following {archive.root}, a look every {self.every_seconds:g} s")
                 yield from watch.forecasts(self.every_seconds, wait)
-            sender.close(CLOSING_SECONDS)
 
     def _check_out(self) -> None:
         """Raise ConfigError if a folder holds other files than a service writes."""

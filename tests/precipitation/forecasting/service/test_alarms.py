@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,13 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nowcast.api.forecasters import load
+from nowcast.api.watch import Service
 from nowcast.core.errors import ConfigError
+from nowcast.precipitation.archive.frames import write_frame
 from nowcast.precipitation.forecasting.probabilities.members import Members
 from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.service.alarms.rule import Rule, Watched, read_rules
 from nowcast.precipitation.forecasting.service.alarms.sending import Sender, targets
 from nowcast.precipitation.forecasting.service.alarms.states import Alarms
 from tests.made_forecasts import KNMI, made
+from tests.precipitation.forecasting.service.replay import moment, rain
 
 MILL = Rule("Mill", "px:2,3", 5.0, 10.0, 0.4)
 
@@ -198,6 +203,30 @@ def test_a_command_gets_the_event_on_its_standard_input(tmp_path: Path):
     failing.send({"name": "Mill", "init": "now"})
     failing.close(30.0)
     assert len(said) == 1 and "not sent" in said[0] and "/nowhere/at/all" in said[0]
+
+
+def test_what_waits_is_sent_however_a_watch_ends(tmp_path: Path):
+    for number in range(4):
+        write_frame(tmp_path / "radar", moment(number), rain(number))
+    row, column = np.unravel_index(rain(3).argmax(), rain(3).shape)
+    got: list[dict[str, Any]] = []
+
+    def slow(event: dict[str, Any]) -> None:
+        time.sleep(0.5)
+        got.append(event)
+
+    service = Service(
+        tmp_path / "radar",
+        tmp_path / "out",
+        load("persistence"),
+        (),
+        rules=[Rule("Mill", f"px:{row},{column}", 0.1, 10.0)],
+        targets=[("slow", slow)],
+    )
+    forecasts = service.forecasts(lambda seconds: False, lambda text: None, lambda text: None)
+    next(forecasts)
+    forecasts.close()  # as an error in what takes the forecasts does
+    assert [event["name"] for event in got] == ["Mill"]
 
 
 def test_receivers_that_cannot_be():

@@ -20,6 +20,7 @@ MOST_WAITING = 1000
 COMMAND_SECONDS = 60.0
 WEBHOOK_SECONDS = 10.0
 PAUSES_SECONDS = (1.0, 4.0, 15.0, 60.0)  # before each further try
+CLOSING_SECONDS = 10.0  # for events that are still to be sent
 FINAL = range(400, 500)  # HTTP: asking again changes nothing, but for these
 AGAIN = (408, 425, 429)
 
@@ -116,7 +117,7 @@ class Sender:
             except queue.Full:
                 self._say(f"alarm {event['name']}: not sent, {MOST_WAITING} others wait")
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float = CLOSING_SECONDS) -> None:
         """Send what waits, for at most so many seconds."""
         for events in self._queues:
             with suppress(queue.Full):
