@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.core.memel.layer import MEmeL, inhibit, most_monosemantic
-from nowcast.core.memel.masks import CallMask, FindMask, disconnect
+from nowcast.core.memel.masks import FindMask
 from nowcast.core.memel.modes import in_mode
-from nowcast.core.memel.plug import plugged, through, unplug
+from nowcast.core.memel.plug import passed, plugged, unplug
 from nowcast.core.memel.scale import INELIGIBLE, monosemantic_scale
 from nowcast.core.scoring.interval import t_interval
 from nowcast.core.settings import MEmeLSettings, OptimSettings, RunSettings
@@ -217,16 +217,15 @@ def _hooked(
 ) -> Any:
     """Pick and inhibit at every site while the block runs, or inhibit what is given."""
     calls = _Calls()
-    masks = CallMask(mask or (lambda *_: None))
 
-    def look(layer: MEmeL, values: Tensor) -> Tensor:
+    def look(layer: MEmeL, values: Tensor, there: Tensor | None) -> Tensor:
         samples = layer._by_sample(values)
         within = tuple(map(slice, samples.shape[1:]))
         flat, mean = samples.flatten(1), layer.running_mean[within]
         with torch.no_grad():
             variance, average = layer.running_var[within], layer.mean_variance()
             scale = monosemantic_scale(samples.detach(), mean, variance, layer.eps, average)
-            present = layer._present(values, masks.mask)
+            present = layer._present(values, there)
             if present is not None:  # a position seen too seldom has no statistics
                 settled = layer.num_batches_tracked[within] >= STATISTICS_BATCHES
                 scale.masked_fill_(~(present & settled), INELIGIBLE)
@@ -242,14 +241,5 @@ def _hooked(
         inhibited = inhibit(flat, mean.flatten(), chosen, delta, picked >= 0)
         return layer._unsampled(inhibited.view(samples.shape), values)
 
-    def hook(layer: MEmeL) -> Callable[..., Any]:
-        return lambda _, __, output: through(partial(look, layer), output, layer.site)
-
-    hooks = [model.get_submodule(s).register_forward_hook(hook(m)) for s, m in layers.items()]
-    masks.connect(model, ())
-    try:
+    with passed(model, {site: partial(look, layer) for site, layer in layers.items()}, mask):
         yield calls
-    finally:
-        disconnect(model, ())
-        for handle in hooks:
-            handle.remove()

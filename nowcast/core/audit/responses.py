@@ -4,9 +4,9 @@ A site is a socket, a MEmeL layer or any other module whose output is a tensor, 
 as a transformer's block: the same that `plug_in` takes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError
-from nowcast.core.memel.masks import CallMask, FindMask, disconnect
-from nowcast.core.memel.plug import find_sites, through
+from nowcast.core.memel.masks import FindMask
+from nowcast.core.memel.plug import Pass, find_sites, passed
 
 Unit = Literal["channel", "position"]
 
@@ -45,13 +45,12 @@ def responses(
             mean.
     """
     seen: dict[str, list[NDArray[np.float64]]] = {site: [] for site in sites}
-    masks = CallMask(mask or (lambda *_: None))
 
-    def look(site: str) -> Callable[..., None]:
-        def respond(output: Tensor) -> Tensor:
+    def look(site: str) -> Pass:
+        def respond(output: Tensor, present: Tensor | None) -> Tensor:
             is_sequence = output.dim() == 3 and unit == "channel"
-            if is_sequence and masks.mask is not None:
-                values = output[masks.mask.bool()].double().mean(0)
+            if is_sequence and present is not None:
+                values = output[present.bool()].double().mean(0)
             else:
                 values = output.double().mean(0)
                 if unit == "channel" and values.dim() > 1:
@@ -59,26 +58,17 @@ def responses(
             seen[site].append(values.flatten().cpu().numpy())
             return output
 
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            through(respond, output, site)
+        return respond
 
-        return hook
-
-    hooks = [model.get_submodule(site).register_forward_hook(look(site)) for site in sites]
-    masks.connect(model, ())
-    try:
+    with passed(model, {site: look(site) for site in sites}, mask):
         yield seen
-    finally:
-        disconnect(model, ())
-        for handle in hooks:
-            handle.remove()
 
 
 @contextmanager
 def silenced(model: nn.Module, site: str, neuron: int, level: float, unit: Unit) -> Iterator[None]:
     """The model with one neuron held at a level while the block runs."""
 
-    def silence(output: Tensor) -> Tensor:
+    def silence(output: Tensor, _: Tensor | None) -> Tensor:
         changed = output.clone(memory_format=torch.contiguous_format)
         if unit == "position":
             changed.flatten(1)[:, neuron] = level
@@ -88,11 +78,5 @@ def silenced(model: nn.Module, site: str, neuron: int, level: float, unit: Unit)
             changed[:, neuron] = level
         return changed
 
-    def hook(_: nn.Module, __: Any, output: Any) -> Any:
-        return through(silence, output, site)
-
-    handle = model.get_submodule(site).register_forward_hook(hook)
-    try:
+    with passed(model, {site: silence}):
         yield
-    finally:
-        handle.remove()

@@ -6,7 +6,8 @@ its child ``memel`` so that `state_dict` and `to` reach it.
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,6 +19,9 @@ from nowcast.core.memel.masks import CallMask, FindMask, disconnect
 from nowcast.core.memel.modes import in_mode
 
 CHILD = "memel"  # what the layer is called within a module that is hooked
+
+# A site's tensor and the mask of the call that is under way -> what goes on in its place.
+Pass = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class Socket(nn.Identity):
@@ -244,6 +248,34 @@ def through(change: Callable[[Tensor], Tensor], output: Any, site: str) -> Any:
         f"MEmeL at {site}: expected a tensor, or a tuple or list that begins with one, found "
         f"{type(output).__name__}; name a module within it"
     )
+
+
+@contextmanager
+def passed(
+    model: nn.Module, passes: Mapping[str, Pass], mask: FindMask | None = None
+) -> Iterator[None]:
+    """Pass the output of each site through a function of its own while the block runs.
+
+    Args:
+        model: the host.
+        passes: by site; each is given the first tensor of an output, as a layer would be.
+        mask: as `plug_in` takes it.
+    """
+    masks = CallMask(mask or (lambda *_: None))
+
+    def hook(site: str) -> Callable[..., Any]:
+        def change(values: Tensor) -> Tensor:
+            return passes[site](values, masks.mask)
+
+        return lambda _, __, output: through(change, output, site)
+
+    with ExitStack() as stack:
+        for site in passes:
+            handle = model.get_submodule(site).register_forward_hook(hook(site))
+            stack.callback(handle.remove)
+        stack.callback(disconnect, model, ())
+        masks.connect(model, ())
+        yield
 
 
 def _prepare(

@@ -4,24 +4,20 @@ Training with MEmeL measures the scale of a batch by statistics of the past; her
 those of the samples that are measured, so that models trained with it and without can be compared.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from nowcast.core.memel.masks import CallMask, FindMask, disconnect
+from nowcast.core.memel.masks import FindMask
 from nowcast.core.memel.modes import evaluating
 from nowcast.core.memel.neurons import RunningStatistics
-from nowcast.core.memel.plug import find_sites, plugged, through
+from nowcast.core.memel.plug import find_sites, passed, plugged
 from nowcast.core.memel.scale import INELIGIBLE, compensated, monosemantic_scale
 from nowcast.core.monitoring.phi import SUMS, Reading, reading_of, sums_of
 
 ENDLESS = 2**31  # batches: none is forgotten
 EPS = 0.01  # of Algorithm 2, Wang et al. 2024
-
-Look = Callable[["_Probe", Tensor, Tensor | None], None]
 
 
 def monosemanticity(
@@ -47,35 +43,40 @@ def monosemanticity(
     names = list(layers) or find_sites(model, sites)
     probes = {name: _Probe(layers[name].neuron_dims if name in layers else None) for name in names}
     with evaluating(model):
-        with _hooked(model, probes, _Probe.prepare, mask):
+        with passed(model, {name: each.prepare for name, each in probes.items()}, mask):
             dry_run(model)
-        with _hooked(model, probes, _Probe.count, mask):
+        with passed(model, {name: each.count for name, each in probes.items()}, mask):
             run(model)
-        with _hooked(model, probes, _Probe.measure, mask):
+        with passed(model, {name: each.measure for name, each in probes.items()}, mask):
             run(model)
         return {name: probe.read() for name, probe in probes.items()}
 
 
 class _Probe:
-    """One site: what its neurons do, and then how far they are from it."""
+    """One site: what its neurons do, and then how far they are from it.
+
+    Each pass of a batch gives back the values that it is given.
+    """
 
     def __init__(self, neuron_dims: tuple[int, ...] | None) -> None:
         self._seen = RunningStatistics(ENDLESS, False, neuron_dims, counts_padding=False)
         self._sums: Tensor | float = 0.0
         self._squares: Tensor | None = None
 
-    def prepare(self, values: Tensor, mask: Tensor | None) -> None:
+    def prepare(self, values: Tensor, mask: Tensor | None) -> Tensor:
         self._seen.prepare(values.contiguous(), mask)
+        return values
 
-    def count(self, values: Tensor, mask: Tensor | None) -> None:
+    def count(self, values: Tensor, mask: Tensor | None) -> Tensor:
         samples, present = self._of(values, mask)
         if present is None:
             mean, variance = self._seen.running_mean, self._seen.running_var
             self._seen._merge(samples.flatten(1), mean.view(-1), variance.view(-1))
         else:
             self._seen._merge_present(samples, present)
+        return values
 
-    def measure(self, values: Tensor, mask: Tensor | None) -> None:
+    def measure(self, values: Tensor, mask: Tensor | None) -> Tensor:
         samples, present = self._of(values, mask)
         within = tuple(map(slice, samples.shape[1:]))
         mean, variance = self._seen.running_mean[within], self._seen.running_var[within]
@@ -88,6 +89,7 @@ class _Probe:
         if self._squares is None:
             self._squares = torch.zeros_like(self._seen.running_mean, dtype=torch.float64)
         self._squares[within] += squares.sum(0)
+        return values
 
     def read(self) -> Reading:
         if self._squares is None:
@@ -106,33 +108,3 @@ class _Probe:
         samples, present = self._seen._by_sample(values), self._seen._present(values, mask)
         self._seen._fit(values, samples, present)
         return samples, present
-
-
-@contextmanager
-def _hooked(
-    model: nn.Module, probes: dict[str, _Probe], look: Look, mask: FindMask | None
-) -> Iterator[None]:
-    """Look at every site while the block runs."""
-    masks = CallMask(mask or (lambda *_: None))
-
-    def hook(site: str, probe: _Probe) -> Callable[..., None]:
-        def seen(values: Tensor) -> Tensor:
-            look(probe, values, masks.mask)
-            return values
-
-        def called(_: nn.Module, __: Any, output: Any) -> None:
-            through(seen, output, site)
-
-        return called
-
-    hooks = [
-        model.get_submodule(site).register_forward_hook(hook(site, probe))
-        for site, probe in probes.items()
-    ]
-    masks.connect(model, ())
-    try:
-        yield
-    finally:
-        disconnect(model, ())
-        for handle in hooks:
-            handle.remove()
