@@ -8,6 +8,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from nowcast.core.errors import ConfigError, RunError
+from nowcast.core.system.devices import arithmetic
 from nowcast.core.system.machine import available_bytes
 from nowcast.core.terminal.result_warnings import collected
 from nowcast.precipitation.forecasters.settings import Ensemble, as_ensemble
@@ -120,7 +121,7 @@ def drawn(
     Raises:
         RunError: these frames are too few for so many, or the forecast is no number.
     """
-    with torch.inference_mode():
+    with torch.inference_mode(), arithmetic():
         try:
             found = ensemble.members(frames, mask, count=draw.count, seed=draw.seed)
         except ConfigError as error:  # of these frames: others may be enough

@@ -1,14 +1,13 @@
 """The frames that a forecast starts from, as CF-netCDF beside it: what a reader shows before it."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import h5netcdf
 import numpy as np
 
 from nowcast.precipitation.forecasting.products.dataset import CONVENTIONS, FIELD, FILL, TIME_UNITS
 from nowcast.precipitation.forecasting.products.georeference import georeference
+from nowcast.precipitation.forecasting.products.netcdf import save
 from nowcast.precipitation.forecasting.products.result import Forecast
 
 
@@ -51,10 +50,4 @@ def write_observed(forecast: Forecast, path: Path) -> None:
         for name, variable in dataset.variables.items()
         if name != "crs"
     }
-    image = BytesIO()
-    dataset.to_netcdf(image, format="NETCDF4_CLASSIC", engine="h5netcdf", encoding=encoding)
-    with h5netcdf.File(image, "a") as file:  # xarray says of UTF-8 that it is ASCII
-        for name, value in dataset.attrs.items():
-            if not value.isascii():
-                file.attrs[name] = value
-    path.write_bytes(image.getbuffer())
+    save(dataset, path, encoding)

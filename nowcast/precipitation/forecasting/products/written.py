@@ -1,7 +1,7 @@
 """The files of a forecast, written into one folder: all of them, and then the list of them."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.files import refused, write_json, write_whole
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
-from nowcast.precipitation.forecasting.probabilities.places import points_of
+from nowcast.precipitation.forecasting.probabilities.points import PointForecast
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.forecasting.products.archived import write_pack, write_tree
 from nowcast.precipitation.forecasting.products.canvas import WIDTH
@@ -81,12 +81,13 @@ def write(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=".forecast-") as beside:
-            picked = points_of(request.points, forecast.description) if request else ()
+            points = forecast.points(request, found) if request and request.points else ()
+            picked = (told.point for told in points)
             marks = tuple(Mark(point.name, point.row, point.column) for point in picked)
             made = _Made(forecast, found, width, marks)
             staged = _stage(made, Path(beside), formats)
-            if request is not None and request.points:
-                staged |= _points(forecast, found, request, Path(beside) / "points")
+            if request is not None and points:
+                staged |= _points(forecast, points, request, Path(beside) / "points")
             summary = Path(beside) / SUMMARY
             write_json(summary, _summary(forecast, found, sorted(staged)))
             _clear(out, staged)
@@ -156,10 +157,9 @@ def _stage(made: _Made, beside: Path, formats: Collection[Format]) -> dict[str, 
 
 
 def _points(
-    forecast: Forecast, found: Probabilities | None, request: ProbabilityRequest, folder: Path
+    forecast: Forecast, points: Sequence[PointForecast], request: ProbabilityRequest, folder: Path
 ) -> dict[str, Path]:
     folder.mkdir()
-    points = forecast.points(request, found)
     write_points(forecast, points, request.thresholds, request.radius, folder)
     return {path.name: path for path in folder.iterdir()}
 

@@ -36,6 +36,18 @@ def test_the_members_are_the_forecasters_own_and_the_forecast_their_mean():
     assert (found.facts["members"], found.facts["seed"]) == (4, 3)
 
 
+def test_members_are_drawn_by_the_arithmetic_of_other_forecasts(monkeypatch: pytest.MonkeyPatch):
+    seen, members = [], LaggedFlow.members
+
+    def watched(*args: object, **options: object) -> object:
+        seen.append((torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.deterministic))
+        return members(*args, **options)
+
+    monkeypatch.setattr(LaggedFlow, "members", watched)
+    Forecaster(LAGGED, of(inputs()), 30.0, members=4).forecast(inputs())
+    assert seen[-1] == ("ieee", True)
+
+
 def test_without_members_nothing_is_said_of_them():
     plain = Forecaster(LAGGED, of(inputs()), 30.0).forecast(inputs())
     assert plain.members is None and not {"members", "seed"} & plain.facts.keys()
