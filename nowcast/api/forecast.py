@@ -28,13 +28,13 @@ from nowcast.precipitation.forecasting.places import check_there, opened
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
 from nowcast.precipitation.forecasting.probabilities.points import PointForecast
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
-from nowcast.precipitation.forecasting.products.canvas import (
+from nowcast.precipitation.forecasting.products.dataset import to_dataset
+from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.widths import (
     LARGEST_WIDTH,
     LEAST_WIDTH,
     WIDTH,
 )
-from nowcast.precipitation.forecasting.products.dataset import to_dataset
-from nowcast.precipitation.forecasting.products.result import Forecast
 from nowcast.precipitation.forecasting.products.written import Format, write
 from nowcast.precipitation.forecasting.released.weights import DEFAULT
 from nowcast.precipitation.sources.feed.reader import Reading

@@ -12,7 +12,6 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.system.only_one import only_one
 from nowcast.precipitation.forecasting.inputs import FrameSource
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
-from nowcast.precipitation.forecasting.products.canvas import WIDTH
 from nowcast.precipitation.forecasting.products.outlet import (
     FOLDER_NAME,
     LATEST,
@@ -21,6 +20,7 @@ from nowcast.precipitation.forecasting.products.outlet import (
     entries,
 )
 from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.widths import WIDTH
 from nowcast.precipitation.forecasting.products.written import Format, write
 from nowcast.precipitation.forecasting.service.alarms.rule import Rule, Watched
 from nowcast.precipitation.forecasting.service.alarms.sending import Sender, Target

@@ -130,15 +130,13 @@ def data_pack(
     from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.archive.pack import pack
     from nowcast.precipitation.archive.quarantine import read_quarantine
-    from nowcast.precipitation.archive.raw_files import is_zarr
-    from nowcast.precipitation.archive.tree import Archive
     from nowcast.precipitation.settings import PAPER_CROP
     from nowcast.precipitation.sources.conversion.options import window
-    from nowcast.precipitation.sources.stack.zarr_archive import ZarrArchive
+    from nowcast.precipitation.sources.stack.zarr_archive import open_folder
 
     with counted("packed") as progress:
         pack(
-            (ZarrArchive if is_zarr(root) else Archive)(root, lists),
+            open_folder(root, lists),
             out,
             crop=PAPER_CROP if crop == "paper" else window(crop),
             masks=masks,
@@ -242,6 +240,7 @@ def data_convert(
 
     Example: `nowcast data convert knmi_files/ data/knmi --crop 188,668,129,609`
     """
+    from nowcast.core.errors import ConfigError
     from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.sources.conversion import options
     from nowcast.precipitation.sources.conversion.convert import convert
@@ -274,6 +273,11 @@ def data_convert(
         name=name,
         credit=credit,
     )
+    if to != "mlcast" and mlcast:
+        raise ConfigError(
+            f"--mlcast {mlcast[0]}: expected it with --to mlcast, found --to {to}; add --to mlcast "
+            "for a Zarr store, or leave --mlcast out"
+        )
     if to == "mlcast":
         from nowcast.precipitation.sources.conversion.mlcast import Mlcast, write_mlcast
 

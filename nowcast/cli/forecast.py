@@ -7,7 +7,6 @@ import typer
 
 from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit, reading
 from nowcast.cli.arguments.forecasts import (
-    WIDTH,
     AtPoint,
     Ensemble,
     Formats,
@@ -24,6 +23,7 @@ from nowcast.cli.arguments.forecasts import (
     read_formats,
 )
 from nowcast.cli.watch import follow, say
+from nowcast.precipitation.forecasting.products.widths import WIDTH
 
 if TYPE_CHECKING:
     from nowcast.api.forecasters import LoadedForecaster

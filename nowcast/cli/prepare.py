@@ -147,8 +147,6 @@ def data_days(
     """
     from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.archive.quarantine import read_quarantine
-    from nowcast.precipitation.archive.raw_files import is_zarr
-    from nowcast.precipitation.archive.tree import Archive
     from nowcast.precipitation.preparation.rainy_days import (
         WET_DAY_MM,
         find_rainy_days,
@@ -156,12 +154,12 @@ def data_days(
         write_lists,
     )
     from nowcast.precipitation.preparation.split_days import known_by, known_split
-    from nowcast.precipitation.sources.stack.zarr_archive import ZarrArchive
+    from nowcast.precipitation.sources.stack.zarr_archive import open_folder
 
     way, into = known_by(by), known_split(all_)
     if threshold_mm is None:
         threshold_mm = WET_DAY_MM if into is None else 0.0
-    archive = ZarrArchive(root) if is_zarr(root) else Archive(root)
+    archive = open_folder(root)
     folder = archive.lists if out is None else out
     refuse_existing(folder)
     skip = None if quarantine is None else read_quarantine(quarantine)

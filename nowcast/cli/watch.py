@@ -10,7 +10,6 @@ import typer
 from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit
 from nowcast.cli.arguments.files import reading as read_reading
 from nowcast.cli.arguments.forecasts import (
-    WIDTH,
     Asked,
     AtPoint,
     Ensemble,
@@ -27,6 +26,7 @@ from nowcast.cli.arguments.forecasts import (
     read_ensemble,
     read_formats,
 )
+from nowcast.precipitation.forecasting.products.widths import WIDTH
 
 if TYPE_CHECKING:
     from nowcast.precipitation.sources.feed.reader import Reading

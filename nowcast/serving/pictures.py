@@ -7,7 +7,7 @@ from jaxtyping import Float16
 from PIL import Image
 
 from nowcast.precipitation.archive.description import Description
-from nowcast.precipitation.forecasting.products.ensemble_pictures import BANDS as SHARES
+from nowcast.precipitation.forecasting.products.ensemble.pictures import BANDS as SHARES
 from nowcast.precipitation.pictures.located import located
 from nowcast.precipitation.pictures.render import BANDS as RATES
 from nowcast.serving.content import RAIN, Layer

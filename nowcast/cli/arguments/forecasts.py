@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from nowcast.precipitation.forecasting.products.widths import LARGEST_WIDTH, LEAST_WIDTH
+
 if TYPE_CHECKING:
     from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
     from nowcast.precipitation.forecasting.products.written import Format
@@ -45,8 +47,10 @@ Formats = Annotated[
     list[Asked] | None,
     typer.Option("--format", help="What to write; may repeat.  [all but h5]"),
 ]
-WIDTH = 800  # of pictures, pixels; `products.canvas` has it too, and waits for matplotlib
-Size = Annotated[int, typer.Option("--size", min=400, max=4000, help="Width of pictures, pixels.")]
+Size = Annotated[
+    int,
+    typer.Option("--size", min=LEAST_WIDTH, max=LARGEST_WIDTH, help="Width of pictures, pixels."),
+]
 MemberCount = Annotated[
     int | None, typer.Option(min=2, help="Members of an ensemble, of a forecaster that has them.")
 ]

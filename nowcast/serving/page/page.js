@@ -143,7 +143,7 @@ function swatch(label, colour) {
   return item;
 }
 
-const lead = ({ lead_minutes: minutes }) => minutes > 0 ? `+${minutes} min` : minutes < 0 ? `−${-minutes} min` : "now";
+const lead = ({ lead_minutes: minutes }) => minutes > 0 ? `+${minutes} min` : minutes < 0 ? `−${-minutes} min` : "+0 min";
 
 function go(to) {
   if (!shown) return;

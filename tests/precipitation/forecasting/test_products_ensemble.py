@@ -13,7 +13,7 @@ from PIL import Image
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.description import Grid
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
-from nowcast.precipitation.forecasting.products.ensemble_pictures import (
+from nowcast.precipitation.forecasting.products.ensemble.pictures import (
     BANDS,
     write_probability_animations,
     write_stamps,

@@ -206,3 +206,6 @@ def test_what_mlcast_wants_is_asked_for(run, stack: Path, tmp_path: Path):
         status, _, err = run(*place, *options)
         assert status == 2 and said in err
     assert not (tmp_path / "out.zarr").exists()
+    status, _, err = run("data", "convert", stack, tmp_path / "tree", *OPTIONS, "--mlcast", "a=b")
+    assert status == 2 and "expected it with --to mlcast" in err
+    assert not (tmp_path / "tree").exists()

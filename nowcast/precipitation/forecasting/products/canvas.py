@@ -12,8 +12,6 @@ from nowcast.precipitation.pictures.view import LINES, MARK, View
 Colour = tuple[int, int, int]
 Entries = Sequence[tuple[str, Colour]]  # what stands below a colour of the legend
 
-WIDTH = 800  # pixels; of a picture, where none is asked for
-LEAST_WIDTH, LARGEST_WIDTH = 400, 4000  # pixels
 TEXT_SHARE = 55  # widths of a picture in the height of its letters
 PAPER = (255, 255, 255)
 EDGE = (120, 120, 120)

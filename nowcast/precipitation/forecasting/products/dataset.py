@@ -24,7 +24,7 @@ from nowcast.precipitation.forecasting.probabilities.arrival import (
     first_minutes,
 )
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
-from nowcast.precipitation.forecasting.products.ensemble_netcdf import (
+from nowcast.precipitation.forecasting.products.ensemble.netcdf import (
     Variables,
     ensemble_variables,
 )

@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float32
 from PIL import Image
 
 from nowcast.precipitation.forecasting.products.canvas import (
-    WIDTH,
     Entries,
     about,
     composed,
@@ -18,6 +17,7 @@ from nowcast.precipitation.forecasting.products.canvas import (
     palette,
 )
 from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.widths import WIDTH
 from nowcast.precipitation.forecasting.products.words import rain_in_words
 from nowcast.precipitation.pictures.render import BANDS, colours, write_gif
 from nowcast.precipitation.pictures.view import Mark, View

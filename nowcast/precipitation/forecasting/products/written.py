@@ -14,17 +14,17 @@ from nowcast.precipitation.forecasting.probabilities.made import Probabilities
 from nowcast.precipitation.forecasting.probabilities.points import PointForecast
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
 from nowcast.precipitation.forecasting.products.archived import write_pack, write_tree
-from nowcast.precipitation.forecasting.products.canvas import WIDTH
-from nowcast.precipitation.forecasting.products.ensemble_pictures import (
+from nowcast.precipitation.forecasting.products.ensemble.pictures import (
     write_probability_animations,
     write_stamps,
 )
-from nowcast.precipitation.forecasting.products.ensemble_summary import ensemble_summary
+from nowcast.precipitation.forecasting.products.ensemble.summary import ensemble_summary
 from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
 from nowcast.precipitation.forecasting.products.observed_netcdf import write_observed
 from nowcast.precipitation.forecasting.products.pictures import write_animation, write_pictures
 from nowcast.precipitation.forecasting.products.points import write_points
 from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.widths import WIDTH
 from nowcast.precipitation.forecasting.products.words import peak
 from nowcast.precipitation.pictures.view import Mark
 

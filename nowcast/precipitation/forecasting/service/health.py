@@ -23,6 +23,7 @@ from nowcast.precipitation.forecasting.service.metrics import metrics_text
 HEALTH = "health.json"
 DAY_SECONDS = 24 * 3600.0
 LATE_STEPS = 2  # without a forecast
+OLD_MINUTES, OLD_STEPS = 30, 3  # behind the clock, whichever is longer
 
 
 class Health:
@@ -129,7 +130,11 @@ class Health:
     def _state(self, now: float) -> str:
         if self._made_at is None or self.step_minutes is None:
             return "waiting"
-        return "late" if now - self._made_clock > LATE_STEPS * 60 * self.step_minutes else "ok"
+        if now - self._made_clock > LATE_STEPS * 60 * self.step_minutes:
+            return "late"
+        init, earliest = self._last[0], self._calendar.between()[0]
+        old = np.timedelta64(max(OLD_MINUTES, OLD_STEPS * self.step_minutes), "m")
+        return "late" if init is not None and earliest - init > old else "ok"
 
 
 def gaps(moments: Moments, step_minutes: int) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from nowcast.precipitation.archive.in_order import ArchiveInOrder
 from nowcast.precipitation.archive.index import commonest_gap
 from nowcast.precipitation.archive.raw_files import is_zarr
 from nowcast.precipitation.archive.reader import ArchiveReader, Window
+from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.sources.measure import HIGHEST_DBZ, HIGHEST_MM_H
 from nowcast.precipitation.sources.stack.packed import Packing
 from nowcast.precipitation.sources.stack.xarray_object import XarrayRain, read_xarray
@@ -43,6 +44,11 @@ def open_archive(root: Path, lists: Path | None = None) -> ArchiveReader:
     """The archive at a place: a pack where it is a file, a Zarr store or a tree where it is a
     folder; raises as `packed.open_archive` and `ZarrArchive`."""
     return ZarrArchive(root, lists) if is_zarr(root) else packed.open_archive(root, lists)
+
+
+def open_folder(root: Path, lists: Path | None = None) -> "ZarrArchive | Archive":
+    """The archive in a folder, for what packs hold already: a Zarr store or a tree."""
+    return ZarrArchive(root, lists) if is_zarr(root) else Archive(root, lists)
 
 
 class ZarrArchive(ArchiveInOrder):

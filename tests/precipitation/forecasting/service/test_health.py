@@ -70,7 +70,11 @@ def test_health_is_written_whole_and_for_prometheus(tmp_path: Path):
 
     time.steady += 601
     assert health.document()["state"] == "late"
-    time.steady += 24 * 3600
+    health.written(made(init="2020-06-30T11:25"), 1.0)  # new, of frames of an hour ago
+    assert health.document()["state"] == "late"
+    health.written(made(init="2020-06-30T12:35"), 1.0)
+    assert health.document()["state"] == "ok"
+    time.steady += 24 * 3600 + 1
     assert health.document()["latency_seconds"]["p99"] is None
     assert said == []
 

@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
 from nowcast.precipitation.forecasting.products.canvas import (
     PAPER,
-    WIDTH,
     Entries,
     about,
     composed,
@@ -21,6 +20,7 @@ from nowcast.precipitation.forecasting.products.canvas import (
 )
 from nowcast.precipitation.forecasting.products.pictures import RATES, write_paletted
 from nowcast.precipitation.forecasting.products.result import Forecast
+from nowcast.precipitation.forecasting.products.widths import WIDTH
 from nowcast.precipitation.forecasting.products.words import peak
 from nowcast.precipitation.pictures.lettering import INK, font
 from nowcast.precipitation.pictures.render import MASKED, colours

@@ -1,0 +1,1 @@
+"""What is written of a forecast's members: quantiles and probabilities in files and pictures."""
