@@ -1,0 +1,152 @@
+"""The study of MEmeL: its cells are what the protocol says, and its effects those of made runs."""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nowcast.core.settings import CompareSettings
+from nowcast.core.storage.yaml_files import loads
+from nowcast.precipitation.archive.description import Description
+from nowcast.precipitation.archive.frames import write_frame, write_mask
+from nowcast.precipitation.archive.tree import Archive
+from scripts.study import coarse, design, effects
+from scripts.study.coarse import ABROAD
+from scripts.study.design import CELLS, PRIMARY, Cell
+
+BASE = loads(design.BASE.read_text())
+
+
+def test_cells_differ_in_what_their_names_say(tmp_path: Path):
+    primary = design.config(PRIMARY, BASE, tmp_path)
+    assert {key: primary[key] for key in ("model", "optim", "train", "compare")} == {
+        key: BASE[key] for key in ("model", "optim", "train", "compare")
+    }
+    assert len({cell.name for cell in CELLS}) == len(CELLS)
+    for cell in CELLS:
+        made = design.config(cell, BASE, tmp_path)
+        compare = CompareSettings.model_validate(made["compare"])
+        hidden = [stage["hidden"] for stage in made["model"]["stages"]]
+        assert hidden == [32 * cell.width, 64 * cell.width]
+        assert made["train"]["steps"] == cell.steps == made["train"]["validate_every"]
+        assert len(compare.seeds) == cell.seeds
+        for name, variant in compare.variants.items():
+            assert ("start_from" in variant.model_fields_set) == name.startswith("T-")
+            if name.startswith("T-"):
+                assert variant.set["train.steps"] == cell.steps // 4
+        for stage, methods in (("P", design.METHODS), ("T", design.METHODS)):
+            assert {f"{stage}-{name}" for name in ("Original", *methods)} <= set(compare.variants)
+
+
+def test_other_radars_are_the_middle_of_their_frames_in_means_of_blocks(tmp_path: Path):
+    abroad = next(each for each in ABROAD if each.name == "knmi_2010")
+    rng = np.random.default_rng(0)
+    description = Description("made", "nobody", 5, 300, 280, 200.0, 1.6)
+    moments = np.datetime64("2010-08-26T00:00", "m") + 5 * np.arange(3)
+    root = tmp_path / abroad.name
+    levels = rng.integers(0, 200, (3, 300, 280)).astype(np.uint8)
+    mask = np.ones((300, 280), dtype=bool)
+    mask[22 + 4 : 22 + 8, 12:16] = False  # a block of the middle
+    for moment, frame in zip(moments, levels, strict=True):
+        write_frame(root, moment, frame)
+        write_mask(root, moment, mask)
+    (root / "archive.json").write_text(description.to_json())
+    assert coarse.made(abroad, tmp_path, tmp_path / "out") == tmp_path / "out" / abroad.name
+    made = Archive(tmp_path / "out" / abroad.name)
+    assert (made.moments == moments).all() and made.shape == (64, 64)
+    assert list(made.days["valid"]) == ["20100826"] and not made.days["train"]
+    expected = np.ones((64, 64), dtype=bool)
+    expected[1, 0] = False
+    rates = description.calibration.rate_by_level()
+    for moment, frame in zip(moments, levels, strict=True):
+        assert (made.mask(moment) == expected).all()
+        middle = rates[frame][22:278, 12:268].reshape(64, 4, 64, 4).mean((1, 3))
+        level = description.calibration.pixel_from_rate(middle) * 255
+        assert np.abs(made.frame(moment) - level)[expected].max() <= 0.51
+    assert coarse.made(abroad, tmp_path, tmp_path / "out") is not None  # not made again
+    assert coarse.made(ABROAD[0], tmp_path, tmp_path / "out") is None
+
+
+def outcome(rng: np.random.Generator, **means: float) -> dict[str, dict[str, float]]:
+    """Ten seeds that share what each adds, and differ by a tenth of a per cent."""
+    shared = rng.normal(0, 0.1, 10)
+    return {
+        name.replace("_", "-"): {
+            str(seed): mean + shared[seed] + rng.normal(0, 0.001) for seed in range(10)
+        }
+        for name, mean in means.items()
+    }
+
+
+def test_verdicts_of_effects_that_are_known():
+    values = outcome(np.random.default_rng(0), P_Original=5, P_MEmeL=4.98, P_share=5.03)
+    values["P-penalty"] = {
+        seed: value + 0.001 * (-1) ** int(seed) for seed, value in values["P-Original"].items()
+    }
+    found = effects.against_original("H2", "cell", "P", "home", values)
+    assert [each.method for each in found] == ["MEmeL", "share", "penalty"]
+    assert [each.verdict for each in found] == ["lower", "higher", "no effect (within 0.5 %)"]
+    assert found[0].mean == pytest.approx(-2, abs=0.2) and found[0].seeds == 10
+    for each in found:
+        low, high = stats.t.interval(
+            0.95, 9, each.mean, (each.high - each.mean) / stats.t.ppf(0.975, 9)
+        )
+        assert (each.low, each.high) == pytest.approx((low, high))
+        assert each.low < each.low90 < each.mean < each.high90 < each.high
+        assert each.p <= each.p_holm
+    small = outcome(np.random.default_rng(3), P_Original=5, P_MEmeL=4.997)
+    (one,) = effects.against_original("H2", "cell", "P", "home", small)
+    assert one.verdict == "lower, by less than 0.5 %"
+    wide = {
+        name: {seed: value + (-1) ** int(seed) * (name == "P-share") for seed, value in of.items()}
+        for name, of in values.items()
+    }
+    assert effects.against_original("H2", "c", "P", "home", wide)[1].verdict == "cannot be told"
+    lines = list(csv.DictReader(io.StringIO(effects.as_csv(found))))
+    assert float(lines[0]["mean"]) == pytest.approx(found[0].mean, rel=1e-3)
+
+
+def test_slopes_are_per_doubling():
+    rng, cells = np.random.default_rng(1), effects.WIDTHS
+    assert [cell.width for cell in cells] == [1.0, 0.25, 0.5]
+    errors = [
+        outcome(
+            rng,
+            P_Original=5,
+            P_MEmeL=5 - 0.01 * (math.log2(cell.width) + 2),
+            P_share=5,
+            P_penalty=5.1,
+        )
+        for cell in cells
+    ]
+    found = {each.method: each for each in effects.slopes("width", cells, errors)}
+    assert found["MEmeL"].mean == pytest.approx(-1, abs=0.1)
+    assert found["MEmeL"].verdict == "lower" and found["penalty"].verdict != "lower"
+
+
+def test_methods_are_set_against_the_sham_of_their_size():
+    values = outcome(
+        np.random.default_rng(2),
+        P_Original=5,
+        P_MEmeL=4.98,
+        P_share=4.98,
+        P_penalty=5,
+        **{"P_sham": 4.98, "P_sham-share": 5, "P_opposite": 5},
+    )
+    found = {(each.method, each.against): each.verdict for each in effects.shams("c", values)}
+    assert found["sham", "Original"] == "lower"
+    assert found["MEmeL", "sham"] == "no effect (within 0.5 %)"
+    assert found["share", "sham-share"] == "lower"
+
+
+def test_a_trial_has_few_steps_and_two_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    design.main(tmp_path, tmp_path / "out", 4)
+    names = capsys.readouterr().out.split()
+    assert names == [cell.name for cell in CELLS]
+    made = loads((tmp_path / "out" / f"{names[0]}.yaml").read_text())
+    assert made["train"]["steps"] == 4 and made["compare"]["seeds"] == [0, 1]
+    assert Cell(1.0, 800, 10).name == PRIMARY.name
