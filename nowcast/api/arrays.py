@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.description import Description, Grid
 from nowcast.precipitation.archive.frames import FrameError, Moments
-from nowcast.precipitation.archive.reader import Pixels, RadarFrames
+from nowcast.precipitation.archive.reader import Frame, Pixels, RadarFrames, recent_frames
 from nowcast.precipitation.sources.conversion.target import Target
 from nowcast.precipitation.sources.conversion.values import check_alike, checked
 from nowcast.precipitation.sources.field import Field, Source
@@ -19,7 +19,6 @@ from nowcast.precipitation.sources.measure import LOWEST_DBZ, WORKS, measure
 from nowcast.precipitation.units import Calibration, pixel_from_dbz
 
 FILLS_DBZ = -900.0  # -999 and lower stand for no data, which is refused: say NaN
-Frame = tuple[Pixels, Bool[np.ndarray, "height width"]]
 
 
 class ArrayFrames(RadarFrames):
@@ -60,7 +59,7 @@ class ArrayFrames(RadarFrames):
         except ValueError as error:
             raise ConfigError(f"{source.name}: {error}") from error
         self.held = (0, height, 0, width)
-        self._kept: dict[int, Frame] = {}
+        self._kept = recent_frames()
 
     @property
     def usable(self) -> Bool[np.ndarray, "height width"]:
@@ -76,9 +75,7 @@ class ArrayFrames(RadarFrames):
         position = int(np.searchsorted(self.moments, moment))
         if position == len(self.moments) or self.moments[position] != moment:
             raise FrameError(f"{self.root}: there is none of {moment}")
-        if position not in self._kept:
-            self._kept[position] = self._frame(position)
-        return self._kept[position]
+        return self._kept.get(position, lambda: self._frame(position))
 
     def _frame(self, position: int) -> Frame:
         where = self._source.where(position)

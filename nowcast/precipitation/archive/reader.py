@@ -3,18 +3,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from nowcast.core.storage.recent import Recent
 from nowcast.precipitation.archive.days import Split
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.units import Calibration
 
 Pixels = Float32[np.ndarray, "height width"]
+Frame = tuple[Pixels, Bool[np.ndarray, "height width"]]  # and where it has data, True = use
 Window = tuple[slice, slice]  # rows and columns, both with start and stop
+KEPT_BYTES = 2**28  # of decoded frames, which a forecast reads more than once
 
 
 @runtime_checkable
@@ -40,6 +43,11 @@ class FrameReader(Protocol):
             For each time None, or why there is no frame; nothing is filled in then.
         """
         ...
+
+
+def recent_frames() -> Recent[Any, Frame]:
+    """Keeps the frames that were decoded last, by any key."""
+    return Recent(KEPT_BYTES, lambda frame: frame[0].nbytes + frame[1].nbytes)
 
 
 class RadarFrames(ABC):

@@ -5,7 +5,6 @@ such file, so without one the step and the frame size are read off the frames an
 is HKO-7's; `Archive.origin` says which it was.
 """
 
-from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +13,15 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.storage.recent import Recent
 from nowcast.precipitation.archive import days, frames, index, masks
 from nowcast.precipitation.archive.days import Split
 from nowcast.precipitation.archive.description import DESCRIPTION, LONGEST_STEP_MINUTES, Description
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.archive.reader import ArchiveReader, Window
 from nowcast.precipitation.units import Calibration
+
+ERROR_BYTES = 1000  # of why there is no frame, about
 
 
 class Archive(ArchiveReader):
@@ -89,10 +91,9 @@ class TreeReader:
     def __init__(self, archive: Archive, window: Window, cache_mb: int) -> None:
         self._archive = archive
         self._window = window
-        self._kept: OrderedDict[tuple[str, int], np.ndarray | FrameError] = OrderedDict()
-        rows, columns = window
-        size = (rows.stop - rows.start) * (columns.stop - columns.start)
-        self._limit = max(1, cache_mb * 2**20 // size)
+        self._kept: Recent[tuple[str, int], np.ndarray | FrameError] = Recent(
+            cache_mb * 2**20, lambda found: getattr(found, "nbytes", ERROR_BYTES)
+        )
 
     def read(
         self,
@@ -127,18 +128,15 @@ class TreeReader:
 
     def _cached(self, kind: Literal["frame", "mask"], moment: np.datetime64) -> Any:
         """The window of a frame or mask, or why there is none."""
-        key = (kind, int(moment.astype(np.int64)))
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        try:
-            whole = self._archive.frame(moment) if kind == "frame" else self._archive.mask(moment)
-            self._kept[key] = np.ascontiguousarray(whole[self._window])
-        except FrameError as error:
-            self._kept[key] = error
-        if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+
+        def read() -> np.ndarray | FrameError:
+            try:
+                own = self._archive.frame if kind == "frame" else self._archive.mask
+                return np.ascontiguousarray(own(moment)[self._window])
+            except FrameError as error:
+                return error
+
+        return self._kept.get((kind, int(moment.astype(np.int64))), read)
 
 
 def _read_description(path: Path) -> Description:

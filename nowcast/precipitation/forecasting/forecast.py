@@ -41,6 +41,7 @@ from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import PIXEL_LEVELS
 
 BASE_BYTES = 400 * 2**20  # Python, torch and what they load
+FRAME_BYTES = 5  # of a pixel of an input frame, read in single precision with its mask
 SAID_BYTES = 2**30
 OBSERVED = 6  # frames kept with a forecast, to be shown before it
 # Less is no rain: the least rate of most radar products, and what pysteps cuts off at.
@@ -381,7 +382,7 @@ def memory_bytes(choice: Choice, description: Description, out_len: int) -> int 
     """See `Forecaster.memory_bytes`."""
     in_len, pixels = choice.in_len, description.height * description.width
     shape = (1, in_len, 1, description.height, description.width)
-    read = BASE_BYTES + 2 * in_len * pixels
+    read = BASE_BYTES + FRAME_BYTES * in_len * pixels
     if choice.run is None:
         if choice.name.partition(":")[0] not in ("flow", "persistence", "lagged-flow"):
             return None

@@ -319,7 +319,7 @@ def test_a_crop_up_to_the_edge_fits(textured: Archive):
 
 def test_frames_beyond_the_memory_are_read_again(textured: Archive):
     clips = Clips(textured, "train", settings(), 1)
-    clips._reader._limit = 2
+    clips._reader._kept._most = 2 * FRAMES[0].nbytes
     for _ in range(2):
         for start in (2, 0):
             levels = clips[Draw(start)].levels

@@ -14,7 +14,6 @@ whose frame cannot be decoded raises `FrameError` where that frame is read. `Fee
 whether a frame's file has changed meanwhile.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from nowcast.precipitation.archive.description import LONGEST_STEP_MINUTES, Desc
 from nowcast.precipitation.archive.frames import FrameError, Moments
 from nowcast.precipitation.archive.index import commonest_gap
 from nowcast.precipitation.archive.raw_files import PACK
-from nowcast.precipitation.archive.reader import Pixels, RadarFrames
+from nowcast.precipitation.archive.reader import Frame, Pixels, RadarFrames, recent_frames
 from nowcast.precipitation.sources.apart.decoder import DECODER, Decoder
 from nowcast.precipitation.sources.conversion.cut import Cut
 from nowcast.precipitation.sources.conversion.target import Target, check_target
@@ -41,12 +40,10 @@ from nowcast.precipitation.sources.feed.files import listed, newest_files
 from nowcast.precipitation.sources.field import Field, Request, Source
 from nowcast.precipitation.units import Calibration
 
-KEPT_BYTES = 2**28  # of decoded frames, which a forecast reads more than once
 ZARR_PARTS = ("zarr.json", ".z*", "*/zarr.json", "*/.zarray", "*/.zattrs")
 SHOWN = 3  # files named in a note
 
 Stamp = tuple[int, int]  # size in bytes and time of change in ns
-Frame = tuple[Pixels, Bool[np.ndarray, "height width"]]
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class Feed(RadarFrames):
         self._decoder = decoder
         self._files: dict[Path, _File] = {}
         self._where: dict[np.datetime64, list[tuple[Path, Source, int]]] = {}
-        self._kept: OrderedDict[tuple[np.datetime64, Stamp], Frame] = OrderedDict()
+        self._kept = recent_frames()
         self._off_clock = 0
         self.refresh()
         self._first, self._cut, self._minutes = self._described_by()
@@ -215,20 +212,17 @@ class Feed(RadarFrames):
             several = f"{both}: both hold the time {moment}; remove one, or name the files to use"
             raise FrameError(several if held else f"{self.root}: there is no frame of {moment}")
         ((path, source, position),) = held
-        key = (moment, self._files[path].stamp)
-        if key not in self._kept:
+
+        def read() -> Frame:
             where = source.where(position)
             try:
                 field = source.read(position)
                 check_alike(field, self._first, where)
-                frame = self._pixels(field, where)
+                return self._pixels(field, where)
             except DataError as error:
                 raise FrameError(str(error)) from error
-            self._kept[key] = frame
-            each = frame[0].nbytes + frame[1].nbytes
-            while len(self._kept) > max(1, KEPT_BYTES // each):
-                self._kept.popitem(last=False)
-        return self._kept[key]
+
+        return self._kept.get((moment, self._files[path].stamp), read)
 
     def _pixels(self, field: Field, where: str) -> Frame:
         target = self._reading.target
