@@ -53,9 +53,9 @@ class Calibration:
     def dbz_from_rate(self, rate_mm_h: Numbers) -> NDArray[np.float64]:
         """Reflectivity in dBZ of a rain rate in mm/h; -inf where it is 0, NaN stays NaN."""
         rate = np.asarray(rate_mm_h, dtype=np.float64)
-        with np.errstate(divide="ignore"):
-            decibels = 10 * np.log10(self.zr_a) + 10 * self.zr_b * np.log10(rate)
-        return np.asarray(decibels)
+        # Most of a frame is dry, and logarithms are what takes time.
+        logarithm = np.log10(rate, where=rate != 0, out=np.full(rate.shape, -np.inf))
+        return np.asarray(10 * np.log10(self.zr_a) + 10 * self.zr_b * logarithm)
 
     def rate_from_dbz(self, dbz: Numbers) -> NDArray[np.float64]:
         """Rain rate in mm/h of a reflectivity in dBZ."""

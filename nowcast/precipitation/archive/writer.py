@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError
+from nowcast.core.execution.ahead import Behind
 from nowcast.core.storage.files import write_text, writing
 from nowcast.precipitation.archive import days, frames, masks
 from nowcast.precipitation.archive.days import Split
@@ -19,7 +21,7 @@ class ArchiveWriter:
     """Writes an archive frame by frame, in a folder beside it that is renamed at the end.
 
     So nothing half-written stands where an archive is expected. Used as a context; what an error
-    or Ctrl-C interrupts is removed again.
+    or Ctrl-C interrupts is removed again. Threads encode and write behind the caller.
 
     Args:
         root: the folder to make; must not exist, or be empty.
@@ -38,6 +40,7 @@ class ArchiveWriter:
         self.root = root
         self.description = description
         self.part = root.with_name(f"{root.name}.part")
+        self._behind = Behind()
 
     def __enter__(self) -> "ArchiveWriter":
         if os.path.lexists(self.part):
@@ -59,6 +62,7 @@ class ArchiveWriter:
         )
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._behind.close()
         if kind is not None or not (self.part / DESCRIPTION).is_file():
             shutil.rmtree(self.part, ignore_errors=True)
 
@@ -68,12 +72,25 @@ class ArchiveWriter:
         levels: UInt8[np.ndarray, "height width"],
         mask: Bool[np.ndarray, "height width"],
     ) -> None:
-        """Write the frame and the mask of one time (mask True = use)."""
+        """Write the frame and the mask of one time (mask True = use); what fails is raised by a
+        later call or by `whole`."""
         expected = (self.description.height, self.description.width)
         if levels.shape != expected or mask.shape != expected:
             raise ValueError(f"expected {expected}, found {levels.shape} and {mask.shape}")
+        self._behind.do(partial(self._write, moment, levels.copy(), mask.copy()))
+
+    def _write(
+        self,
+        moment: np.datetime64,
+        levels: UInt8[np.ndarray, "height width"],
+        mask: Bool[np.ndarray, "height width"],
+    ) -> None:
         frames.write_frame(self.part, moment, levels)
         frames.write_mask(self.part, moment, mask)
+
+    def whole(self) -> None:
+        """Wait until all frames are written."""
+        self._behind.finish()
 
     def finish(
         self,
@@ -82,6 +99,7 @@ class ArchiveWriter:
     ) -> None:
         """Write exclude mask, day lists (None: no lists) and description; the archive is whole
         and in its place after this."""
+        self.whole()
         lists = self.part / LISTS_FOLDER
         masks.write_exclude(lists, usable)
         if splits is not None:

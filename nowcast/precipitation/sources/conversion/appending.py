@@ -88,6 +88,7 @@ class ArchiveAppender:
             history: lines to add.
         """
         root = self._archive.root
+        self.staged.whole()
         for name in (MASK_FOLDER, FRAME_FOLDER):
             folder = self.staged.part / name
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -4,7 +4,8 @@ No frame is stretched: it is cropped, or averaged over whole blocks (`cut`). Wha
 (`table`) in a process apart (`apart`) is checked frame by frame (`values`) before it is written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.execution.ahead import ahead
 from nowcast.core.storage.files import refused
 from nowcast.precipitation.archive.description import DESCRIPTION, Description
 from nowcast.precipitation.archive.episodes import missing_frames
@@ -36,11 +38,12 @@ from nowcast.precipitation.sources.conversion.values import (
     checked,
 )
 from nowcast.precipitation.sources.conversion.written import Written, history, skipped_lines
-from nowcast.precipitation.sources.field import Request, Source
+from nowcast.precipitation.sources.field import Field, Request, Source
 from nowcast.precipitation.sources.table import importer
 from nowcast.precipitation.units import Calibration
 
 Progress = Callable[[int, int], None]
+READ_AHEAD = 4  # fields
 
 
 def convert(
@@ -87,12 +90,14 @@ def convert(
         folder = root / one.name if many else root
         fields = Fields(one, target.skip_damaged, list(damaged.values()))
         try:
-            written.append(_write(one, fields, folder, target, importer_name, count))
+            with closing(ahead(fields, READ_AHEAD)) as left:
+                made = _write(one, fields, left, folder, target, importer_name, count)
+            written.append(made)
         except OSError as error:
-            made = f"; {len(written)} archives before it are whole" if written else ""
+            before_it = f"; {len(written)} archives before it are whole" if written else ""
             raise DataError(
-                f"{refused(folder, error)}. What was begun at {folder} is removed{made}: convert "
-                "again"
+                f"{refused(folder, error)}. What was begun at {folder} is removed{before_it}: "
+                "convert again"
             ) from error
         done += len(one)
     return written
@@ -116,6 +121,7 @@ def recognised(source: Path) -> str:
 def _write(
     source: Source,
     fields: Fields,
+    left: Iterator[tuple[int, Field]],
     root: Path,
     target: Target,
     importer_name: str,
@@ -127,7 +133,6 @@ def _write(
     if there is not None:
         target = _as_there(target, there)
     step = step_between(source, target.step_minutes)
-    left = iter(fields)
     head = next(left, None)
     if head is None:
         raise DataError(
