@@ -68,7 +68,8 @@ class AugmentSettings(Section):
     of the radar; their mask says data, and what is to be forecast stays as it was."""
     look: Share = 0.0
     """Share of the clips that are made to look like another radar's, what is to be forecast, too:
-    coarse classes, column maxima, noise, attenuation, blocked beams, a circle; see `appearance`."""
+    coarse classes, column maxima, drizzle, faint echo that stays, noise, attenuation, blocked
+    beams, a circle; see `appearance`."""
 
 
 class DataSettings(Section):

@@ -34,6 +34,15 @@ DETECTABLE_DBZ = (5.0, 15.0)
 SATURATED = 1 / 2  # of the radars with a drawn limit of detection
 SATURATION_DBZ = (50.0, 60.0)
 
+FADED_DB = (-25.0, -5.0)  # drizzle and snow against rain
+
+FLOOR_DBZ = (-4.0, 8.0)  # of faint echo that stays where it is
+FLOOR_SHARE = (0.2, 0.9)  # of the pixels
+FLOOR_GRAINS = (2, 12)  # patches of it along a side
+FLOOR_SPREAD_DB = (0.5, 2.5)  # standard deviation from place to place
+FLOOR_NOISE_DB = (0.3, 1.5)  # and from frame to frame
+FLOOR_GAPS = (0.0, 0.15)  # of its pixels in a frame
+
 NOISE_DB = (0.5, 2.0)  # standard deviation
 FLICKERING = (0.2, 1.0)  # of the pixels of a frame
 
@@ -53,7 +62,7 @@ def as_another_radar(
 
     One to three of `EFFECTS` are drawn, each with its own strength. A place and a strength hold for
     the whole clip; noise and flicker are new in every frame. Dry stays dry, but for the widened
-    column maxima and the flicker, which take a neighbour's rain.
+    column maxima and the flicker, which take a neighbour's rain, and for the floor of faint echo.
 
     Args:
         levels: 8-bit frames; not changed.
@@ -87,6 +96,32 @@ def take_column_maxima(
         for frame in levels:
             cv2.dilate(frame, np.ones((3, 3), np.uint8), dst=frame)
         levels *= mask
+
+
+def fade(levels: Levels, mask: Mask, rng: np.random.Generator, reflectivity: Reflectivity) -> None:
+    """Take a number of dB from all echo, as where it drizzles or snows."""
+    _look_up(levels, reflectivity.levels(reflectivity.dbz_by_level + rng.uniform(*FADED_DB)))
+
+
+def raise_the_floor(
+    levels: Levels, mask: Mask, rng: np.random.Generator, reflectivity: Reflectivity
+) -> None:
+    """Faint echo over a part of the frame, which stays where it is, as in products that show noise
+    and clutter: the larger of it and the rain."""
+    shape = levels.shape[1:]
+    grains = rng.standard_normal(tuple(rng.integers(*FLOOR_GRAINS, 2, endpoint=True)))
+    patches = cv2.resize(grains, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    patches += rng.uniform() * rng.standard_normal(shape)
+    there = patches < np.quantile(patches, rng.uniform(*FLOOR_SHARE))
+    spread, noise = (rng.uniform(*dbs) for dbs in (FLOOR_SPREAD_DB, FLOOR_NOISE_DB))
+    gaps = rng.uniform(*FLOOR_GAPS)
+    middle = float(reflectivity.levels(np.array([rng.uniform(*FLOOR_DBZ)]))[0])
+    place = middle + spread * reflectivity.levels_per_db * rng.standard_normal(shape)
+    for frame in levels:
+        echo = place + noise * reflectivity.levels_per_db * rng.standard_normal(shape)
+        echo *= there & (rng.random(shape) >= gaps)
+        np.maximum(frame, np.clip(np.rint(echo), 0, PIXEL_LEVELS).astype(np.uint8), out=frame)
+    levels *= mask
 
 
 def add_noise(
@@ -158,12 +193,14 @@ Effect = Callable[[Levels, Mask, np.random.Generator, Reflectivity], None]
 
 # As they come about: in the air, along the beam, in the receiver, in the product.
 EFFECTS: tuple[Effect, ...] = (
+    fade,
     take_column_maxima,
     attenuate,
     lose_with_range,
     block_beams,
     add_noise,
     flicker,
+    raise_the_floor,
     limit_the_range,
     classify,
     cover_a_circle,

@@ -16,7 +16,7 @@ SEEN = Reflectivity(HKO7)
 MIDDLE = (0.5, 0.5)
 SEEDS = range(12)
 FROM_NEIGHBOURS = {appearance.take_column_maxima, appearance.flicker}
-NEW_IN_EACH_FRAME = {appearance.add_noise, appearance.flicker}
+NEW_IN_EACH_FRAME = {appearance.add_noise, appearance.flicker, appearance.raise_the_floor}
 
 effects = pytest.mark.parametrize("effect", EFFECTS, ids=lambda effect: effect.__name__)
 
@@ -70,7 +70,7 @@ def test_an_effect_keeps_dry_dry_and_holds_for_the_whole_clip(effect: Effect):
         if effect in FROM_NEIGHBOURS:
             near = ndimage.maximum_filter(before, size=(1, 3, 3)) > 0
             assert not levels[~near].any()
-        else:
+        elif effect is not appearance.raise_the_floor:
             assert not levels[before == 0].any()
         assert not levels[~mask].any()
         if effect is beams.cover_a_circle:
@@ -96,7 +96,7 @@ def test_a_share_of_the_clips_changes_and_the_arguments_do_not():
         unchanged = as_another_radar(levels, mask, np.random.default_rng(seed), HKO7, 0.0)
         assert unchanged[0] is levels and unchanged[1] is mask
     assert 80 < some < 120
-    assert 8 < masked < 40  # the circle: one in nine effects, two effects a clip
+    assert 8 < masked < 40  # the circle: one in eleven effects, two effects a clip
     assert np.array_equal(levels, kept[0]) and np.array_equal(mask, kept[1])
 
 
@@ -181,6 +181,32 @@ def test_column_maxima_are_an_offset_and_at_times_wider():
             assert np.ptp(table[found[both]] - table[grown[both]]) < 0.3
     assert 6 < wider < 22
     assert -3.2 < min(offsets) < -1 and 4 < max(offsets) < 6.2
+
+
+def test_faded_rain_is_an_offset():
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    offsets = []
+    for seed in range(40):
+        found = changed(appearance.fade, levels, levels > 0, seed)
+        both = found > 0
+        offset = SEEN.dbz_by_level[found[both]] - SEEN.dbz_by_level[levels[both]]
+        assert np.ptp(offset) < 0.3 and not found[levels < 10].any()
+        offsets.append(offset.mean())
+    assert -25.2 < min(offsets) < -20 and -9 < max(offsets) < -4.8
+
+
+def test_the_floor_is_faint_stays_where_it_is_and_leaves_rain_above_it():
+    before, mask = rain(8)
+    shares = []
+    for seed in range(20):
+        found = changed(appearance.raise_the_floor, before, mask, seed)
+        added = found != before
+        assert bool((found >= before).all()) and not found[~mask].any()
+        assert added.any() and found[added].max() < level(22.0)
+        often = (added & (before == 0)).mean(0)
+        assert often[often > 0].mean() > 0.6  # in most of the frames, where it is at all
+        shares.append((found[mask & (before == 0)] > 0).mean())
+    assert min(shares) < 0.35 and max(shares) > 0.65
 
 
 def test_faint_echo_is_dry_and_the_strongest_cut_off():
