@@ -133,7 +133,7 @@ def test_without_a_bound_the_note_says_how_to_set_one_and_without_a_test_nothing
     section = as_section([Effect(replace(FOUND, seeds=None, blocks=None, pairs=2))])
     assert section.rows[0][2:] == [
         "cannot\u00a0be\u00a0told",
-        "-8\n-1.4\u00a0%",
+        "-8.1\n-1.4\u00a0%",
         "–",
         "–",
         "nothing",
@@ -165,7 +165,9 @@ def test_the_csv_has_every_number_of_the_table():
 def test_the_plot_has_the_intervals_in_per_cent_and_a_baseline_does_not_set_its_scale():
     far = replace(FOUND, other="persistence", other_value=5795.0, pairs=0, seeds=None)
     hits = Column("hits", "Hits", "more", 1, perfect=1.0)
-    plots = as_forests([Effect(far, 3.0), Effect(FOUND, 3.0), Effect(paired((1, 2, 3), hits), 3.0)])
+    plots = as_forests(
+        [Effect(far, 3.0), Effect(FOUND, 3.0), Effect(paired((1.0, 2.0, 3.0), hits), 3.0)]
+    )
     assert [plot.title for plot in plots] == ["B-MSE ↓", "Hits ↑"]
     assert [plot.sides for plot in plots] == [("better", "worse"), ("worse", "better")]
     plot = plots[0]

@@ -64,7 +64,8 @@ def test_verdicts_come_first_and_sentences_are_folded(tmp_path: Path):
     order = ["<h2>Verdicts", "<svg", "In words</summary>", "B against A</h3>", "<h2>Scores"]
     assert sorted(order, key=page.index) == order
     # The same config, so nothing differs.
-    said = {row["variant"]: row for row in csv.DictReader((tmp_path / "verdicts.csv").open())}
+    lines = (tmp_path / "verdicts.csv").read_text().splitlines()
+    said = {row["variant"]: row for row in csv.DictReader(lines)}
     assert (said["B"]["against"], said["B"]["verdict"]) == ("A", "no effect")
     assert (said["B"]["difference"], said["B"]["seeds"]) == ("0.0", "3")
     assert {path.name for path in (tmp_path / "figures").glob("effects.*")} == {

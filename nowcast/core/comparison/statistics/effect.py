@@ -44,9 +44,12 @@ class Effect:
     @property
     def within_bound(self) -> bool | None:
         """Whether every test there is, over seeds and over blocks, places the difference within
-        the bound; None without a bound or a test, or where the reference's score is 0."""
+        the bound; None without a bound or a test, or where a score is undefined or the
+        reference's is 0."""
         score = self.contrast.other_value
-        if self.equivalence is None or not score or not self.intervals:
+        if self.equivalence is None or self.contrast.difference is None or not score:
+            return None
+        if not self.intervals:
             return None
         bound = self.equivalence / 100 * abs(score)
         samples = {"seeds": self.contrast.pairs}
