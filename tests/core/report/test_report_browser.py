@@ -17,6 +17,7 @@ from tests.core.report.test_report import REPORT, TABLE
 
 CHROMIUM = Path("/usr/bin/chromium")
 LEADS = 6
+SIDES = ("better", "worse")
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
@@ -56,7 +57,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         edges={"A-Variant-With-A-Long-Name": "scored again with other settings, the run of"},
         verdicts=Verdicts(
             Section("Verdicts", header, [header], "How to read it."),
-            [Forest("Error", [ForestRow("A-Variant-With-A-Long-Name against Plain", 1, {})], "lr")],
+            [
+                Forest(
+                    "Error", [ForestRow("A-Variant-With-A-Long-Name against Plain", 1.0, {})], SIDES
+                )
+            ],
             [Section("One against other", header, [header], "A note.", ["A sentence."])],
         ),
         sections=[Section("Wide", header, [header], "A note.")],
