@@ -1,5 +1,6 @@
 """The Python API: what notebooks call, on the paths that the command line takes."""
 
+import csv
 import io
 import json
 import re
@@ -286,6 +287,10 @@ def test_train_evaluate_and_compare_return_objects(
     assert [row.name for row in comparison.table().rows] == ["persistence", "A"]
     assert comparison.report.is_file() and comparison.runs["A/seed 0"].is_finished
     assert "| A |" in comparison._repr_markdown_()
+    told = comparison.verdicts()
+    assert {(each.contrast.one, each.contrast.other) for each in told} == {("A", "persistence")}
+    rows = csv.DictReader((comparison.folder / "verdicts.csv").read_text().splitlines())
+    assert [row["verdict"] for row in rows] == [each.verdict for each in told]
     with pytest.raises(ConfigError, match="expected a `compare:` section with variants"):
         nowcast.compare("smoke", tmp_path / "none")
 

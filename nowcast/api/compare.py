@@ -12,7 +12,9 @@ from nowcast.api.cluster import cluster_settings
 from nowcast.api.progress import shows_progress
 from nowcast.api.settings import Config, Resolve, comparison_of, dotted, no_comparison
 from nowcast.core.comparison.compare import compare as compare_variants
+from nowcast.core.comparison.effects import effects
 from nowcast.core.comparison.estimate import Planned, planned
+from nowcast.core.comparison.statistics.effect import Effect
 from nowcast.core.comparison.stored import Stored, read_results
 from nowcast.core.errors import ConfigError, did_you_mean
 from nowcast.core.execution.engines import executor_of
@@ -57,6 +59,10 @@ class Comparison:
     def table(self) -> Table:
         """A row a variant or baseline, mean and standard deviation over seeds."""
         return self.stored.table
+
+    def verdicts(self) -> list[Effect]:
+        """Each variant or baseline against its reference, by each score: ``verdicts.csv``."""
+        return effects(self.stored)
 
     def _repr_markdown_(self) -> str:
         """As a notebook shows it."""

@@ -352,6 +352,10 @@ class CompareSettings(Section):
     """Forecasters that are scored without training."""
     split: Literal["valid", "test"] = "test"
     """On which all are scored."""
+    equivalence: Annotated[float, Field(gt=0, lt=100)] | None = None
+    """An effect within ± this many per cent of the reference's score does not matter: the report
+    says `no effect` where two one-sided tests at 5 % (the 90 % interval) place it there, over seeds
+    and over blocks; null: it never says so."""
 
     @model_validator(mode="after")
     def _graph(self) -> "CompareSettings":

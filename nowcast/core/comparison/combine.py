@@ -62,6 +62,8 @@ def combine(folders: Sequence[Path], out: Path, given: Sequence[str | None] | No
         differences += means
         notes.append(note)
     notes += [f"{name}: {note}" for name, stored in comparisons.items() for note in stored.notes]
+    equivalence, differing = _common_equivalence(comparisons)
+    notes += differing
     now = when_and_where()
     first, *others = comparisons.values()
     shared = {
@@ -82,6 +84,7 @@ def combine(folders: Sequence[Path], out: Path, given: Sequence[str | None] | No
         "edges": {name: edge for name, edge in first.edges.items() if name in parents},
         "references": {name: other for name, other in first.references.items() if name in parents},
         "same_runs": [name for name in first.same_runs if name in parents],
+        "equivalence": equivalence,
         "rows": [
             {"forecaster": row.name, "seed": seed, **scores.document()}
             for row in rows
@@ -196,6 +199,15 @@ def _common_seeds(comparisons: Comparisons) -> tuple[Seeds, list[str]]:
         for (name, surplus), forecasters in left_out.items()
     ]
     return seeds, notes
+
+
+def _common_equivalence(comparisons: Comparisons) -> tuple[float | None, list[str]]:
+    """The bound of all; where they differ there is none, with a note that says so."""
+    bounds = {name: stored.equivalence for name, stored in comparisons.items()}
+    if len(set(bounds.values())) == 1:
+        return next(iter(bounds.values())), []
+    listed = ", ".join(f"{name} {bound or 'none'}" for name, bound in bounds.items())
+    return None, [f"No equivalence bound here, since the comparisons differ: {listed}."]
 
 
 def _listed(seeds: Sequence[int | None]) -> str:

@@ -53,13 +53,8 @@ def as_sections(found: Sequence[Contrast], against: Mapping[str, Reference]) -> 
         against: forecaster -> its reference, of `references`.
     """
     sections: list[Section] = []
-    pairs = {(each.one, each.other, each.column.score): each for each in found}
-    pairs |= {(one.other, one.one, one.column.score): one.turned() for one in found}
-    scores = dict.fromkeys(each.column.score for each in found)
-    for one, reference in against.items():
-        other = reference.name
-        keys = [(one, other, score) for score in scores]
-        pair = [pairs[key] for key in keys if key in pairs]
+    for one, pair in of_interest(found, against).items():
+        reference, other = against[one], against[one].name
         note = f"Scores of {one} less those of {other}. Why {other}: {reference.why}."
         sections.append(
             Section(
@@ -71,6 +66,19 @@ def as_sections(found: Sequence[Contrast], against: Mapping[str, Reference]) -> 
             )
         )
     return sections
+
+
+def of_interest(
+    found: Sequence[Contrast], against: Mapping[str, Reference]
+) -> dict[str, list[Contrast]]:
+    """Forecaster -> itself less its reference, by every score."""
+    pairs = {(each.one, each.other, each.column.score): each for each in found}
+    pairs |= {(one.other, one.one, one.column.score): one.turned() for one in found}
+    scores = dict.fromkeys(each.column.score for each in found)
+    return {
+        one: [pairs[key] for score in scores if (key := (one, reference.name, score)) in pairs]
+        for one, reference in against.items()
+    }
 
 
 def as_csv(found: Sequence[Contrast]) -> str:

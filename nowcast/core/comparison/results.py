@@ -9,15 +9,14 @@ from typing import Any
 
 from torch import nn
 
+from nowcast.core.comparison import effects, findings
 from nowcast.core.comparison.figures import of_seeds
-from nowcast.core.comparison.findings import as_csv, as_sections
-from nowcast.core.comparison.references import Descent, references
 from nowcast.core.comparison.statistics.bootstrap import differences
-from nowcast.core.comparison.statistics.significance import contrasts, near_best
+from nowcast.core.comparison.statistics.significance import near_best
 from nowcast.core.comparison.statistics.verdict import MARKS
 from nowcast.core.comparison.stored import FILMS, SCORES, read_results
 from nowcast.core.execution.jobs import COMPARE, Build, Job, forecaster
-from nowcast.core.report.page import Report, Section, training_charts, write_report
+from nowcast.core.report.page import Report, Section, Verdicts, training_charts, write_report
 from nowcast.core.report.papers import write_figures, write_latex
 from nowcast.core.report.player import write_films
 from nowcast.core.report.variants import versions
@@ -85,6 +84,7 @@ def write_results(
             if variant.reference is not None
         },
         "same_runs": [name for name, variant in settings.variants.items() if variant.run_of],
+        "equivalence": settings.equivalence,
         "rows": [
             {"forecaster": row.name, "seed": seed, **facts, **scores.document()}
             for row in rows
@@ -138,8 +138,8 @@ def _made_from(jobs: Sequence[Job], settings: CompareSettings) -> str:
 
 
 def report(out: Path) -> Table:
-    """Write ``table.md``, ``.csv`` and ``.tex``, ``significance.csv``, ``figures/`` and
-    ``report.html`` from what a comparison left in `out`.
+    """Write ``table.md``, ``.csv`` and ``.tex``, ``verdicts.csv``, ``significance.csv``,
+    ``figures/`` and ``report.html`` from what a comparison left in `out`.
 
     Raises:
         ConfigError: there are no results of a comparison.
@@ -147,13 +147,14 @@ def report(out: Path) -> Table:
     stored = read_results(out)
     table, facts, parents = stored.table, stored.facts, stored.parents
     names = [row.name for row in table.rows]
-    found = contrasts(table, stored.differences)
+    found, told = stored.contrasts, effects.effects(stored)
     for name, text in {
         "table.md": "\n".join(
             [table.markdown(), f"{table.legend}.\n", *(f"{note}\n" for note in stored.notes)]
         ),
         "table.csv": table.csv(),
-        "significance.csv": as_csv(found),
+        "verdicts.csv": effects.as_csv(told),
+        "significance.csv": findings.as_csv(found),
     }.items():
         write_text(out / name, text)
     write_latex(out / "table.tex", table, near_best(table, found), MARKS)
@@ -163,11 +164,11 @@ def report(out: Path) -> Table:
     histories = {name: run.history() for name, run in runs.items()}
     training = enumerate(training_charts(table.columns, histories))
     charts = of_seeds(table) | {f"training_{number}": chart for number, chart in training}
-    write_figures(out, charts, names)
+    forests = effects.as_forests(told)
+    write_figures(out, charts, names, forests)
     data = ", ".join(several) or facts.get("data")
     shown = ", ".join(name for name in names if name in parents)
-    descent = Descent(parents, stored.configs, stored.same_runs, stored.references)
-    sections = as_sections(found, references(descent, names))
+    words = findings.as_sections(found, stored.against)
     write_report(
         out / "report.html",
         Report(
@@ -178,7 +179,8 @@ def report(out: Path) -> Table:
             histories=histories,
             pictures={},
             command=board_command(out),
-            sections=[*_differing_facts(several), *sections],
+            verdicts=Verdicts(effects.as_section(told), forests, words) if told else None,
+            sections=_differing_facts(several),
             films=stored.films,
             edges=stored.edges,
             configs=stored.configs,

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nowcast.core.comparison.references import Descent, Reference, references
 from nowcast.core.comparison.statistics.bootstrap import Difference
+from nowcast.core.comparison.statistics.significance import Contrast, contrasts
 from nowcast.core.errors import ConfigError
 from nowcast.core.report.player import Film, read_films
 from nowcast.core.scoring.sums import Scores
@@ -35,6 +38,7 @@ class Stored:
         films: forecasts to scrub through time.
         comparisons: of a table of several comparisons, name -> ``page`` (relative link) and
             ``facts`` (what it does not share with the others); of one comparison empty.
+        equivalence: `compare.equivalence`, in per cent; None: not set.
     """
 
     table: Table
@@ -50,6 +54,18 @@ class Stored:
     differences: Sequence[Difference]
     films: Sequence[Film]
     comparisons: Mapping[str, Mapping[str, Any]]
+    equivalence: float | None = None
+
+    @cached_property
+    def contrasts(self) -> list[Contrast]:
+        """Every pair of forecasters by every score, tested."""
+        return contrasts(self.table, self.differences)
+
+    @property
+    def against(self) -> dict[str, Reference]:
+        """Forecaster -> what it is set against."""
+        descent = Descent(self.parents, self.configs, self.same_runs, self.references)
+        return references(descent, [row.name for row in self.table.rows])
 
 
 def read_results(out: Path) -> Stored:
@@ -83,6 +99,7 @@ def read_results(out: Path) -> Stored:
             differences=[Difference(**found) for found in content["differences"]],
             films=read_films(out / FILMS),
             comparisons=content.get("comparisons", {}),
+            equivalence=content.get("equivalence"),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

@@ -124,7 +124,7 @@ def drawn(
     return [
         (
             chart.title,
-            _inline(figure_of(chart, styles), f"{prefix}{position}"),
+            inline(figure_of(chart, styles), f"{prefix}{position}"),
             "; ".join(" = ".join(group) for group in chart.identical),
         )
         for position, chart in enumerate(charts)
@@ -205,7 +205,7 @@ def _mean_and_deviation(
     return np.array(x, float), np.array(mean, float), np.array(deviation, float)
 
 
-def _inline(figure: Figure, prefix: str) -> Markup:
+def inline(figure: Figure, prefix: str) -> Markup:
     """The figure as SVG inside HTML.
 
     matplotlib draws its identifiers at random unless a process-wide setting is changed; here they

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from nowcast.core.report.charts import LINE_WIDTH, Chart, Curve, Line, drawn, legend, lines
+from nowcast.core.report.forest import STYLES, Forest, drawn_forests
 from nowcast.core.report.player import Film
 from nowcast.core.report.variants import HEADER, variant_table
 from nowcast.core.scoring.table import ARROWS, BEST, DASH, STAR, Column, Table, markdown_table
@@ -36,6 +37,21 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Verdicts:
+    """What a comparison says of each variant against its reference.
+
+    Args:
+        table: one row a variant and score.
+        forests: the same drawn, a plot a score.
+        words: the same in sentences, folded.
+    """
+
+    table: Section
+    forests: Sequence[Forest]
+    words: Sequence[Section]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything the page shows.
 
@@ -49,6 +65,7 @@ class Report:
             ``{"step": 50, "loss": 1.2}`` or ``{"step": 200, "valid": {"error": 0.41}}``.
         pictures: caption -> a PNG or GIF file's content.
         command: that opens the runs in TensorBoard; empty: there are none.
+        verdicts: they come first; None: nothing has a reference.
         sections: further tables.
         films: forecasts to scrub through time.
         edges: variant -> how it comes from its parent, where that is not by fine-tuning.
@@ -66,6 +83,7 @@ class Report:
     histories: Mapping[str, Sequence[Mapping[str, Any]]]
     pictures: Mapping[str, bytes]
     command: str
+    verdicts: Verdicts | None = None
     sections: Sequence[Section] = ()
     films: Sequence[Film] = ()
     edges: Mapping[str, str] = field(default_factory=dict)
@@ -105,10 +123,8 @@ def _page(report: Report) -> str:
         report=report,
         header=[_headed(text) or "Forecaster" for text in report.table.header()],
         rows=_marked(report.table.cells()),
-        sections=[
-            (section, [_headed(text) for text in section.header], _marked(section.rows))
-            for section in report.sections
-        ],
+        **_verdicts(report.verdicts),
+        sections=_prepared(report.sections),
         spread=_spread(report.table),
         best=BEST,
         dash=DASH,
@@ -125,6 +141,29 @@ def _page(report: Report) -> str:
         base_config=dumps(report.configs.get(base)),
         origin=dict(report.versions) | shared,
     )
+
+
+def _verdicts(verdicts: Verdicts | None) -> dict[str, Any]:
+    """For the template: the table, the plots with their legend, and the sentences."""
+    if verdicts is None:
+        return {"verdicts": [], "forests": [], "forest_legend": {}, "words": []}
+    kinds = {kind for forest in verdicts.forests for kind in forest.kinds}
+    return {
+        "verdicts": _prepared([verdicts.table]),
+        "forests": drawn_forests(verdicts.forests, "forest"),
+        "forest_legend": {
+            f"95 % interval over {kind}": line for kind, line in STYLES.items() if kind in kinds
+        },
+        "words": _prepared(verdicts.words),
+    }
+
+
+def _prepared(sections: Sequence[Section]) -> list[tuple[Section, list[str], list[list[Markup]]]]:
+    """Sections with the header and cells as the page shows them."""
+    return [
+        (section, [_headed(text) for text in section.header], _marked(section.rows))
+        for section in sections
+    ]
 
 
 def _headed(text: str) -> str:

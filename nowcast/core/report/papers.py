@@ -7,9 +7,11 @@ from itertools import chain
 from pathlib import Path
 
 import matplotlib
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nowcast.core.report.charts import LINE_WIDTH, Chart, figure_of, legend, lines
+from nowcast.core.report.charts import LINE_WIDTH, Chart, Line, figure_of, legend, lines
+from nowcast.core.report.forest import Forest, figure_of_forests
 from nowcast.core.scoring.table import STAR, Table
 from nowcast.core.storage.files import write_text, write_whole
 from nowcast.core.terminal.plain import add_legend
@@ -17,6 +19,7 @@ from nowcast.core.terminal.plain import add_legend
 FIGURES = "figures"
 FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same bytes every time
 LEGEND_COLUMNS = 3
+LEGEND_INCHES = 0.35  # room for one line
 ESCAPED = {character: f"\\{character}" for character in "{}$&#%_"} | {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -34,13 +37,20 @@ ESCAPED = {character: f"\\{character}" for character in "{}$&#%_"} | {
 }
 
 
-def write_figures(folder: Path, charts: Mapping[str, Chart], names: Sequence[str]) -> None:
-    """Write each chart as ``figures/NAME.svg`` and ``.pdf``, if it has a line; old figures go.
+def write_figures(
+    folder: Path,
+    charts: Mapping[str, Chart],
+    names: Sequence[str],
+    forests: Sequence[Forest] = (),
+) -> None:
+    """Write each chart as ``figures/NAME.svg`` and ``.pdf``, if it has a line, and forest plots
+    with an interval as ``figures/effects``; old figures go.
 
     Args:
         folder: in which ``figures/`` is made.
         charts: name -> chart.
         names: of the forecasters in the table, whose lines are those of the page's charts.
+        forests: forest plots, in one figure.
     """
     folder = folder / FIGURES
     for old in chain.from_iterable(folder.glob(f"*.{suffix}") for suffix in FORMATS):
@@ -48,22 +58,27 @@ def write_figures(folder: Path, charts: Mapping[str, Chart], names: Sequence[str
     drawn = (name for chart in charts.values() for name in chart.curves)
     styles = lines(chain(names, drawn))  # a variant that is only started from has no row
     for name, chart in charts.items():
-        if not chart.has_lines:
-            continue
-        stem = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
-        # Fonts that journals take, and the same identifiers every time.
-        with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "nowcast"}):
+        if chart.has_lines:
             figure = figure_of(chart, styles)
-            artists = {
-                label: Line2D([], [], color=line.colour, linestyle=line.style, linewidth=LINE_WIDTH)
-                for label, line in legend([chart], styles).items()
-            }
-            add_legend(
-                figure, artists, loc="outside lower center", ncols=LEGEND_COLUMNS, fontsize=8
-            )
-            for suffix, metadata in FORMATS.items():
-                write = partial(figure.savefig, format=suffix, metadata=metadata)
-                write_whole(folder / f"{stem}.{suffix}", write)
+            _write(folder, name, figure, legend([chart], styles), "outside lower center")
+    kinds = {f"95 % over {kind}": line for forest in forests for kind, line in forest.kinds.items()}
+    if kinds:
+        _write(folder, "effects", figure_of_forests(forests, LEGEND_INCHES), kinds, "lower center")
+
+
+def _write(folder: Path, name: str, figure: Figure, styles: Mapping[str, Line], where: str) -> None:
+    """Under a legend of the styles, in every format."""
+    stem = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+    artists = {
+        label: Line2D([], [], color=line.colour, linestyle=line.style, linewidth=LINE_WIDTH)
+        for label, line in styles.items()
+    }
+    # Fonts that journals take, and the same identifiers every time.
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "nowcast"}):
+        add_legend(figure, artists, loc=where, ncols=LEGEND_COLUMNS, fontsize=8)
+        for suffix, metadata in FORMATS.items():
+            write = partial(figure.savefig, format=suffix, metadata=metadata)
+            write_whole(folder / f"{stem}.{suffix}", write)
 
 
 def write_latex(path: Path, table: Table, near: Mapping[str, Collection[str]], note: str) -> None:

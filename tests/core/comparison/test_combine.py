@@ -290,6 +290,23 @@ def test_the_page_links_to_each_comparison_and_draws_no_training(tmp_path: Path)
     assert (out / "report.html").read_text() == page
 
 
+@pytest.mark.parametrize(("other", "common"), [(2.0, 2.0), (1.0, None), (None, None)])
+def test_an_equivalence_bound_is_kept_where_all_have_the_same(
+    tmp_path: Path, other: float | None, common: float | None
+):
+    folders = [
+        write(tmp_path / name, (ACCURACY,), RTE, equivalence=bound)
+        for name, bound in (("rte", 2.0), ("cola", other))
+    ]
+    combine(folders, tmp_path / "all")
+    content = stored(tmp_path / "all")
+    assert content["equivalence"] == common
+    note = (
+        f"No equivalence bound here, since the comparisons differ: rte 2.0, cola {other or 'none'}."
+    )
+    assert (note in content["notes"]) == (common is None)
+
+
 def test_comparisons_of_before_have_main_columns_alone(folders: list[Path], tmp_path: Path):
     content = stored(folders[1])
     for column in content["columns"]:

@@ -49,6 +49,24 @@ def comparison(**changes) -> CompareSettings:
     return CompareSettings.model_validate(content)
 
 
+@pytest.mark.parametrize(
+    ("bound", "said"),
+    [
+        (0, "greater than 0"),
+        (-0.5, "greater than 0"),
+        (100, "less than 100"),
+        ("0.5", "valid number"),
+        (float("nan"), "finite number"),
+        (True, "valid number"),
+    ],
+)
+def test_an_equivalence_bound_is_a_share_in_per_cent(bound, said: str):
+    with pytest.raises(ValidationError, match=rf"(?s)equivalence.*{said}"):
+        comparison(equivalence=bound)
+    assert comparison(equivalence=0.5).equivalence == 0.5
+    assert comparison().equivalence is None
+
+
 def test_parents_come_before_their_children_seed_by_seed(tmp_path: Path):
     baseline, *jobs = plan(comparison(), resolve, tmp_path)
     assert (baseline.variant, baseline.seed, baseline.trains) == ("identity", None, False)
@@ -131,7 +149,7 @@ def test_three_seeds_are_tested_in_pairs(tmp_path: Path):
     assert [int(pair["blocks"]) for pair in (*baseline, found)] == [blocks] * 3
     assert float(found["blocks_low"]) < float(found["difference"]) < float(found["blocks_high"])
     page = (tmp_path / "report.html").read_text()
-    assert "T against P</h2>" in page and html.escape(found["in_words"]) in page
+    assert "T against P</h3>" in page and html.escape(found["in_words"]) in page
 
 
 def test_side_by_side_gives_the_same_table(tmp_path: Path):

@@ -1,5 +1,6 @@
 """What a comparison leaves is enough to write its page again, and is shown as it is."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -41,6 +42,35 @@ def test_the_page_is_the_same_from_what_is_stored(compared: Path):
     (compared / "report.html").unlink()
     report(compared)
     assert (compared / "report.html").read_bytes() == before
+
+
+def test_results_of_before_there_were_equivalence_bounds_make_their_page(
+    compared: Path, tmp_path: Path
+):
+    content = json.loads((compared / "scores.json").read_text())
+    assert content.pop("equivalence") is None
+    (tmp_path / "scores.json").write_text(json.dumps(content))
+    (tmp_path / FILMS).write_bytes((compared / FILMS).read_bytes())
+    report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "No equivalence bound is set" in page
+    assert (tmp_path / "verdicts.csv").read_text() == (compared / "verdicts.csv").read_text()
+
+
+def test_verdicts_come_first_and_sentences_are_folded(tmp_path: Path):
+    settings = comparison(seeds=[0, 1, 2], variants={"A": {}, "B": {}}, equivalence=5)
+    compare(settings, resolve, ToyTask, tmp_path, Ranks())
+    page = (tmp_path / "report.html").read_text()
+    order = ["<h2>Verdicts", "<svg", "In words</summary>", "B against A</h3>", "<h2>Scores"]
+    assert sorted(order, key=page.index) == order
+    # The same config, so nothing differs.
+    lines = (tmp_path / "verdicts.csv").read_text().splitlines()
+    said = {row["variant"]: row for row in csv.DictReader(lines)}
+    assert (said["B"]["against"], said["B"]["verdict"]) == ("A", "no effect")
+    assert (said["B"]["difference"], said["B"]["seeds"]) == ("0.0", "3")
+    assert {path.name for path in (tmp_path / "figures").glob("effects.*")} == {
+        *("effects.svg", "effects.pdf")
+    }
 
 
 def test_origins_are_shown_for_runs_that_have_one(compared: Path):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nowcast.core.report.page import Report, Section, write_report
+from nowcast.core.report.forest import Forest, ForestRow
+from nowcast.core.report.page import Report, Section, Verdicts, write_report
 from nowcast.core.report.player import Film, Reel, Scale
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.scoring.table import Column, Row, Table
@@ -16,6 +17,7 @@ from tests.core.report.test_report import REPORT, TABLE
 
 CHROMIUM = Path("/usr/bin/chromium")
 LEADS = 6
+SIDES = ("better", "worse")
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
@@ -53,6 +55,15 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         REPORT,
         parents={"Plain": None, "Plain+": "Plain", "A-Variant-With-A-Long-Name": "Plain+"},
         edges={"A-Variant-With-A-Long-Name": "scored again with other settings, the run of"},
+        verdicts=Verdicts(
+            Section("Verdicts", header, [header], "How to read it."),
+            [
+                Forest(
+                    "Error", [ForestRow("A-Variant-With-A-Long-Name against Plain", 1.0, {})], SIDES
+                )
+            ],
+            [Section("One against other", header, [header], "A note.", ["A sentence."])],
+        ),
         sections=[Section("Wide", header, [header], "A note.")],
         films=[film, film],
         configs={"Plain": {"lr": 1}, "Plain+": {"lr": 2, "path": "/long" * 40}},
