@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every benchmark, about 20 minutes on two cores with nothing else to do; arguments go on,
+# Every benchmark, about 40 minutes on two cores with nothing else to do; arguments go on,
 # e.g. `bash scripts/benchmark.sh --json bench.json`.
 set -euo pipefail
 EXTRAS=dev source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"

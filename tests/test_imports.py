@@ -61,6 +61,31 @@ def test_import_and_help_wait_for_nothing_heavy():
     assert "evaluate" in done.stdout
 
 
+# What takes a second or a tenth of one, and what only some steps of a command need.
+OF_TRAINING = ("torch._dynamo", "sympy", "tensorboard", "optuna", "transformers")
+OF_PICTURES = ("matplotlib", "skimage", "cv2")
+OF_NETCDF = ("xarray", "pandas", "scipy", "pint", "dask")
+
+
+def test_a_task_and_a_forecast_import_what_they_need_and_no_more(synthetic: Path, tmp_path: Path):
+    said = said_by(
+        f"""import sys
+def there(*names):
+    return [name for name in names if name in sys.modules]
+import nowcast.precipitation.task
+print(there(*{(*OF_TRAINING, *OF_PICTURES, *OF_NETCDF)}))
+import nowcast.cli.app
+out = {str(tmp_path / "out")!r}
+formats = ["--format", "png", "--format", "gif"]
+sys.argv = ["nowcast", "forecast", {str(synthetic)!r}, "--out", out, *formats]
+nowcast.cli.app.app(standalone_mode=False)
+print(there("matplotlib", *{(*OF_TRAINING, *OF_NETCDF)}))
+"""
+    )
+    assert (said.splitlines()[0], said.splitlines()[-1]) == ("[]", "[]"), said
+    assert (tmp_path / "out" / "forecast.gif").is_file()
+
+
 def test_the_public_names_are_there():
     from nowcast import MEmeL, plug_in
     from nowcast.core.memel import layer as memel

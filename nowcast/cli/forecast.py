@@ -23,6 +23,7 @@ from nowcast.cli.arguments.forecasts import (
     read_formats,
 )
 from nowcast.cli.watch import follow, say
+from nowcast.core.system.allocator import uncollected
 from nowcast.precipitation.forecasting.products.widths import WIDTH
 
 if TYPE_CHECKING:
@@ -127,9 +128,9 @@ def forecast(
         return
     if keep is not None:
         raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
-    # These wait for torch.
-    from nowcast.api.forecasters import load
-    from nowcast.precipitation.forecasting.released.weights import DEFAULT
+    with uncollected():  # these wait for torch
+        from nowcast.api.forecasters import load
+        from nowcast.precipitation.forecasting.released.weights import DEFAULT
 
     loaded = load(weights or DEFAULT)
     replaced = _check_out(out, overwrite)

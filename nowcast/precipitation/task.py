@@ -42,9 +42,6 @@ from nowcast.precipitation.loss import (
     members_loss,
     relative_loss,
 )
-from nowcast.precipitation.pictures.gallery import write_gallery
-from nowcast.precipitation.pictures.reel import forecast, reels
-from nowcast.precipitation.pictures.strip import strip_of
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
 from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 from nowcast.precipitation.verification.ensembles.columns import ENSEMBLE_COLUMNS, by_threshold
@@ -369,6 +366,10 @@ class PrecipitationTask:
 
     def pictures(self, model: nn.Module, split: str) -> Mapping[str, NDArray[np.uint8]]:
         """Input, truth and forecast of the clips with the most rain, by init time."""
+        # Matplotlib, OpenCV and scikit-image are imported where something is drawn.
+        from nowcast.precipitation.pictures.reel import forecast
+        from nowcast.precipitation.pictures.strip import strip_of
+
         clips = self.clips(split)
         chosen = [Draw(clip) for clip in clips.wettest(PICTURES)]
         batch = clips.batch(chosen)
@@ -381,6 +382,8 @@ class PrecipitationTask:
 
     def reels(self, models: Mapping[str, nn.Module], split: str) -> list[Reel]:
         """The clips with the most rain as each model sees them coming; see `reel`."""
+        from nowcast.precipitation.pictures.reel import reels
+
         return reels(self.clips(split), models)
 
     def gallery(
@@ -391,6 +394,8 @@ class PrecipitationTask:
         out: Path,
     ) -> Mapping[str, Path]:
         """Performance diagram, spectra, best and worst episode; see `gallery`."""
+        from nowcast.precipitation.pictures.gallery import write_gallery
+
         clips = self.clips(split)
         return write_gallery(parts, self.reference, self.read_columns, clips, models, out)
 

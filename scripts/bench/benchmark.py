@@ -57,7 +57,7 @@ class Benchmark:
         measure: its rows.
         cells: of a row, by the column's title.
         note: what to say under the table.
-        uses: which fields of `Asked`.
+        uses: which fields of `Asked`, and ``isa`` if torch's instructions matter.
         defaults: of these.
     """
 
@@ -69,11 +69,16 @@ class Benchmark:
     defaults: Asked = Asked()
 
     def table(self, rows: Sequence[Row]) -> str:
-        """A line a row, as Markdown, and the note."""
-        titles = list(self.cells(rows[0]))
-        lines = [titles, ["---"] * len(titles), *(self.cells(row).values() for row in rows)]
+        """A line a row, as Markdown, and the note; which instructions torch used comes first."""
+        cells = [_instructions(row) | self.cells(row) for row in rows]
+        titles = list(cells[0])
+        lines = [titles, ["---"] * len(titles), *(each.values() for each in cells)]
         text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         return "\n\n".join(filter(None, [text, self.note(rows)]))
+
+
+def _instructions(row: Row) -> Cells:
+    return {"instructions": f"{row['isa']}: {row['instructions']}"} if "isa" in row else {}
 
 
 def ratio(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:

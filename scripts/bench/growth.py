@@ -100,6 +100,6 @@ BENCHMARK = Benchmark(
     measure,
     cells,
     note,
-    ("threads", "precision", "pairs"),
+    ("threads", "precision", "pairs", "isa"),
     Asked(threads=(2,), pairs=5),
 )

@@ -53,11 +53,12 @@ def measure(
     """Time each forecaster in a process of its own, in turns with S-PROG if pysteps is there.
 
     Args:
-        asked: one number of threads, of torch and OpenCV; all may use as many cores.
+        asked: one number of threads, of torch and OpenCV, as many as the cores that all may use;
+            the networks' precisions.
         size: height and width of a frame.
         in_len: frames in, 6 minutes apart.
         out_len: frames out.
-        forecasters: of `FORECASTERS`; networks come in fp32 and in bf16 autocast.
+        forecasters: of `FORECASTERS`.
 
     Raises:
         ConfigError: there are fewer cores than threads.
@@ -79,7 +80,7 @@ def measure(
         if find_spec("pysteps") is not None:
             sprog = stack.enter_context(process(SPROG, None))
         for name in forecasters:
-            for precision in ("fp32", "bf16") if name in NETWORKS else (None,):
+            for precision in asked.precision if name in NETWORKS else (None,):
                 with process(name, precision) as forecast:
                     # Without S-PROG a forecaster takes turns with itself.
                     (theirs, ours), _ = in_turns((sprog or forecast, forecast), asked.pairs)
@@ -182,6 +183,6 @@ BENCHMARK = Benchmark(
     measure,
     cells,
     note,
-    ("threads", "pairs", "device"),
+    ("threads", "precision", "pairs", "device", "isa"),
     Asked(threads=(2,), pairs=7),
 )

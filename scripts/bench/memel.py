@@ -80,5 +80,5 @@ BENCHMARK = Benchmark(
     measure,
     cells,
     note,
-    ("batch", "threads", "precision", "pairs", "device"),
+    ("batch", "threads", "precision", "pairs", "device", "isa"),
 )

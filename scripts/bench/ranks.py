@@ -111,6 +111,6 @@ BENCHMARK = Benchmark(
     measure,
     cells,
     no_note,
-    ("batch", "precision", "pairs"),
+    ("batch", "precision", "pairs", "isa"),
     Asked(pairs=7),
 )

@@ -16,8 +16,7 @@ from scripts.bench.straightforward import DenseMEmeL, PlainEncoderForecaster
 
 MATRIX = 2048  # side of the matrices whose product is the machine's limit
 PRODUCTS = 8  # in a row
-PRECISIONS = ["fp32", "bf16"]
-WAYS = [(precision, recompute) for recompute in (False, True) for precision in PRECISIONS]
+WAYS = [(precision, recompute) for recompute in (False, True) for precision in ("fp32", "bf16")]
 
 
 def measure(
@@ -33,7 +32,7 @@ def measure(
     losses, step for step; `share` is arithmetic per second as a share of the matrix product's.
 
     Args:
-        asked: batches and threads.
+        asked: batches, threads and precisions.
         size: height and width, a multiple of 30.
         frames: in, and as many out.
         stages: the paper's, or smaller ones for a test.
@@ -50,7 +49,8 @@ def measure(
 def _measure(
     work: tuple[int, int, int], threads: int, asked: Asked, stages: Sequence[Stage], matrix: int
 ) -> list[Row]:
-    device = asked.device
+    device, precisions = asked.device, list(asked.precision)
+    ways = [way for way in WAYS if way[0] in precisions]
     with ExitStack() as stack:
 
         def start(make: Callable[..., Any], *args: object) -> Apart:
@@ -59,16 +59,16 @@ def _measure(
             return stack.enter_context(process)
 
         plain = start(straightforward, *work, stages, device)
-        products = [start(product, matrix, precision, device) for precision in PRECISIONS]
+        products = [start(product, matrix, precision, device) for precision in precisions]
         ours = [
             start(training_step, *work, precision == "bf16", stages, None, recompute, device)
-            for precision, recompute in WAYS
+            for precision, recompute in ways
         ]
         seconds, losses = in_turns((plain, *products, *ours), asked.pairs)
         gflop = arithmetic(*work, stages)
         rows = []
-        for at, (precision, recompute) in enumerate(WAYS, start=1 + len(products)):
-            limit = np.array(seconds[1 + PRECISIONS.index(precision)])
+        for at, (precision, recompute) in enumerate(ways, start=1 + len(products)):
+            limit = np.array(seconds[1 + precisions.index(precision)])
             limit = PRODUCTS * 2 * matrix**3 / 1e9 / limit
             rows.append(
                 {"batch": work[0], "threads": threads, "precision": precision}
@@ -152,6 +152,6 @@ BENCHMARK = Benchmark(
     measure,
     cells,
     note,
-    ("batch", "threads", "pairs", "device"),
+    ("batch", "threads", "precision", "pairs", "device", "isa"),
     Asked(pairs=5),
 )

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.core.monitoring.events import EventLog
 from nowcast.core.monitoring.monitor import LOG10_PHI_EDGES, Reading
 from nowcast.core.scoring.sums import Scores
 from nowcast.core.storage.files import write_text
@@ -36,6 +35,8 @@ class RunLog:
             return
         kept = [entry for entry in run.history() if entry["step"] <= start]
         write_text(run.history_file, "".join(json.dumps(entry) + "\n" for entry in kept))
+        from nowcast.core.monitoring.events import EventLog  # imports tensorboard
+
         self._events = EventLog(run.folder, start)
 
     def step(

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 from PIL.PngImagePlugin import PngImageFile
@@ -215,6 +214,8 @@ def read_frame(path: Path, shape: tuple[int, int]) -> UInt8[np.ndarray, "height 
     Raises:
         FrameError: absent, empty, truncated or damaged; not 8-bit grey; of another size.
     """
+    import cv2
+
     # Uncompressed 16-bit colour, or a chunk every pixel, is smaller.
     data = _read(path, 16 * shape[0] * shape[1] + 2**20)
     with _png(path, io.BytesIO(data)) as image:
@@ -304,6 +305,8 @@ def write_frame(
     root: Path, moment: np.datetime64, levels: UInt8[np.ndarray, "height width"]
 ) -> None:
     """Write the 8-bit levels of one frame (PNG, row 0 north)."""
+    import cv2
+
     path = frame_path(root, moment)
     done, data = cv2.imencode(".png", levels)
     if not done:

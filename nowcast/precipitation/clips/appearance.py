@@ -7,7 +7,6 @@ from radar to radar. What is forecast is changed like the inputs: it would look 
 from collections.abc import Callable
 from statistics import NormalDist
 
-import cv2
 import numpy as np
 
 from nowcast.precipitation.clips.beams import (
@@ -90,6 +89,8 @@ def take_column_maxima(
     levels: Levels, mask: Mask, rng: np.random.Generator, reflectivity: Reflectivity
 ) -> None:
     """Add a number of dB to all echo and, in some clips, take the maximum over 3x3 pixels."""
+    import cv2
+
     offset, widened = rng.uniform(*COLUMN_DB), rng.random() < WIDENED
     _look_up(levels, reflectivity.levels(reflectivity.dbz_by_level + offset))
     if widened:
@@ -128,6 +129,8 @@ def add_noise(
     levels: Levels, mask: Mask, rng: np.random.Generator, reflectivity: Reflectivity
 ) -> None:
     """Add normal noise in dB to each wet pixel of each frame."""
+    import cv2
+
     noise = np.rint(NORMAL * rng.uniform(*NOISE_DB) * reflectivity.levels_per_db)
     drawn = _flat(rng.integers(BYTES, size=levels.shape, dtype=np.uint8))
     wet = levels > 0
@@ -181,6 +184,8 @@ def classify(
 
 
 def _look_up(levels: Levels, table: np.ndarray) -> None:
+    import cv2
+
     _flat(levels)[:] = cv2.LUT(_flat(levels), table)
 
 

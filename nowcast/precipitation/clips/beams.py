@@ -3,7 +3,6 @@
 Each function changes a clip in place, in all frames by the same radar. Pixels are taken as 1 km.
 """
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
@@ -43,6 +42,8 @@ def attenuate(
 
     The two-way loss is the sum of 2 a Z^b along the beam, at most `MOST_ATTENUATION_DB`.
     """
+    import cv2
+
     row, column = _place(rng, levels)
     a = np.exp(rng.uniform(*np.log(ATTENUATION_A)))
     z = 10 ** (reflectivity.dbz_by_level / 10)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +30,8 @@ def by_motion(rates: NDArray[np.float64], mask: NDArray[np.bool_]) -> str:
 
     ``still`` below half a pixel a step, ``dry`` where there is too little rain to tell.
     """
+    import cv2
+
     if len(rates) < 2:
         raise ConfigError("by_motion: expected at least 2 input frames, found 1")
     before, after = (

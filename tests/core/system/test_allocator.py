@@ -1,12 +1,13 @@
 """Freed memory stays with the process: touching it again is no page fault."""
 
+import gc
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from nowcast.core.system.allocator import keep_freed_memory
+from nowcast.core.system.allocator import keep_freed_memory, uncollected
 
 SCRIPT = """
 import resource, sys
@@ -42,3 +43,19 @@ def test_a_user_s_own_setting_stands(monkeypatch: pytest.MonkeyPatch):
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert keep_freed_memory() is False
+
+
+def test_nothing_is_collected_while_torch_is_imported(monkeypatch: pytest.MonkeyPatch):
+    before = gc.get_freeze_count()
+    monkeypatch.setitem(sys.modules, "torch", sys)  # anything: the process is under way
+    with uncollected():
+        assert gc.isenabled()
+    monkeypatch.delitem(sys.modules, "torch")
+    try:
+        with pytest.raises(ImportError), uncollected():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()

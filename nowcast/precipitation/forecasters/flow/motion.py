@@ -3,7 +3,6 @@
 from itertools import pairwise
 from typing import Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
@@ -82,6 +81,8 @@ def newest_with_data(masks: Bool[np.ndarray, "time height width"]) -> int:
 def _levels(
     frame: NDArray[np.float32], mask: NDArray[np.bool_], blur_px: float
 ) -> UInt8[np.ndarray, "height width"]:
+    import cv2
+
     filled = _filled(frame[..., None], mask)[..., 0]
     blurred = cv2.GaussianBlur(filled, (0, 0), blur_px) if blur_px else filled
     return np.rint(np.clip(blurred, 0, 1) * PIXEL_LEVELS).astype(np.uint8)
@@ -90,6 +91,8 @@ def _levels(
 def _flow(
     first: NDArray[np.uint8], second: NDArray[np.uint8], method: Method
 ) -> Float[np.ndarray, "height width 2"]:
+    import cv2
+
     start = np.zeros((*first.shape, 2), np.float32)
     if method == "dis":
         dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -100,6 +103,8 @@ def _flow(
 
 
 def _inside(mask: NDArray[np.bool_]) -> Bool[np.ndarray, "height width"]:
+    import cv2
+
     kernel = np.ones((2 * MARGIN_PX + 1, 2 * MARGIN_PX + 1), np.uint8)
     # The frame's own edge is no edge of data: nothing beyond it is seen.
     return cv2.erode(mask.astype(np.uint8), kernel, borderValue=1).astype(bool)
@@ -109,6 +114,8 @@ def _filled(
     values: Float[np.ndarray, "height width channels"], mask: Bool[np.ndarray, "height width"]
 ) -> Float[np.ndarray, "height width channels"]:
     """Values where the mask is True; elsewhere their mean around, and 0 far from any."""
+    import cv2
+
     if mask.all():
         return values
     known = np.where(mask[..., None], values, 0).astype(np.float32)
