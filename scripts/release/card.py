@@ -22,7 +22,17 @@ from nowcast.precipitation.forecasting.released.weights import CARD, FOLDER
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 from nowcast.precipitation.loss import AREA_MM_H
 from scripts.release import memel, scores
-from scripts.release.recipe import ALL, DAYS, HALVES, ONE_IN, OPEN, STEPS, WITHOUT
+from scripts.release.recipe import (
+    ALL,
+    DAYS,
+    FIRST,
+    HALVES,
+    ONE_IN,
+    OPEN,
+    SECOND_STEPS,
+    STEPS,
+    WITHOUT,
+)
 from scripts.release.scores import UNLEARNED, Scored, by_radar, over_blocks
 from scripts.release.sources import SOURCES, Source
 
@@ -204,7 +214,7 @@ def summary(out: Path, whole: bool) -> str:
         text += (
             f" `{OPEN}`: {_mean(by_radar(test, OPEN)):.2f}.\n\n5 frames in, 20 out, mean ratio "
             f"{_mean(by_radar(long, ALL)):.2f}. On radar that training has not seen, trainings of "
-            f"{STEPS[WITHOUT]} steps without one radar at a time:\n\n{without(out, ALL)}\n\n"
+            f"{STEPS[WITHOUT] + SECOND_STEPS[WITHOUT]:,} steps without one radar at a time:\n\n{without(out, ALL)}\n\n"
             f"With fewer days:\n\n{more_days(out)}\n\n{in_words(memel.read(out / 'scores'))}"
         )
     return text
@@ -229,7 +239,8 @@ def _mean(ratios: dict[str, float]) -> float:
 def card(out: Path, name: str) -> str:
     """The card of one of the weights."""
     run = Run(out / "release" / "runs" / name / "seed0")
-    before = Run(out / "release" / "runs" / "P-MEmeL" / "seed0")
+    runs = out / "release" / "runs"
+    before, first = (Run(runs / name_of / "seed0") for name_of in ("P-MEmeL", FIRST + name))
     config, seen = run.config(), stated_by(run)
     assert seen is not None and seen.pixel_km is not None
     model = trained_forecaster(run, settings_of_run(run), 10)
@@ -252,8 +263,7 @@ def card(out: Path, name: str) -> str:
         data=[_row(source, entries[source.name]) for source in shown],
         tiles=len(tiles),
         pretraining_steps=before.config()["train"]["steps"],
-        steps=f"{train['steps']:,}",
-        rate=f"{config['optim']['lr']:g}",
+        parts=[_part(each.config()) for each in (first, run)],
         precision=train["precision"],
         windows=_windows(config["data"]["windows"], train["batch_size"]),
         coarsest=max(max(window["coarsen"]) for window in config["data"]["windows"]),
@@ -261,7 +271,7 @@ def card(out: Path, name: str) -> str:
         factor=f"{augment['rate_factor']:g}",
         bias_at=", ".join(f"{rate:g}" for rate in AREA_MM_H),
         areas=config["loss"]["areas"],
-        **{key: f"{100 * augment[key]:g}" for key in ("reverse", "outage", "look", "untold")},
+        **{key: f"{100 * augment[key]:g}" for key in ("reverse", "outage", "untold")},
         test=errors(test, name),
         radars=len(radars),
         mean=f"{_mean(radars):.3f}",
@@ -273,7 +283,7 @@ def card(out: Path, name: str) -> str:
         long_radars=len(long_radars),
         long_mean=f"{_mean(long_radars):.3f}",
         bias=biases(test, name),
-        without_steps=STEPS[WITHOUT],
+        without_steps=f"{STEPS[WITHOUT]:,} and {SECOND_STEPS[WITHOUT]:,}",
         without=without(out, name),
         days_steps=STEPS[DAYS],
         days=more_days(out),
@@ -281,9 +291,20 @@ def card(out: Path, name: str) -> str:
         limits=limits(test, long, name),
         date=date.today().isoformat(),
         machine=test[0].document["facts"]["machine"],
-        hours=_hours(before, run),
+        hours=_hours(before, first, run),
     )
     return text
+
+
+def _part(config: dict[str, Any]) -> dict[str, str]:
+    """What is told of one part of a training."""
+    data = config["data"]
+    return {
+        "steps": f"{config['train']['steps']:,}",
+        "rate": f"{config['optim']['lr']:g}",
+        "look": f"{100 * data['augment']['look']:g}",
+        "wet": f"{100 * data['min_wet']:g}",
+    }
 
 
 def _row(source: Source, entry: dict[str, Any]) -> dict[str, Any]:

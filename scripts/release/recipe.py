@@ -6,7 +6,8 @@
 - ``release``: pretraining on synthetic rain with MEmeL; from it the weights that ship, of all
   radars and of the open ones; and, shorter, one training without each radar, which says what the
   weights are worth on radar that they have never seen, and with one day in nine, in three and all,
-  which says what more days would bring.
+  which says what more days would bring. All but the last have a second part, in which more clips
+  look like another radar's and drizzle takes part.
 - ``memel``: pretraining with and without MEmeL over five seeds, each fine-tuned without it on half
   of the radars, to be scored on the other half.
 """
@@ -23,6 +24,10 @@ from scripts.release.sources import SOURCES, Source, folder_name, radars, write_
 BASE = Path("configs/precipitation/release.yaml")
 ALL, OPEN, WITHOUT, DAYS = "comoving-memel", "comoving-open", "without-", "one-day-in-"
 STEPS = {ALL: 10_000, OPEN: 10_000, WITHOUT: 2000, DAYS: 2000}
+FIRST = "first-"  # part of a training
+SECOND_STEPS = {ALL: 2000, OPEN: 2000, WITHOUT: 1000}
+SECOND = {"optim.lr": 4.0e-4, "data.min_wet": 0.001}
+LOOK = 0.35  # of the clips of the second part
 AVERAGED = 20  # weights over the last 20th of the steps
 ONE_IN = (9, 3, 1)
 # Pretraining sees windows of one size: MEmeL's neurons are places in them.
@@ -51,21 +56,26 @@ def release(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
         lists: where to write day lists.
     """
 
-    def tuned(steps: str, sources: Iterable[Source], one_in: int = 1) -> dict[str, Any]:
-        entries = trained_on(archives, lists, sources, one_in)
-        return _tuned("P-MEmeL", entries, STEPS[steps], WINDOWS)
+    variants: dict[str, Any] = {"P-MEmeL": {"set": {"memel.delta": 1.0}, "scored": False}}
+    augment = loads(BASE.read_text())["data"]["augment"]
+
+    def tune(name: str, steps: str, sources: Iterable[Source]) -> None:
+        entries = trained_on(archives, lists, sources)
+        first = _tuned("P-MEmeL", entries, STEPS[steps], WINDOWS)
+        variants[FIRST + name] = {**first, "scored": False}
+        second = _tuned(FIRST + name, entries, SECOND_STEPS[steps], WINDOWS)
+        second["set"] |= {**SECOND, "data.augment": {**augment, "look": LOOK}}
+        variants[name] = second
 
     trained = [source for source in SOURCES if source.train]
-    variants: dict[str, Any] = {
-        "P-MEmeL": {"set": {"memel.delta": 1.0}, "scored": False},
-        ALL: tuned(ALL, trained),
-        OPEN: tuned(OPEN, [source for source in trained if source.open]),
-    }
+    tune(ALL, ALL, trained)
+    tune(OPEN, OPEN, [source for source in trained if source.open])
     for radar in radars():
         others = [source for source in trained if source.radar != radar]
-        variants[WITHOUT + folder_name(radar)] = tuned(WITHOUT, others)
+        tune(WITHOUT + folder_name(radar), WITHOUT, others)
     for one_in in ONE_IN:
-        variants[f"{DAYS}{one_in}"] = tuned(DAYS, trained, one_in)
+        entries = trained_on(archives, lists, trained, one_in)
+        variants[f"{DAYS}{one_in}"] = _tuned("P-MEmeL", entries, STEPS[DAYS], WINDOWS)
     return _config(archives, synthetic, {}, [0], variants)
 
 

@@ -109,10 +109,12 @@ def raise_the_floor(
 ) -> None:
     """Faint echo over a part of the frame, which stays where it is, as in products that show noise
     and clutter: the larger of it and the rain."""
+    import cv2
+
     shape = levels.shape[1:]
     grains = rng.standard_normal(tuple(rng.integers(*FLOOR_GRAINS, 2, endpoint=True)))
     patches = cv2.resize(grains, shape[::-1], interpolation=cv2.INTER_CUBIC)
-    patches += rng.uniform() * rng.standard_normal(shape)
+    patches = np.asarray(patches) + rng.uniform() * rng.standard_normal(shape)
     there = patches < np.quantile(patches, rng.uniform(*FLOOR_SHARE))
     spread, noise = (rng.uniform(*dbs) for dbs in (FLOOR_SPREAD_DB, FLOOR_NOISE_DB))
     gaps = rng.uniform(*FLOOR_GAPS)
