@@ -214,7 +214,8 @@ def summary(out: Path, whole: bool) -> str:
         text += (
             f" `{OPEN}`: {_mean(by_radar(test, OPEN)):.2f}.\n\n5 frames in, 20 out, mean ratio "
             f"{_mean(by_radar(long, ALL)):.2f}. On radar that training has not seen, trainings of "
-            f"{STEPS[WITHOUT] + SECOND_STEPS[WITHOUT]:,} steps without one radar at a time:\n\n{without(out, ALL)}\n\n"
+            f"{STEPS[WITHOUT] + SECOND_STEPS[WITHOUT]:,} steps without one radar at a time:\n\n"
+            f"{without(out, ALL)}\n\n"
             f"With fewer days:\n\n{more_days(out)}\n\n{in_words(memel.read(out / 'scores'))}"
         )
     return text
