@@ -50,7 +50,7 @@ def test_a_bare_name_is_looked_for_in_runs(run, synthetic: Path, seeds: Path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("evaluate", "nosuch"), "comoving-memel, comoving-original"),
+        (("evaluate", "nosuch"), "comoving-memel, comoving-open"),
         (("evaluate", "nosuch"), "persistence, flow"),
         (("evaluate", "comoving-memle"), "did you mean comoving-memel"),
         (("evaluate", "persistance"), "did you mean persistence?"),

@@ -79,6 +79,7 @@ def _write(folder: Path, name: str, figure: Figure, styles: Mapping[str, Line], 
         for suffix, metadata in FORMATS.items():
             write = partial(figure.savefig, format=suffix, metadata=metadata)
             write_whole(folder / f"{stem}.{suffix}", write)
+            figure.set_layout_engine("none")  # it stays as the first format laid it out
 
 
 def write_latex(path: Path, table: Table, near: Mapping[str, Collection[str]], note: str) -> None:
