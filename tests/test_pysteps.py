@@ -254,9 +254,12 @@ def test_members_have_the_shape_that_pysteps_verifies(ensemble: str):
 def test_what_differs_from_training_is_warned_of():
     rain = moving(10)
     for change, words in (
-        ({"timestep": 6}, "trained on frames 5 minutes apart (some 2, 4, 6, 10), these are 6"),
-        ({"kmperpixel": 4.0}, "trained on pixels of 1 to 2.2 km, these have 4"),
-        ({"timesteps": 24}, "24 steps ahead is beyond the 10 that comoving-memel was trained for"),
+        (
+            {"timestep": 6},
+            "trained on frames 5 minutes apart (some 2, 4, 6, 8, 10, 15), these are 6",
+        ),
+        ({"kmperpixel": 8.0}, "trained on pixels of 1 to 4.4 km, these have 8"),
+        ({"timesteps": 24}, "24 steps ahead is beyond the 20 that comoving-memel was trained for"),
         ({"precip": rain[-5:]}, "precip: 5 frames, of the 10 that comoving-memel takes"),
     ):
         given = {"precip": rain, "velocity": None, "timesteps": 1} | change

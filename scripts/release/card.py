@@ -66,7 +66,7 @@ def errors(scored: list[Scored], name: str) -> str:
     matched = [f"CSI {threshold}" for threshold in MATCHED]
     rows = [
         [
-            one.source.about,
+            one.title,
             one.document["facts"]["clips"],
             one.document["facts"]["blocks"],
             *(f"{one.error(column):.0f}" for column in (name, *others, *reversed(UNLEARNED))),
@@ -81,9 +81,7 @@ def errors(scored: list[Scored], name: str) -> str:
 
 def biases(scored: list[Scored], name: str) -> str:
     """A row an archive: frequency bias, this and optical flow."""
-    rows = [
-        [one.source.about, *(_pair(one, name, f"bias/{t}", 2) for t in BIASES)] for one in scored
-    ]
+    rows = [[one.title, *(_pair(one, name, f"bias/{t}", 2) for t in BIASES)] for one in scored]
     return table(["archive, this / flow", *(f"{t} mm/h" for t in BIASES)], rows)
 
 
@@ -147,13 +145,11 @@ def limits(test: list[Scored], long: list[Scored], name: str) -> list[str]:
     """What missed, and by how much."""
     found = []
     for kind, scored in (("", test), (" at 5 -> 20", long)):
-        above = [
-            f"{one.source.about}: {one.ratio(name):.3f}" for one in scored if one.ratio(name) > 1
-        ]
+        above = [f"{one.title}: {one.ratio(name):.3f}" for one in scored if one.ratio(name) > 1]
         if above:
             found.append(f"Worse than the best that learns nothing{kind}: {'; '.join(above)}.")
     worse = [
-        f"{threshold} mm/h on {one.source.about}"
+        f"{threshold} mm/h on {one.title}"
         for one in test
         for threshold in MATCHED
         if _less(one, name, f"csi_matched/{threshold}")
@@ -162,7 +158,7 @@ def limits(test: list[Scored], long: list[Scored], name: str) -> list[str]:
         found.append(f"CSI after bias matching below optical flow's: {'; '.join(worse)}.")
     low, high = WANTED_BIAS
     off = [
-        f"{one.of(name)[f'bias/{t}']:.2f} at {t} mm/h on {one.source.about}"
+        f"{one.of(name)[f'bias/{t}']:.2f} at {t} mm/h on {one.title}"
         for one in test
         for t in BIASES[:-1]
         if (bias := one.of(name)[f"bias/{t}"]) is not None and not low <= bias <= high
@@ -194,7 +190,7 @@ def summary(out: Path, whole: bool) -> str:
     shown = ("sprog", "flow", "persistence")
     rows = [
         [
-            one.source.about,
+            one.title,
             one.document["facts"]["clips"],
             *(f"{one.error(name):.0f}" for name in (ALL, *shown)),
             f"{one.ratio(ALL):.2f}",
@@ -292,7 +288,7 @@ def card(out: Path, name: str) -> str:
         limits=limits(test, long, name),
         date=date.today().isoformat(),
         machine=test[0].document["facts"]["machine"],
-        hours=_hours(before, first, run),
+        each=f"about {_seconds_a_step(run):.2f} s a step",
     )
     return text
 
@@ -324,8 +320,9 @@ def _days(entry: dict[str, Any]) -> int:
     return len(read_days(days_path(Path(entry["lists"]), "train")))
 
 
-def _hours(*runs: Run) -> str:
-    return f"{sum(run.result()['seconds'] for run in runs) / 3600:.1f} hours"
+def _seconds_a_step(run: Run) -> float:
+    """Of a run that was not interrupted: what is resumed counts its last sitting alone."""
+    return float(run.result()["seconds"]) / int(run.config()["train"]["steps"])
 
 
 def _windows(windows: Sequence[dict[str, Any]], batch_size: int) -> str:

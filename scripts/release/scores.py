@@ -51,6 +51,13 @@ class Scored:
     document: Mapping[str, Any]
 
     @property
+    def title(self) -> str:
+        """The archive, and which of its days."""
+        days = [f"{day[:4]}-{day[4:6]}-{day[6:]}" for day in self.document["asked"]["days"]]
+        told = days[0] if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
+        return f"{self.source.about}; {told}"
+
+    @property
     def best(self) -> str:
         """The forecaster with the least B-MSE + B-MAE, of those that learn nothing."""
         return min(UNLEARNED, key=self.error)

@@ -67,7 +67,7 @@ def _dpc(crop: str, train: Days = (), valid: Days = (), test: Days = ()) -> Sour
     return Source(
         f"dpc_{crop}_20250416",
         "DPC",
-        "Italian composite (DPC), vertical maximum, evening of 16 April 2025, 480x480, 5 min",
+        f"Italian composite (DPC), {crop}, an evening, vertical maximum, 480x480, 5 min",
         "radar platform of the Dipartimento della Protezione Civile",
         "CC BY-SA, not verified",
         "`nowcast data convert` of the GeoTIFFs, `--unit dBZ --zr 200,1.6`, cropped",
@@ -86,7 +86,7 @@ def _mrms(tile: str, train: Days = (), valid: Days = (), test: Days = ()) -> Sou
     return Source(
         f"mrms_{tile}",
         "MRMS",
-        "NOAA/NSSL MRMS PrecipRate, 10 June 2019 00:00-01:10 UTC, 480x480, 2 min",
+        f"NOAA/NSSL MRMS PrecipRate, tile {tile}, 00:00-01:10 UTC, 480x480, 2 min",
         f"{PYSTEPS_DATA} (`mrms/2019/06/10`)",
         "public domain",
         "`nowcast data convert mrms/ OUT --importer pysteps:mrms_grib --unit mm/h --name-pattern "
@@ -123,7 +123,7 @@ SOURCES: tuple[Source, ...] = (
     Source(
         "dwd",
         "DWD",
-        "DWD RADOLAN YW, 10 to 20 May 2018, 190x228, 5 min",
+        "DWD RADOLAN YW, 190x228, 5 min",
         "pycomlink 0.6.0",
         "open data (GeoNutzV; credit Deutscher Wetterdienst)",
         "`nowcast data sample data/dwd`",
@@ -137,7 +137,7 @@ SOURCES: tuple[Source, ...] = (
     Source(
         "dwd_ry_east_20210823",
         "DWD RY",
-        "DWD RADOLAN RY, eastern Germany, an hour of 23 August 2021, 480x480, 5 min",
+        "DWD RADOLAN RY, eastern Germany, an hour, 480x480, 5 min",
         "github.com/OpenSenseAction/mergeplg",
         "open data (GeoNutzV; credit Deutscher Wetterdienst)",
         "`nowcast data convert` of the netCDF, `--unit mm/h --crop 210,690,420,900`",
@@ -148,7 +148,7 @@ SOURCES: tuple[Source, ...] = (
     Source(
         "knmi_2010",
         "KNMI",
-        "KNMI RAD_NL25_RAP_5min, 26 August 2010 00:00-07:35 UTC, 480x480, 5 min",
+        "KNMI RAD_NL25_RAP_5min, 00:00-07:35 UTC, 480x480, 5 min",
         f"{PYSTEPS_DATA} (`radar/KNMI`) or KNMI's data platform",
         "CC0 or CC BY 4.0 on the platform",
         "`nowcast data convert knmi/ OUT --importer knmi --unit mm --crop 188,668,129,609`",
@@ -159,7 +159,7 @@ SOURCES: tuple[Source, ...] = (
     Source(
         "knmi_refl_2021",
         "KNMI",
-        "KNMI reflectivity composite, six winter evenings of 2021, 480x480, 5 min",
+        "KNMI reflectivity composite, winter evenings, 480x480, 5 min",
         "KNMI's data platform, by github.com/yunhao-tech/precipitation-forecast",
         "CC BY 4.0 on the platform",
         "`nowcast data convert knmi/ OUT --importer knmi --crop 150,630,130,610`",
@@ -170,7 +170,7 @@ SOURCES: tuple[Source, ...] = (
     ),
     Source(
         "taasrad64",
-        about="TAASRAD19, Mt Macaion in the Alps, 2015 to 2017, column maxima, 64x64, 5 min",
+        about="TAASRAD19, Mt Macaion in the Alps, column maxima, 64x64, 5 min",
         train=("2015", "2016"),
         test=("2017",),
         weight=4.0,
@@ -179,7 +179,7 @@ SOURCES: tuple[Source, ...] = (
     ),
     Source(
         "taasrad64_valid",
-        about="TAASRAD19, other runs of the same years",
+        about="TAASRAD19, other runs of the same years, 64x64, 5 min",
         valid=("20",),
         **_TAASRAD,  # type: ignore[arg-type]
     ),
@@ -200,7 +200,7 @@ SOURCES: tuple[Source, ...] = (
     *(_mrms(tile, test=("2019",)) for tile in ("r2200_c2540", "r2200_c3020")),
     Source(
         "meteoswiss",
-        about="MeteoSwiss AQC, evenings of 2015 to 2017, 480x480, 5 min; in no training",
+        about="MeteoSwiss AQC, evenings, 480x480, 5 min, in no training",
         valid=("20150515", "20170131"),
         test=("20160711", "20160712"),
         **_METEOSWISS,  # type: ignore[arg-type]

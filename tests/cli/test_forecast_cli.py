@@ -265,14 +265,16 @@ def test_five_frames_are_enough_for_those_that_can_do_with_them(
     facts = json.loads((tmp_path / "out" / "forecast.json").read_text())["facts"]
     assert len(facts["inputs"]) == 5
     if weights == "comoving-memel":
-        assert "was trained on frames 5 minutes apart (some 2, 4, 6, 10), these are 6" in err
+        assert "was trained on frames 5 minutes apart (some 2, 4, 6, 8, 10, 15), these are 6" in err
 
 
 def test_scores_say_where_an_archive_is_not_like_that_of_training(run: Run, synthetic: Path):
     evaluate = ("evaluate", "comoving-memel", "--data", synthetic, "data.stride=200")
     status, _, err = run(*evaluate, "data.in_len=3", "data.out_len=1")
     assert status == 0, err
-    assert err.count("trained on frames 5 minutes apart (some 2, 4, 6, 10), these are 6") == 1
+    assert (
+        err.count("trained on frames 5 minutes apart (some 2, 4, 6, 8, 10, 15), these are 6") == 1
+    )
 
 
 def test_a_log_that_is_full_ends_no_watch(monkeypatch: pytest.MonkeyPatch):

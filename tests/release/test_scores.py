@@ -15,6 +15,8 @@ from tests import ROOT
 
 OF = {source.name: source for source in SOURCES}
 
+ASKED = {"days": ["20180519", "20180520"]}
+
 
 def scored(source: Source, mine: float, csi: float = 0.5, **unlearned: float) -> Scored:
     def of(error: float, csi: float = 0.4) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def scored(source: Source, mine: float, csi: float = 0.5, **unlearned: float) ->
     forecasters = {name: of(error) for name, error in others.items()}
     forecasters |= {"mine": of(mine, csi), ALL: of(mine, csi), OPEN: of(mine, csi)}
     facts = {"clips": 4, "blocks": 2}
-    return Scored(source, (10, 10), {"forecasters": forecasters, "facts": facts})
+    return Scored(source, (10, 10), {"forecasters": forecasters, "facts": facts, "asked": ASKED})
 
 
 def test_the_ratio_is_to_the_best_that_learns_nothing():

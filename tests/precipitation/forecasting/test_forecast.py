@@ -105,10 +105,9 @@ def test_released_weights_say_that_the_step_is_not_that_of_training(step: int, s
     choice = Choice("comoving-memel", settings, run)
     forecaster = Forecaster(choice, Description("own", "the tests", step, 32, 48, 200.0, 1.6))
     assert forecaster.facts["trained_step_minutes"] == 5
-    assert forecaster.facts["trained_steps_minutes"] == [2, 4, 5, 6, 10]
-    note = (
-        f"comoving-memel was trained on frames 5 minutes apart (some 2, 4, 6, 10), these are {step}"
-    )
+    assert forecaster.facts["trained_steps_minutes"] == [2, 4, 5, 6, 8, 10, 15]
+    steps = "5 minutes apart (some 2, 4, 6, 8, 10, 15)"
+    note = f"comoving-memel was trained on frames {steps}, these are {step}"
     assert forecaster.notes == ([note] if said else [])
 
 
@@ -119,7 +118,7 @@ def test_other_pixels_than_those_of_training_are_said():
     fine = Description("fine", "the tests", 5, 32, 48, 200.0, 1.6, grid=grid)
     choice = Choice("comoving-memel", settings, run)
     (note,) = Forecaster(choice, fine).notes
-    assert note == "comoving-memel was trained on pixels of 1 to 2.2 km, these have 0.5"
+    assert note == "comoving-memel was trained on pixels of 1 to 4.4 km, these have 0.5"
 
 
 def test_dry_input_gives_a_dry_forecast_without_the_model(tmp_path: Path):
