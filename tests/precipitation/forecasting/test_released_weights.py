@@ -62,7 +62,7 @@ def test_what_ships_is_small_has_a_card_and_loads(name: str):
     run = located(name)
     assert run.best_weights.stat().st_size <= LARGEST_BYTES
     seen = trained_on(run, DataSettings())
-    assert seen is not None and (seen.step_minutes, seen.pixel_km) == (5, (1.0, 2.22))
+    assert seen is not None and (seen.step_minutes, seen.pixel_km) == (5, (1.0, 4.4))
     assert least_of_run(run, DataSettings()) == 5
     card = (run.folder / CARD).read_text()
     for part in ("Data", "Recipe", "Seeds", "Scores", "Limits", "Licence", "Date", "Command"):
