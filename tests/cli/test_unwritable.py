@@ -136,8 +136,10 @@ READ_ONLY = 'mount -t tmpfs -o size=64k,ro tmpfs "$3" || exit 9;'
 
 @pytest.mark.parametrize(
     ("mount", "reason"),
-    [(FULL, "No space left on device"), (READ_ONLY, "Read-only file system")],
-    ids=["full", "read-only"],
+    [
+        pytest.param(FULL, "No space left on device", id="full"),
+        pytest.param(READ_ONLY, "Read-only file system", id="read-only", marks=pytest.mark.slow),
+    ],
 )
 def test_a_full_or_read_only_disk_is_one_message(
     mount: str, reason: str, synthetic: Path, here: Path, tmp_path: Path

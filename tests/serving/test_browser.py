@@ -62,7 +62,7 @@ def test_the_page_plays_scrubs_and_answers_for_a_place(address: str, browser: An
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
     page.wait_for_selector("#scrub[max='4']")  # a script to wait for would need unsafe-eval
-    assert "observed now" in page.inner_text("#time")
+    assert "observed +0 min" in page.inner_text("#time")
     assert "too old" in page.inner_text("#status")
     for _ in range(2):
         page.keyboard.press("ArrowRight")
