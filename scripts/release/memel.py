@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from nowcast.core.scoring.interval import t_interval
 from nowcast.core.storage.files import write_json
 from scripts.release import scores
 from scripts.release.recipe import HALVES, SEEDS
@@ -56,11 +57,8 @@ def effect(errors: Errors) -> Effect:
             for seed in seeds
         ]
     )
-    mean, count = float(differences.mean()), len(seeds)
-    spread = float(differences.std(ddof=1)) / math.sqrt(count)
-    far = float(stats.t.ppf(0.975, count - 1)) * spread
     p = float(stats.ttest_1samp(differences, 0.0).pvalue)
-    return Effect(mean, mean - far, mean + far, p, count)
+    return Effect(*t_interval(differences), p, len(seeds))
 
 
 def unseen(half: str, archives: Path) -> list[Source]:

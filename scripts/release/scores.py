@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 import nowcast
 from nowcast.api.evaluate import Evaluation
 from nowcast.api.forecasters import run_of
+from nowcast.core.scoring.interval import t_interval
 from nowcast.core.storage.files import write_json
 from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.sources.stack.zarr_archive import open_archive
@@ -93,11 +93,10 @@ def over_blocks(scored: list[Scored], name: str) -> tuple[float, float, float, i
     """Geometric mean of the ratio over all blocks, its 95 % interval (Student's t of the
     logarithm), and how many blocks."""
     logs = np.array([value for one in scored for value in one.log_ratios(name)])
-    middle, count = float(logs.mean()), len(logs)
-    if count < 2:
-        return math.exp(middle), math.nan, math.nan, count
-    far = float(stats.t.ppf(0.975, count - 1) * logs.std(ddof=1) / math.sqrt(count))
-    return math.exp(middle), math.exp(middle - far), math.exp(middle + far), count
+    if len(logs) < 2:
+        return math.exp(float(logs.mean())), math.nan, math.nan, len(logs)
+    middle, low, high = map(math.exp, t_interval(logs))
+    return middle, low, high, len(logs)
 
 
 def score(

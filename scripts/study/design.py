@@ -7,7 +7,7 @@ two seeds, for a trial, if they are given.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,9 @@ def main(archives: Path, out: Path, steps: int | None = None) -> None:
     """Write the configs of all cells, and the names of these."""
     base = dict(loads(BASE.read_text()))
     for cell in CELLS:
-        made = config(cell, base, archives)
+        asked = cell if steps is None else replace(cell, steps=steps, seeds=2)
+        made = config(asked, base, archives)
         if steps is not None:
-            made = config(Cell(cell.width, steps, 2, cell.methods), base, archives)
             made["data"]["stride"] = TRIAL_STRIDE
         write_text(out / f"{cell.name}.yaml", dumps(made))
         sys.stdout.write(f"{cell.name}\n")

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import stats
 
 from nowcast.core.comparison.statistics.holm import holm
+from nowcast.core.scoring.interval import t_interval
 from nowcast.core.storage.files import write_text
 from scripts.study import outcomes
 from scripts.study.design import CELLS, METHODS, PRIMARY, REFERENCE, Cell
@@ -80,10 +81,8 @@ def effect(
 ) -> Effect:
     """Mean, intervals and test of one difference a seed, per cent; the rest as `Effect` has it."""
     seen = np.asarray(values)
-    mean, standard_error = float(seen.mean()), float(stats.sem(seen))
-    reach95, reach90 = (
-        float(stats.t.ppf(1 - tail, len(seen) - 1)) * standard_error for tail in (0.025, 0.05)
-    )
+    mean, low, high = t_interval(seen)
+    _, low90, high90 = t_interval(seen, 0.9)
     return Effect(
         hypothesis,
         cell,
@@ -93,10 +92,10 @@ def effect(
         outcome,
         seeds=len(seen),
         mean=mean,
-        low=mean - reach95,
-        high=mean + reach95,
-        low90=mean - reach90,
-        high90=mean + reach90,
+        low=low,
+        high=high,
+        low90=low90,
+        high90=high90,
         p=float(stats.ttest_1samp(seen, 0.0).pvalue),
     )
 
