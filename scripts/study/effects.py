@@ -25,6 +25,7 @@ from scripts.study.outcomes import BySeed, Outcome
 
 BOUND = 0.5  # per cent: an effect that is smaller is none
 LEVEL = 0.05
+FIRST_SEEDS, LEAST_SEEDS, MOST_SEEDS = 5, 10, 20  # of the primary cell
 STAGES = ("P", "T")
 SHAM_OF = {"MEmeL": "sham", "share": "sham-share", "penalty": "sham-share"}
 WIDTHS = [cell for cell in CELLS if cell.steps == PRIMARY.steps]
@@ -122,6 +123,23 @@ def judged(family: Sequence[Effect]) -> list[Effect]:
 def paired(one: BySeed, other: BySeed) -> list[float]:
     """100 times the difference of each seed that both have."""
     return [100 * (one[seed] - other[seed]) for seed in one if seed in other]
+
+
+def seeds_needed(values: Outcome) -> int:
+    """How many the primary cell has, by the spread of its first five; see docs/study.md.
+
+    Args:
+        values: the error at home of those.
+    """
+    reference = values[f"P-{REFERENCE}"]
+    spread = max(
+        float(np.std(paired(values[f"P-{method}"], reference)[:FIRST_SEEDS], ddof=1))
+        for method in METHODS
+    )
+    for count in range(LEAST_SEEDS, MOST_SEEDS):
+        if float(stats.t.ppf(1 - LEVEL, count - 1)) * spread / math.sqrt(count) <= BOUND / 2:
+            return count
+    return MOST_SEEDS
 
 
 def against_original(
@@ -228,3 +246,6 @@ if __name__ == "__main__":
         sys.exit(f"{sys.argv[1]}: expected a finished comparison of a cell, found none")
     write_text(Path(sys.argv[1]) / "effects.csv", as_csv(found))
     sys.stdout.write(as_csv(found))
+    primary = Path(sys.argv[1]) / PRIMARY.name
+    if (primary / "scores.json").is_file():
+        sys.stdout.write(f"{PRIMARY.name} needs {seeds_needed(outcomes.home(primary))} seeds\n")

@@ -172,3 +172,15 @@ def test_the_premise_is_read_from_audits(tmp_path: Path, capsys: pytest.CaptureF
     assert "-3.07 % per doubling" in capsys.readouterr().out  # about 8, 4, 2 %
     (folder / "neurons.json").write_text(json.dumps({"rows": rows[2:]}))
     assert math.isnan(premise.rise(folder / "neurons.json")[0])
+
+
+@pytest.mark.parametrize(("spread", "count"), [(0.1, 10), (0.5, 13), (2.0, 20)])
+def test_the_primary_cell_has_the_seeds_that_its_spread_asks_for(spread: float, count: int):
+    apart = np.array([-1, 1, -1, 1, 0]) * spread / 100  # standard deviation: the spread, per cent
+    values = {"P-Original": {str(seed): 5.0 for seed in range(6)}}
+    for name in ("share", "penalty"):
+        values[f"P-{name}"] = dict(values["P-Original"])
+    values["P-MEmeL"] = {str(seed): 5.0 + by for seed, by in enumerate((*apart, 1.0))}
+    assert effects.seeds_needed(values) == count
+    if count < 20:
+        assert stats.t.ppf(0.95, count - 1) * spread / math.sqrt(count) <= 0.25

@@ -8,6 +8,7 @@ CF's parameters. https://github.com/mlcast-community/mlcast-dataset-validator
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +18,14 @@ import numpy as np
 import pyproj
 
 from nowcast.core.errors import ConfigError, DataError
+from nowcast.core.execution.ahead import ahead
 from nowcast.core.storage.files import refused
 from nowcast.precipitation.archive.description import Grid
 from nowcast.precipitation.archive.frames import Moments
 from nowcast.precipitation.archive.projection import read_projection, to_degrees
 from nowcast.precipitation.sources.apart.decoder import DECODER
 from nowcast.precipitation.sources.conversion.clock import step_between
-from nowcast.precipitation.sources.conversion.convert import recognised
+from nowcast.precipitation.sources.conversion.convert import READ_AHEAD, recognised
 from nowcast.precipitation.sources.conversion.target import Target, check_target
 from nowcast.precipitation.sources.conversion.values import (
     accumulation,
@@ -164,20 +166,21 @@ def _write(
         },
     )
     times: list[np.datetime64] = []
-    for position, field in enumerate(source):
-        where = source.where(position)
-        check_alike(field, first, where)
-        if accumulation(field, where, target) != minutes:
-            raise DataError(
-                f"{where}: expected a sum over {minutes:g} minutes as in {source.where(0)}, found "
-                f"{field.accumulation_minutes:g}"
-            )
-        values = checked(field, minutes, where, target).astype(np.float32)
-        if not np.isnan(values).all():
-            array[len(times)] = values
-            times.append(field.time)
-        if progress is not None:
-            progress(position + 1, len(source))
+    with closing(ahead(enumerate(source), READ_AHEAD)) as fields:
+        for position, field in fields:
+            where = source.where(position)
+            check_alike(field, first, where)
+            if accumulation(field, where, target) != minutes:
+                raise DataError(
+                    f"{where}: expected a sum over {minutes:g} minutes as in {source.where(0)}, "
+                    f"found {field.accumulation_minutes:g}"
+                )
+            values = checked(field, minutes, where, target).astype(np.float32)
+            if not np.isnan(values).all():
+                array[len(times)] = values
+                times.append(field.time)
+            if progress is not None:
+                progress(position + 1, len(source))
     if not times:
         raise DataError(f"{source.where(0)}: expected data in some frame, found none")
     array.resize((len(times), *size))
