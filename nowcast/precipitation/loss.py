@@ -3,6 +3,7 @@
 Shi et al. 2017, section 4, doi:10.48550/arXiv.1706.03458.
 """
 
+from itertools import pairwise
 from math import log
 
 import torch
@@ -107,25 +108,48 @@ def members_loss(
     calibration: Calibration,
 ) -> Float[Tensor, ""]:
     """Fair CRPS over that of persistence, its absolute error, averaged over clips, over pixels and
-    rain rates, and over means of `POOLED_PX` pixels a side.
+    rain rates, over means of `POOLED_PX` pixels a side, and over what each of these means differs
+    by from the next larger one around it.
 
     The fair score of few members has the expectation of that of many (Ferro 2014,
-    doi:10.1002/qj.2270). Means over an area make what members have in common in space count too.
+    doi:10.1002/qj.2270). Means over an area make what members have in common in space count too,
+    differences what rain looks like from near: a member that is smooth, or rough, has them wrong.
     Best 0; below 0 by chance. Masked pixels do not count.
     """
-    total = members.new_zeros(())
+    of: list[Tensor] = []
     frames = members.float(), truth[:, None], last[:, None, None]
     in_mm_h = [_rate(pixels, calibration) for pixels in frames]
+    shares = [_means(mask[:, None].float(), side) for side in POOLED_PX]
     for floor, parts in ((PERSISTENCE_FLOOR, frames), (RATE_FLOOR, in_mm_h)):
-        for side in POOLED_PX:
-            share = _means(mask[:, None].float(), side)
-            drawn, true, still = (
-                _means(part * mask[:, None], side) / share.clamp(min=LEAST_SHARE) for part in parts
-            )
-            of_members = (_fair_crps(drawn, true) * share[:, 0]).flatten(1).sum(1)
-            of_last = ((still - true).abs() * share).flatten(1).sum(1)
-            total = total + (of_members / (of_last + floor * share.flatten(1).sum(1))).mean()
-    return total / (2 * len(POOLED_PX))
+        means = [
+            [_means(part * mask[:, None], side) / share.clamp(min=LEAST_SHARE) for part in parts]
+            for side, share in zip(POOLED_PX, shares, strict=True)
+        ]
+        for fields, share in zip(means, shares, strict=True):
+            of.append(_over_persistence(*fields, share, floor))
+        for (fine, coarse), share in zip(pairwise(means), shares[:-1], strict=True):
+            apart = [_within(*both) for both in zip(fine, coarse, strict=True)]
+            of.append(_over_persistence(*apart, share, floor))
+    return torch.stack(of).mean()
+
+
+def _over_persistence(
+    members: Tensor, truth: Tensor, last: Tensor, share: Tensor, floor: float
+) -> Float[Tensor, ""]:
+    of_members = (_fair_crps(members, truth) * share[:, 0]).flatten(1).sum(1)
+    of_last = ((last - truth).abs() * share).flatten(1).sum(1)
+    return (of_members / (of_last + floor * share.flatten(1).sum(1))).mean()
+
+
+def _within(fine: Tensor, coarse: Tensor) -> Tensor:
+    """What fine means differ by from the coarse ones around them."""
+    times = fine.shape[-1] // coarse.shape[-1]
+    around = coarse.repeat_interleave(times, -1).repeat_interleave(times, -2)
+    height, width = around.shape[-2:]  # pixels beyond the last whole square have no mean
+    return functional.pad(
+        fine[..., :height, :width] - around,
+        (0, fine.shape[-1] - width, 0, fine.shape[-2] - height),
+    )
 
 
 def _fair_crps(

@@ -186,8 +186,8 @@ class LossSettings(Section):
     areas: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the squared logarithm of the frequency bias, which is added; see `loss`."""
     members: Annotated[int, Field(ge=0)] = 0
-    """Draw so many members of each clip, of a kind that has them, and minimise their CRPS instead;
-    0 does not."""
+    """Draw so many members of each clip, of a kind that has them, and add their CRPS; 0 does
+    not."""
 
 
 class PrecipitationSettings(RunSettings):

@@ -231,35 +231,42 @@ class PrecipitationTask:
         details = {}
         if self.settings.model.takes_details:
             details = {"out_len": truth.shape[1], "scale": batch.scale}
+        members = None
         if self.settings.loss.members:
-            return self._members_loss(model, batch, details)
-        prediction = model(batch.inputs, batch.input_mask, **details)[:, : truth.shape[1]]
+            prediction, members = self._with_members(model, batch, details)
+        else:
+            prediction = model(batch.inputs, batch.input_mask, **details)[:, : truth.shape[1]]
         loss = self._error(prediction, truth, batch)
+        if members is not None:
+            loss = loss + members_loss(
+                members, truth, batch.truth_mask, batch.last, self.archive.calibration
+            )
         if self.settings.loss.areas:
             loss = loss + self.settings.loss.areas * area_loss(
                 prediction, truth, batch.truth_mask, self.archive.calibration
             )
         return loss
 
-    def _members_loss(self, model: nn.Module, batch: RadarBatch, details: Any) -> Tensor:
-        truth, count = batch.truth, self.settings.loss.members
+    def _with_members(
+        self, model: nn.Module, batch: RadarBatch, details: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The forecast, and as many members as the loss asks for."""
+        count = self.settings.loss.members
 
         def draw(height: int, width: int) -> Tensor:
-            return torch.randn(len(truth), count, height, width, device=truth.device)
+            return torch.randn(len(batch.truth), count, height, width, device=batch.truth.device)
 
         assert isinstance(model, ComovingEnsemble)
-        members = model.drawn(batch.inputs, batch.input_mask, draw, **details)
-        last = batch.inputs[:, -1].where(batch.input_mask[:, -1], 0.0)
-        return members_loss(members, truth, batch.truth_mask, last, self.archive.calibration)
+        found = model.drawn(batch.inputs, batch.input_mask, draw, and_forecast=True, **details)
+        return found[:, 0], found[:, 1:]
 
     def _error(self, prediction: Tensor, truth: Tensor, batch: RadarBatch) -> Tensor:
         if self.settings.loss.relative:
-            last = batch.inputs[:, -1].where(batch.input_mask[:, -1], 0.0)
             return relative_loss(
                 prediction,
                 truth,
                 batch.truth_mask,
-                last,
+                batch.last,
                 self.archive.calibration,
                 logarithm=self.settings.loss.relative == "log",
             )

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scoringrules
@@ -49,9 +51,19 @@ def test_it_is_the_fair_crps_of_scoringrules_over_persistence():
     ):
         known = mask[0, :, 0].numpy()
         members, true, still = unit(frames[0, :, :, 0]), unit(truth[0, :, 0]), unit(last[0])
-        for side in POOLED_PX:
-            share = squares(known.astype(float), np.ones_like(known), side)
-            of = [squares(part, known, side) for part in (members, true, np.stack([still[0]] * 2))]
+        shares = [squares(known.astype(float), np.ones_like(known), side) for side in POOLED_PX]
+        means = [
+            [squares(part, known, side) for part in (members, true, np.stack([still[0]] * 2))]
+            for side in POOLED_PX
+        ]
+        apart = [
+            [
+                a - np.kron(np.nan_to_num(b), np.ones((4, 4)))
+                for a, b in zip(fine, coarse, strict=True)
+            ]
+            for fine, coarse in pairwise(means)
+        ]
+        for of, share in zip(means + apart, shares + shares[:-1], strict=True):
             crps = scoringrules.crps_ensemble(of[1], of[0], m_axis=0, estimator="fair")
             total, of_last = (np.nansum(each * share) for each in (crps, np.abs(of[2] - of[1])))
             expected.append(total / (of_last + floor * share.sum()))
@@ -84,6 +96,26 @@ def test_the_right_distribution_is_best():
         return float(members_loss(members, truth, mask, last, CALIBRATION))
 
     assert of(0.05) < min(of(0.02), of(0.1))
+
+
+def test_members_as_rough_as_the_truth_are_better_than_smooth_ones():
+    """Alike in the spread of each pixel, but one pixel says nothing of the next in the truth."""
+    torch.manual_seed(0)
+    size = (64, 1, 1, 32, 32)
+
+    def field(*shape: int, rough: bool) -> torch.Tensor:
+        cell = torch.randn(*shape, 32, 32) if rough else torch.randn(*shape, 8, 8)
+        return 0.4 + 0.05 * (
+            cell if rough else cell.repeat_interleave(4, -1).repeat_interleave(4, -2)
+        )
+
+    truth, last = field(64, 1, 1, rough=True), torch.full((64, 1, 32, 32), 0.5)
+    mask = torch.ones(size, dtype=torch.bool)
+    rough, smooth = (
+        float(members_loss(field(64, 4, 1, 1, rough=of), truth, mask, last, CALIBRATION))
+        for of in (True, False)
+    )
+    assert rough < 0.9 * smooth
 
 
 @pytest.mark.parametrize(

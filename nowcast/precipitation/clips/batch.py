@@ -57,6 +57,11 @@ class RadarBatch:
         return self.mask[:, : self.in_len]
 
     @property
+    def last(self) -> Float[Tensor, "batch 1 height width"]:
+        """The last input frame, which persistence forecasts; 0 where masked."""
+        return self.inputs[:, -1].where(self.input_mask[:, -1], 0.0)
+
+    @property
     def truth(self) -> Float[Tensor, "batch out_len 1 height width"]:
         """Frames to forecast, pixels in [0, 1]."""
         return self.levels[:, self.in_len :].float() / PIXEL_LEVELS

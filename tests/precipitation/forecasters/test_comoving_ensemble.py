@@ -43,8 +43,13 @@ def test_a_member_depends_on_its_seed_alone():
 def test_it_begins_with_the_weights_of_the_forecaster_without_members(tmp_path: Path):
     torch.manual_seed(1)
     alone, model, frames = Comoving(3, widths=SMALL).eval(), made(), moving_rain()
+    with torch.no_grad():  # weights that say something
+        for weight in (alone.network.head.weight, alone.network.correction.added.weight):
+            weight += 0.02 * torch.randn(weight.shape)
     save_weights(tmp_path / "alone", alone, {})
     load_weights(tmp_path / "alone", model)
+    forecast, member = model.drawn(frames, None, calm, and_forecast=True).unbind(1)
+    torch.testing.assert_close(member, forecast, rtol=0, atol=1e-5)
     torch.testing.assert_close(model(frames), alone(frames), rtol=0, atol=1e-6)
     assert model.members(frames).std(dim=1).mean() > 1e-3
     save_weights(tmp_path / "members", model, {})
@@ -55,10 +60,25 @@ def test_it_begins_with_the_weights_of_the_forecaster_without_members(tmp_path: 
         load_weights(tmp_path / "members", alone)
 
 
-def test_without_noise_it_is_the_comoving_forecast():
+def calm(height: int, width: int) -> torch.Tensor:
+    return torch.zeros(2, 1, height, width)
+
+
+def test_the_first_weights_without_noise_give_the_comoving_forecast():
     model, frames = made(), moving_rain()
-    still = model.drawn(frames, None, lambda high, wide: torch.zeros(2, 1, high, wide))
-    torch.testing.assert_close(still[:, 0], model(frames), rtol=0, atol=1e-5)
+    forecast, member = model.drawn(frames, None, calm, and_forecast=True).unbind(1)
+    assert torch.equal(forecast, model(frames))
+    torch.testing.assert_close(member, forecast, rtol=0, atol=1e-5)
+
+
+def test_members_are_corrected_apart_from_the_forecast():
+    model, frames = made(), moving_rain()
+    forecast, member = model.drawn(frames, None, calm, and_forecast=True).unbind(1)
+    with torch.no_grad():
+        model.network.of_members.added.bias += 0.1
+    kept, moved = model.drawn(frames, None, calm, and_forecast=True).unbind(1)
+    assert torch.equal(kept, forecast)
+    assert (moved - member).mean() > 0.01
 
 
 def test_the_levels_of_eight_bits_do_as_well():

@@ -15,6 +15,7 @@ from nowcast.precipitation.forecasters.comoving.correction import (
     CELL_PX,
     CHANGES,
     KNOWN,
+    Correction,
     decided,
     enlarged,
 )
@@ -28,6 +29,7 @@ from nowcast.precipitation.forecasters.comoving.network import (
     ComovingNetwork,
     Frame,
     Widths,
+    bounded_to,
     float32,
     padded,
 )
@@ -46,11 +48,13 @@ FIRST_AMPLITUDE, FIRST_MEMORY = -3.5, 1.5  # before softplus and sigmoid: 0.03 o
 
 
 class NoisyNetwork(ComovingNetwork):
-    """`ComovingNetwork` whose cells also say how much noise of each scale there is."""
+    """`ComovingNetwork` whose cells also say what members are corrected by, apart from the
+    forecast, and how much noise of each scale there is."""
 
     def __init__(self, out_len: int, widths: Widths) -> None:
-        super().__init__(out_len, widths, more=LEVELS)
         self.used = CHANGES + widths.pixel
+        super().__init__(out_len, widths, more=self.used + LEVELS)
+        self.of_members = Correction(widths.pixel)
         self.memory = nn.Linear(widths.circumstances, LEVELS)
         for layer in (self.head, self.everywhere):
             assert layer.bias is not None
@@ -68,8 +72,10 @@ class NoisyNetwork(ComovingNetwork):
         out_len: int,
         draw: Draw,
         at_once: bool,
+        and_forecast: bool = False,
     ) -> Iterator[Float[Tensor, "batch member height width"]]:
-        """The members of one lead time after the other; see `ComovingNetwork.forecasts`."""
+        """The members of one lead time after the other, and before them the forecast if asked for;
+        see `ComovingNetwork.forecasts`."""
         size = motion.shape[-2:]
         noise: Noise | None = None
         for step in self.steps(frame, in_len, motion, scale, out_len, at_once):
@@ -82,17 +88,25 @@ class NoisyNetwork(ComovingNetwork):
                     step.leads,
                     strict=True,
                 ):
+                    of_forecast, of_members, amplitude = change.split(
+                        [self.used, self.used, LEVELS], 1
+                    )
                     if noise is None:
                         noise = Noise(draw, *guide.shape[-2:])
-                    amplitude = functional.softplus(change[:, self.used :] + FIRST_AMPLITUDE)
+                    amplitude = functional.softplus(amplitude + FIRST_AMPLITUDE)
                     # What is said of a place at this lead time, where its rain is now.
                     amplitude = at(amplitude, pixel_places(come) + come, "border")
                     moving = noise.next(amplitude, torch.sigmoid(self.memory(clip.float())))
                     far = CELL_PX * enlarged(come)
                     added = at(moving, pixel_places(far) - far, "reflection")
-                    latent = self.correction.undecided(guide, change)
+                    latent = self.of_members.undecided(guide, of_members)
                     found = cut(decided(latent + added), *size)
-                    yield torch.minimum(found, cut(_highest(guide, lead), *size))
+                    found = torch.minimum(found, cut(_highest(guide, lead), *size))
+                    if and_forecast:
+                        forecast = self.correction(guide, of_forecast)
+                        forecast = bounded_to(forecast, guide, step.now, lead, size)
+                        found = torch.cat([forecast, found], 1)
+                    yield found
 
 
 def _highest(
@@ -104,10 +118,12 @@ def _highest(
 
 
 class ComovingEnsemble(Comoving):
-    """`Comoving` with members: its sum and a noise that moves with the rain, of several scales.
+    """`Comoving` with members: a sum like its own and a noise that moves with the rain, of several
+    scales.
 
     How much there is of each scale the network says for every place and lead time, and how long it
-    lasts for each clip. Its own forecast is the one without noise.
+    lasts for each clip. Its own forecast is `Comoving`'s, for balanced errors, which want more
+    heavy rain than is likely; members are corrected apart from it, for what is likely.
 
     Args:
         out_len: frames to forecast.
@@ -128,14 +144,16 @@ class ComovingEnsemble(Comoving):
         self.member_count = member_count
 
     def grown(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of `Comoving`, with the noise that this has at first."""
-        found = dict(weights)
+        """Weights of `Comoving`: members begin with its own correction, and little noise."""
+        found = {
+            name.replace(".correction.", ".of_members."): given for name, given in weights.items()
+        } | dict(weights)
         for name, first in self.state_dict().items():
             given = found.get(name)
             if given is None and name.startswith("network.memory."):
                 found[name] = first
-            elif given is not None and given.shape[1:] == first.shape[1:]:
-                found[name] = torch.cat([given, first[len(given) :]]) if given.ndim else given
+            elif given is not None and given.ndim and len(first) == 2 * len(given) + LEVELS:
+                found[name] = torch.cat([given, given, first[2 * len(given) :]])
         return found
 
     def drawn(
@@ -147,8 +165,10 @@ class ComovingEnsemble(Comoving):
         motion: Float[Tensor, "batch 2 height width"] | None = None,
         scale: Float[Tensor, "batch 2"] | None = None,
         out_len: int | None = None,
+        and_forecast: bool = False,
     ) -> Float[Tensor, "batch member out_len 1 height width"]:
-        """Members with noise from `draw`; see `Comoving.forward`."""
+        """Members with noise from `draw`, and before them the forecast if asked for; see
+        `Comoving.forward`."""
         network = self.network
         assert isinstance(network, NoisyNetwork)
         if scale is None:
@@ -167,6 +187,7 @@ class ComovingEnsemble(Comoving):
             network.out_len if out_len is None else out_len,
             draw,
             at_once=True,
+            and_forecast=and_forecast,
         )
         return torch.stack([from_hko7(found, self.calibration) for found in leads], 2)[
             :, :, :, None
