@@ -126,16 +126,16 @@ def members_loss(
             for side, share in zip(POOLED_PX, shares, strict=True)
         ]
         for fields, share in zip(means, shares, strict=True):
-            of.append(_over_persistence(*fields, share, floor))
+            of.append(_over_persistence(fields, share, floor))
         for (fine, coarse), share in zip(pairwise(means), shares[:-1], strict=True):
             apart = [_within(*both) for both in zip(fine, coarse, strict=True)]
-            of.append(_over_persistence(*apart, share, floor))
+            of.append(_over_persistence(apart, share, floor))
     return torch.stack(of).mean()
 
 
-def _over_persistence(
-    members: Tensor, truth: Tensor, last: Tensor, share: Tensor, floor: float
-) -> Float[Tensor, ""]:
+def _over_persistence(fields: list[Tensor], share: Tensor, floor: float) -> Float[Tensor, ""]:
+    """The fair CRPS of members, truth and last frame, over that of persistence."""
+    members, truth, last = fields
     of_members = (_fair_crps(members, truth) * share[:, 0]).flatten(1).sum(1)
     of_last = ((last - truth).abs() * share).flatten(1).sum(1)
     return (of_members / (of_last + floor * share.flatten(1).sum(1))).mean()

@@ -4,10 +4,10 @@
 ``OUT/memel.yaml``; with so many steps a training, for a trial, if they are given.
 
 - ``release``: pretraining on synthetic rain with MEmeL; from it the weights that ship, of all
-  radars and of the open ones; and, shorter, one training without each radar, which says what the
-  weights are worth on radar that they have never seen, and with one day in nine, in three and all,
-  which says what more days would bring. All but the last have a second part, in which more clips
-  look like another radar's and drizzle takes part.
+  radars (and from these the ensemble) and of the open ones; and, shorter, one training without each
+  radar, which says what the weights are worth on radar that they have never seen, and with one day
+  in nine, in three and all, which says what more days would bring. All but the last have a second
+  part, in which more clips look like another radar's and drizzle takes part.
 - ``memel``: pretraining with and without MEmeL over five seeds, each fine-tuned without it on half
   of the radars, to be scored on the other half.
 """
@@ -23,11 +23,13 @@ from scripts.release.sources import SOURCES, Source, folder_name, radars, write_
 
 BASE = Path("configs/precipitation/release.yaml")
 ALL, OPEN, WITHOUT, DAYS = "comoving-memel", "comoving-open", "without-", "one-day-in-"
-STEPS = {ALL: 10_000, OPEN: 10_000, WITHOUT: 2000, DAYS: 2000}
+MEMBERS = "comoving-ensemble"
+STEPS = {ALL: 10_000, OPEN: 10_000, WITHOUT: 2000, DAYS: 2000, MEMBERS: 9000}
 FIRST = "first-"  # part of a training
 SECOND_STEPS = {ALL: 2000, OPEN: 2000, WITHOUT: 1000}
 SECOND = {"optim.lr": 4.0e-4, "data.min_wet": 0.001}
 LOOK = 0.35  # of the clips of the second part
+OF_MEMBERS = {"model.kind": MEMBERS, "loss.members": 3, "optim.lr": 7.0e-4}
 AVERAGED = 20  # weights over the last 20th of the steps
 ONE_IN = (9, 3, 1)
 # Pretraining sees windows of one size: MEmeL's neurons are places in them.
@@ -69,6 +71,11 @@ def release(archives: Path, synthetic: Path, lists: Path) -> dict[str, Any]:
 
     trained = [source for source in SOURCES if source.train]
     tune(ALL, ALL, trained)
+    members = _tuned(ALL, trained_on(archives, lists, trained), STEPS[MEMBERS], WINDOWS)
+    variants[MEMBERS] = {
+        "start_from": ALL,
+        "set": {**variants[ALL]["set"], **members["set"], **OF_MEMBERS},
+    }
     tune(OPEN, OPEN, [source for source in trained if source.open])
     for radar in radars():
         others = [source for source in trained if source.radar != radar]

@@ -33,6 +33,7 @@ OF_SMALL = 8  # times as many of small ones
 SMALL_PX = 100_000
 LEAST_STRIDE = 4
 KEPT = ("csi", "csi_matched", "bias")
+BY_BLOCK = ("crps_mm_h", "crps_pixel")  # of those that are kept, beside the error
 MOST_DRY = 1.0  # B-MSE + B-MAE of the best unlearned forecast below which a block says nothing
 
 
@@ -107,6 +108,8 @@ def score(
     frames: tuple[int, int] | None = None,
     radars: tuple[str, ...] = (),
     clips: int = CLIPS,
+    beside: tuple[str, ...] = UNLEARNED[1:],
+    kept: tuple[str, ...] = KEPT,
 ) -> None:
     """Score weights on the archives with days of a split; what is there is not done again.
 
@@ -118,6 +121,8 @@ def score(
         frames: input and output frames; None: 10 and 10, or what a short archive has.
         radars: only of these, as `folder_name` has them.
         clips: about how many of an archive of large frames.
+        beside: forecasters that are scored by the same command; persistence always is.
+        kept: which other scores a file has, by the first part of their names.
     """
     for source in SOURCES:
         days = source.days(split, source.found(archives))
@@ -131,10 +136,10 @@ def score(
         asked["weights"] = {name: fingerprint(of) for name, of in weights.items()}
         if path.is_file() and json.loads(path.read_text())["asked"] == asked:
             continue
-        forecasters = {**weights, **{name: name for name in UNLEARNED if name != "persistence"}}
+        forecasters = {**weights, **{name: name for name in beside}}
         board = out / "boards" / source.name
         found = evaluated(forecasters, source, archives, days, used, clips, out / "lists", board)
-        write_json(path, {"asked": asked, **_document(found)})
+        write_json(path, {"asked": asked, **_document(found, kept)})
 
 
 def fingerprint(weights: str) -> str:
@@ -192,7 +197,7 @@ def read(out: Path, frames: tuple[int, int] | None = None) -> list[Scored]:
     ]
 
 
-def _document(found: Evaluation) -> dict[str, Any]:
+def _document(found: Evaluation, kept: tuple[str, ...]) -> dict[str, Any]:
     assert found.board is not None
     by_block = found.board.by_block
     return {
@@ -204,7 +209,14 @@ def _document(found: Evaluation) -> dict[str, Any]:
                 **{
                     key: value
                     for key, value in scores.values.items()
-                    if key.split("/")[0] in KEPT or key == "spectrum/4"
+                    if key.split("/")[0] in kept or key == "spectrum/4"
+                },
+                **{
+                    f"{key}_by_block": {
+                        block: of.values.get(key) for block, of in by_block[name].items()
+                    }
+                    for key in kept
+                    if key in BY_BLOCK
                 },
             }
             for name, scores in found.scores.items()

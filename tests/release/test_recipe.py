@@ -55,11 +55,14 @@ def test_each_variant_trains_on_what_its_name_says(archives: Path, tmp_path: Pat
         assert left and {of[name].radar for name in left} == set(radars()) - {radar}
     assert sources(f"{recipe.DAYS}9") == trained
     for name, variant in compare.variants.items():
-        if not name.startswith(("P-MEmeL", recipe.FIRST, recipe.DAYS)):
+        if not name.startswith(("P-MEmeL", recipe.FIRST, recipe.DAYS, recipe.MEMBERS)):
             first = compare.variants[variant.start_from or ""]
             assert variant.start_from == recipe.FIRST + name and first.start_from == "P-MEmeL"
             assert variant.set["data.sources"] == first.set["data.sources"]
             assert "data.min_wet" not in first.set and variant.set["data.min_wet"] == 0.001
+    members = compare.variants[recipe.MEMBERS]
+    assert members.start_from == recipe.ALL and sources(recipe.MEMBERS) == trained
+    assert members.set["data.min_wet"] == 0.001 and members.set["loss.members"] == 3
     lists = tmp_path / "lists" / "dwd-3"
     assert list(read_days(days_path(lists, "train"))) == ["20180510", "20180513", "20180516"]
     for split in ("valid", "test"):

@@ -137,7 +137,7 @@ def test_other_weights_of_the_same_name_are_scored_anew(
         asked.append(list(forecasters))
 
     monkeypatch.setattr(scores, "evaluated", evaluated)
-    monkeypatch.setattr(scores, "_document", lambda _: {"forecasters": {}, "facts": {}})
+    monkeypatch.setattr(scores, "_document", lambda *_: {"forecasters": {}, "facts": {}})
     (tmp_path / "dwd" / "radarPNG" / "2018" / "05" / "17").mkdir(parents=True)
     run = tmp_path / "run"
     run.mkdir()

@@ -76,7 +76,7 @@ class NoisyNetwork(ComovingNetwork):
     ) -> Iterator[Float[Tensor, "batch member height width"]]:
         """The members of one lead time after the other, and before them the forecast if asked for;
         see `ComovingNetwork.forecasts`."""
-        size = motion.shape[-2:]
+        size = (motion.shape[-2], motion.shape[-1])
         noise: Noise | None = None
         for step in self.steps(frame, in_len, motion, scale, out_len, at_once):
             with float32(motion.device.type):
