@@ -130,14 +130,14 @@ def in_words(effects: dict[str, memel.Effect] | None) -> str:
     else:
         verdict = "It helps" if both.mean < 0 else "It harms"
     halves = "; ".join(
-        f"trained on {' and '.join(HALVES[half])}: {of.mean:+.2f} ({of.low:+.2f} to {of.high:+.2f})"
+        f"{', '.join(HALVES[half])} {of.mean:+.2f} ({of.low:+.2f} to {of.high:+.2f})"
         for half, of in effects.items()
         if half != "both"
     )
     return (
         f"{verdict}. Small trainings (`memel.yaml` of the recipe) with and without MEmeL in "
         "pretraining, each fine-tuned without it on half of the radars and scored on the others, "
-        f"which it has not seen: MEmeL moves B-MSE + B-MAE {shown}. {halves}."
+        f"which it has not seen: MEmeL moves B-MSE + B-MAE {shown}. By the radars trained on: {halves}."
     )
 
 
