@@ -137,7 +137,7 @@ def in_words(effects: dict[str, memel.Effect] | None) -> str:
     return (
         f"{verdict}. Small trainings (`memel.yaml` of the recipe) with and without MEmeL in "
         "pretraining, each fine-tuned without it on half of the radars and scored on the others, "
-        f"which it has not seen: MEmeL moves B-MSE + B-MAE {shown}. By the radars trained on: {halves}."
+        f"which it has not seen: MEmeL moves B-MSE + B-MAE {shown}. By radars trained on: {halves}."
     )
 
 
