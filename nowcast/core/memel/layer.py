@@ -221,7 +221,7 @@ class MEmeL(fused.Inhibiting):
         return self._unsampled(method.apply(self, samples, kept, channels_last), values)
 
     def _at_once(self, samples: Tensor, channels_last: bool, per_example: int) -> Tensor:
-        """A call in training, done in C."""
+        """A call in training, done in C or Triton."""
         scale = None
         if self.wants_scale:
             scale = samples.new_empty(samples.shape, dtype=torch.float32).flatten(1)
@@ -330,7 +330,7 @@ class MEmeL(fused.Inhibiting):
             self.observer(scale, chosen)
         if not self._unproven or is_compiling():
             return
-        self._changed = self._changed | changed
+        self._changed = self._changed | (changed if isinstance(changed, bool) else changed.any())
         self._unproven -= 1
         if not self._unproven and not self._changed:
             self.settle()
