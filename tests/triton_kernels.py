@@ -18,6 +18,6 @@ def kernels(module: str) -> Any:
     """A module of kernels; without Triton the tests of the module that asks are skipped."""
     pytest.importorskip(
         "triton",
-        reason="Triton is not installed; docs/operate.md says how these tests run without a GPU",
+        reason="Triton is not installed; docs/clusters.md says how these tests run without a GPU",
     )
     return import_module(module)

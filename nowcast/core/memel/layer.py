@@ -169,6 +169,12 @@ class MEmeL(fused.Inhibiting):
             )
         super()._shape(neuron_shape)
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether it has inhibited something, or has said that it has not: until then calls keep
+        count on the host."""
+        return not self._unproven
+
     def reset_running_stats(self) -> None:
         """Forget everything seen."""
         super().reset_running_stats()

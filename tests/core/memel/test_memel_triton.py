@@ -29,7 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide b
 
 CPU = torch.device("cpu")
 BF16 = {"rtol": 2**-7, "atol": 1e-6}  # Triton's interpreter cuts bits off, where a GPU rounds
-FP32 = {"rtol": 1e-6, "atol": 1e-6}
+# A compiler for GPUs contracts products and sums.
+FP32 = {"rtol": 1e-6 if DEVICE == CPU else 1e-5, "atol": 1e-6}
 
 
 class Both:
