@@ -31,7 +31,7 @@ NAMES = {
 }
 
 
-def compiled(kernel: JITFunction, *args: Any, **_: object) -> None:
+def compiled(kernel: JITFunction, *args: Any, grid: object, warmup: bool, **options: Any) -> None:
     """Compile a kernel for these arguments, as a launch would."""
     signature: dict[str, str] = {}
     constants: dict[str, Any] = {}
@@ -45,7 +45,7 @@ def compiled(kernel: JITFunction, *args: Any, **_: object) -> None:
             signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
     for capability in (AMPERE, HOPPER):
         source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-        code = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+        code = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
         assert "cubin" in code.asm and "atom" not in code.asm["ptx"]
     sys.stdout.write(f"{kernel.__name__} {', '.join(signature.values())}\n")
 

@@ -42,10 +42,13 @@ def batch(device: torch.device, number: int) -> RadarBatch:
 
 def stepped(
     device: torch.device, precision: str, method: str
-) -> tuple[EncoderForecaster, Callable[[RadarBatch], Tensor]]:
+) -> tuple[EncoderForecaster, Callable[[RadarBatch], Tensor], Callable[[], bool]]:
+    """A network with MEmeL, a training step of it, and whether that may be recorded."""
     model = forecaster("convgru").to(device)
     inputs = batch(device, 0).inputs
-    plug_in(model, "*.candidate", dry_run=lambda host: host(inputs), late_start=2, method=method)
+    layers = plug_in(
+        model, "*.candidate", dry_run=lambda host: host(inputs), late_start=2, method=method
+    )
     settings = OptimSettings()
     optimiser = optim.optimiser(model.train(), settings)
     optim.for_device(optimiser, device)
@@ -60,7 +63,7 @@ def stepped(
         optimiser.step()
         return loss.detach()
 
-    return model, step
+    return model, step, lambda: all(layer.is_proven for layer in layers.values())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -70,7 +73,7 @@ def test_recorded_steps_are_single_ones_and_wait_for_nothing(
 ):
     found: list[tuple[list[float], nn.Module]] = []
     for recorded in (False, True):
-        model, step = stepped(gpu, precision, method)
+        model, step, ready = stepped(gpu, precision, method)
         if recorded:
             recorder = graph.recorder(gpu)
             assert recorder is not None
@@ -78,7 +81,7 @@ def test_recorded_steps_are_single_ones_and_wait_for_nothing(
             def fail(why: Exception) -> None:
                 raise why
 
-            replayed = graph.Replayed(step, recorder, lambda: True, lambda: None, fail)
+            replayed = graph.Replayed(step, recorder, ready, lambda: None, fail)
             step = lambda given, replayed=replayed: replayed(given, watched=False)  # noqa: E731
         batches = [batch(gpu, number) for number in range(STEPS)]
         seen = []

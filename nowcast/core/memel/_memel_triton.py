@@ -17,10 +17,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK, ROWS = 256, 16  # neurons of a program, and samples that it has before it at once
+BLOCK, ROWS = 128, 16  # neurons of a program, and samples that it has before it at once
 MOST_SAMPLES = 1024  # of a batch, which a program reads one after the other
 MOST_PICKS = 32  # of a sample, one after the other
 MOST_KEYS = 8192  # of a sample, which a program has before it at once
+EXACT = {"enable_fp_fusion": False}  # no product and sum in one rounding: as in C
 LEAST = tl.constexpr(-(2**62))  # a key below all others
 TINY = tl.constexpr(torch.finfo(torch.float32).tiny)
 LARGEST = torch.finfo(torch.float32).max
@@ -91,7 +92,7 @@ def choose(
         output, *statistics, *kept, keys, chosen, inhibited, changed,
         batch, neurons, blocks, late_start, _limit(neurons), channels, top_k,
         not given, True, moments is None, triton.next_power_of_2(blocks * top_k),
-        triton.next_power_of_2(blocks), BLOCK,
+        triton.next_power_of_2(blocks), BLOCK, **EXACT,
     )  # fmt: skip
     return Chosen(inhibited, changed)
 
@@ -120,7 +121,7 @@ def sift(
         _act_kernel[(blocks,)](
             output, *statistics, *kept, None, None, None, None,
             batch, neurons, blocks, late_start, _limit(neurons), 0, 0,
-            False, False, True, 1, triton.next_power_of_2(blocks), BLOCK,
+            False, False, True, 1, triton.next_power_of_2(blocks), BLOCK, **EXACT,
         )  # fmt: skip
     past = kept.past[:neurons].to(values.dtype)
     return Exceeding(tallies[0].sum(), inhibited, past, tallies[1] > 0)
@@ -142,7 +143,8 @@ def turn(
     neurons = gradient.numel() // batch
     top_k = 0 if inhibited is None else chosen.shape[1]
     grid = triton.cdiv(neurons, 1024), batch
-    _turn_kernel[grid](gradient, output, chosen, inhibited, delta, neurons, top_k, 1024)
+    given = gradient, output, chosen, inhibited, delta, neurons
+    _turn_kernel[grid](*given, top_k, 1024, **EXACT)
 
 
 def try_out(device: torch.device) -> None:
@@ -194,6 +196,7 @@ def _look(
         batch, neurons, blocks, forget_steps, late_start, eps,
         channels, top_k, scale is not None, moments is not None, threshold is not None,
         output.data_ptr() != values.data_ptr(), min(ROWS, triton.next_power_of_2(batch)), BLOCK,
+        **EXACT,
     )  # fmt: skip
     return kept
 

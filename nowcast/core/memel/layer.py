@@ -76,7 +76,8 @@ class MEmeL(fused.Inhibiting):
         penalty_weight: of the term that penalty adds to the loss and opposite subtracts; see
             `memel.methods.penalty`.
         inplace: the layer may write into its input, as ``nn.ReLU(inplace=True)`` does: only where
-            neither the input's own backward pass nor anything else needs it. Done on CPU.
+            neither the input's own backward pass nor anything else needs it. Done where the call
+            is C or Triton.
 
     Shape:
         input and output ``(batch, *neuron_shape)`` unless `neuron_dims`, with the same dtype and

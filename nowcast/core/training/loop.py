@@ -146,7 +146,8 @@ class Loop:
                     "auto or off"
                 )
             self.monitor.discard()
-            say(f"train.graph: steps are launched kernel by kernel, because {why}")
+            if self.ranks.is_main:
+                say(f"train.graph: steps are launched kernel by kernel, because {why}")
 
         recorder = graph.recorder(self.device)
         if train.graph == "off" or (recorder is None and train.graph == "auto"):

@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 BLOCK = 1024  # values of a program
+EXACT = {"enable_fp_fusion": False}  # no product and sum in one rounding: as in C
 # Which of the values that went through a leaky ReLU were positive, as in ``_gates.c``.
 X_UPDATE, H_UPDATE = tl.constexpr(1), tl.constexpr(2)
 X_RESET, H_RESET = tl.constexpr(4), tl.constexpr(8)
@@ -43,7 +44,7 @@ def open(
             _check(3 * count, part)
     _open[_grid(count)](
         x, h, update, candidate, *kept, count, slope, leak, channels, *steps,
-        signs is not None, BLOCK,
+        signs is not None, BLOCK, **EXACT,
     )  # fmt: skip
 
 
@@ -64,13 +65,15 @@ def close(
     inputs = update_gradient, candidate_gradient, update, reset, carried, signs
     _check(count, *inputs)
     _check(3 * count, x_gradient, h_gradient)
-    _close[_grid(count)](*inputs, x_gradient, h_gradient, count, slope, leak, channels, BLOCK)
+    outputs = x_gradient, h_gradient
+    _close[_grid(count)](*inputs, *outputs, count, slope, leak, channels, BLOCK, **EXACT)
 
 
 def mix(candidate: Tensor, hidden: Tensor, update: Tensor, output: Tensor) -> None:
     """Candidate and hidden state mixed by the update gate."""
     _check(update.numel(), candidate, hidden, update, output)
-    _mix[_grid(update.numel())](candidate, hidden, update, output, update.numel(), BLOCK)
+    count = update.numel()
+    _mix[_grid(count)](candidate, hidden, update, output, count, BLOCK, **EXACT)
 
 
 def unmix(
@@ -85,7 +88,7 @@ def unmix(
     """The gradients of the three from that of `mix`."""
     frames = gradient, candidate, hidden, update, into_candidate, into_hidden, into_update
     _check(update.numel(), *frames)
-    _unmix[_grid(update.numel())](*frames, update.numel(), BLOCK)
+    _unmix[_grid(update.numel())](*frames, update.numel(), BLOCK, **EXACT)
 
 
 def try_out(device: torch.device) -> None:
