@@ -1,8 +1,8 @@
 """What a GPU does with nowcast, stage by stage within a budget: equality first, then times.
 
 Each stage is a process of its own with a limit of its own, and leaves its JSON at once, so that
-what is done is done; the same command goes on with the rest. Without a GPU the tests of `tests/gpu`
-run on the CPU, which tries them and measures nothing.
+what is done is done; the same command goes on with the rest. Without a GPU the tests run on the
+CPU, which tries them and measures nothing.
 """
 
 import json
@@ -33,6 +33,11 @@ BATCHES, PRECISIONS = (16, 64, 256), ("fp32", "tf32", "bf16")
 FRAMES, SIDE = 10, 120  # of the paper's step
 MATRIX, COPY_MIB = 8192, 1024
 MEMBERS = 24
+TESTS = (
+    "tests/gpu",
+    "tests/core/memel/test_memel_triton.py",
+    "tests/precipitation/forecasters/test_gates_triton.py",
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -52,35 +57,65 @@ def ceilings(device: torch.device) -> Facts:
     return found
 
 
-def step(device: torch.device, batch: int, precision: str, memel: bool) -> Facts:
-    """The paper's training step: median of its times, launches, memory, arithmetic."""
+def step(
+    device: torch.device,
+    batch: int,
+    precision: str,
+    memel: bool,
+    kernels: bool = True,
+) -> Facts:
+    """The paper's training step: median of its times, launched kernel by kernel and as one graph;
+    launches, memory, arithmetic.
+
+    Args:
+        device: the GPU.
+        batch: clips.
+        precision: as of `train.precision`.
+        memel: with a layer at every candidate.
+        kernels: with the Triton kernels; else torch's operations in their place.
+    """
+    from nowcast.core.memel import fused
     from nowcast.core.memel.plug import plug_in
+    from nowcast.core.settings import OptimSettings
+    from nowcast.core.training import graph, optim
+    from nowcast.precipitation.forecasters.cells import recurrence
     from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES
-    from scripts.bench.step import LR, clips, network
+    from scripts.bench.step import clips, network
     from scripts.bench.training import arithmetic as gflop
 
     model = network(PAPER_STAGES, FRAMES).to(device)
     inputs, truth = (part.to(device) for part in clips(batch, FRAMES, SIDE))
     if memel:
         plug_in(model, "*.candidate", dry_run=lambda host: host(inputs[:1]), late_start=1)
-    optimiser = torch.optim.Adam(model.parameters(), lr=LR)
+    if not kernels:
+        fused.on_gpu = recurrence.gates_on = lambda device: None
+    optimiser = optim.optimiser(model, OptimSettings())
+    optim.for_device(optimiser, device)
 
-    def once() -> None:
+    def once() -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            loss = (model(inputs).float() - truth).square().mean()
+            loss: torch.Tensor = (model(inputs).float() - truth).square().mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        return loss.detach()
 
+    found: Facts = {}
     with arithmetic(precision):
-        seconds = median_s(once, device)
-        launches = launched(once, device)
+        found["ms"] = 1000 * median_s(once, device)
+        found["launches"] = launched(once, device)
+        recorder = graph.recorder(device)
+        if recorder is not None:
+            for _ in range(graph.WARM_UP):
+                recorder.run(once)
+            replay, _ = recorder.record(once)
+            found["graph_ms"] = 1000 * median_s(replay, device)
     return {
         "batch": batch,
         "precision": precision,
         "memel": memel,
-        "ms": 1000 * seconds,
-        "launches": launches,
+        "kernels": kernels,
+        **found,
         "memory_gib": torch.cuda.max_memory_allocated(device) / 2**30,
         "gflop": gflop(batch, FRAMES, SIDE, PAPER_STAGES),
     }
@@ -125,10 +160,11 @@ def training(device: torch.device) -> Facts:
 
 
 def tests(device: torch.device) -> Facts:
-    """`tests/gpu`: how many passed, and the end of what pytest said."""
+    """`TESTS`, without a GPU by Triton's interpreter: how many passed, and the end of what pytest
+    said."""
     environment = os.environ | ({"NOWCAST_GPU_TESTS": "cpu"} if device.type == "cpu" else {})
     # The house's own options need packages that a borrowed machine lacks.
-    command = [sys.executable, "-m", "pytest", "tests/gpu", "-q", "-o", "addopts="]
+    command = [sys.executable, "-m", "pytest", *TESTS, "-q", "-o", "addopts="]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
     counts = {
         word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped)", ended.stdout)
@@ -144,7 +180,10 @@ def stages() -> Iterator[tuple[str, float, Callable[[torch.device], Facts]]]:
         for precision in PRECISIONS:
             for memel in (False, True):
                 name = f"step_{batch}_{precision}{'_memel' * memel}"
-                yield name, 60, partial(step, batch=batch, precision=precision, memel=memel)
+                of = partial(step, batch=batch, precision=precision, memel=memel)
+                yield name, 60, of
+                if batch == BATCHES[0]:
+                    yield f"{name}_by_torch", 60, partial(of, kernels=False)
     yield "forecasts", 90, forecasts
     yield "training", 180, training
 
@@ -187,9 +226,11 @@ def table(found: dict[str, Facts]) -> str:
     for name, facts in found.items():
         if name.startswith("step_") and "ms" in facts:
             best = ceiling.get(f"{facts['precision']}_tflop_s")
-            bound = f", {facts['gflop'] / best / facts['ms']:.0%} of the bound" if best else ""
+            least = min(facts["ms"], facts.get("graph_ms", facts["ms"]))
+            bound = f", {facts['gflop'] / best / least:.0%} of the bound" if best else ""
+            as_graph = f", {facts['graph_ms']:.1f} ms as a graph" if "graph_ms" in facts else ""
             lines.append(
-                f"| {name} | {facts['ms']:.1f} ms, {facts['launches']} launches, "
+                f"| {name} | {facts['ms']:.1f} ms, {facts['launches']} launches{as_graph}, "
                 f"{facts['memory_gib']:.1f} GiB{bound} |"
             )
         else:
@@ -216,7 +257,7 @@ def main(
         write_json(out / f"{stage}.json", facts | when_and_where())
         return
     if device.type == "cpu":
-        typer.echo("no GPU here: tests/gpu runs on the CPU, and nothing is timed")
+        typer.echo("no GPU here: its tests run on the CPU, and nothing is timed")
         known = {"tests": (budget, tests)}
     deadline = time.monotonic() + budget
     for name, (limit, _) in known.items():

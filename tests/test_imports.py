@@ -132,6 +132,7 @@ def test_importing_every_module_and_using_the_library_changes_nothing_either():
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         for path in sorted(PACKAGE.rglob("*.py"))
         if path.stem not in ("__main__", "__init__")
+        and not path.stem.endswith("_triton")  # which need what only some machines have
     ]
     said = said_by(
         f"""{STATE}

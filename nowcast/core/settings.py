@@ -166,6 +166,8 @@ class TrainSettings(Section):
     """Processes that read data; 0 reads in the training process."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where there is one."""
+    graph: Literal["auto", "on", "off"] = "auto"
+    """Launch a step on a GPU as one CUDA graph. auto: where it can be recorded; on: or stop."""
     explosion_factor: Positive | None = 100.0
     """A logged loss this many times the highest before it stops the run; null: none does."""
     detect_anomaly: bool = False
@@ -207,6 +209,7 @@ class RunSettings(Section):
             "data.root",
             "train.workers",
             "train.device",
+            "train.graph",
             "train.log_every",
             "train.accept_code",
             "train.accept_device",

@@ -16,8 +16,8 @@ from nowcast.core.storage.finite import check_answers
 from nowcast.core.storage.origin import digest
 from nowcast.core.system.devices import uses_cuda
 from nowcast.core.system.distributed import Ranks
+from nowcast.core.system.shared_memory import check_shared_memory
 from nowcast.core.training.listed import ListedTask, check_baseline
-from nowcast.core.training.shared_memory import check_shared_memory
 from nowcast.imagenet import scores, weights
 from nowcast.imagenet.baseline import BASELINES, baseline
 from nowcast.imagenet.data.batch import ImageBatch

@@ -18,8 +18,8 @@ from nowcast.core.scoring.table import Column
 from nowcast.core.storage.origin import digest
 from nowcast.core.system.devices import uses_cuda
 from nowcast.core.system.distributed import Ranks
+from nowcast.core.system.shared_memory import check_shared_memory
 from nowcast.core.system.threads import one_thread
-from nowcast.core.training.shared_memory import check_shared_memory
 from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.archive.reader import ArchiveReader
 from nowcast.precipitation.clips.batch import RadarBatch
@@ -95,6 +95,7 @@ class PrecipitationTask:
         self, settings: PrecipitationSettings, reuse: "PrecipitationTask | None" = None
     ) -> None:
         self.settings = settings
+        self.replayable = settings.model.replayable
         if settings.loss.relative or settings.loss.areas:
             self.loss_scale = None
         if settings.loss.members:

@@ -21,6 +21,9 @@ def test_a_step_is_shown_as_a_share_of_what_the_machine_can_do():
     shown = gpu_check.table(found).splitlines()
     assert shown[2] == "| ceilings | bf16_tflop_s 500 |"
     assert shown[3] == ("| step_16_bf16_memel | 4.0 ms, 2140 launches, 3.2 GiB, 50% of the bound |")
+    found["step_16_bf16_memel"]["graph_ms"] = 2.5
+    (_, last) = gpu_check.table(found).splitlines()[2:]
+    assert "2140 launches, 2.5 ms as a graph, 3.2 GiB, 80% of the bound" in last
 
 
 @pytest.mark.parametrize(("status", "exit_code"), [(0, 0), (1, 1)])

@@ -29,10 +29,16 @@ SMALLER = {
 }
 
 
-def trained(ranks: Ranks, archive: Path, folder: Path, device: str, stop_at: int | None) -> Run:
-    content = config.overridden(
-        config.read(SMOKE), SMALLER | {"data.root": str(archive), "train.device": device}
-    )
+def trained(
+    ranks: Ranks,
+    archive: Path,
+    folder: Path,
+    device: str,
+    stop_at: int | None,
+    changes: dict[str, Any] | None = None,
+) -> Run:
+    where = {"data.root": str(archive), "train.device": device}
+    content = config.overridden(config.read(SMOKE), SMALLER | where | (changes or {}))
     settings = config.validate(registry.settings_class("precipitation"), content, str(SMOKE))
     run = Run(folder)
 

@@ -23,9 +23,9 @@ from nowcast.core.execution.relay import Mirror, Relay, Report, Said
 from nowcast.core.system.allocator import tune_process
 from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.machine import usable_cpus
+from nowcast.core.system.shared_memory import share_memory_with
 from nowcast.core.system.signals import Interrupted
 from nowcast.core.terminal.progress import shown
-from nowcast.core.training.shared_memory import share_memory_with
 
 
 @dataclass

@@ -76,7 +76,8 @@ class MEmeL(fused.Inhibiting):
         penalty_weight: of the term that penalty adds to the loss and opposite subtracts; see
             `memel.methods.penalty`.
         inplace: the layer may write into its input, as ``nn.ReLU(inplace=True)`` does: only where
-            neither the input's own backward pass nor anything else needs it. Done on CPU.
+            neither the input's own backward pass nor anything else needs it. Done where the call
+            is C or Triton.
 
     Shape:
         input and output ``(batch, *neuron_shape)`` unless `neuron_dims`, with the same dtype and
@@ -169,6 +170,12 @@ class MEmeL(fused.Inhibiting):
             )
         super()._shape(neuron_shape)
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether it has inhibited something, or has said that it has not: until then calls keep
+        count on the host."""
+        return not self._unproven
+
     def reset_running_stats(self) -> None:
         """Forget everything seen."""
         super().reset_running_stats()
@@ -221,7 +228,7 @@ class MEmeL(fused.Inhibiting):
         return self._unsampled(method.apply(self, samples, kept, channels_last), values)
 
     def _at_once(self, samples: Tensor, channels_last: bool, per_example: int) -> Tensor:
-        """A call in training, done in C."""
+        """A call in training, done in C or Triton."""
         scale = None
         if self.wants_scale:
             scale = samples.new_empty(samples.shape, dtype=torch.float32).flatten(1)
@@ -330,7 +337,7 @@ class MEmeL(fused.Inhibiting):
             self.observer(scale, chosen)
         if not self._unproven or is_compiling():
             return
-        self._changed = self._changed | changed
+        self._changed = self._changed | (changed if isinstance(changed, bool) else changed.any())
         self._unproven -= 1
         if not self._unproven and not self._changed:
             self.settle()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from nowcast.core.memel.masks import aligned, fits, place_shape
-from nowcast.core.memel.memory_order import as_matrix, as_samples, is_channels_last
+from nowcast.core.memel.memory_order import as_matrix, as_samples, as_vector, is_channels_last
 from nowcast.core.memel.moments import (
     Count,
     batch_moments,
@@ -226,6 +226,14 @@ class RunningStatistics(nn.Module):
             return
         under_way = SumUnderWay(moments)
         self.later(lambda: self._count(mean, variance, *of_all_ranks(under_way.wait())))
+
+    def count_in_order(self, moments: Tensor) -> None:
+        """Count the sum of all ranks' `summable` of a batch, in the memory order of the buffers."""
+        channels_last = is_channels_last(self.running_mean[None])
+        mean, variance = (
+            as_vector(buffer, channels_last) for buffer in (self.running_mean, self.running_var)
+        )
+        self._count(mean, variance, *of_all_ranks(moments))
 
     def _count(
         self, mean: Tensor, variance: Tensor, count: Count, shift: Tensor, squares: Tensor

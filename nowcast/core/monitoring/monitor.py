@@ -48,6 +48,16 @@ class Monitor:
             site.measured = torch.zeros_like(site.nothing)
             site.layer.wants_scale = True
 
+    def count(self) -> None:
+        """Count the picks kept so far, on the device."""
+        for site in self._sites.values():
+            site.counted()
+
+    def discard(self) -> None:
+        """Forget the picks kept since `count`: of a step that was not done."""
+        for site in self._sites.values():
+            site.discard()
+
     def read(self) -> dict[str, Reading]:
         """What every site has done, and since `arm` the scale; waits for device and ranks."""
         return {name: site.read() for name, site in self._sites.items()}
@@ -109,6 +119,9 @@ class _Site:
         self._waiting.append(chosen)
         if len(self._waiting) == CALLS_AT_ONCE:
             self.counted()
+
+    def discard(self) -> None:
+        self._waiting.clear()
 
     def counted(self) -> Tensor:
         """Picks by neuron, up to the last call."""

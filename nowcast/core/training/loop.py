@@ -7,9 +7,10 @@ from math import inf
 from typing import NoReturn
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from nowcast.core.errors import TrainingFailed
+from nowcast.core.errors import ConfigError, TrainingFailed
+from nowcast.core.memel.plug import plugged
 from nowcast.core.monitoring.log import RunLog
 from nowcast.core.monitoring.monitor import Monitor, Reading
 from nowcast.core.monitoring.monosemanticity import monosemanticity
@@ -19,8 +20,8 @@ from nowcast.core.settings import RunSettings
 from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks, any_rank, losses_told, wrapped
 from nowcast.core.system.signals import Interrupted, stop_signals
-from nowcast.core.terminal.progress import Line
-from nowcast.core.training import optim
+from nowcast.core.terminal.progress import Line, say
+from nowcast.core.training import graph, optim
 from nowcast.core.training.average import WeightAverage
 from nowcast.core.training.checkpoint import Progress, save_state, save_weights
 from nowcast.core.training.evaluate import evaluate
@@ -28,7 +29,7 @@ from nowcast.core.training.gradient import backward, share
 from nowcast.core.training.guards import LossFailure, LossGuard, all_finite
 from nowcast.core.training.length import length
 from nowcast.core.training.sampling import step_seed
-from nowcast.core.training.task import Pictured, Task, columns_of
+from nowcast.core.training.task import Batch, Pictured, Task, columns_of
 
 CPU = torch.device("cpu")
 SHOWN_SCORES = 3  # of a validation, beside the loss
@@ -87,6 +88,7 @@ class Loop:
         samples = share(train, self.ranks)
         learner = wrapped(self.model, self.device)
         learner.train()
+        do = self._steps(learner)
         batches = self.task.training_batches(self.progress.step, self.ranks)
         self._saved = self.progress.step
         with losses_told(self._next_move), stop_signals() as stopping:
@@ -99,12 +101,9 @@ class Loop:
                     self.monitor.arm()
                 torch.manual_seed(step_seed(train.seed, step, self.ranks.rank))
                 optim.set_rate(self.optimiser, rate)
-                self.optimiser.zero_grad()
                 with self._anomalies(step):
-                    loss = backward(self.task, learner, batch, train)
+                    loss = do(batch, logged)
                 self._guard.add(loss, step)
-                optim.clip(self.model, self.settings.optim)
-                self.optimiser.step()
                 if self.average is not None:
                     self.average.update()
                 self._throughput.count(samples)
@@ -127,6 +126,41 @@ class Loop:
                         f"{steps}, all saved; the same command goes on from there"
                     )
         return self.progress
+
+    def _steps(self, learner: nn.Module) -> Callable[[Batch, bool], Tensor]:
+        """What a step does with a batch on the device, from its gradient to the new weights; told
+        whether it is logged. Returns the loss."""
+        train = self.settings.train
+
+        def step(batch: Batch, logged: bool = False) -> Tensor:
+            self.optimiser.zero_grad()
+            loss = backward(self.task, learner, batch, train)
+            optim.clip(self.model, self.settings.optim)
+            self.optimiser.step()
+            return loss
+
+        def give_up(why: object) -> None:
+            if train.graph == "on":
+                raise ConfigError(
+                    f"train.graph: on was asked for, but a step cannot be recorded: {why}; set "
+                    "auto or off"
+                )
+            self.monitor.discard()
+            if self.ranks.is_main:
+                say(f"train.graph: steps are launched kernel by kernel, because {why}")
+
+        recorder = graph.recorder(self.device)
+        if train.graph == "off" or (recorder is None and train.graph == "auto"):
+            return step
+        if recorder is None:
+            give_up("there is no GPU")
+        elif obstacle := graph.obstacle(self.task, train, self.ranks):
+            give_up(obstacle)
+        else:
+            layers = plugged(self.model).values()
+            ready = lambda: all(layer.is_proven for layer in layers)  # noqa: E731
+            return graph.Replayed(step, recorder, ready, self.monitor.count, give_up)
+        return step
 
     def _log(self, rate: float) -> None:
         loss = self._checked_loss()

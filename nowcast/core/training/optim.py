@@ -25,6 +25,16 @@ def optimiser(model: nn.Module, settings: OptimSettings) -> torch.optim.Optimize
     return kind(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
 
 
+def for_device(optimiser: torch.optim.Optimizer, device: torch.device) -> None:
+    """Keep the rate where a step needs it: on a GPU as a tensor there, for recorded steps
+    (`graph`) to read; on a CPU as a number. To be called when a state has been loaded, too."""
+    on_gpu = device.type == "cuda"
+    for group in optimiser.param_groups:
+        value = float(group["lr"])
+        group["lr"] = torch.full((), value, device=device) if on_gpu else value
+        group["capturable"] = on_gpu
+
+
 def rate(step: int, settings: OptimSettings, steps: int) -> float:
     """Learning rate of a step (from 0) of a run of `steps`.
 
@@ -49,9 +59,12 @@ def rate(step: int, settings: OptimSettings, steps: int) -> float:
 
 
 def set_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
-    """Give every group of parameters this learning rate."""
+    """Give every group of parameters this learning rate; a tensor keeps its place."""
     for group in optimiser.param_groups:
-        group["lr"] = value
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(value)
+        else:
+            group["lr"] = value
 
 
 def clip(model: nn.Module, settings: OptimSettings) -> None:

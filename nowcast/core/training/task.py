@@ -191,6 +191,16 @@ class StatesItsData(Protocol):
         ...
 
 
+@runtime_checkable
+class Replayable(Protocol):
+    """A task whose training step on a GPU may be recorded once and replayed (`graph`)."""
+
+    replayable: bool
+    """Whether the loss of a batch, a dataclass, is made of the batch's tensors on the device and
+    its numbers alone, by the same kernels each time. Nothing of it may be read, drawn or counted
+    by the host, but torch's generator may be drawn from."""
+
+
 def checked(task: object, whose: str) -> Task:
     """What a package gives as a task, if it is one.
 

@@ -153,6 +153,7 @@ def _train(
             # DDP gives the first rank's weights to the others.
             from_main(lambda: load_weights(Run(parent).best_weights, model))
         average = None if averaged is None else WeightAverage(model, averaged)
+    optim.for_device(optimiser, device)
     if ranks.is_main:
         check_disk(run.folder, bytes_needed(model), "checkpoints")
     steps = length(settings.train, task).steps

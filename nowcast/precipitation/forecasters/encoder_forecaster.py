@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -291,6 +291,7 @@ class StagedSettings(ForecasterSettings):
 class EncoderForecasterSettings(StagedSettings):
     """The encoder-forecaster; its kind is its cell."""
 
+    replayable: ClassVar[bool] = True
     kind: CellName = "convgru"
     """An encoder-forecaster of these recurrent cells."""
 

@@ -74,6 +74,9 @@ class ForecasterSettings(Section, ABC):
     takes_motion: ClassVar[bool] = False
     """Whether the module takes a third argument, ``motion``, ``batch 2 height width`` in pixels a
     step, in place of its own estimate."""
+    replayable: ClassVar[bool] = False
+    """Whether the module's forward and way back take the same kernels each time and leave the host
+    nothing to read or decide, so that a GPU may replay them (`core.training.graph`)."""
     takes_details: ClassVar[bool] = False
     """Whether the module takes the keywords ``out_len``, fewer frames than it was built for, and
     ``scale``, ``batch 2`` as `scale.numbers` gives it, and has an attribute ``scale``, a `Scale`,

@@ -75,13 +75,13 @@ class Done(NamedTuple):
         kept: gives what `Decision.kept` is; called where the call will be repeated.
         picks: gives what `Decision.picks` is, or one row of all neurons that were picked; called
             where there is an observer.
-        changed: as of a `Decision`.
+        changed: as of a `fused.Call`.
     """
 
     output: Tensor
     kept: Callable[[], tuple[Any, ...]]
     picks: Callable[[], Tensor]
-    changed: bool
+    changed: Tensor | bool
 
 
 class Method(ABC):
@@ -112,7 +112,7 @@ class Method(ABC):
         per_example: int,
         scale: Tensor | None,
     ) -> Done:
-        """A training call in C on CPU (`fused`): statistics, choice and action in one pass.
+        """A training call as `fused` does it: statistics, choice and action in one pass.
 
         Args:
             layer: whose statistics lie in the samples' memory order.

@@ -40,8 +40,7 @@ class Sham(TopK):
         random = draws(layer, batch, scored.per_example, top_k + 1)
         shape, channels_last = scored.shape, scored.channels_last
         if not scored.masked:
-            everywhere = torch.tensor(neurons, device=random.device).expand(batch, 1)
-            chosen = _place(strata(random, everywhere), shape, channels_last)
+            chosen = _place(strata(random, _everywhere(random, neurons)), shape, channels_last)
             return deactivated(scored, chosen, scored.started)
         # Of what may be chosen, by its rank.
         ranks = as_samples(scored.started, torch.Size(shape), channels_last).flatten(1).cumsum(1)
@@ -63,9 +62,14 @@ class Sham(TopK):
         """As of any method."""
         batch, neurons = len(samples), layer.running_mean.numel()
         random = draws(layer, batch, per_example, layer.top_k + 1)
-        chosen = strata(random, torch.tensor(neurons).expand(batch, 1))
+        chosen = strata(random, _everywhere(random, neurons))
         chosen = _place(chosen, tuple(samples.shape), channels_last)
         return done_in_c(layer, samples, channels_last, scale, chosen)
+
+
+def _everywhere(random: Tensor, neurons: int) -> Tensor:
+    """All neurons for each sample, filled on the device: nothing is copied to it."""
+    return torch.full((len(random), 1), neurons, device=random.device)
 
 
 def _place(numbers: Tensor, shape: tuple[int, ...], channels_last: bool) -> Tensor:

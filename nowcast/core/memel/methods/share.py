@@ -55,10 +55,14 @@ class Share(Method):
         scale: Tensor | None,
     ) -> Done:
         """As of any method."""
-        calls = int(layer.num_batches_tracked)
+        seen = layer.num_batches_tracked
+        calls = int(seen) if fused.on_gpu(samples.device) is None else seen.clone()
         output, sifted = fused.sift(layer, samples, channels_last, scale)
         threshold.move(layer, sifted.exceeding, threshold.counted(samples.numel(), calls), calls)
         made, found = output.detach, sifted.found
+        if sifted.mean is not None:
+            replaced = found, sifted.mean
+            return Done(output, lambda: replaced, lambda: found, sifted.changed)
 
         def kept() -> tuple[Any, ...]:
             return found, as_matrix(made(), channels_last).reshape(-1)[found]

@@ -79,6 +79,6 @@ def move(
         moved(sum_over_ranks(sums) if shared else sums)
 
 
-def counted(values: int, calls: int) -> int:
+def counted(values: int, calls: Tensor | int) -> Tensor | int:
     """How many of a batch's values have a scale that means something, after so many calls."""
-    return values if calls >= YOUNG_CALLS else 0
+    return values * (calls >= YOUNG_CALLS)

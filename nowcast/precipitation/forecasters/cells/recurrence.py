@@ -1,11 +1,12 @@
-"""A convolutional GRU over a sequence on a CPU, with all that can wait done once for all steps.
+"""A convolutional GRU over a sequence, with all that can wait done once for all steps.
 
 As autograd has it, every time step adds its share to the gradient of the state-to-state weights,
 which are larger than all else a step touches. Here a step only leaves the gradient of its
 convolutions in a buffer, and one convolution over the whole buffer gives the weights theirs. The
-gates are one pass over the activations each way (``_gates.c``) that keeps what their derivatives
-need and nothing else, and hidden states are written where the next layer reads them. Under autocast
-only the convolutions are bfloat16; states and gates stay float32, as in torch's operations.
+gates are one pass over the activations each way (``_gates.c`` on a CPU, ``_gates_triton`` on a GPU)
+that keeps what their derivatives need and nothing else, and hidden states are written where the
+next layer reads them. Under autocast only the convolutions are bfloat16; states and gates stay
+float32, as in torch's operations.
 
 `GRUCell` with torch's operations is the same, to rounding, and serves everywhere else.
 """
@@ -19,6 +20,7 @@ from torch.compiler import is_compiling
 from torch.utils.checkpoint import checkpoint
 
 from nowcast.core.memel.layer import MEmeL
+from nowcast.core.system.triton_kernels import kernels_for
 from nowcast.precipitation.forecasters.cells.cell import LEAK, GRUCell
 
 try:
@@ -31,21 +33,31 @@ else:
 DTYPES = (torch.float32, torch.bfloat16)
 STATE = torch.float32  # of hidden states, gates and candidates: each rounding adds to the error
 PARTS = 3  # of the convolutions' channels: update, reset, candidate
+ON_GPU = "nowcast.precipitation.forecasters.cells._gates_triton"
+
+
+def gates_on(device: torch.device) -> Any:
+    """The four functions of the gates for tensors on a device; None: there are none."""
+    if device.type == "cpu":
+        return _gates if available else None
+    return kernels_for(device, ON_GPU)
 
 
 def serves(
     cell: GRUCell, input_conv: nn.Conv2d, state_conv: nn.Conv2d, *frames: Tensor | None
 ) -> bool:
-    """Whether a cell's steps on these frames (inputs and state) can be done here, where C reads
-    them. A layer in the socket `reset` is within the pass over the gates, and one hooked to a
+    """Whether a cell's steps on these frames (inputs and state) can be done here, where C or Triton
+    reads them. A layer in the socket `reset` is within the pass over the gates, and one hooked to a
     convolution between the two: those cannot."""
     weight = state_conv.weight
+    device = weight.device
     parameters = [*input_conv.parameters(), *state_conv.parameters()]
+    given = [frame for frame in frames if frame is not None]
     return (
-        available
-        and not is_compiling()
-        and all(frame is None or (type(frame) is Tensor and frame.is_cpu) for frame in frames)
-        and all(found.is_cpu and found.dtype is torch.float32 for found in parameters)
+        not is_compiling()
+        and gates_on(device) is not None
+        and all(type(frame) is Tensor and frame.device == device for frame in given)
+        and all(found.device == device and found.dtype is torch.float32 for found in parameters)
         and _dtype(weight) in DTYPES
         and _passes_all(cell.reset)
         and not any(map(_is_hooked, (input_conv, state_conv, cell.reset)))
@@ -54,8 +66,8 @@ def serves(
 
 def _dtype(weight: Tensor) -> torch.dtype:
     """What a convolution with this weight computes in here and now."""
-    if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu")
+    if torch.is_autocast_enabled(weight.device.type):
+        return torch.get_autocast_dtype(weight.device.type)
     return weight.dtype
 
 
@@ -89,6 +101,7 @@ class Recurrence:
         recompute: bool,
     ) -> None:
         self.cell, self.slope = cell, slope
+        self.gates = gates_on(state_conv.weight.device)
         self.recompute = recompute and torch.is_grad_enabled()
         self.dtype = _dtype(state_conv.weight)
         self.input_conv = _Convolution(input_conv, self.dtype)
@@ -115,7 +128,7 @@ class Recurrence:
         assert sized is not None
         batch, _, height, width = sized.shape
         hidden_shape = (batch, self.cell.hidden_channels, height, width)
-        self.states = _innermost((length + 1, *hidden_shape), STATE)
+        self.states = _innermost((length + 1, *hidden_shape), STATE, sized.device)
         self.from_zero = state is None
         self.inputs = None if inputs is None else inputs.to(self.dtype)
         hidden = self.states[0].zero_()
@@ -145,7 +158,7 @@ class Recurrence:
         place = self.states[number + 1]
         if self.written:  # and a layer in `hidden` may have changed what stands there
             place = torch.empty_like(place)
-        mixed = _Mix.apply(place, candidate, hidden, update)  # type: ignore[no-untyped-call]
+        mixed = _Mix.apply(self.gates, place, candidate, hidden, update)  # type: ignore[no-untyped-call]
         return _dense(self.cell.hidden(mixed), STATE)
 
     def x(self, number: int) -> Tensor:
@@ -168,7 +181,8 @@ class Recurrence:
         if self.gradients is None or way_back != self.way_back:
             time, batch, hidden, height, width = self.states.shape
             shape = (time - 1, batch, PARTS * hidden, height, width)
-            self.gradients = _innermost(shape, self.dtype), _innermost(shape, self.dtype)
+            both = (_innermost(shape, self.dtype, self.states.device) for _ in range(2))
+            self.gradients = next(both), next(both)
             self.left, self.way_back = set(), way_back
         self.left.add(number)
         return self.gradients[0][number], self.gradients[1][number]
@@ -195,7 +209,7 @@ class _Convolution:
 
     def __call__(self, frames: Tensor) -> Tensor:
         layer = self.layer
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(frames.device.type, enabled=False):
             dtype = self.weight.dtype
             bias = self.bias.to(dtype)
             found = torch.conv2d(frames.to(dtype), self.weight, bias, layer.stride, layer.padding)
@@ -231,7 +245,8 @@ class _Start(torch.autograd.Function):
         if inputs is not None and not pass_.recompute:
             shares = pass_.input_conv(inputs.flatten(0, 1))
             pass_.shares = shares.view(*inputs.shape[:2], *shares.shape[1:])
-        return torch.zeros(())
+        # Nothing reads it. Where it is says in which of autograd's threads the way back ends.
+        return pass_.input_conv.bias.new_empty(())
 
     @staticmethod
     @once_differentiable
@@ -272,7 +287,8 @@ class _Open(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             reset, carried = torch.empty_like(hidden), torch.empty_like(hidden, dtype=h.dtype)
             signs = torch.empty_like(hidden, dtype=torch.uint8)
-        _gates.open(x, h, update, candidate, reset, carried, signs, pass_.slope, LEAK)
+        kept = reset, carried, signs
+        pass_.gates.open(x, h, update, candidate, *kept, pass_.slope, LEAK)
         ctx.pass_, ctx.number = pass_, number
         ctx.save_for_backward(update, reset, carried, signs)
         return update, candidate
@@ -287,7 +303,7 @@ class _Open(torch.autograd.Function):
         into_update, into_candidate = _dense(into_update, STATE), _dense(into_candidate, STATE)
         into_x, into_h = pass_.gradients_of(ctx.number)
         kept = update, reset, carried, signs
-        _gates.close(into_update, into_candidate, *kept, into_x, into_h, pass_.slope, LEAK)
+        pass_.gates.close(into_update, into_candidate, *kept, into_x, into_h, pass_.slope, LEAK)
         into_hidden = None
         if ctx.needs_input_grad[3]:
             shaped = torch.empty_like(update, dtype=pass_.dtype)  # its values do not matter here
@@ -301,22 +317,23 @@ class _Mix(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, place: Tensor, candidate: Tensor, hidden: Tensor, update: Tensor
+        ctx: Any, gates: Any, place: Tensor, candidate: Tensor, hidden: Tensor, update: Tensor
     ) -> Tensor:
-        _gates.mix(candidate, hidden, update, place)
+        gates.mix(candidate, hidden, update, place)
+        ctx.gates = gates
         ctx.save_for_backward(candidate, hidden, update)
         return _alias(place)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor, Tensor, Tensor]:
         candidate, hidden, update = ctx.saved_tensors
         gradient = _dense(gradient, STATE)
         candidate_gradient, hidden_gradient, update_gradient = into = [
             torch.empty_like(update) for _ in range(3)
         ]
-        _gates.unmix(gradient, candidate, hidden, update, *into)
-        return None, candidate_gradient, hidden_gradient, update_gradient
+        ctx.gates.unmix(gradient, candidate, hidden, update, *into)
+        return None, None, candidate_gradient, hidden_gradient, update_gradient
 
 
 class _Join(torch.autograd.Function):
@@ -335,10 +352,10 @@ class _Join(torch.autograd.Function):
         return None, *gradient.unbind(0)
 
 
-def _innermost(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def _innermost(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """An empty ``time batch channels height width`` with the channels innermost."""
     time, batch, channels, height, width = shape
-    lying = torch.empty(time, batch, height, width, channels, dtype=dtype)
+    lying = torch.empty(time, batch, height, width, channels, dtype=dtype, device=device)
     return lying.permute(0, 1, 4, 2, 3)
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from nowcast.core.errors import RunError
+from nowcast.core.system import shared_memory
 from nowcast.core.system.distributed import Ranks
-from nowcast.core.training import shared_memory
-from nowcast.core.training.shared_memory import check_shared_memory, share_memory_with
+from nowcast.core.system.shared_memory import check_shared_memory, share_memory_with
 from nowcast.core.training.task import Batch
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
@@ -121,7 +121,7 @@ from nowcast.core.system.distributed import Ranks
 from nowcast.core.errors import RunError
 sys.path[:0] = {tests!r}
 from itertools import islice
-from tests.core.training.test_shared_memory import radar
+from tests.core.system.test_shared_memory import radar
 task = radar(Path({root!r}), workers=2)
 try:
     print(len(list(islice(task.training_batches(0, Ranks()), 4))), "batches")
