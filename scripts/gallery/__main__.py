@@ -1,7 +1,8 @@
 """Make the gallery: `python -m scripts.gallery data/dwd runs/demo [docs/gallery]`.
 
 The first is the archive of `nowcast data sample`, the second the finished comparison of
-`scripts/demo.sh`. About five minutes on two cores.
+`scripts/demo.sh`. About five minutes on two cores. `forecasts.gif` of the front page is written
+beside the folder.
 """
 
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from scripts.gallery.page import Page
-from scripts.gallery.radar import flow, through_pysteps, verification
+from scripts.gallery.radar import flow, front, through_pysteps, verification
 from scripts.gallery.training import audit, comparison, export
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,8 @@ def make(archive: Path, demo: Path, folder: Path, only: tuple[str, ...] = ()) ->
         lines
     )
     (folder / "index.md").write_text(f"{text}\n", encoding="utf-8")
+    if not only:
+        front(archive, folder.parent / "forecasts.gif")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """Pages on forecasts of radar: against optical flow, verified, and through pysteps."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.clips.draws import Draw
+from nowcast.precipitation.pictures.gallery import FRAME_MS, animation
 from nowcast.precipitation.pictures.reel import forecast
-from nowcast.precipitation.pictures.render import side_by_side
+from nowcast.precipitation.pictures.render import side_by_side, write_gif
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask
 from scripts.gallery.page import Page
@@ -50,14 +54,31 @@ csi = {
 """
 
 
-def flow(page: Page) -> None:
-    """One clip by the shipped weights, optical flow and persistence."""
-    settings = PrecipitationSettings.model_validate(
-        {"data": {"root": str(page.work / "data" / "dwd"), "stride": 1}}
-    )
+FRONT = {  # what the front page calls them
+    "comoving-memel": "nowcast, shipped weights",
+    "sprog": "S-PROG",
+    "flow": "optical flow",
+    "persistence": "persistence",
+}
+
+
+def _clip(archive: Path) -> tuple[PrecipitationTask, RadarBatch]:
+    settings = PrecipitationSettings.model_validate({"data": {"root": str(archive), "stride": 1}})
     task = PrecipitationTask(settings)
     clips = task.clips("test")
-    batch = clips.batch([Draw(int(np.searchsorted(clips.starts, FIRST)))])
+    return task, clips.batch([Draw(int(np.searchsorted(clips.starts, FIRST)))])
+
+
+def front(archive: Path, path: Path) -> None:
+    """The animation of README and front page: one clip of DWD's sample, as each sees it coming."""
+    task, batch = _clip(archive)
+    made = {title: forecast(task.baseline(name), batch)[0] for name, title in FRONT.items()}
+    write_gif(animation(batch, made, task.archive.description), path, FRAME_MS)
+
+
+def flow(page: Page) -> None:
+    """One clip by the shipped weights, optical flow and persistence."""
+    task, batch = _clip(page.work / "data" / "dwd")
     page.text(
         "Optical flow carries the last frame along; it neither grows nor fades rain. The "
         "weights that come with nowcast start "
