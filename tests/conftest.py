@@ -113,6 +113,7 @@ def every(minutes: int, start: str, count: int) -> list[str]:
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what asks nothing of intervals: 1000 draws of every score take seconds."""
     monkeypatch.setattr("nowcast.core.comparison.statistics.bootstrap.RESAMPLES", 50)
+    monkeypatch.setattr("nowcast.core.comparison.figures.RESAMPLES", 20)
 
 
 @pytest.fixture

@@ -324,6 +324,10 @@ class PrecipitationTask:
             return read_verification(sums, step, self.archive.calibration, thresholds)
         return read_scores(sums, step)
 
+    def read_curves(self, sums: Sums) -> Scores:
+        """As `read`, the benchmark's scores alone."""
+        return read_scores(sums, self.archive.description.step_minutes)
+
     def data_hash(self) -> str:
         """Of the archive as these settings read it; see `identity`."""
         if self._hash is None:
