@@ -13,10 +13,10 @@ from nowcast.core.system.threads import one_thread
 from nowcast.precipitation.forecasters.comoving.clip import Clip
 from nowcast.precipitation.forecasters.comoving.correction import MULTIPLE
 from nowcast.precipitation.forecasters.comoving.network import (
-    CASCADE_FRAMES,
     ComovingNetwork,
     Widths,
 )
+from nowcast.precipitation.forecasters.comoving.past import CASCADE_FRAMES
 from nowcast.precipitation.forecasters.flow.extrapolation import with_data
 from nowcast.precipitation.forecasters.flow.motion import motion_field
 from nowcast.precipitation.forecasters.graph import (
