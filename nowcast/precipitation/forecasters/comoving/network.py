@@ -40,6 +40,7 @@ from nowcast.precipitation.forecasters.flow.cascade import Fading, Ranked
 from nowcast.precipitation.forecasters.graph import Side, cut, indices, lacking
 from nowcast.precipitation.units import Calibration
 
+KEPT_BYTES = 2**25  # of where pixels have come from, which both the past and the forecast need
 LEADS = 4  # numbers that say a lead time
 LEAD_STEPS, LEAD_MINUTES = 10.0, 60.0  # so that they are near one
 
@@ -262,7 +263,8 @@ class ComovingNetwork(nn.Module):
             far = CELL_PX * enlarged(coarse[steps - 1])
             return pixel_places(far) - far
 
-        return coarse, cache(source) if keep else source
+        is_little = steps * motion.numel() * motion.element_size() <= KEPT_BYTES
+        return coarse, cache(source) if keep or is_little else source
 
     def _history(
         self, frame: Frame, in_len: int, source: Source, past: Past
