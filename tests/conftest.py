@@ -3,8 +3,10 @@
 import importlib.util
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from hypothesis import settings
 
 from nowcast.cli.app import main
 from nowcast.core.memel import fused
+from nowcast.core.report.charts import Chart
+from nowcast.core.report.papers import write_figures
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.writer import ArchiveWriter
 from nowcast.precipitation.synthetic.archive import write_synthetic
@@ -111,8 +115,16 @@ def every(minutes: int, start: str, count: int) -> list[str]:
 
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what asks nothing of intervals: 1000 draws of every score take seconds."""
+    """For what asks nothing of intervals and of figures for papers: 1000 draws of every score take
+    seconds, and so do 15 figures; one is drawn."""
     monkeypatch.setattr("nowcast.core.comparison.statistics.bootstrap.RESAMPLES", 50)
+    monkeypatch.setattr("nowcast.core.comparison.figures.RESAMPLES", 20)
+
+    def first(folder: Path, charts: Mapping[str, Chart], *others: Any) -> None:
+        write_figures(folder, dict(islice(charts.items(), 1)), *others)
+
+    for module in ("leaderboard", "results"):
+        monkeypatch.setattr(f"nowcast.core.comparison.{module}.write_figures", first)
 
 
 @pytest.fixture

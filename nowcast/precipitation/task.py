@@ -14,7 +14,6 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.report.player import Reel
 from nowcast.core.scoring.pooling import pooled
 from nowcast.core.scoring.sums import Scores, Sums
-from nowcast.core.scoring.table import Column
 from nowcast.core.storage.origin import digest
 from nowcast.core.system.devices import uses_cuda
 from nowcast.core.system.distributed import Ranks
@@ -26,7 +25,7 @@ from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.clips.clips import Clips, load
 from nowcast.precipitation.clips.draws import Draw, evaluation_draws, towards_rain, training_draws
 from nowcast.precipitation.clips.features import FEATURES, groups
-from nowcast.precipitation.clips.identity import archive_hash
+from nowcast.precipitation.clips.identity import archive_hash, facts_of
 from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
@@ -44,7 +43,7 @@ from nowcast.precipitation.loss import (
 )
 from nowcast.precipitation.settings import PrecipitationSettings, check_divides
 from nowcast.precipitation.sources.stack.zarr_archive import open_archive
-from nowcast.precipitation.verification.ensembles.columns import ENSEMBLE_COLUMNS, by_threshold
+from nowcast.precipitation.verification.ensembles.columns import COLUMNS, DETAILS
 from nowcast.precipitation.verification.ensembles.crps import crps_curves
 from nowcast.precipitation.verification.ensembles.verify import comparable, member_sums
 from nowcast.precipitation.verification.fitted import Thresholds
@@ -68,28 +67,11 @@ class PrecipitationTask:
     sites = ("*.candidate",)
     objective: tuple[str, ...] = ("b_mse", "b_mae")
     loss_scale: float | None = LOSS_SCALE
-    details = (
-        Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
-        Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
-        Column("hss/2", "HSS ≥ 2 mm/h", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
-        *by_threshold("bias", "bias", "one", 2),
-        *by_threshold("csi_matched", "bias-matched CSI", "more", 3),
-        *by_threshold("csi_fitted", "CSI at its own threshold", "more", 3),
-        *by_threshold("bias_fitted", "bias at its own threshold", "one", 2),
-        Column("rain_amount", "rain amount", "one", 2, perfect=1.0, limits=(0.0, None)),
-        Column("spectrum/4", "power at 4-8 px", "one", 2, perfect=1.0, limits=(0.0, None)),
-        Column("ssim", "SSIM", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
-        Column("rmse_mm_h", "RMSE, mm/h", "less", 2, perfect=0.0, limits=(0.0, None)),
-        *ENSEMBLE_COLUMNS,
-    )
+    details = DETAILS
     reference = "persistence"
     features = FEATURES
     mask = None
-    columns = (
-        Column("b_mse", "B-MSE", "less", 0, perfect=0.0, limits=(0.0, None)),
-        Column("b_mae", "B-MAE", "less", 0, perfect=0.0, limits=(0.0, None)),
-        *by_threshold("csi", "CSI", "more", 3),
-    )
+    columns = COLUMNS
 
     def __init__(
         self, settings: PrecipitationSettings, reuse: "PrecipitationTask | None" = None
@@ -332,6 +314,10 @@ class PrecipitationTask:
             return read_verification(sums, step, self.archive.calibration, thresholds)
         return read_scores(sums, step)
 
+    def read_curves(self, sums: Sums) -> Scores:
+        """As `read`, the benchmark's scores alone."""
+        return read_scores(sums, self.archive.description.step_minutes)
+
     def data_hash(self) -> str:
         """Of the archive as these settings read it; see `identity`."""
         if self._hash is None:
@@ -342,26 +328,7 @@ class PrecipitationTask:
 
     def facts(self, split: str) -> Mapping[str, Any]:
         """Which clips of which archive, and a note where thresholds in mm/h are nominal."""
-        clips, data = self.clips(split), self.settings.data
-        note = self.archive.description.note
-        return {
-            "clips": len(clips),
-            "clips_hash": clips.fingerprint(),
-            "blocks": len(np.unique(clips.blocks)),
-            "data": self.archive.description.name,
-            "credit": self.archive.description.credit,
-            "root": str(self.archive.root),
-            "split": split,
-            "in_len": data.in_len,
-            "out_len": data.out_len,
-            "stride": clips.stride,
-            "step_minutes": self.archive.description.step_minutes,
-            "height": clips.height,
-            "width": clips.width,
-            "masks": data.masks,
-            "quantity": self.archive.description.quantity,
-            **({} if note is None else {"note": note}),
-        }
+        return facts_of(self.clips(split))
 
     def describe(self, split: str) -> str:
         """How many clips of which archive, of how many frames and pixels."""

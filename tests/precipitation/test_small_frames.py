@@ -58,6 +58,7 @@ def test_masks_are_estimated_or_refused(run: Run, small: Path, tmp_path: Path):
     assert status == 0 or (status == 2 and err.splitlines()[-1].startswith("nowcast: "))
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_it_is_scored_in_full_and_drawn(run: Run, small: Path, tmp_path: Path):
     out = tmp_path / "board"
     status, _, err = run("evaluate", "flow", "farneback", "--data", small, "--out", out, *CLIPS)

@@ -94,8 +94,11 @@ def test_the_columns_are_those_of_all_scores(synthetic: Path):
     for batch in made.evaluation_batches("test", Ranks()):
         sums = made.score(Seen(), batch)
         columns, whole = made.read_columns(sums), made.read(sums).values
+        verified = made.verify(Seen(), batch)
+        curves, along = made.read_curves(verified).curves, made.read(verified).curves
         for column in made.columns:
             assert columns[column.score] == whole[column.score]
+            assert curves[column.score] == along[column.score]
 
 
 def test_an_ensemble_is_scored_member_by_member_and_by_its_mean(synthetic: Path):

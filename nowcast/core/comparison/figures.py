@@ -12,6 +12,7 @@ from nowcast.core.comparison.statistics.bootstrap import interval, resampled_sum
 from nowcast.core.report.charts import Chart
 from nowcast.core.scoring.interval import t_interval
 from nowcast.core.scoring.table import Column, Table
+from nowcast.core.training.task import ReadsCurves
 
 RESAMPLES = 200  # enough for the width of a band
 
@@ -52,8 +53,10 @@ def of_blocks(board: Board) -> dict[str, Chart]:
         return {}
     drawn: dict[str, dict[str, NDArray[np.float64]]] = {}
     curves: dict[str, dict[str, NDArray[np.float64]]] = {}
+    task = board.task
+    read_curves = task.read_curves if isinstance(task, ReadsCurves) else task.read
     for name, blocks in board.parts.items():
-        read = [board.task.read(sums) for sums in resampled_sums(blocks, RESAMPLES)]
+        read = [read_curves(sums) for sums in resampled_sums(blocks, RESAMPLES)]
         for column in board.task.columns:
             score = column.score
             values = [each.values.get(score) for each in read]

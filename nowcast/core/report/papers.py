@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nowcast.core.report.charts import LINE_WIDTH, Chart, Line, figure_of, legend, lines
+from nowcast.core.report.font import small_family
 from nowcast.core.report.forest import Forest, figure_of_forests
 from nowcast.core.scoring.table import STAR, Table
 from nowcast.core.storage.files import write_text, write_whole
@@ -57,13 +58,18 @@ def write_figures(
         old.unlink()
     drawn = (name for chart in charts.values() for name in chart.curves)
     styles = lines(chain(names, drawn))  # a variant that is only started from has no row
-    for name, chart in charts.items():
-        if chart.has_lines:
-            figure = figure_of(chart, styles)
-            _write(folder, name, figure, legend([chart], styles), "outside lower center")
     kinds = {f"95 % over {kind}": line for forest in forests for kind, line in forest.kinds.items()}
-    if kinds:
-        _write(folder, "effects", figure_of_forests(forests, LEGEND_INCHES), kinds, "lower center")
+    # Fonts that journals take, and the same identifiers every time.
+    with matplotlib.rc_context(
+        {"pdf.fonttype": 42, "svg.hashsalt": "nowcast", "font.family": small_family()}
+    ):
+        for name, chart in charts.items():
+            if chart.has_lines:
+                figure = figure_of(chart, styles)
+                _write(folder, name, figure, legend([chart], styles), "outside lower center")
+        if kinds:
+            figure = figure_of_forests(forests, LEGEND_INCHES)
+            _write(folder, "effects", figure, kinds, "lower center")
 
 
 def _write(folder: Path, name: str, figure: Figure, styles: Mapping[str, Line], where: str) -> None:
@@ -73,13 +79,11 @@ def _write(folder: Path, name: str, figure: Figure, styles: Mapping[str, Line], 
         label: Line2D([], [], color=line.colour, linestyle=line.style, linewidth=LINE_WIDTH)
         for label, line in styles.items()
     }
-    # Fonts that journals take, and the same identifiers every time.
-    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "nowcast"}):
-        add_legend(figure, artists, loc=where, ncols=LEGEND_COLUMNS, fontsize=8)
-        for suffix, metadata in FORMATS.items():
-            write = partial(figure.savefig, format=suffix, metadata=metadata)
-            write_whole(folder / f"{stem}.{suffix}", write)
-            figure.set_layout_engine("none")  # it stays as the first format laid it out
+    add_legend(figure, artists, loc=where, ncols=LEGEND_COLUMNS, fontsize=8)
+    for suffix, metadata in FORMATS.items():
+        write = partial(figure.savefig, format=suffix, metadata=metadata)
+        write_whole(folder / f"{stem}.{suffix}", write)
+        figure.set_layout_engine(None)  # it stays as the first format laid it out
 
 
 def write_latex(path: Path, table: Table, near: Mapping[str, Collection[str]], note: str) -> None:

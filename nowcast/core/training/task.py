@@ -137,6 +137,15 @@ class Compared(Task, Protocol):
 
 
 @runtime_checkable
+class ReadsCurves(Protocol):
+    """A task that reads the scores of its columns faster than all that `verify` sums."""
+
+    def read_curves(self, sums: Sums) -> Scores:
+        """As `read`, of the columns alone: the bands of charts need hundreds."""
+        ...
+
+
+@runtime_checkable
 class Pictured(Protocol):
     """A task whose results can be looked at."""
 

@@ -1,7 +1,10 @@
-"""A hash that tells one archive from another, whatever its folder and however it is stored."""
+"""What tells clips from others: a hash of their archive, whatever its folder and however it is
+stored, and the facts that stand beside their scores."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +12,7 @@ from nowcast.core.storage.origin import digest
 from nowcast.precipitation.archive.frames import FrameError
 from nowcast.precipitation.archive.quarantine import read_quarantine
 from nowcast.precipitation.archive.reader import ArchiveReader
+from nowcast.precipitation.clips.clips import Clips
 from nowcast.precipitation.settings import DataSettings
 
 SAMPLED_FRAMES = 64  # read in full: under a second, also for years of 480x480 frames
@@ -47,3 +51,27 @@ def archive_hash(archive: ArchiveReader, settings: DataSettings) -> str:
 
 def _bytes(moments: np.ndarray) -> bytes:
     return np.sort(moments).astype("<M8[m]").tobytes()
+
+
+def facts_of(clips: Clips) -> Mapping[str, Any]:
+    """Which clips of which archive, and a note where thresholds in mm/h are nominal."""
+    description, settings = clips.archive.description, clips.settings
+    note = description.note
+    return {
+        "clips": len(clips),
+        "clips_hash": clips.fingerprint(),
+        "blocks": len(np.unique(clips.blocks)),
+        "data": description.name,
+        "credit": description.credit,
+        "root": str(clips.archive.root),
+        "split": clips.split,
+        "in_len": settings.in_len,
+        "out_len": settings.out_len,
+        "stride": clips.stride,
+        "step_minutes": description.step_minutes,
+        "height": clips.height,
+        "width": clips.width,
+        "masks": settings.masks,
+        "quantity": description.quantity,
+        **({} if note is None else {"note": note}),
+    }

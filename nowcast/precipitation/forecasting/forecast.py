@@ -43,7 +43,6 @@ from nowcast.precipitation.units import PIXEL_LEVELS
 BASE_BYTES = 400 * 2**20  # Python, torch and what they load
 FRAME_BYTES = 5  # of a pixel of an input frame, read in single precision with its mask
 SAID_BYTES = 2**30
-OBSERVED = 6  # frames kept with a forecast, to be shown before it
 # Less is no rain: the least rate of most radar products, and what pysteps cuts off at.
 DRY_MM_H = 0.1
 
@@ -210,7 +209,7 @@ class Forecaster:
             self.choice.name,
             facts,
             members,
-            _observed(inputs),
+            Observed.of(inputs),
         )
 
     def _wet(self, frame: Frame) -> Bool[np.ndarray, "height width"]:
@@ -358,16 +357,6 @@ class Forecaster:
         height, width = self.description.height, self.description.width
         padded = (height + -height % multiple, width + -width % multiple)
         return None if padded == (height, width) else padded
-
-
-def _observed(inputs: Inputs) -> Observed:
-    """The newest of its frames that were there, at most `OBSERVED`."""
-    there = [at for at, moment in enumerate(inputs.times) if str(moment) not in inputs.carried]
-    kept = there[-OBSERVED:]
-    pixels = inputs.levels[kept].astype(np.float32)
-    if inputs.levels.dtype == np.uint8:
-        pixels /= PIXEL_LEVELS
-    return Observed(inputs.times[kept], pixels, inputs.mask[kept])
 
 
 def beyond(choice: Choice, seen: TrainedOn | None, steps: int) -> str | None:

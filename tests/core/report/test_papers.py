@@ -1,8 +1,14 @@
 """Figures and tables for papers can be read by what reads them, and look as the page does."""
 
+import io
 import re
+import zlib
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
+
+from fontTools.ttLib import TTFont
 
 from nowcast.core.report.charts import Chart
 from nowcast.core.report.papers import escaped, write_figures, write_latex
@@ -24,6 +30,20 @@ def test_a_figure_is_svg_and_pdf_with_axes_and_legend(tmp_path: Path):
     before = svg.read_bytes(), pdf.read_bytes()
     write_figures(tmp_path, {"error/0.5": CHART}, ["a", "b_$1"])
     assert (svg.read_bytes(), pdf.read_bytes()) == before
+
+
+def test_a_pdf_has_the_letters_that_the_small_font_lacks(tmp_path: Path):
+    write_figures(tmp_path, {"error": replace(CHART, axis="время")}, ["a", "b_$1"])
+    content = (tmp_path / "figures" / "error.pdf").read_bytes()
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, flags=re.S)
+    fonts = []
+    for stream in streams:
+        with suppress(zlib.error):
+            unpacked = zlib.decompress(stream)
+            if unpacked.startswith(b"\0\1\0\0"):  # TrueType
+                fonts.append(TTFont(io.BytesIO(unpacked)))
+    glyphs = {name for font in fonts for name in font.getGlyphOrder()}
+    assert {"uni0432", "arrowdown", "dollar", "underscore"} <= glyphs
 
 
 def test_old_figures_go_and_single_points_are_not_drawn(tmp_path: Path):

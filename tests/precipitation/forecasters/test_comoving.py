@@ -6,7 +6,8 @@ from torch import Tensor
 
 from nowcast import plug_in
 from nowcast.precipitation.forecasters.comoving.forecaster import Comoving, motions, without_gaps
-from nowcast.precipitation.forecasters.comoving.network import ComovingNetwork, Widths, _Past
+from nowcast.precipitation.forecasters.comoving.network import ComovingNetwork, Widths
+from nowcast.precipitation.forecasters.comoving.past import Past
 from nowcast.precipitation.forecasters.flow.cascade import cascade, matched
 from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
 from nowcast.precipitation.units import Calibration
@@ -49,7 +50,7 @@ def test_the_past_is_carried_to_where_the_rain_is_now():
     mask = torch.ones_like(frames, dtype=torch.bool)
     network = ComovingNetwork(4, SMALL)
     _, source = network._motion(motions(frames, mask), 4, keep=False)
-    past = _Past(frames[:, -1], mask[:, -1], 5)
+    past = Past(frames[:, -1], mask[:, -1], 5)
     history = torch.stack(
         list(network._history(lambda time: (frames[:, time], mask[:, time]), 5, source, past))
     )

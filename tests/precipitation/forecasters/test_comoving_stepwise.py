@@ -126,3 +126,11 @@ def test_europes_composite_has_room(in_len: int, out_len: int, gib: float):
     assert peak < gib * 2**30
     said = BASE_BYTES + 2 * in_len * prod(size) + bytes_stepwise((1, in_len, 1, *size), out_len)
     assert 0.9 * peak < said < 1.1 * peak
+
+
+def test_what_leaves_the_caches_of_a_cpu_is_forecast_a_lead_time_at_a_time():
+    model = made(10)
+    large, small = torch.empty(1, 10, 1, 480, 480), torch.empty(16, 10, 1, 96, 96)
+    assert model._too_large(large, 10) and not model._too_large(small, 10)
+    assert not model._too_large(large.to("meta"), 10)  # no CPU, and it has room
+    assert model._too_large(large.to("meta"), 30)

@@ -19,11 +19,7 @@ from nowcast.core.settings import Count, Section
 from nowcast.precipitation.forecasters.bound import bounded
 from nowcast.precipitation.forecasters.cells.cell import LEAK, State, each
 from nowcast.precipitation.forecasters.cells.convgru import ConvGRU
-from nowcast.precipitation.forecasters.comoving.circumstances import (
-    NUMBERS,
-    USUAL_MINUTES,
-    Circumstances,
-)
+from nowcast.precipitation.forecasters.comoving.circumstances import NUMBERS, USUAL_MINUTES
 from nowcast.precipitation.forecasters.comoving.correction import (
     CELL_PX,
     CHANGES,
@@ -38,20 +34,18 @@ from nowcast.precipitation.forecasters.comoving.correction import (
     foreseen,
     highest,
 )
-from nowcast.precipitation.forecasters.flow.advection import SEEN, at, displacements, pixel_places
+from nowcast.precipitation.forecasters.comoving.past import Past, Source, carried
+from nowcast.precipitation.forecasters.flow.advection import at, displacements, pixel_places
 from nowcast.precipitation.forecasters.flow.cascade import Fading, Ranked
 from nowcast.precipitation.forecasters.graph import Side, cut, indices, lacking
 from nowcast.precipitation.units import Calibration
 
-CASCADE_FRAMES = 3
-PAST_FADES = 0.7  # a frame's weight in the mean of the past, times that of the one after it
+KEPT_BYTES = 2**25  # of where pixels have come from, which both the past and the forecast need
 LEADS = 4  # numbers that say a lead time
 LEAD_STEPS, LEAD_MINUTES = 10.0, 60.0  # so that they are near one
 
 Frame = Callable[[int], tuple[Tensor, Tensor]]
 """Time -> pixels and data, ``batch 1 high wide``, padded to multiples of `MULTIPLE`."""
-Source = Callable[[int], Tensor]
-"""Steps -> column and row that what arrives after so many has come from, ``batch 2 high wide``."""
 
 
 class Widths(Section):
@@ -219,7 +213,7 @@ class ComovingNetwork(nn.Module):
             coarse, source = self._motion(motion, max(out_len, in_len - 1), at_once)
         last, mask = frame(in_len - 1)
         now = last.where(mask, 0.0)
-        past = _Past(now, mask, in_len)
+        past = Past(now, mask, in_len)
         history = self._history(frame, in_len, source, past)
         fine, coarser, skipped = self._encoded(
             [torch.stack(list(history))] if at_once else (part[None] for part in history), in_len
@@ -269,16 +263,17 @@ class ComovingNetwork(nn.Module):
             far = CELL_PX * enlarged(coarse[steps - 1])
             return pixel_places(far) - far
 
-        return coarse, cache(source) if keep else source
+        is_little = steps * motion.numel() * motion.element_size() <= KEPT_BYTES
+        return coarse, cache(source) if keep or is_little else source
 
     def _history(
-        self, frame: Frame, in_len: int, source: Source, past: "_Past"
+        self, frame: Frame, in_len: int, source: Source, past: Past
     ) -> Iterator[Float[Tensor, "batch 2 height width"]]:
         """Each frame as it would look had its rain already moved to where it is now, and where that
         is known (1 or 0); dry where it is not. They go into `past` too."""
         for time in range(in_len):
             with float32(past.now.device.type):
-                part = _carried(*frame(time), source, in_len - 1 - time)
+                part = carried(*frame(time), source, in_len - 1 - time)
                 past.add(part, in_len - 1 - time)
             yield part
             del part
@@ -318,37 +313,6 @@ class ComovingNetwork(nn.Module):
         return changes + each(self.head, torch.cat([mixed, near], 2))
 
 
-class _Past:
-    """What is kept of the frames of a clip, oldest first, each carried to where its rain is now."""
-
-    def __init__(
-        self,
-        now: Float[Tensor, "batch 1 height width"],
-        mask: Bool[Tensor, "batch 1 height width"],
-        in_len: int,
-    ) -> None:
-        self.now = now
-        self.newest: list[Tensor] = []
-        """Those that the cascade fades from, newest first; as now where they are not known."""
-        self.circumstances = Circumstances(torch.cat([now, mask.to(now.dtype)], 1), in_len)
-        self._sum = torch.zeros_like(now)
-        self._weight = torch.zeros_like(now)
-
-    def add(self, part: Float[Tensor, "batch 2 height width"], age: int) -> None:
-        """Take the next frame, so many steps old: pixels, and 1 where they are known."""
-        rain, known = part[:, :1], part[:, 1:]
-        if age < CASCADE_FRAMES:
-            self.newest.insert(0, rain.where(known > 0, self.now))
-        self.circumstances.add(part, age)
-        self._sum = PAST_FADES * self._sum + rain * known
-        self._weight = PAST_FADES * self._weight + known
-
-    def mean(self) -> Float[Tensor, "batch 1 height width"]:
-        """Of all frames, the newer the more; that of now where none is known."""
-        seen = self._weight > 0
-        return torch.where(seen, self._sum / self._weight.where(seen, 1.0), self.now)
-
-
 def _with_leads(
     clip: Float[Tensor, "batch numbers"], scale: Float[Tensor, "batch 2"], leads: range
 ) -> Float[Tensor, "leads batch numbers_and_leads"]:
@@ -358,21 +322,6 @@ def _with_leads(
     minutes = torch.where(scale[:, :1] > 0, scale[:, :1], USUAL_MINUTES)
     lead = [steps / LEAD_STEPS, steps.log() / 2, 1 / steps, steps * minutes / LEAD_MINUTES]
     return torch.cat([clip.expand(len(leads), -1, -1), *lead], dim=2)
-
-
-def _carried(
-    pixels: Float[Tensor, "batch 1 height width"],
-    data: Bool[Tensor, "batch 1 height width"],
-    source: Source,
-    steps: int,
-) -> Float[Tensor, "batch 2 height width"]:
-    """A frame that is so many steps old, see `ComovingNetwork._history`."""
-    both = torch.cat([pixels.where(data, 0.0), data.to(pixels.dtype)], dim=1)
-    if not steps:
-        return both
-    rain, weight = at(both, source(steps), "zeros").chunk(2, dim=1)
-    known = (weight >= SEEN).to(pixels.dtype)
-    return torch.cat([known * rain / weight.clamp(min=SEEN), known], dim=1)
 
 
 def bounded_to(

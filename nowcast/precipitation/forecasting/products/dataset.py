@@ -24,10 +24,14 @@ from nowcast.precipitation.forecasting.probabilities.arrival import (
     first_minutes,
 )
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities
-from nowcast.precipitation.forecasting.products.ensemble.netcdf import (
+from nowcast.precipitation.forecasting.products.content import (
+    FIELD,
+    GRID_MAPPING,
+    Content,
     Variables,
-    ensemble_variables,
+    on_map,
 )
+from nowcast.precipitation.forecasting.products.ensemble.netcdf import ensemble_variables
 from nowcast.precipitation.forecasting.products.georeference import Attributes, georeference
 from nowcast.precipitation.forecasting.products.result import Forecast
 
@@ -35,9 +39,6 @@ if TYPE_CHECKING:
     import xarray
 
 CONVENTIONS = "CF-1.11"
-FILL = np.float32(-9999.0)
-TIME_UNITS = "minutes since 1970-01-01 00:00:00"  # 32 bits of minutes last until 6053
-FIELD = ("time", "y", "x")
 
 
 def to_dataset(forecast: Forecast, found: Probabilities | None = None) -> "xarray.Dataset":
@@ -49,6 +50,18 @@ def to_dataset(forecast: Forecast, found: Probabilities | None = None) -> "xarra
     """
     import xarray as xr  # takes a second, and only this needs it
 
+    content = content_of(forecast, found)
+    variables, coordinates, attributes = content
+    dataset = xr.Dataset(variables, coords=coordinates, attrs=attributes)
+    for name in content.all:  # so that a user's own ``to_netcdf`` writes it so, too
+        dataset.variables[name].encoding = content.encoding(name)
+    if GRID_MAPPING in variables:
+        dataset[GRID_MAPPING].encoding["coordinates"] = None
+    return dataset
+
+
+def content_of(forecast: Forecast, found: Probabilities | None = None) -> Content:
+    """What `to_dataset` and the netCDF file hold."""
     description = forecast.description
     grid, mapping = georeference(description.grid, description.height, description.width)
     rate = _rate(forecast)
@@ -66,43 +79,16 @@ def to_dataset(forecast: Forecast, found: Probabilities | None = None) -> "xarra
     dbz = _masked(forecast, forecast.dbz())
     variables["reflectivity"] = (FIELD, dbz, _reflectivity(forecast))
     minutes = _lead_minutes(forecast)
-    dataset = xr.Dataset(
-        variables,
-        coords={
-            "time": ("time", forecast.times.astype("datetime64[ns]"), _valid_time()),
-            "forecast_reference_time": ((), forecast.init.astype("datetime64[ns]"), _INIT),
-            "lead_time": ("time", minutes, _LEAD),
-            **coordinates,
-            **grid,
-        },
-        attrs=_about(forecast),
-    )
-    dataset["time_bounds"] = (("time", "bound"), _bounds(forecast))
-    dataset["lead_time_bounds"] = (("time", "bound"), np.stack([0 * minutes, minutes], axis=1))
-    if mapping is not None:
-        for field in dataset.data_vars.values():
-            if field.dims[-2:] == FIELD[1:]:
-                field.attrs["grid_mapping"] = "crs"
-        dataset["crs"] = ((), np.int32(0), mapping, {"coordinates": None})
-    _encode(dataset, plain=("x", "y", *coordinates))
-    return dataset
-
-
-def _encode(dataset: "xarray.Dataset", plain: tuple[str, ...]) -> None:
-    """State how each variable is written, so that a user's own ``to_netcdf`` writes it so, too."""
-    for name in ("time", "forecast_reference_time", "time_bounds"):
-        dataset.variables[name].encoding = dict(_CLOCK)
-    for name in plain:
-        dataset.variables[name].encoding = {"_FillValue": None}
-    for variable in dataset.variables.values():
-        if variable.dims[-2:] == FIELD[1:]:  # a chunk a frame
-            variable.encoding = {
-                "_FillValue": FILL,
-                "chunksizes": (1,) * (variable.ndim - 2) + variable.shape[-2:],
-                "zlib": True,
-                "complevel": 4,
-                "shuffle": True,
-            }
+    variables["time_bounds"] = (("time", "bound"), _bounds(forecast), {})
+    variables["lead_time_bounds"] = (("time", "bound"), np.stack([0 * minutes, minutes], 1), {})
+    coordinates = {
+        "time": (("time",), forecast.times.astype("datetime64[ns]"), _valid_time()),
+        "forecast_reference_time": ((), np.array(forecast.init, "datetime64[ns]"), {**_INIT}),
+        "lead_time": (("time",), minutes, {**_LEAD}),
+        **coordinates,
+        **grid,
+    }
+    return Content(on_map(variables, mapping), coordinates, _about(forecast))
 
 
 def _masked(
@@ -168,12 +154,6 @@ _LEAD: Mapping[str, str] = {
     "long_name": "lead time",
     "units": "minutes",
     "bounds": "lead_time_bounds",
-}
-_CLOCK: Mapping[str, Any] = {
-    "units": TIME_UNITS,
-    "calendar": "standard",
-    "dtype": np.dtype(np.int32),
-    "_FillValue": None,
 }
 
 

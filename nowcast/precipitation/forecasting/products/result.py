@@ -10,12 +10,15 @@ from jaxtyping import Bool, Float32
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import Moments
+from nowcast.precipitation.forecasting.inputs import Inputs
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities, probabilities
 from nowcast.precipitation.forecasting.probabilities.members import Members
 from nowcast.precipitation.forecasting.probabilities.places import points_of
 from nowcast.precipitation.forecasting.probabilities.points import PointForecast, point_forecast
 from nowcast.precipitation.forecasting.probabilities.request import ProbabilityRequest
-from nowcast.precipitation.units import dbz_from_pixel
+from nowcast.precipitation.units import PIXEL_LEVELS, dbz_from_pixel
+
+OBSERVED = 6  # frames kept with a forecast, to be shown before it
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,16 @@ class Observed:
     times: Moments
     pixels: Float32[np.ndarray, "time height width"]
     mask: Bool[np.ndarray, "time height width"]
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> "Observed":
+        """The newest of the inputs that were there, at most `OBSERVED`."""
+        there = [at for at, moment in enumerate(inputs.times) if str(moment) not in inputs.carried]
+        kept = there[-OBSERVED:]
+        pixels = inputs.levels[kept].astype(np.float32)
+        if inputs.levels.dtype == np.uint8:
+            pixels /= PIXEL_LEVELS
+        return cls(inputs.times[kept], pixels, inputs.mask[kept])
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from nowcast.precipitation.forecasting.products.ensemble.pictures import (
     write_stamps,
 )
 from nowcast.precipitation.forecasting.products.ensemble.summary import ensemble_summary
-from nowcast.precipitation.forecasting.products.netcdf import write_netcdf
-from nowcast.precipitation.forecasting.products.observed_netcdf import write_observed
+from nowcast.precipitation.forecasting.products.netcdf import write_netcdf, write_observed
 from nowcast.precipitation.forecasting.products.pictures import write_animation, write_pictures
 from nowcast.precipitation.forecasting.products.points import write_points
 from nowcast.precipitation.forecasting.products.result import Forecast

@@ -1,4 +1,4 @@
-"""Which scores of events and of ensembles a leaderboard shows."""
+"""Which scores tables show, and which a leaderboard shows beside them."""
 
 from typing import Literal
 
@@ -18,6 +18,12 @@ def by_threshold(
         for T in THRESHOLD_NAMES
     )
 
+
+COLUMNS = (
+    Column("b_mse", "B-MSE", "less", 0, perfect=0.0, limits=(0.0, None)),
+    Column("b_mae", "B-MAE", "less", 0, perfect=0.0, limits=(0.0, None)),
+    *by_threshold("csi", "CSI", "more", 3),
+)
 
 # CRPS tells ensembles and others apart, whose CRPS is the mean absolute error.
 ENSEMBLE_COLUMNS = (
@@ -64,4 +70,19 @@ ENSEMBLE_COLUMNS = (
         perfect=1.0,
         limits=(0.0, 1.0),
     ),
+)
+
+DETAILS = (
+    Column("fss/0.5/16", "FSS ≥ 0.5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
+    Column("fss/5/16", "FSS ≥ 5 mm/h, 16 px", "more", 3, perfect=1.0, limits=(0.0, 1.0)),
+    Column("hss/2", "HSS ≥ 2 mm/h", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
+    *by_threshold("bias", "bias", "one", 2),
+    *by_threshold("csi_matched", "bias-matched CSI", "more", 3),
+    *by_threshold("csi_fitted", "CSI at its own threshold", "more", 3),
+    *by_threshold("bias_fitted", "bias at its own threshold", "one", 2),
+    Column("rain_amount", "rain amount", "one", 2, perfect=1.0, limits=(0.0, None)),
+    Column("spectrum/4", "power at 4-8 px", "one", 2, perfect=1.0, limits=(0.0, None)),
+    Column("ssim", "SSIM", "more", 3, perfect=1.0, limits=(-1.0, 1.0)),
+    Column("rmse_mm_h", "RMSE, mm/h", "less", 2, perfect=0.0, limits=(0.0, None)),
+    *ENSEMBLE_COLUMNS,
 )

@@ -14,13 +14,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from nowcast.precipitation.forecasting.probabilities.made import Probabilities, WindowFields
+from nowcast.precipitation.forecasting.products.content import FIELD, Variables
 from nowcast.precipitation.forecasting.products.georeference import Attributes
 from nowcast.precipitation.forecasting.products.result import Forecast
 
-Variables = dict[str, tuple[tuple[str, ...], np.ndarray, Attributes]]  # as xarray takes them
-
 EBERT = "Ebert 2001, doi:10.1175/1520-0493(2001)129<2461:AOAPMS>2.0.CO;2"
-FIELD = ("time", "y", "x")
 
 
 def ensemble_variables(
