@@ -117,8 +117,8 @@ def compare(
                 scores.setdefault(job.variant, {})[job.seed] = found
             finished.advance(by=job in todo)
     if failures:
-        error = failed(failures, left)
-        raise _with_results(error, settings, jobs, build, task, searches, out)
+        told = failed(failures, left)
+        raise _with_results(told, settings, jobs, build, task, searches, out)
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main and is_made(out, jobs, settings):
         report(out)

@@ -100,6 +100,22 @@ class ForecasterSettings(Section, ABC):
             no part in its weights' names.
         """
 
+    def motion(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"],
+        calibration: Calibration,
+    ) -> Float[Tensor, "batch 2 height width"] | None:
+        """The module's own estimate of ``motion``, made where a batch is read: in a loader's
+        worker, while the steps before go on. None: the module estimates it itself.
+
+        Args:
+            frames: input of the batch, pixels in [0, 1], on the CPU.
+            mask: True where there is data.
+            calibration: of the frames, with which the module was built.
+        """
+        return None
+
     def for_archive(
         self,
         in_len: int,

@@ -17,7 +17,7 @@ from nowcast.core.execution.ahead import ahead
 from nowcast.core.execution.executor import Executor
 from nowcast.core.storage.files import refused
 from nowcast.precipitation.archive.episodes import missing_frames
-from nowcast.precipitation.archive.masks import ValidCounts
+from nowcast.precipitation.archive.masks import VALID_SHARE, ValidCounts
 from nowcast.precipitation.archive.raw_files import MOST_LISTED, PACK, files_under
 from nowcast.precipitation.archive.writer import ArchiveWriter
 from nowcast.precipitation.sources.apart.decoder import DECODER
@@ -191,7 +191,7 @@ def _write(
             empty=empty,
             missing=missing_frames(np.array(times), np.timedelta64(description.step_minutes, "m")),
             usable_share=0.0,
-            valid_share=description.valid_share,
+            valid_share=plan.target.valid_share or VALID_SHARE,
             description=description,
             grid_fault=plan.grid_fault,
             skipped=tuple(skipped),
