@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from nowcast.cli.arguments.files import ZR, Accumulation, Importer, NamePattern, Unit
+from nowcast.cli.arguments.overrides import Cluster
 from nowcast.core.terminal.plain import command
 from nowcast.core.terminal.tables import print_table
 
@@ -235,15 +236,28 @@ def data_convert(
             help="--to mlcast: license, created_by, created_with, identifier, version.",
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Parts converted in parallel, each in a process.  [1; on a cluster: 64]"
+        ),
+    ] = None,
+    cluster: Cluster = None,
 ) -> None:
     """Convert radar files of other formats into an archive; frames are not resampled.
 
+    With --jobs or --cluster what is converted waits in OUT.parts, and the same command goes on.
+
     Example: `nowcast data convert knmi_files/ data/knmi --crop 188,668,129,609`
     """
+    from nowcast.api.cluster import cluster_settings
     from nowcast.core.errors import ConfigError
+    from nowcast.core.execution.engines import executor_of
+    from nowcast.core.execution.jobs import CLUSTER
     from nowcast.core.terminal.progress import counted
     from nowcast.precipitation.sources.conversion import options
     from nowcast.precipitation.sources.conversion.convert import convert
+    from nowcast.precipitation.sources.conversion.parts import DEFAULT_PARTS, parts_folder
     from nowcast.precipitation.sources.conversion.target import Target
     from nowcast.precipitation.sources.field import Request
 
@@ -278,7 +292,12 @@ def data_convert(
             f"--mlcast {mlcast[0]}: expected it with --to mlcast, found --to {to}; add --to mlcast "
             "for a Zarr store, or leave --mlcast out"
         )
+    executor = executor_of(cluster_settings(cluster), jobs, parts_folder(out) / CLUSTER)
     if to == "mlcast":
+        if executor is not None:
+            raise ConfigError(
+                "--to mlcast: one process writes the store; leave out --jobs and --cluster"
+            )
         from nowcast.precipitation.sources.conversion.mlcast import Mlcast, write_mlcast
 
         about = Mlcast.read(options.settings(mlcast or [], "--mlcast"))
@@ -286,7 +305,8 @@ def data_convert(
             typer.echo(write_mlcast(source, out, importer, request, target, about, progress))
         return
     with counted("converted") as progress:
-        written = convert(source, out, importer, request, target, progress)
+        parts = max(DEFAULT_PARTS, jobs or 1)
+        written = convert(source, out, importer, request, target, progress, executor, parts)
     for archive in written:
         typer.echo(f"{archive.root}: {archive.summary()}")
         for line in archive.description.history:

@@ -15,21 +15,22 @@ from nowcast.core.report.player import Reel
 from nowcast.core.scoring.pooling import pooled
 from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.storage.origin import digest
-from nowcast.core.system.devices import uses_cuda
 from nowcast.core.system.distributed import Ranks
-from nowcast.core.system.shared_memory import check_shared_memory
 from nowcast.core.system.threads import one_thread
 from nowcast.precipitation.archive.days import SPLITS
 from nowcast.precipitation.archive.reader import ArchiveReader
 from nowcast.precipitation.clips.batch import RadarBatch
-from nowcast.precipitation.clips.clips import Clips, load
+from nowcast.precipitation.clips.clips import Clips
 from nowcast.precipitation.clips.draws import Draw, evaluation_draws, towards_rain, training_draws
 from nowcast.precipitation.clips.features import FEATURES, groups
 from nowcast.precipitation.clips.identity import archive_hash, facts_of
+from nowcast.precipitation.clips.loader import Loader
 from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.clips.trained_on import seen_by, written
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
 from nowcast.precipitation.forecasters.comoving.ensemble import ComovingEnsemble
+from nowcast.precipitation.forecasters.comoving.forecaster import Comoving
+from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.forecasters.settings import Ensemble, as_ensemble
 from nowcast.precipitation.forecasting.released.weights import located, shipped
@@ -92,6 +93,7 @@ class PrecipitationTask:
         self.archive: ArchiveReader = (
             shared.archive if shared else open_archive(data.root, data.lists)
         )
+        self._loader = Loader(settings, self.archive.calibration)
         self._clips: dict[str, Clips] = shared._clips if shared else {}
         self._hash: str | None = shared._hash if shared else None
 
@@ -164,9 +166,10 @@ class PrecipitationTask:
         self._training_size()
         train, data = self.settings.train, self.settings.data
         self._check_shared_memory(ranks)
+        (self.mixture or self.training_clips()).bring_near()
         if self.mixture is not None:
             drawn = tickets(train.batch_size, train.seed, start, ranks.rank, ranks.size)
-            return load(self.mixture, drawn, train.workers, uses_cuda(train.device))
+            return self._loader.batches(self.mixture, drawn)
         clips = self.training_clips()
         height, width = clips.frame_size
         plan = training_draws(
@@ -180,20 +183,19 @@ class PrecipitationTask:
             flips=data.flips,
             probabilities=self._probabilities(clips),
         )
-        return load(clips, plan, train.workers, uses_cuda(train.device))
+        return self._loader.batches(clips, plan)
 
     def _check_shared_memory(self, ranks: Ranks) -> None:
         """Of training batches and, which come while the next ones wait, those of a validation."""
         train = self.settings.train
         if not train.workers:
             return
-        size = train.batch_size // ranks.size
-        source = self.mixture or self.training_clips()
         try:
-            validated = self.clips("valid").batch_bytes(max(1, size))
+            validated = [self.clips("valid")]
         except ConfigError:  # there is none; whoever wants one will say so
-            validated = 0
-        check_shared_memory(train.workers, source.batch_bytes(size), validated)
+            validated = []
+        source, count = self.mixture or self.training_clips(), train.batch_size // ranks.size
+        self._loader.check_shared_memory(source, count, *validated)
 
     def _probabilities(self, clips: Clips) -> NDArray[np.float64] | None:
         share = self.settings.data.towards_rain
@@ -202,18 +204,21 @@ class PrecipitationTask:
     def evaluation_batches(self, split: str, ranks: Ranks) -> Iterator[RadarBatch]:
         """Batches of a split's clips in order of time; see `Task`."""
         clips, train = self.clips(split), self.settings.train
+        clips.bring_near()
         size = max(1, train.batch_size // ranks.size)
-        check_shared_memory(train.workers, clips.batch_bytes(size))
+        self._loader.check_shared_memory(clips, size)
         plan = evaluation_draws(len(clips), size, ranks.rank, ranks.size)
-        return load(clips, plan, train.workers, uses_cuda(train.device))
+        return self._loader.batches(clips, plan)
 
     def loss(self, model: nn.Module, batch: RadarBatch) -> Tensor:
         """5e-5 (B-MSE + B-MAE) of the batch."""
         truth = batch.truth
         # Clips of `data.lengths` may be shorter than the forecast.
-        details = {}
+        details: dict[str, Any] = {}
         if self.settings.model.takes_details:
             details = {"out_len": truth.shape[1], "scale": batch.scale}
+        if batch.motion is not None:
+            details["motion"] = batch.motion
         members = None
         if self.settings.loss.members:
             prediction, members = self._with_members(model, batch, details)
@@ -261,7 +266,7 @@ class PrecipitationTask:
         `verify`, which choose them."""
         if self.settings.loss.members:
             return self.verify(model, batch)
-        prediction = model(batch.inputs, batch.input_mask)
+        prediction = _forecast(model, batch)
         return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
     def verify(self, model: nn.Module, batch: RadarBatch) -> Sums:
@@ -272,7 +277,7 @@ class PrecipitationTask:
             # Clip by clip: the members of a whole batch would not fit into memory.
             clips = (batch.take(np.array([clip])) for clip in range(len(batch.times)))
             return pooled([self._verify_members(ensemble, clip) for clip in clips])
-        prediction = model(batch.inputs, batch.input_mask)
+        prediction = _forecast(model, batch)
         frames = prediction, batch.truth, batch.truth_mask
         with one_thread():
             return verify_frames(*frames, self.archive.calibration)
@@ -281,9 +286,11 @@ class PrecipitationTask:
         members = ensemble.members(batch.inputs, batch.input_mask)
         truth = batch.truth, batch.truth_mask, self.archive.calibration
         with one_thread():
-            of_mean = verify_frames(ensemble.mean(members), *truth)
+            of_single = verify_frames(
+                ensemble.single(members, batch.inputs, batch.input_mask), *truth
+            )
             of_members = member_sums(members, *truth, batch.times[:, 0].tolist())
-        return Sums({**of_mean.values, **of_members.values})
+        return Sums({**of_single.values, **of_members.values})
 
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:
         """B-MSE, B-MAE and CSI, with whatever else comes with them; of sums of `verify` CRPS."""
@@ -391,3 +398,11 @@ class PrecipitationTask:
                 "data.random_crop or data.crop to a square, or data.turns: false"
             )
         return size
+
+
+def _forecast(model: nn.Module, batch: RadarBatch) -> Tensor:
+    """The forecast of a batch, along its motion where the forecaster takes one."""
+    takes = batch.motion is not None and isinstance(model, Comoving | Lagrangian)
+    details = {"motion": batch.motion} if takes else {}
+    found: Tensor = model(batch.inputs, batch.input_mask, **details)
+    return found

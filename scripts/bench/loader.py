@@ -18,8 +18,9 @@ from nowcast.precipitation.archive.frames import frame_path, mask_path
 from nowcast.precipitation.archive.pack import pack
 from nowcast.precipitation.archive.packed import Pack
 from nowcast.precipitation.archive.tree import Archive
-from nowcast.precipitation.clips.clips import Clips, load
+from nowcast.precipitation.clips.clips import Clips
 from nowcast.precipitation.clips.draws import Draw
+from nowcast.precipitation.clips.loader import load
 from nowcast.precipitation.settings import PAPER_CROP, DataSettings
 from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 from nowcast.precipitation.synthetic.archive import write_synthetic

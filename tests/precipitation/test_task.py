@@ -149,10 +149,10 @@ def test_clips_of_a_run_on_a_cpu_are_not_pinned_for_a_gpu(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
 
     def load(*given: Any) -> Any:
-        pinned.append(given[-1])
+        pinned.append(given[3])
         return iter(())
 
-    monkeypatch.setattr("nowcast.precipitation.task.load", load)
+    monkeypatch.setattr("nowcast.precipitation.clips.loader.load", load)
     made = task(synthetic)
     for device in ("cpu", "cuda", "auto"):
         train = made.settings.train.model_copy(update={"device": device})

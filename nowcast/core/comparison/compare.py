@@ -1,9 +1,12 @@
 """A comparison: variants by seeds, trained once each, scored on the same samples, in one table."""
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nowcast.core.comparison.results import is_made, report, write_results
-from nowcast.core.errors import ConfigError, NowcastError
+from nowcast.core.errors import ConfigError, NowcastError, RunError
 from nowcast.core.execution.cluster import ClusterSettings
 from nowcast.core.execution.engines import executor_of
 from nowcast.core.execution.executor import failed
@@ -12,6 +15,7 @@ from nowcast.core.execution.jobs import (
     COMPARE,
     RUNS,
     Build,
+    Job,
     Resolve,
     check_claims,
     complete,
@@ -26,7 +30,7 @@ from nowcast.core.storage.runs import Run
 from nowcast.core.system.distributed import Ranks, wait
 from nowcast.core.system.signals import Interrupted
 from nowcast.core.terminal.progress import line, say
-from nowcast.core.training.task import columns_of, compared
+from nowcast.core.training.task import Task, columns_of, compared
 from nowcast.core.tuning.selection import read_selection, search_folder
 from nowcast.core.tuning.tune import tuned, tuned_so_far
 
@@ -44,7 +48,8 @@ def compare(
     """Train what is not trained yet, score everything, write table and report into `out`.
 
     Settings that are to be searched for are searched first, with the comparison's first seed. A run
-    that fails does not keep the others from being done; it is told at the end.
+    that fails does not keep the others from being done; it is told at the end. Table and report are
+    then of what is complete (`_complete_part`), and say which runs are missing.
 
     Args:
         settings: variants, seeds, baselines and the split they are scored on.
@@ -89,7 +94,10 @@ def compare(
         done = len(jobs) - len(todo)
         say(f"{len(jobs)} runs and baselines, {done} of them finished; folder {runs}")
     if executor is not None:
-        complete_side_by_side(todo, build, settings.split, executor)
+        try:
+            complete_side_by_side(todo, build, settings.split, executor)
+        except RunError as error:
+            raise _with_results(error, settings, jobs, build, task, searches, out) from error
     scores: dict[str, dict[int | None, Scores]] = {}
     failures: dict[str, NowcastError] = {}
     left: list[str] = []
@@ -109,7 +117,8 @@ def compare(
                 scores.setdefault(job.variant, {})[job.seed] = found
             finished.advance(by=job in todo)
     if failures:
-        raise failed(failures, left)
+        told = failed(failures, left)
+        raise _with_results(told, settings, jobs, build, task, searches, out)
     rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
     if ranks.is_main and is_made(out, jobs, settings):
         report(out)
@@ -118,3 +127,63 @@ def compare(
             write_results(settings, jobs, build, compared(task, COMPARE), rows, searches, out)
     wait()
     return Table(columns_of(task), rows) if ranks.is_main else None
+
+
+def _with_results(
+    error: RunError,
+    settings: CompareSettings,
+    jobs: list[Job],
+    build: Build,
+    task: Task,
+    searches: Mapping[str, str],
+    out: Path,
+) -> RunError:
+    """Write table and report of what is complete; the error of what is not, which says of what they
+    are."""
+    part, complete_jobs, missing = _complete_part(settings, jobs)
+    if not complete_jobs:
+        return RunError(f"{error}\nNo table: {missing}")
+    scores: dict[str, dict[int | None, Scores]] = {}
+    for job in complete_jobs:
+        if job.scored:
+            content = json.loads(job.scores_file(part.split).read_text())
+            scores.setdefault(job.variant, {})[job.seed] = Scores.from_document(content)
+    rows = tuple(Row(name, by_seed) for name, by_seed in scores.items())
+    kept = {name: note for name, note in searches.items() if name in part.variants}
+    with line(f"table, report and pictures of {out.name}, as far as it is"):
+        about = compared(task, COMPARE)
+        write_results(part, complete_jobs, build, about, rows, kept, out, missing)
+    return RunError(f"{error}\nTable and report in {out} are not complete: {missing}")
+
+
+def _complete_part(
+    settings: CompareSettings, jobs: Sequence[Job]
+) -> tuple[CompareSettings, list[Job], str]:
+    """The part of a comparison that can be shown while runs are missing: variants with a complete
+    run, and the seeds that all of these have, so that their means are over the same; no jobs where
+    there is no such seed. And what is missing, in a sentence."""
+    split = settings.split
+    scored = [job for job in jobs if job.scored and job.seed is not None]
+    seeds_of: dict[str, set[int | None]] = {}
+    for job in scored:
+        if job.is_complete(split):
+            seeds_of.setdefault(job.variant, set()).add(job.seed)
+    common = set.intersection(*seeds_of.values()) if seeds_of else set()
+    kept = []
+    for job in jobs if common else ():
+        if job.seed is not None and job.seed not in common:
+            continue
+        if job.is_complete(split):
+            kept.append(job)
+        elif job.trains and job.run.is_finished:  # what others start from stays in the tree
+            kept.append(replace(job, scored=False))
+    names = {job.variant for job in kept}
+    variants = {name: found for name, found in settings.variants.items() if name in names}
+    seeds = tuple(seed for seed in settings.seeds if seed in common)
+    missing = [job.title for job in jobs if not job.is_complete(split)]
+    shown = f"shown are seeds {', '.join(map(str, seeds))}" if seeds else "nothing can be shown"
+    said = (
+        f"{len(missing)} of {len(jobs)} runs and baselines are missing ({', '.join(missing)}); "
+        f"{shown}, those that all variants with a complete run have. The same command goes on."
+    )
+    return settings.model_copy(update={"seeds": seeds, "variants": variants}), kept, said

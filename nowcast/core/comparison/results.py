@@ -41,6 +41,7 @@ def write_results(
     rows: tuple[Row, ...],
     searches: Mapping[str, str],
     out: Path,
+    missing: str = "",
 ) -> None:
     """Write everything about a comparison that is trained and scored into its folder.
 
@@ -52,6 +53,7 @@ def write_results(
         rows: the scores.
         searches: variant -> what was tried to find its settings, in a sentence.
         out: folder of the comparison.
+        missing: which runs are not there, in a sentence; empty: none is missing.
     """
     facts = dict(task.facts(settings.split))
     parts: dict[str, list[Mapping[str, Sums]]] = {}
@@ -61,8 +63,9 @@ def write_results(
         "made_from": _made_from(jobs, settings),
         "facts": facts
         | when_and_where()
-        | ({"searched": "; ".join(searches.values())} if searches else {}),
-        "notes": list(searches.values()),
+        | ({"searched": "; ".join(searches.values())} if searches else {})
+        | ({"missing": missing} if missing else {}),
+        "notes": [*([missing] if missing else []), *searches.values()],
         "columns": [asdict(column) for column in task.columns],
         "parents": {
             name: variant.start_from or variant.run_of

@@ -88,6 +88,18 @@ class ArchiveWriter:
         frames.write_frame(self.part, moment, levels)
         frames.write_mask(self.part, moment, mask)
 
+    def take(self, folder: Path, moment: np.datetime64) -> None:
+        """Add the frame and the mask of one time from a folder laid out as an archive, without
+        reading them."""
+        for path in (frames.frame_path, frames.mask_path):
+            there, here = path(folder, moment), path(self.part, moment)
+            with writing(here):
+                here.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(there, here)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(there, here)
+
     def whole(self) -> None:
         """Wait until all frames are written."""
         self._behind.finish()

@@ -23,6 +23,8 @@ class RadarBatch:
         weight: what each clip's loss is multiplied by; None is 1 for all.
         scale: minutes a step and km a pixel of each clip as a forecaster is told them, 0 where it
             is not; None: as the archive says.
+        motion: of the rain at the last input frame, pixels a step, as the forecaster that the batch
+            is for estimates it; None: it has to.
 
     Raises:
         ValueError: `in_len` leaves no frame to forecast, or times do not ascend evenly.
@@ -35,6 +37,7 @@ class RadarBatch:
     in_len: int
     weight: Float[Tensor, " batch"] | None = None
     scale: Float[Tensor, "batch 2"] | None = None
+    motion: Float[Tensor, "batch 2 height width"] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.in_len < self.levels.shape[1]:
@@ -79,6 +82,7 @@ class RadarBatch:
             mask=self.mask.to(device, non_blocking=True),
             weight=None if self.weight is None else self.weight.to(device, non_blocking=True),
             scale=None if self.scale is None else self.scale.to(device, non_blocking=True),
+            motion=None if self.motion is None else self.motion.to(device, non_blocking=True),
         )
 
     def take(self, which: Int64[np.ndarray, " some"]) -> "RadarBatch":
@@ -93,11 +97,14 @@ class RadarBatch:
             self.in_len,
             weight,
             None if self.scale is None else self.scale[chosen],
+            None if self.motion is None else self.motion[chosen],
         )
 
     def pin_memory(self) -> "RadarBatch":
         """In memory that a GPU copies from while it computes; `DataLoader` calls it."""
-        return replace(self, levels=self.levels.pin_memory(), mask=self.mask.pin_memory())
+        motion = None if self.motion is None else self.motion.pin_memory()
+        levels, mask = self.levels.pin_memory(), self.mask.pin_memory()
+        return replace(self, levels=levels, mask=mask, motion=motion)
 
     def names(self) -> list[str]:
         """Init time of each clip, e.g. ``2018-05-19T14:05``, for messages and pictures."""

@@ -1,14 +1,13 @@
 """Clips of `in_len + out_len` frames that stay within their split and step, read on demand."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64, UInt8
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.precipitation.archive.days import Split
@@ -18,6 +17,7 @@ from nowcast.precipitation.archive.quarantine import read_quarantine
 from nowcast.precipitation.archive.reader import ArchiveReader, Window
 from nowcast.precipitation.clips.batch import RadarBatch, clip_bytes
 from nowcast.precipitation.clips.draws import Draw
+from nowcast.precipitation.clips.local_copy import read_near
 from nowcast.precipitation.clips.starts import blocks, clip_starts, episode_starts
 from nowcast.precipitation.settings import DataSettings
 from nowcast.precipitation.units import PIXEL_LEVELS
@@ -91,11 +91,21 @@ class Clips(Dataset[Clip]):
             )
         self.usable = archive.usable[self.crop] if settings.masks != "frame" else None
         self._reader = archive.reader(self.crop, settings.cache_mb)
+        self._is_near = settings.local_copy is None
         self._wet: Float64[np.ndarray, " clip"] | None = None
         if min_wet > 0:
             self._keep_wet(min_wet)
 
+    def bring_near(self) -> None:
+        """Read from now on from the copy that `data.local_copy` wants; raises as `read_near`."""
+        if not self._is_near:
+            assert self.settings.local_copy is not None
+            near = read_near(self.archive, self.settings.local_copy)
+            self._reader = near.reader(self.crop, self.settings.cache_mb)
+            self._is_near = True
+
     def _keep_wet(self, least: float) -> None:
+        self.bring_near()
         wet = self.wet_shares()
         if not (wet >= least).any():
             raise ConfigError(
@@ -288,26 +298,6 @@ class Clips(Dataset[Clip]):
             ):
                 chosen.append(int(clip))
         return chosen
-
-
-def load(
-    clips: Dataset[Any], plan: Iterable[list[Any]], workers: int, pinned: bool = False
-) -> Iterator[RadarBatch]:
-    """Batches as planned, of what `clips` gives for a list of the plan, read by this process (0) or
-    so many workers ahead of it; in pinned memory for a GPU, which that of a CPU's run is not."""
-    loader: DataLoader[RadarBatch] = DataLoader(
-        clips,
-        batch_sampler=plan,
-        num_workers=workers,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]
-        pin_memory=pinned,
-    )
-    return iter(loader)
-
-
-def _as_it_is(batch: RadarBatch) -> RadarBatch:
-    """Clips come as a batch already."""
-    return batch
 
 
 def _runs(there: Bool[np.ndarray, " time"]) -> list[tuple[int, int]]:

@@ -90,6 +90,11 @@ class Mixture(Dataset[RadarBatch]):
         self._wet_level = pixel_thresholds(calibration)[0] * PIXEL_LEVELS
         self._rates = calibration.rate_by_level()
 
+    def bring_near(self) -> None:
+        """See `Clips.bring_near`."""
+        for source in self.sources:
+            source.bring_near()
+
     def _check(self) -> None:
         """Every archive takes part, and every batch has archives."""
         for source in self.sources:

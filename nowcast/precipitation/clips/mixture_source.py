@@ -7,6 +7,7 @@ from jaxtyping import Bool, UInt8
 
 from nowcast.core.errors import ConfigError
 from nowcast.precipitation.archive.frames import Moments
+from nowcast.precipitation.clips.local_copy import read_near
 from nowcast.precipitation.settings import DataSettings, SourceSettings, WindowSettings
 from nowcast.precipitation.sources.stack.zarr_archive import open_archive
 from nowcast.precipitation.units import Calibration, encode
@@ -28,13 +29,23 @@ class MixtureSource:
                 "`nowcast data masks`"
             )
         height, width = self.archive.shape
-        self._reader = self.archive.reader((slice(0, height), slice(0, width)), data.cache_mb)
+        self._whole, self._data = (slice(0, height), slice(0, width)), data
+        self._reader = self.archive.reader(self._whole, data.cache_mb)
+        self._is_near = data.local_copy is None
         self._moments = self.archive.moments_of("train")
         self._starts: dict[tuple[int, int], Moments] = {}
         self._translated: UInt8[np.ndarray, " level"] | None = None
         if self.archive.calibration != calibration:
             rates = self.archive.calibration.rate_by_level()
             self._translated = encode(calibration.pixel_from_rate(rates))
+
+    def bring_near(self) -> None:
+        """See `Clips.bring_near`."""
+        if not self._is_near:
+            assert self._data.local_copy is not None
+            near = read_near(self.archive, self._data.local_copy)
+            self._reader = near.reader(self._whole, self._data.cache_mb)
+            self._is_near = True
 
     def starts(self, speed: int, length: int) -> Moments:
         """First moments of the clips of which every frame is there."""

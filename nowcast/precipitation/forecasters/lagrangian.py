@@ -1,6 +1,6 @@
 """A forecaster that starts from optical flow and learns what becomes of the rain on its way."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +14,7 @@ from nowcast.precipitation.forecasters.encoder_forecaster import (
     EncoderForecaster,
     StagedSettings,
 )
-from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation, motions, with_data
 from nowcast.precipitation.forecasters.graph import Graph
 from nowcast.precipitation.units import Calibration
 
@@ -38,8 +38,8 @@ class Lagrangian(nn.Module):
     extrapolation, to the bit.
 
     The network sees the extrapolation too, as the input of its coarsest forecaster stage. There is
-    no gradient through the flow. It is estimated on the CPU, so on a GPU the input frames travel to
-    it and the motion back, once a forecast.
+    no gradient through the flow. It is estimated on the CPU: where a batch is read, or else in the
+    forecast.
 
     Args:
         network: a guided encoder-forecaster with `CHANNELS` channels out; of any cell.
@@ -75,9 +75,10 @@ class Lagrangian(nn.Module):
         self,
         frames: Float[Tensor, "batch in_len 1 height width"],
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+        motion: Float[Tensor, "batch 2 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
-        """Forecast `out_len` frames."""
-        extrapolation, known = self.extrapolation.with_sources(frames, mask)
+        """Forecast `out_len` frames, along a motion in pixels a step or its own estimate."""
+        extrapolation, known = self.extrapolation.with_sources(frames, mask, motion)
         change: Tensor = self.network(frames, mask, extrapolation)
         forecast = extrapolation
         for number, band in enumerate(bands(extrapolation)):
@@ -139,6 +140,16 @@ class LagrangianSettings(StagedSettings):
     """Corrects what optical flow foresees."""
     cell: CellName = "convgru"
     """Its recurrent cells."""
+    takes_motion: ClassVar[bool] = True
+
+    def motion(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"],
+        calibration: Calibration,
+    ) -> Float[Tensor, "batch 2 height width"]:
+        """See `ForecasterSettings.motion`."""
+        return motions(*with_data(frames, mask))
 
     def build(
         self, in_len: int, out_len: int, calibration: Calibration | None = None

@@ -30,6 +30,12 @@ class Scale:
         return cls(description.step_minutes, description.km_per_pixel)
 
 
+def repeated(scale: Scale, count: int, device: torch.device) -> Float[Tensor, "clips 2"]:
+    """`numbers` of so many clips of one scale, made on a device."""
+    known = scale.step_minutes or UNKNOWN, scale.pixel_km or UNKNOWN
+    return torch.stack([torch.full((count,), float(one), device=device) for one in known], 1)
+
+
 def numbers(scales: Sequence[Scale]) -> Float[Tensor, "clips 2"]:
     """Minutes a step and km a pixel, 0 where unknown."""
     known = [[s.step_minutes or UNKNOWN, s.pixel_km or UNKNOWN] for s in scales]

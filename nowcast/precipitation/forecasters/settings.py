@@ -48,10 +48,14 @@ class Ensemble(Protocol):
         """
         ...
 
-    def mean(
-        self, members: Float[Tensor, "batch member out_len 1 height width"]
+    def single(
+        self,
+        members: Float[Tensor, "batch member out_len 1 height width"],
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
-        """The one forecast that stands for members; for those of seed 0 the module's own."""
+        """The one forecast that stands for members of these frames: their mean, or what suits the
+        balanced scores better; for those of seed 0 the module's own."""
         ...
 
 
@@ -102,6 +106,22 @@ class ForecasterSettings(Section, ABC):
             forecast is ``batch out_len 1 height width`` on the frames' device. The settings have
             no part in its weights' names.
         """
+
+    def motion(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"],
+        calibration: Calibration,
+    ) -> Float[Tensor, "batch 2 height width"] | None:
+        """The module's own estimate of ``motion``, made where a batch is read: in a loader's
+        worker, while the steps before go on. None: the module estimates it itself.
+
+        Args:
+            frames: input of the batch, pixels in [0, 1], on the CPU.
+            mask: True where there is data.
+            calibration: of the frames, with which the module was built.
+        """
+        return None
 
     def for_archive(
         self,

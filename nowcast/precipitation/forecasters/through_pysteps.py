@@ -134,7 +134,9 @@ class ThroughPysteps(nn.Module):
         """Forecast `out_len` frames, clip by clip on the CPU."""
         drawn = (clip[None] for clip in self._drawn(frames, mask, self.member_count, SEED))
         if self.member_count > 1:
-            return torch.cat([self.mean(members) for members in drawn]).to(frames)
+            return torch.cat([mean_of_rates(members, self.calibration) for members in drawn]).to(
+                frames
+            )
         return torch.cat([members[:, 0] for members in drawn]).to(frames)
 
     @torch.no_grad()
@@ -150,8 +152,11 @@ class ThroughPysteps(nn.Module):
         own = self.member_count if count is None or self.member_count == 1 else count
         return torch.stack([*self._drawn(frames, mask, own, seed)]).to(frames)
 
-    def mean(
-        self, members: Float[Tensor, "batch member out_len 1 height width"]
+    def single(
+        self,
+        members: Float[Tensor, "batch member out_len 1 height width"],
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """The mean of the members' rain rates, as pixels."""
         return mean_of_rates(members, self.calibration)

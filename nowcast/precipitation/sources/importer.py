@@ -37,12 +37,14 @@ class Importer:
         many: it may hold several archives, each to be named by `Source.name`.
         files: those of a folder that `read` opens before it returns; with ``--skip-damaged`` each
             is first read alone. None if it opens none.
+        one_unit: the first of its files says which unit is read from all, where the user does not.
     """
 
     read: Callable[[Path, Request], list[Source]]
     uses: frozenset[str] = frozenset()
     many: bool = False
     files: Callable[[Path], list[Path]] | None = None
+    one_unit: bool = False
 
 
 def file_importer(pattern: str, fields: Callable[[Path], Iterable[Field]]) -> Importer:

@@ -21,8 +21,8 @@ def _hdf5_files(path: Path) -> list[Path]:
 
 
 IMPORTERS = {
-    "odim": Importer(read_odim, frozenset({"unit"}), files=_hdf5_files),
-    "knmi": Importer(read_knmi, frozenset({"unit"}), files=_hdf5_files),
+    "odim": Importer(read_odim, frozenset({"unit"}), files=_hdf5_files, one_unit=True),
+    "knmi": Importer(read_knmi, frozenset({"unit"}), files=_hdf5_files, one_unit=True),
     "sevir": Importer(read_sevir, frozenset({"unit", "catalog", "events"}), many=True),
     "stack": Importer(
         read_stack,

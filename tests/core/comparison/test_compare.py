@@ -20,6 +20,7 @@ from torch import nn
 
 from nowcast.core.comparison.compare import compare
 from nowcast.core.comparison.results import report
+from nowcast.core.comparison.stored import read_results
 from nowcast.core.errors import ConfigError, RunError
 from nowcast.core.execution.jobs import plan
 from nowcast.core.settings import CompareSettings, OptimSettings, RunSettings, TrainSettings
@@ -173,6 +174,63 @@ class FailingTask(ToyTask):
 def test_a_failure_in_a_worker_comes_back_as_it_was(tmp_path: Path):
     with pytest.raises(RunError, match="no such luck"):
         compare(comparison(), resolve, FailingTask, tmp_path, Ranks(), parallel=2)
+
+
+class FailsWithOneSeed(ToyTask):
+    """One variant fails with one seed, another with all."""
+
+    def loss(self, model, batch):
+        train, lr = self.settings.train, self.settings.optim.lr
+        if lr == 0.5 or (lr == 0.4 and train.seed == 1):
+            raise RunError("no such luck")
+        return super().loss(model, batch)
+
+
+@pytest.mark.parametrize("parallel", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_what_is_complete_is_shown_and_what_is_missing_is_said(tmp_path: Path, parallel: int):
+    variants = {
+        "A": {},
+        "B": {"set": {"optim": {"lr": 0.4}}},
+        "C": {"set": {"optim": {"lr": 0.5}}},
+        "D": {"start_from": "C"},
+    }
+    three = comparison(variants=variants, seeds=[0, 1, 2])
+    with pytest.raises(
+        RunError, match=r"(?s)B seed 1: no such luck.*not complete: 7 of 13"
+    ) as told:
+        compare(three, resolve, FailsWithOneSeed, tmp_path, Ranks(), parallel)
+    assert "D seed 0" in str(told.value) and "The same command goes on." in str(told.value)
+    stored = read_results(tmp_path)
+    shown = {row.name: list(row.scores) for row in stored.table.rows}
+    assert shown == {"identity": [None], "A": [0, 2], "B": [0, 2]}
+    missing = "(B seed 1, C seed 0, D seed 0, C seed 1, D seed 1, C seed 2, D seed 2)"
+    assert "; shown are seeds 0, 2" in stored.notes[0]
+    assert all(name in stored.notes[0] for name in missing.strip("()").split(", "))
+    assert stored.notes[0] in (tmp_path / "table.md").read_text()
+    assert stored.notes[0] in html.unescape((tmp_path / "report.html").read_text())
+    # The same as a comparison of what is there.
+    two = comparison(variants={name: variants[name] for name in "AB"}, seeds=[0, 2])
+    other = compare(two, resolve, ToyTask, tmp_path / "other", Ranks())
+    assert [row.samples("error") for row in stored.table.rows] == [
+        row.samples("error") for row in other.rows
+    ]
+    assert stored.differences == read_results(tmp_path / "other").differences
+    compare(three, resolve, ToyTask, tmp_path, Ranks())
+    whole = read_results(tmp_path)
+    assert not whole.notes and "missing" not in whole.facts and len(whole.table.rows) == 5
+
+
+def test_without_a_seed_in_common_there_is_no_table(tmp_path: Path):
+    class Crossed(ToyTask):
+        def loss(self, model, batch):
+            if (self.settings.optim.lr == 0.4) == (self.settings.train.seed == 1):
+                raise RunError("no such luck")
+            return super().loss(model, batch)
+
+    variants = {"A": {}, "B": {"set": {"optim": {"lr": 0.4}}}}
+    with pytest.raises(RunError, match="No table: 2 of 5 runs and baselines are missing"):
+        compare(comparison(variants=variants), resolve, Crossed, tmp_path, Ranks())
+    assert not (tmp_path / "scores.json").exists()
 
 
 class StopsItsParent(ToyTask):

@@ -12,7 +12,7 @@ from nowcast.core.errors import ConfigError
 from nowcast.core.system.distributed import Ranks
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.writer import ArchiveWriter
-from nowcast.precipitation.clips.clips import load
+from nowcast.precipitation.clips.loader import load
 from nowcast.precipitation.clips.mixture import Mixture, tickets
 from nowcast.precipitation.settings import DataSettings, PrecipitationSettings
 from nowcast.precipitation.task import PrecipitationTask

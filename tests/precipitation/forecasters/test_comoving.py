@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from nowcast import plug_in
-from nowcast.precipitation.forecasters.comoving.forecaster import Comoving, motions, without_gaps
+from nowcast.precipitation.forecasters.comoving.forecaster import Comoving, without_gaps
 from nowcast.precipitation.forecasters.comoving.network import ComovingNetwork, Widths
 from nowcast.precipitation.forecasters.comoving.past import Past
 from nowcast.precipitation.forecasters.flow.cascade import cascade, matched
-from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation
+from nowcast.precipitation.forecasters.flow.extrapolation import Extrapolation, motions
 from nowcast.precipitation.units import Calibration
 
 pytestmark = pytest.mark.isa

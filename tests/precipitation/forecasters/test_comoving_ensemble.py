@@ -105,3 +105,9 @@ def test_noise_and_its_memory_learn():
     network = model.network
     for weight in (network.memory.bias, network.head.weight, network.everywhere.weight):
         assert weight.grad is not None and weight.grad.abs().sum() > 0
+
+
+def test_one_forecast_stands_for_its_members():
+    model, frames = made(), moving_rain()
+    members = model.members(frames)
+    assert torch.equal(model.single(members, frames), model(frames))

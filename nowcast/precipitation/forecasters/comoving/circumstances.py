@@ -67,7 +67,9 @@ class Circumstances:
         wet = (rain >= WET).to(rain.dtype)
         share = wet.sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp(min=1.0)
         mean = (rain * wet).sum(1, keepdim=True) / wet.sum(1, keepdim=True).clamp(min=1.0)
-        usual = scale.new_tensor([USUAL_MINUTES, USUAL_KM])
+        usual = torch.stack(  # filled where it is: a list of numbers would travel to a GPU
+            [torch.full_like(scale[:, 0], one) for one in (USUAL_MINUTES, USUAL_KM)], dim=1
+        )
         ratios = (torch.where(scale > 0, scale, usual) / usual).log()
         length = torch.full_like(share, self._in_len / USUAL_FRAMES - 1)
         told = (scale > 0).to(rain.dtype)

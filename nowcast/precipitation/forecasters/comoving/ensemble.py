@@ -22,7 +22,6 @@ from nowcast.precipitation.forecasters.comoving.correction import (
 from nowcast.precipitation.forecasters.comoving.forecaster import (
     Comoving,
     ComovingSettings,
-    motions,
     without_gaps,
 )
 from nowcast.precipitation.forecasters.comoving.network import (
@@ -35,10 +34,10 @@ from nowcast.precipitation.forecasters.comoving.network import (
 )
 from nowcast.precipitation.forecasters.comoving.noise import LEVELS, Draw, Noise
 from nowcast.precipitation.forecasters.flow.advection import at, pixel_places
-from nowcast.precipitation.forecasters.flow.extrapolation import with_data
+from nowcast.precipitation.forecasters.flow.extrapolation import motions, with_data
 from nowcast.precipitation.forecasters.graph import cut
 from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
-from nowcast.precipitation.forecasters.scale import numbers
+from nowcast.precipitation.forecasters.scale import repeated
 from nowcast.precipitation.units import DBZ_SPAN, PIXEL_LEVELS, Calibration
 
 MEMBERS = 24
@@ -172,9 +171,9 @@ class ComovingEnsemble(Comoving):
         network = self.network
         assert isinstance(network, NoisyNetwork)
         if scale is None:
-            scale = numbers([self.scale] * len(frames)).to(frames.device)
+            scale = repeated(self.scale, len(frames), frames.device)
         pixels = frames.float() / PIXEL_LEVELS if frames.dtype == torch.uint8 else frames
-        pixels, data = with_data(pixels, mask)
+        pixels, data = with_data(pixels, mask, motion)
         pixels = to_hko7(pixels, self.calibration)
         motion = motions(pixels, data) if motion is None else motion
         pixels, data = without_gaps(pixels, data)
@@ -215,11 +214,15 @@ class ComovingEnsemble(Comoving):
 
         return self.drawn(frames, mask, draw).clamp(0, 1)
 
-    def mean(
-        self, members: Float[Tensor, "batch member out_len 1 height width"]
+    def single(
+        self,
+        members: Float[Tensor, "batch member out_len 1 height width"],
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
-        """The members' mean."""
-        return members.mean(1)
+        """The module's own, see `Comoving.forward`."""
+        forecast: Tensor = self(frames, mask)
+        return forecast
 
 
 class ComovingEnsembleSettings(ComovingSettings):

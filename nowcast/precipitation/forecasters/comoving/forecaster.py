@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from math import prod
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from nowcast.core.system.threads import one_thread
 from nowcast.precipitation.forecasters.comoving.clip import Clip
 from nowcast.precipitation.forecasters.comoving.correction import MULTIPLE
 from nowcast.precipitation.forecasters.comoving.network import (
@@ -17,8 +15,7 @@ from nowcast.precipitation.forecasters.comoving.network import (
     Widths,
 )
 from nowcast.precipitation.forecasters.comoving.past import CASCADE_FRAMES
-from nowcast.precipitation.forecasters.flow.extrapolation import with_data
-from nowcast.precipitation.forecasters.flow.motion import motion_field
+from nowcast.precipitation.forecasters.flow.extrapolation import motions, with_data
 from nowcast.precipitation.forecasters.graph import (
     Graph,
     example_frames,
@@ -27,7 +24,7 @@ from nowcast.precipitation.forecasters.graph import (
     example_scale,
 )
 from nowcast.precipitation.forecasters.rate_scale import from_hko7, to_hko7
-from nowcast.precipitation.forecasters.scale import Scale, numbers
+from nowcast.precipitation.forecasters.scale import Scale, repeated
 from nowcast.precipitation.forecasters.settings import ForecasterSettings
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, PIXEL_LEVELS, Calibration
 
@@ -106,15 +103,15 @@ class Comoving(nn.Module):
         time, the same to rounding.
 
         Raises:
-            ValueError: a pixel with data is not a number.
+            ValueError: a pixel with data is not a number; see `with_data` for frames on a GPU.
         """
         leads = self.network.out_len if out_len is None else out_len
         if scale is None:
-            scale = numbers([self.scale] * len(frames)).to(frames.device)
+            scale = repeated(self.scale, len(frames), frames.device)
         if not torch.is_grad_enabled() and self._too_large(frames, leads):
             return self._one_by_one(frames, mask, motion, scale, leads)
         pixels = frames.float() / PIXEL_LEVELS if frames.dtype == torch.uint8 else frames
-        pixels, data = with_data(pixels, mask)
+        pixels, data = with_data(pixels, mask, motion)
         pixels = to_hko7(pixels, self.calibration)
         motion = motions(pixels, data) if motion is None else motion
         pixels, data = without_gaps(pixels, data)
@@ -164,6 +161,16 @@ class ComovingSettings(Widths, ForecasterSettings):
         """Of its coarsest cells."""
         return MULTIPLE
 
+    def motion(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"],
+        calibration: Calibration,
+    ) -> Float[Tensor, "batch 2 height width"]:
+        """See `ForecasterSettings.motion`."""
+        pixels, data = with_data(frames, mask)
+        return motions(to_hko7(pixels, calibration), data)
+
     def build(self, in_len: int, out_len: int, calibration: Calibration | None = None) -> Comoving:
         """See `ForecasterSettings.build`."""
         return Comoving(out_len, calibration, self)
@@ -197,19 +204,6 @@ class ComovingSettings(Widths, ForecasterSettings):
         return bytes_stepwise(shape, out_len) if at_once > BYTES_AT_MOST else at_once
 
 
-def motions(
-    frames: Float[Tensor, "batch in_len 1 height width"],
-    mask: Bool[Tensor, "batch in_len 1 height width"],
-) -> Float[Tensor, "batch 2 height width"]:
-    """Optical flow at the last frame of each clip, pixels a step; see `motion_field`."""
-    with one_thread():
-        found = [
-            motion_field(clip[:, 0].cpu().numpy(), seen[:, 0].cpu().numpy())
-            for clip, seen in zip(frames.detach(), mask, strict=True)
-        ]
-    return torch.from_numpy(np.stack(found)).to(frames)
-
-
 def without_gaps(
     frames: Float[Tensor, "batch in_len 1 height width"],
     mask: Bool[Tensor, "batch in_len 1 height width"],
@@ -218,7 +212,7 @@ def without_gaps(
 ]:
     """A frame without data repeats the one before it that has, and at the start the one after."""
     present = mask.flatten(2).any(dim=2)
-    if bool(present.all()):
+    if mask.device.type == "cpu" and bool(present.all()):  # a GPU's answer would be waited for
         return frames, mask
     places = torch.arange(present.shape[1], device=mask.device)
     before = torch.where(present, places, -1).cummax(dim=1).values

@@ -71,17 +71,20 @@ class Extrapolation(nn.Module):
         self,
         frames: Float[Tensor, "batch in_len 1 height width"],
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
+        motion: Float[Tensor, "batch 2 height width"] | None = None,
     ) -> tuple[
         Float[Tensor, "batch out_len 1 height width"], Bool[Tensor, "batch out_len 1 height width"]
     ]:
-        """The forecast, and where the source of its rain is known."""
+        """The forecast, along a motion or its own estimate, and where the source of its rain is
+        known."""
         pixels, data = with_data(frames, mask)
+        along = [None] * len(pixels) if motion is None else motion
         with one_thread():
-            clips = [self._clip(*clip) for clip in zip(pixels, data, strict=True)]
+            clips = [self._clip(*clip) for clip in zip(pixels, data, along, strict=True)]
         forecasts, known = (torch.stack(parts) for parts in zip(*clips, strict=True))
         return forecasts.to(frames.dtype), known
 
-    def _clip(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _clip(self, frames: Tensor, mask: Tensor, along: Tensor | None) -> tuple[Tensor, Tensor]:
         seen = mask[:, 0].cpu().numpy()
         newest = newest_with_data(seen)
         late = len(frames) - 1 - newest
@@ -89,13 +92,15 @@ class Extrapolation(nn.Module):
         if not bool(last.any()):
             found = last.expand(self.out_len, -1, -1, -1)
             return found, torch.ones_like(found, dtype=torch.bool)
-        motion = motion_field(
-            frames[:, 0].cpu().numpy(), seen, self.method, self.pairs, self.blur_px
-        )
+        if along is None:
+            flow = motion_field(
+                frames[:, 0].cpu().numpy(), seen, self.method, self.pairs, self.blur_px
+            )
+            along = torch.from_numpy(np.ascontiguousarray(flow))
         rain, known = advect(
             last[None],
             mask[newest][None],
-            torch.from_numpy(np.ascontiguousarray(motion))[None].to(last),
+            along[None].to(last),
             range(1 + late, self.out_len + 1 + late),
         )
         unknown = last if self.inflow == "persist" else torch.zeros_like(last)
@@ -105,16 +110,33 @@ class Extrapolation(nn.Module):
 def with_data(
     frames: Float[Tensor, "batch in_len 1 height width"],
     mask: Bool[Tensor, "batch in_len 1 height width"] | None,
+    motion: Float[Tensor, "batch 2 height width"] | None = None,
 ) -> tuple[
     Float[Tensor, "batch in_len 1 height width"], Bool[Tensor, "batch in_len 1 height width"]
 ]:
     """Frames in float32, 0 where there is no data, and where there is; no mask is data everywhere.
 
     Raises:
-        ValueError: a pixel with data is not a number.
+        ValueError: a pixel with data is not a number. Frames on a GPU that come with their `motion`
+            are not looked at: the GPU's answer would be waited for, and whoever estimated the
+            motion has seen them.
     """
     data = torch.ones_like(frames, dtype=torch.bool) if mask is None else mask
     pixels = frames.float().where(data, 0.0)
-    if not bool(pixels.isfinite().all()):
+    here = pixels.device.type == "cpu" or motion is None
+    if here and not bool(pixels.isfinite().all()):
         raise ValueError("expected numbers where the mask is True, found NaN or infinity")
     return pixels, data
+
+
+def motions(
+    frames: Float[Tensor, "batch in_len 1 height width"],
+    mask: Bool[Tensor, "batch in_len 1 height width"],
+) -> Float[Tensor, "batch 2 height width"]:
+    """Optical flow at the last frame of each clip, pixels a step; see `motion_field`."""
+    with one_thread():
+        found = [
+            motion_field(clip[:, 0].cpu().numpy(), seen[:, 0].cpu().numpy())
+            for clip, seen in zip(frames.detach(), mask, strict=True)
+        ]
+    return torch.from_numpy(np.stack(found)).to(frames)

@@ -58,7 +58,7 @@ class LaggedFlow(nn.Module):
         mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """Forecast `out_len` frames."""
-        return self.mean(self.members(frames, mask))
+        return mean_of_rates(self.members(frames, mask), self.calibration)
 
     def members(
         self,
@@ -82,8 +82,11 @@ class LaggedFlow(nn.Module):
             drawn.append(self.flows[lag](frames[:, : length - lag], seen)[:, lag:])
         return torch.stack(drawn, dim=1)
 
-    def mean(
-        self, members: Float[Tensor, "batch member out_len 1 height width"]
+    def single(
+        self,
+        members: Float[Tensor, "batch member out_len 1 height width"],
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None = None,
     ) -> Float[Tensor, "batch out_len 1 height width"]:
         """The mean of the members' rain rates, as pixels."""
         return mean_of_rates(members, self.calibration)

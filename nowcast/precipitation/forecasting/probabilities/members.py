@@ -126,7 +126,7 @@ def drawn(
             found = ensemble.members(frames, mask, count=draw.count, seed=draw.seed)
         except ConfigError as error:  # of these frames: others may be enough
             raise RunError(str(error)) from error
-        mean = ensemble.mean(found)[0, :, 0].cpu()
+        single = ensemble.single(found, frames, mask)[0, :, 0].cpu()
         members = found[0, :, :, 0].cpu()
     if not bool(members.isfinite().all()):
         raise RunError(
@@ -134,7 +134,7 @@ def drawn(
         )
     held = members.numpy()
     np.clip(held, 0, 1, out=held)
-    return mean.numpy().clip(0, 1), Members(held, draw.seed)
+    return single.numpy().clip(0, 1), Members(held, draw.seed)
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -14,33 +14,26 @@ import numpy as np
 
 from nowcast.core.errors import ConfigError, DataError
 from nowcast.core.execution.ahead import ahead
+from nowcast.core.execution.executor import Executor
 from nowcast.core.storage.files import refused
-from nowcast.precipitation.archive.description import DESCRIPTION, Description
 from nowcast.precipitation.archive.episodes import missing_frames
 from nowcast.precipitation.archive.masks import VALID_SHARE, ValidCounts
 from nowcast.precipitation.archive.raw_files import MOST_LISTED, PACK, files_under
-from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.archive.writer import ArchiveWriter
 from nowcast.precipitation.sources.apart.decoder import DECODER
 from nowcast.precipitation.sources.conversion.appending import ArchiveAppender
-from nowcast.precipitation.sources.conversion.clock import step_between
-from nowcast.precipitation.sources.conversion.cut import Cut
 from nowcast.precipitation.sources.conversion.damage import (
     Fields,
+    Skipped,
     damaged_files,
     write_skipped,
 )
+from nowcast.precipitation.sources.conversion.parts import Conversion, Parts
+from nowcast.precipitation.sources.conversion.plan import Frame, Plan, plan
 from nowcast.precipitation.sources.conversion.target import Target, check_target
-from nowcast.precipitation.sources.conversion.values import (
-    accumulation,
-    check_alike,
-    check_units,
-    checked,
-)
 from nowcast.precipitation.sources.conversion.written import Written, history, skipped_lines
-from nowcast.precipitation.sources.field import Field, Request, Source
+from nowcast.precipitation.sources.field import Request, Source
 from nowcast.precipitation.sources.table import importer
-from nowcast.precipitation.units import Calibration
 
 Progress = Callable[[int, int], None]
 READ_AHEAD = 4  # fields
@@ -53,6 +46,8 @@ def convert(
     request: Request,
     target: Target,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    parts: int = 1,
 ) -> list[Written]:
     """Turn radar in another format into archives in the HKO-7 layout.
 
@@ -66,11 +61,16 @@ def convert(
         request: what the user says of the source.
         target: what to make of it.
         progress: called with (frames written, frames in all).
+        executor: reads the fields, in so many parts that are kept beside `root` until all are
+            whole; None: this process does.
+        parts: see `executor`.
 
     Raises:
         ConfigError: an option is out of range or missing, or there already is an archive.
         DataError: a file is damaged or holds what cannot be rain, or the disk is full; it names
             file and position.
+        RunError: parts failed; told once all others are done, and the same call goes on.
+        signals.Interrupted: a signal came while an executor was at work; the same call goes on.
     """
     check_target(request, target)
     importer_name = importer_name or recognised(source)
@@ -78,20 +78,28 @@ def convert(
     request = replace(request, skip=frozenset(damaged))
     found = DECODER.sources(importer_name, source, request)
     many = importer(importer_name).many
-    total, done = sum(map(len, found)), 0
+    folders = [root / one.name if many else root for one in found]
+    left_out = list(damaged.values())
+    done: Parts | None = None
+    if executor is not None:
+        conversion = Conversion(importer_name, source, Path.cwd(), request)
+        done = Parts(root, conversion)
+        plans = [_planned(one, folder, target) for one, folder in zip(found, folders, strict=True)]
+        done.do(plans, executor, parts)
+    total, before = sum(map(len, found)), 0
     written = []
-    for one in found:
-        before = done
+    for number, (one, folder) in enumerate(zip(found, folders, strict=True)):
 
         def count(frames: int, start: int = before) -> None:
             if progress is not None:
                 progress(start + frames, total)
 
-        folder = root / one.name if many else root
-        fields = Fields(one, target.skip_damaged, list(damaged.values()))
         try:
-            with closing(ahead(fields, READ_AHEAD)) as left:
-                made = _write(one, fields, left, folder, target, importer_name, count)
+            if done is not None:
+                skipped = left_out + done.skipped(number)
+                made = _write(plans[number], skipped, done.frames(number), importer_name, count)
+            else:
+                made = _converted(one, folder, target, left_out, importer_name, count)
             written.append(made)
         except OSError as error:
             before_it = f"; {len(written)} archives before it are whole" if written else ""
@@ -99,8 +107,32 @@ def convert(
                 f"{refused(folder, error)}. What was begun at {folder} is removed{before_it}: "
                 "convert again"
             ) from error
-        done += len(one)
+        before += len(one)
+    if done is not None:
+        done.remove()
     return written
+
+
+def _planned(source: Source, root: Path, target: Target) -> Plan:
+    fields = Fields(source, target.skip_damaged, [])
+    return plan(source, fields, iter(fields), root, target)
+
+
+def _converted(
+    source: Source,
+    root: Path,
+    target: Target,
+    left_out: list[Skipped],
+    importer_name: str,
+    count: Callable[[int], None],
+) -> Written:
+    """Convert a source in this process."""
+    fields = Fields(source, target.skip_damaged, list(left_out))
+    with closing(ahead(fields, READ_AHEAD)) as left:
+        planned = plan(source, fields, left, root, target)
+        head = planned.head, planned.maker.first
+        frames = (planned.frame(*field) for field in chain([head], left))
+        return _write(planned, fields.skipped, frames, importer_name, count)
 
 
 def recognised(source: Path) -> str:
@@ -119,102 +151,55 @@ def recognised(source: Path) -> str:
 
 
 def _write(
-    source: Source,
-    fields: Fields,
-    left: Iterator[tuple[int, Field]],
-    root: Path,
-    target: Target,
+    plan: Plan,
+    skipped: list[Skipped],
+    frames: Iterator[Frame],
     importer_name: str,
     count: Callable[[int], None],
 ) -> Written:
-    if not len(source):
-        raise DataError(f"{source.name}: expected frames, found none")
-    there = _description_of(root) if target.append else None
-    if there is not None:
-        target = _as_there(target, there)
-    step = step_between(source, target.step_minutes)
-    head = next(left, None)
-    if head is None:
-        raise DataError(
-            f"{source.name}: expected a frame that can be read, found {len(fields.skipped)} that "
-            f"cannot, the first {fields.skipped[0].file}: {fields.skipped[0].reason}"
-        )
-    first, named = head[1], source.where(head[0])
-    check_units(first, named, target)
-    if first.unit == "VIL" and (
-        target.block_mean > 1 or (target.calibration is not None and there is None)
-    ):
-        raise ConfigError(
-            "--block-mean, --zr: SEVIR's VIL levels are kept as they are; crop them or leave it out"
-        )
-    cut = Cut(named, first.values.shape, target)
-    calibration = target.calibration or Calibration()
-    minutes = accumulation(first, named, target)
-    description = Description(
-        name=target.name or source.name or root.name,
-        credit=target.credit,
-        step_minutes=step,
-        height=cut.height,
-        width=cut.width,
-        zr_a=calibration.zr_a,
-        zr_b=calibration.zr_b,
-        quantity="VIL" if first.unit == "VIL" else "reflectivity",
-        grid=cut.grid(first.grid),
-        valid_share=target.valid_share or VALID_SHARE,
-    )
-    fault = description.grid_fault
-    if fault is not None:
-        description = replace(description, grid=None)
-    valid = ValidCounts((cut.height, cut.width))
+    """Write what was planned; `skipped` lists what could not be read once all frames are taken."""
+    root, description, maker = plan.root, plan.description, plan.maker
+    valid = ValidCounts((description.height, description.width))
     times: list[np.datetime64] = []
+    appender = ArchiveAppender(root, description) if plan.adds else None
     empty = 0
-    appender = None if there is None else ArchiveAppender(root, description)
     with ArchiveWriter(root, description) if appender is None else appender.staged as writer:
-        for position, field in chain([head], left):
-            where = source.where(position)
-            check_alike(field, first, where)
-            if accumulation(field, where, target) != minutes:
-                raise DataError(
-                    f"{where}: expected a sum over {minutes:g} minutes as in {named}, found "
-                    f"{field.accumulation_minutes:g}"
-                )
-            levels, mask = cut.levels(checked(field, minutes, where, target), field.unit)
-            times.append(field.time)
-            if mask.any():
-                if appender is None or appender.is_new(field.time, levels, mask):
-                    writer.write(field.time, levels, mask)
-                valid.add(mask)
+        for frame in frames:
+            times.append(frame.time)
+            if frame.mask.any():
+                if appender is None or appender.is_new(frame.time, frame.levels(), frame.mask):
+                    frame.write_to(writer)
+                valid.add(frame.mask)
             else:
                 empty += 1
-            count(position + 1)
-        frames = len(times) - empty
-        if not frames:
+            count(frame.position + 1)
+        if not len(times) - empty:
             raise DataError(
-                f"{named}: expected data in some frame, found none"
-                f"{' inside --crop' if target.crop else ''}; check --no-data, --crop and the file"
+                f"{maker.named}: expected data in some frame, found none"
+                f"{' inside --crop' if plan.target.crop else ''}; check --no-data, --crop and the "
+                "file"
             )
         # The description is written last, so that it can say what was found.
-        lines = history(source, importer_name, minutes, first, cut, target, frames, empty)
         entries = (
-            *lines,
-            *skipped_lines(fields.skipped),
-            *(() if fault is None else (f"grid not stated: {fault}",)),
+            *history(plan, importer_name, len(times) - empty, empty),
+            *skipped_lines(skipped),
+            *(() if plan.grid_fault is None else (f"grid not stated: {plan.grid_fault}",)),
         )
         written = Written(
             root=root,
-            frames=frames,
+            frames=len(times) - empty,
             empty=empty,
-            missing=missing_frames(np.array(times), np.timedelta64(step, "m")),
+            missing=missing_frames(np.array(times), np.timedelta64(description.step_minutes, "m")),
             usable_share=0.0,
-            valid_share=target.valid_share or VALID_SHARE,
+            valid_share=plan.target.valid_share or VALID_SHARE,
             description=description,
-            grid_fault=fault,
-            skipped=tuple(fields.skipped),
+            grid_fault=plan.grid_fault,
+            skipped=tuple(skipped),
         )
         if appender is not None:
             unlisted = tuple(appender.days_of_no_list())
             appender.finish(written.valid_share, entries)
-            write_skipped(root, fields.skipped)
+            write_skipped(root, skipped)
             return replace(
                 written,
                 frames=len(appender.added),
@@ -223,30 +208,8 @@ def _write(
                 usable_share=appender.usable_share,
                 description=appender.description,
             )
-        write_skipped(writer.part, fields.skipped)
+        write_skipped(writer.part, skipped)
         writer.description = replace(description, history=entries)
         usable = valid.usable(written.valid_share)
         writer.finish(usable, None)
     return replace(written, usable_share=float(usable.mean()), description=writer.description)
-
-
-def _description_of(root: Path) -> Description | None:
-    """Of the archive that frames are added to; None where there is nothing yet."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return None
-    if not (root / DESCRIPTION).is_file():
-        raise ConfigError(
-            f"--append: expected an archive that `nowcast data convert` made, found no "
-            f"{DESCRIPTION} in {root}; give the one to add to, or convert into a new folder"
-        )
-    return Archive(root).description
-
-
-def _as_there(target: Target, there: Description) -> Target:
-    """What the user leaves open is as in the archive that frames are added to."""
-    return replace(
-        target,
-        calibration=target.calibration or there.calibration,
-        step_minutes=target.step_minutes or there.step_minutes,
-        valid_share=target.valid_share or there.valid_share,
-    )

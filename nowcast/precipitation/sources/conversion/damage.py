@@ -28,6 +28,12 @@ class Skipped:
     file: str
     reason: str
 
+    @classmethod
+    def of(cls, where: object, error: DataError) -> "Skipped":
+        """What an error says of a file, or of a field of one."""
+        reason = str(error).removeprefix(f"{where}: ")
+        return cls(str(where), " ".join(reason.split()))
+
 
 def damaged_files(name: str, source: Path, request: Request) -> dict[Path, Skipped]:
     """The files of a folder that an importer cannot read by themselves, before it reads them all.
@@ -52,7 +58,7 @@ def damaged_files(name: str, source: Path, request: Request) -> dict[Path, Skipp
         try:
             DECODER.sources(name, path, request)
         except DataError as error:
-            found[path] = Skipped(str(path), _without(path, error))
+            found[path] = Skipped.of(path, error)
     if found and len(found) == len(paths):
         first = found[paths[0]]
         raise DataError(
@@ -83,8 +89,7 @@ class Fields:
             except DataError as error:
                 if not self._skips:
                     raise
-                where = self._source.where(position)
-                self.skipped.append(Skipped(where, _without(where, error)))
+                self.skipped.append(Skipped.of(self._source.where(position), error))
                 continue
             yield position, field
 
@@ -105,7 +110,3 @@ def write_skipped(folder: Path, skipped: list[Skipped]) -> None:
     writer.writerow(HEADER)
     writer.writerows(sorted(rows))
     write_text(path, text.getvalue())
-
-
-def _without(where: object, error: DataError) -> str:
-    return " ".join(str(error).removeprefix(f"{where}: ").split())

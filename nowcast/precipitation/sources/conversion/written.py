@@ -6,10 +6,8 @@ from pathlib import Path
 
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.masks import VALID_SHARE
-from nowcast.precipitation.sources.conversion.cut import Cut
 from nowcast.precipitation.sources.conversion.damage import SKIPPED, Skipped
-from nowcast.precipitation.sources.conversion.target import Target
-from nowcast.precipitation.sources.field import Field, Source
+from nowcast.precipitation.sources.conversion.plan import Plan
 
 SHOWN_SKIPPED = 5  # names in a summary; the archive's list has all
 
@@ -81,49 +79,40 @@ def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
     return [f"{len(skipped)} damaged left out: {names}{more}; see {SKIPPED}"]
 
 
-def history(
-    source: Source,
-    importer_name: str,
-    minutes: float | None,
-    first: Field,
-    cut: Cut,
-    target: Target,
-    frames: int,
-    empty: int,
-) -> Iterator[str]:
+def history(plan: Plan, importer_name: str, frames: int, empty: int) -> Iterator[str]:
     """How the frames came from their source, a line a step.
 
     Args:
-        source: what was read.
+        plan: what was made of which source.
         importer_name: by which importer.
-        minutes: that rain was summed over, for fields in mm.
-        first: the first field.
-        cut: what was cut out.
-        target: what the user asked for.
         frames: frames written.
         empty: fields left out because they had no data.
     """
+    source, target, maker = plan.source, plan.target, plan.maker
     yield (
         f"{len(source)} fields of {source.name} through nowcast data convert --importer "
         f"{importer_name}, {source.times[0]} to {source.times[-1]} UTC"
     )
     yield from source.notes
-    match first.unit:
+    match maker.first.unit:
         case "mm":
-            yield f"rain sums in mm over {minutes:g} minutes; rate = mm * 60 / {minutes:g}"
+            yield (
+                f"rain sums in mm over {maker.minutes:g} minutes; rate = mm * 60 / "
+                f"{maker.minutes:g}"
+            )
         case "mm_h":
             yield "rain rates in mm/h"
         case "dBZ":
             yield "reflectivity in dBZ"
-    if first.unit in ("mm", "mm_h") and target.calibration is None:
+    if maker.first.unit in ("mm", "mm_h") and target.calibration is None:
         yield "Z-R relation: HKO-7's, not that of this radar"
     if target.no_data is not None:
         yield f"the value {target.no_data:g} taken as no data"
     if target.crop is not None:
         top, bottom, left, right = target.crop
         yield (
-            f"cropped to rows {top}:{bottom}, columns {left}:{right} of {cut.source[0]}x"
-            f"{cut.source[1]}"
+            f"cropped to rows {top}:{bottom}, columns {left}:{right} of {maker.cut.source[0]}x"
+            f"{maker.cut.source[1]}"
         )
     if target.block_mean > 1:
         yield f"rain rate averaged over blocks of {target.block_mean}x{target.block_mean} pixels"
