@@ -25,7 +25,7 @@ status=0
 if [ $# = 0 ]; then
   echo "once more as if on AVX2:"
   # Their files alone: importing all others takes longer than importing these.
-  mapfile -t files < <(grep -rl --include='test_*.py' 'pytest\.mark\.isa' tests)
+  files=($(grep -rl --include='test_*.py' 'pytest\.mark\.isa' tests))  # no mapfile in macOS's bash
   ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 "${tests[@]}" -m "isa and not slow" "${files[@]}" ||
     status=$?
 fi
