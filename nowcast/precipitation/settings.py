@@ -119,6 +119,8 @@ class DataSettings(Section):
     """Missing frames in a row that a clip may have."""
     cache_mb: Count = 512
     """Memory for decoded frames, MB in each process that reads; a pack needs none."""
+    on_gpu: Literal["auto", "never"] = "auto"
+    """Whether all training frames stay on a GPU that has room for them; bits are the same."""
     local_copy: str | None = None
     """A folder on the disk of each machine that trains or scores, e.g. $TMPDIR: the archives are
     copied there once and read there; $NAME is a variable of that machine."""
@@ -196,7 +198,12 @@ class LossSettings(Section):
 class PrecipitationSettings(RunSettings):
     """One run of the precipitation task."""
 
-    incidental = RunSettings.incidental | {"online", "data.cache_mb", "data.local_copy"}
+    incidental = RunSettings.incidental | {
+        "online",
+        "data.cache_mb",
+        "data.local_copy",
+        "data.on_gpu",
+    }
 
     task: Literal["precipitation"] = "precipitation"
     """Which task this config is of."""

@@ -183,7 +183,7 @@ class PrecipitationTask:
             flips=data.flips,
             probabilities=self._probabilities(clips),
         )
-        return self._loader.batches(clips, plan)
+        return self._loader.training(clips, plan, start, ranks)
 
     def _check_shared_memory(self, ranks: Ranks) -> None:
         """Of training batches and, which come while the next ones wait, those of a validation."""

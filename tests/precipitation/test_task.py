@@ -156,7 +156,9 @@ def test_clips_of_a_run_on_a_cpu_are_not_pinned_for_a_gpu(
     made = task(synthetic)
     for device in ("cpu", "cuda", "auto"):
         train = made.settings.train.model_copy(update={"device": device})
-        made = PrecipitationTask(made.settings.model_copy(update={"train": train}), made)
+        data = made.settings.data.model_copy(update={"on_gpu": "never"})
+        changes = {"train": train, "data": data}
+        made = PrecipitationTask(made.settings.model_copy(update=changes), made)
         made.training_batches(0, Ranks())
         made.evaluation_batches("test", Ranks())
     assert pinned == [False, False, True, True, True, True]

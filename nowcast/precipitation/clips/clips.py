@@ -179,7 +179,7 @@ class Clips(Dataset[Clip]):
         levels = torch.empty(shape, dtype=torch.uint8)
         mask = torch.empty(shape, dtype=torch.bool)
         missing = torch.empty(shape[:2], dtype=torch.bool)
-        times = np.stack([self._times(draw.clip) for draw in draws]).astype(np.int64)
+        times = np.stack([self.times(draw.clip) for draw in draws]).astype(np.int64)
         for position, draw in enumerate(draws):
             self._fill(
                 draw,
@@ -208,12 +208,29 @@ class Clips(Dataset[Clip]):
         self._read(times, whole, levels[:, 0], mask[:, 0], missing)
         return Clip(levels, mask, times.astype(np.int64), missing)
 
+    def frame_times(self) -> Moments:
+        """Of all frames that clips have, ascending."""
+        times = self.starts[:, None] + self.archive.step * np.arange(self.length)
+        return np.unique(times.astype("datetime64[m]"))
+
+    def frames(
+        self, times: Moments
+    ) -> tuple[UInt8[np.ndarray, "time height width"], Bool[np.ndarray, "time height width"]]:
+        """Frames and masks of ascending times, cropped and masked as those of the clips are; raises
+        as `batch`."""
+        levels = np.empty((len(times), self.height, self.width), dtype=np.uint8)
+        mask = np.empty_like(levels, dtype=bool)
+        whole = (slice(0, self.height), slice(0, self.width))
+        self._read(times, whole, levels, mask, np.empty(len(times), dtype=bool))
+        return levels, mask
+
     def episode_starts(self) -> Moments:
         """Of each clip the first time of its episode."""
         moments = self.present.astype("datetime64[m]")
         return episode_starts(self.starts, moments, self.archive.step, self.settings.max_missing)
 
-    def _times(self, clip: int) -> Moments:
+    def times(self, clip: int) -> Moments:
+        """Of the frames of a clip."""
         times = self.starts[clip] + self.archive.step * np.arange(self.length)
         return np.asarray(times, dtype="datetime64[m]")
 
@@ -227,7 +244,7 @@ class Clips(Dataset[Clip]):
         """Read a clip into these arrays, turned and mirrored as its draw says."""
         height, width = self.frame_size
         part = (slice(draw.row, draw.row + height), slice(draw.column, draw.column + width))
-        self._read(self._times(draw.clip), part, draw.view(levels), draw.view(mask), missing)
+        self._read(self.times(draw.clip), part, draw.view(levels), draw.view(mask), missing)
 
     def _read(
         self,
@@ -279,7 +296,7 @@ class Clips(Dataset[Clip]):
         shares = np.zeros(len(self))
         levels = np.zeros((1, self.height, self.width), dtype=np.uint8)
         for clip in range(len(self)):
-            last = self._times(clip)[self.settings.in_len - 1 :][:1]
+            last = self.times(clip)[self.settings.in_len - 1 :][:1]
             mask = np.zeros_like(levels, dtype=bool)
             try:
                 self._read(last, whole, levels, mask, np.zeros(1, dtype=bool))

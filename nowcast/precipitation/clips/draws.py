@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nowcast.core.training.sampling import draws, weighted_draws
 
-Array = TypeVar("Array", NDArray[np.uint8], NDArray[np.bool_])
+Array = TypeVar("Array", NDArray[np.uint8], NDArray[np.bool_], NDArray[np.int64])
 
 
 @dataclass(frozen=True)

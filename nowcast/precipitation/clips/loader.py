@@ -5,14 +5,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nowcast.core.system.devices import uses_cuda
+from nowcast.core.system.devices import pick_device, uses_cuda
+from nowcast.core.system.distributed import Ranks
 from nowcast.core.system.shared_memory import check_shared_memory
 from nowcast.precipitation.clips.batch import RadarBatch
 from nowcast.precipitation.clips.clips import Clips
+from nowcast.precipitation.clips.draws import Draw
 from nowcast.precipitation.clips.mixture import Mixture
+from nowcast.precipitation.clips.resident import Resident, stays
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import Calibration
 
@@ -37,6 +41,24 @@ class Loader:
         train, model = self.settings.train, self.settings.model
         motion = partial(model.motion, calibration=self.calibration) if model.takes_motion else None
         return load(clips, plan, train.workers, uses_cuda(train.device), motion)
+
+    def training(
+        self, clips: Clips, plan: Iterable[list[Draw]], start: int, ranks: Ranks
+    ) -> Iterator[RadarBatch]:
+        """As `batches`, for the steps from `start` on; on a GPU that has room for all frames they
+        stay there (`data.on_gpu`), unless motion is to be estimated of them."""
+        train = self.settings.train
+        wanted = self.settings.data.on_gpu == "auto" and uses_cuda(train.device)
+        if wanted and not self.settings.model.takes_motion:
+            device = pick_device(train.device, ranks)
+            free, _ = torch.cuda.mem_get_info(device)
+            samples = (train.epochs or 0) * len(clips)
+            if train.steps is not None:
+                samples = train.steps * train.batch_size
+            drawn = (samples - start * train.batch_size) / ranks.size
+            if stays(clips, drawn, free):
+                return map(Resident(clips, device).batch, plan)
+        return self.batches(clips, plan)
 
     def check_shared_memory(self, source: Clips | Mixture, count: int, *others: Clips) -> None:
         """Check that batches of so many clips, and those of other loaders that are open at the same
