@@ -37,8 +37,10 @@ done
 python -m scripts.release.memel "$archives" "$out/memel/runs" "$out/scores" $clips
 score test test $shipped
 score test test-5-20 $shipped --frames 5 20
+python -m scripts.release.members "$archives" test "$out/scores/members" \
+  "$runs/comoving-ensemble/seed0" "$runs/comoving-memel/seed0" $clips
 [ "${SHIP:-yes}" = yes ] || exit 0
-for name in comoving-memel comoving-open; do
+for name in comoving-memel comoving-open comoving-ensemble; do
   python -m scripts.release.ship "$runs/$name/seed0" "$name"
 done
 python -m scripts.release.card "$out"

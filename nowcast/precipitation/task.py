@@ -221,7 +221,9 @@ class PrecipitationTask:
             details["motion"] = batch.motion
         members = None
         if self.settings.loss.members:
-            prediction, members = self._with_members(model, batch, details)
+            assert isinstance(model, ComovingEnsemble)
+            count = self.settings.loss.members
+            prediction, members = model.learning(batch.inputs, batch.input_mask, count, **details)
         else:
             prediction = model(batch.inputs, batch.input_mask, **details)[:, : truth.shape[1]]
         loss = self._error(prediction, truth, batch)
@@ -234,19 +236,6 @@ class PrecipitationTask:
                 prediction, truth, batch.truth_mask, self.archive.calibration
             )
         return loss
-
-    def _with_members(
-        self, model: nn.Module, batch: RadarBatch, details: Any
-    ) -> tuple[Tensor, Tensor]:
-        """The forecast, and as many members as the loss asks for."""
-        count = self.settings.loss.members
-
-        def draw(height: int, width: int) -> Tensor:
-            return torch.randn(len(batch.truth), count, height, width, device=batch.truth.device)
-
-        assert isinstance(model, ComovingEnsemble)
-        found = model.drawn(batch.inputs, batch.input_mask, draw, and_forecast=True, **details)
-        return found[:, 0], found[:, 1:]
 
     def _error(self, prediction: Tensor, truth: Tensor, batch: RadarBatch) -> Tensor:
         if self.settings.loss.relative:

@@ -5,13 +5,12 @@ the page of results say of them, from what ``scripts/train_release.sh`` has left
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.files import write_text
@@ -21,12 +20,14 @@ from nowcast.precipitation.clips.trained_on import stated_by
 from nowcast.precipitation.forecasting.released.weights import CARD, FOLDER
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 from nowcast.precipitation.loss import AREA_MM_H
-from scripts.release import memel, scores
+from scripts.release import members, memel, scores
+from scripts.release.pieces import table, template, windows
 from scripts.release.recipe import (
     ALL,
     DAYS,
     FIRST,
     HALVES,
+    MEMBERS,
     ONE_IN,
     OPEN,
     SECOND_STEPS,
@@ -52,12 +53,6 @@ WANTED_RATIO, WANTED_BIAS, FINE_POWER = 1.0, (0.8, 1.25), 0.5
 SURE = 0.05
 NOT_MEASURED = "Not measured."
 BEGIN, END = "<!-- weights -->", "<!-- /weights -->"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Markdown, the first column to the left."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def errors(scored: list[Scored], name: str) -> str:
@@ -250,7 +245,7 @@ def card(out: Path, name: str) -> str:
     trained = [source for source in SOURCES if source.name in entries]
     tiles = [source for source in trained if source.radar == "MRMS"]
     shown = [source for source in trained if source not in tiles[1:]]  # they differ in place alone
-    text: str = _template().render(
+    text: str = template("card.md.jinja").render(
         name=name,
         what=WHAT[name],
         licence=LICENCE[name],
@@ -262,7 +257,7 @@ def card(out: Path, name: str) -> str:
         pretraining_steps=before.config()["train"]["steps"],
         parts=[_part(each.config()) for each in (first, run)],
         precision=train["precision"],
-        windows=_windows(config["data"]["windows"], train["batch_size"]),
+        windows=windows(config["data"]["windows"], train["batch_size"]),
         coarsest=max(max(window["coarsen"]) for window in config["data"]["windows"]),
         fastest=max(max(entry["speeds"]) for entry in entries.values()),
         factor=f"{augment['rate_factor']:g}",
@@ -325,16 +320,6 @@ def _seconds_a_step(run: Run) -> float:
     return float(run.result()["seconds"]) / int(run.config()["train"]["steps"])
 
 
-def _windows(windows: Sequence[dict[str, Any]], batch_size: int) -> str:
-    """How often a step sees how many windows of what size."""
-    weights = sum(window["weight"] for window in windows)
-    return ", ".join(
-        f"{batch_size * window.get('clips', 1)} of {window['side']}x{window['side']} pixels in "
-        f"{100 * window['weight'] / weights:.0f} %"
-        for window in windows
-    )
-
-
 def _pair(one: Scored, name: str, score: str, digits: int = 3) -> str:
     values = [one.of(which)[score] for which in (name, "flow")]
     return " / ".join("–" if value is None else f"{value:.{digits}f}" for value in values)
@@ -350,15 +335,11 @@ def _titles(names: Iterable[str]) -> list[str]:
     return [titles.get(name, name) for name in names]
 
 
-def _template() -> Any:
-    loader = FileSystemLoader(Path(__file__).parent)
-    made = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
-    return made.get_template("card.md.jinja")
-
-
 if __name__ == "__main__":
     results = Path(sys.argv[1])
     for name in NAMES:
         write_text(FOLDER / name / CARD, card(results, name))
+    if (results / "scores" / "members").is_dir():
+        write_text(FOLDER / MEMBERS / CARD, members.card(results))
     for page, whole in (("README.md", False), ("docs/results.md", True)):
         insert(Path(page), summary(results, whole))

@@ -1,31 +1,43 @@
-"""What an ensemble scores on the archives of a release, beside STEPS and lagged flow.
+"""What an ensemble scores on the archives of a release, beside STEPS and lagged flow; its card.
 
-``python -m scripts.release.members ARCHIVES SPLIT OUT RUN [CLIPS]`` scores it on the days of a
-split, one file of scores an archive, and goes on where it stopped.
+``python -m scripts.release.members ARCHIVES SPLIT OUT RUN BEFORE [CLIPS]`` scores it, and the
+weights that it was trained from, on the days of a split, one file of scores an archive, and goes on
+where it stopped.
 """
 
 import math
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from nowcast.core.scoring.interval import t_interval
-from scripts.release.recipe import MEMBERS
+from nowcast.core.storage.runs import Run
+from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
+from scripts.release.pieces import table, template, windows
+from scripts.release.recipe import ALL, MEMBERS
 from scripts.release.scores import Scored, read, score
 
 STEPS = "steps"
 BESIDE = (STEPS, "lagged-flow")
 CRPS = ("crps_mm_h", "crps_pixel")
-# Scores with a value that a calibrated ensemble has.
-CALIBRATION = (
-    "coverage/90",
-    "spread_skill_mm_h",
-    "spread_skill_pixel",
-    "member_spectrum/4",
-    *(f"reliability_gap/{rate}" for rate in ("0.5", "2", "5", "10")),
-)
+RATES = ("0.5", "2", "5", "10")  # mm/h
+CALIBRATION = {  # score -> its title
+    "coverage/90": "coverage of 90 %",
+    "spread_skill_mm_h": "spread / skill, mm/h",
+    "spread_skill_pixel": "spread / skill, pixel units",
+    "member_spectrum/4": "power at 4 to 8 px",
+    **{f"reliability_gap/{rate}": f"reliability at {rate} mm/h" for rate in RATES},
+}
+WANTED = {
+    "coverage/90": (0.86, 0.94),
+    "spread_skill_mm_h": (0.9, 1.1),
+    "spread_skill_pixel": (0.9, 1.1),
+    "member_spectrum/4": (0.8, 1.2),
+    **{f"reliability_gap/{rate}": (0.0, 0.05) for rate in RATES},
+}
 KEPT = (
     *CRPS,
     *("brier", "roc_area", "reliability_gap", "spread_skill_mm_h", "spread_skill_pixel"),
@@ -73,17 +85,96 @@ def lines(scored: list[Scored]) -> Iterator[str]:
         yield f"{unit}: {middle:.3f} ({low:.3f} to {high:.3f}) over {count} blocks"
 
 
-def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def crps(scored: list[Scored]) -> str:
+    """A row an archive."""
+    rows = [
+        [
+            one.title,
+            one.document["facts"]["clips"],
+            one.document["facts"]["blocks"],
+            *(f"{float(one.of(name)[CRPS[0]]):.3f}" for name in (MEMBERS, *BESIDE)),
+            *(f"{ratio(one, unit):.3f}" for unit in CRPS),
+        ]
+        for one in scored
+    ]
+    header = ["archive", "clips", "blocks", "CRPS, mm/h", "STEPS", "lagged", "ratio"]
+    return table([*header, "ratio, pixel units"], rows)
 
 
-def main(archives: Path, split: str, out: Path, run: str, clips: int = CLIPS) -> None:
+def calibration(scored: list[Scored]) -> str:
+    """A row an archive: this, and STEPS in brackets."""
+    rows = [
+        [
+            one.title,
+            *(
+                f"{_shown(one.of(MEMBERS)[name], 2)} ({_shown(one.of(STEPS)[name], 2)})"
+                for name in CALIBRATION
+            ),
+        ]
+        for one in scored
+    ]
+    return table(["archive", *CALIBRATION.values()], rows)
+
+
+def limits(scored: list[Scored]) -> list[str]:
+    """What missed what was asked, and by how much."""
+    found = []
+    for unit in CRPS:
+        above = [f"{ratio(one, unit):.2f} on {one.title}" for one in scored if ratio(one, unit) > 1]
+        if above:
+            found.append(f"CRPS ({unit}) above STEPS': {'; '.join(above)}.")
+    for name, (low, high) in WANTED.items():
+        off = [
+            f"{value:.2f} on {one.title}"
+            for one in scored
+            if (value := one.of(MEMBERS)[name]) is not None and not low <= value <= high
+        ]
+        if off:
+            found.append(f"{CALIBRATION[name]} outside {low} to {high}: {'; '.join(off)}.")
+    return found
+
+
+def card(out: Path) -> str:
+    """The card of the ensemble, from its run and scores."""
+    run = Run(out / "release" / "runs" / MEMBERS / "seed0")
+    config, scored = run.config(), read(out / "scores" / "members")
+    model = trained_forecaster(run, settings_of_run(run), 10)
+    blocks = {unit: over_blocks(scored, unit) for unit in CRPS}
+    singles = [one.error(MEMBERS) / one.error(ALL) for one in scored]
+    text: str = template("members.md.jinja").render(
+        name=MEMBERS,
+        parameters=f"{sum(weight.numel() for weight in model.parameters()):,}",
+        steps=f"{config['train']['steps']:,}",
+        rate=f"{config['optim']['lr']:g}",
+        windows=windows(config["data"]["windows"], config["train"]["batch_size"]),
+        count=config["loss"]["members"],
+        crps=crps(scored),
+        blocks="; ".join(
+            f"{unit} {middle:.3f} ({low:.3f} to {high:.3f}, {count} blocks)"
+            for unit, (middle, low, high, count) in blocks.items()
+        ),
+        calibration=calibration(scored),
+        single=f"{min(singles):.3f} to {max(singles):.3f}, mean {np.mean(singles):.3f}",
+        limits=limits(scored),
+        date=date.today().isoformat(),
+        machine=scored[0].document["facts"]["machine"],
+        **{"from": ALL},
+    )
+    return text
+
+
+def _shown(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def main(archives: Path, split: str, out: Path, run: str, before: str, clips: int = CLIPS) -> None:
     """Score, and print the table."""
-    score({MEMBERS: run}, archives, split, out, clips=clips, beside=BESIDE, kept=KEPT)
+    weights = {MEMBERS: run, ALL: before}
+    score(weights, archives, split, out, clips=clips, beside=BESIDE, kept=KEPT)
     sys.stdout.write("\n".join(lines(read(out))) + "\n")
 
 
 if __name__ == "__main__":
-    archives, split, out, run = sys.argv[1:5]
-    clips = int(sys.argv[5]) if sys.argv[5:] else CLIPS
-    main(Path(archives), split, Path(out), run, clips)
+    archives, split, out, run, before = sys.argv[1:6]
+    clips = int(sys.argv[6]) if sys.argv[6:] else CLIPS
+    main(Path(archives), split, Path(out), run, before, clips)

@@ -1,7 +1,7 @@
 """The comoving forecaster with members: noise that it learns to add where it may be wrong."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -191,6 +191,25 @@ class ComovingEnsemble(Comoving):
         return torch.stack([from_hko7(found, self.calibration) for found in leads], 2)[
             :, :, :, None
         ]
+
+    def learning(
+        self,
+        frames: Float[Tensor, "batch in_len 1 height width"],
+        mask: Bool[Tensor, "batch in_len 1 height width"] | None,
+        count: int,
+        **details: Any,
+    ) -> tuple[
+        Float[Tensor, "batch out_len 1 height width"],
+        Float[Tensor, "batch member out_len 1 height width"],
+    ]:
+        """The forecast and so many members, with a gradient and torch's own random numbers; see
+        `Comoving.forward`."""
+
+        def draw(height: int, width: int) -> Tensor:
+            return torch.randn(len(frames), count, height, width, device=frames.device)
+
+        found = self.drawn(frames, mask, draw, and_forecast=True, **details)
+        return found[:, 0], found[:, 1:]
 
     @torch.no_grad()
     def members(
