@@ -24,7 +24,7 @@ from scripts.release.sources import SOURCES, Source, folder_name, radars, write_
 BASE = Path("configs/precipitation/release.yaml")
 ALL, OPEN, WITHOUT, DAYS = "comoving-memel", "comoving-open", "without-", "one-day-in-"
 MEMBERS = "comoving-ensemble"
-STEPS = {ALL: 10_000, OPEN: 10_000, WITHOUT: 2000, DAYS: 2000, MEMBERS: 9000}
+STEPS = {ALL: 10_000, OPEN: 10_000, WITHOUT: 2000, DAYS: 2000, MEMBERS: 7000}
 FIRST = "first-"  # part of a training
 SECOND_STEPS = {ALL: 2000, OPEN: 2000, WITHOUT: 1000}
 SECOND = {"optim.lr": 4.0e-4, "data.min_wet": 0.001}

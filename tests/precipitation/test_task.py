@@ -108,7 +108,7 @@ def test_an_ensemble_is_scored_member_by_member_and_by_its_mean(synthetic: Path)
 
     class Mean(nn.Module):
         def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-            return lagged.mean(lagged.members(frames, mask))
+            return lagged.single(lagged.members(frames, mask), frames, mask)
 
     clips = made.clips("test")
     batch = clips.batch([Draw(clip) for clip in clips.wettest(2)])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from typing import NoReturn
 
@@ -131,13 +132,8 @@ class Loop:
         """What a step does with a batch on the device, from its gradient to the new weights; told
         whether it is logged. Returns the loss."""
         train = self.settings.train
-
-        def step(batch: Batch, logged: bool = False) -> Tensor:
-            self.optimiser.zero_grad()
-            loss = backward(self.task, learner, batch, train)
-            optim.clip(self.model, self.settings.optim)
-            self.optimiser.step()
-            return loss
+        # No closure: a frame of one in a traceback would keep the learner, and its process group.
+        step = partial(self._step, learner)
 
         def give_up(why: object) -> None:
             if train.graph == "on":
@@ -161,6 +157,13 @@ class Loop:
             ready = lambda: all(layer.is_proven for layer in layers)  # noqa: E731
             return graph.Replayed(step, recorder, ready, self.monitor.count, give_up)
         return step
+
+    def _step(self, learner: nn.Module, batch: Batch, logged: bool = False) -> Tensor:
+        self.optimiser.zero_grad()
+        loss = backward(self.task, learner, batch, self.settings.train)
+        optim.clip(self.model, self.settings.optim)
+        self.optimiser.step()
+        return loss
 
     def _log(self, rate: float) -> None:
         loss = self._checked_loss()
