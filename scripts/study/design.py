@@ -1,8 +1,9 @@
-"""The cells of the study, as configs that `nowcast compare` runs and goes on with.
+"""The cells of the study, as configs of one seed each that `nowcast compare` runs and goes on with.
 
-``python -m scripts.study.design ARCHIVES OUT [STEPS]`` writes ``OUT/CELL.yaml`` for each cell from
-``configs/precipitation/study.yaml``, which is the primary one; with so many steps a training and
-two seeds, for a trial, if they are given.
+``python -m scripts.study.design ARCHIVES OUT RESULTS [STEPS]`` writes ``OUT/CELL/seedN.yaml`` from
+``configs/precipitation/study.yaml``, which is the primary cell, for each seed that no table of
+RESULTS has (`outcomes`), and says ``CELL/seedN``; with so many steps a training and two seeds, for
+a trial, if they are given.
 """
 
 import sys
@@ -13,12 +14,13 @@ from typing import Any
 
 from nowcast.core.storage.files import write_text
 from nowcast.core.storage.yaml_files import dumps, loads
+from scripts.study.outcomes import read
 
 BASE = Path("configs/precipitation/study.yaml")
 TRAINED, SCORED = "taasrad64", "taasrad64_valid"  # runs of days that do not overlap
 FINE = 4  # of the steps of pretraining, the part of fine-tuning
 REFERENCE = "Original"
-TRIAL_STRIDE = 120  # frames: few clips
+TRIAL_SEEDS, TRIAL_STRIDE = 2, 120  # few clips
 METHODS = ("MEmeL", "share", "penalty")
 CONTROLS = ("opposite", "sham", "sham-share")
 ELSEWHERE = (REFERENCE, *METHODS, "sham")  # in cells that are not the primary one
@@ -45,6 +47,11 @@ class Cell:
         """Of its config and its folder."""
         return f"width{self.width:g}-steps{self.steps}"
 
+    @property
+    def file(self) -> str:
+        """Of its table."""
+        return f"{self.name}.csv"
+
 
 PRIMARY = Cell(1.0, 800, 10, None)
 CELLS = (
@@ -56,11 +63,12 @@ CELLS = (
 )
 
 
-def config(cell: Cell, base: dict[str, Any], archives: Path) -> dict[str, Any]:
-    """The config of a cell.
+def config(cell: Cell, seed: int, base: dict[str, Any], archives: Path) -> dict[str, Any]:
+    """The config of one seed of a cell.
 
     Args:
         cell: which.
+        seed: which.
         base: the primary cell's.
         archives: folder of the archives `TRAINED` and `SCORED`.
     """
@@ -73,7 +81,7 @@ def config(cell: Cell, base: dict[str, Any], archives: Path) -> dict[str, Any]:
         for name, variant in base["compare"]["variants"].items()
         if cell.methods is None or name.partition("-")[2] in cell.methods
     }
-    compare = {**base["compare"], "seeds": list(range(cell.seeds)), "variants": variants}
+    compare = {**base["compare"], "seeds": [seed], "variants": variants}
     model = {**base["model"], "stages": stages}
     return {**base, "data": data, "model": model, "train": train, "compare": compare}
 
@@ -91,18 +99,23 @@ def _shortened(variant: dict[str, Any], steps: int) -> dict[str, Any]:
     }
 
 
-def main(archives: Path, out: Path, steps: int | None = None) -> None:
-    """Write the configs of all cells, and the names of these."""
+def main(archives: Path, out: Path, results: Path, steps: int | None = None) -> None:
+    """Write the configs of all seeds that are not done, and their names."""
     base = dict(loads(BASE.read_text()))
     for cell in CELLS:
-        asked = cell if steps is None else replace(cell, steps=steps, seeds=2)
-        made = config(asked, base, archives)
-        if steps is not None:
-            made["data"]["stride"] = TRIAL_STRIDE
-        write_text(out / f"{cell.name}.yaml", dumps(made))
-        sys.stdout.write(f"{cell.name}\n")
+        asked = cell if steps is None else replace(cell, steps=steps, seeds=TRIAL_SEEDS)
+        done = {row.seed for row in read(results / cell.file)}
+        for seed in range(asked.seeds):
+            if seed in done:
+                continue
+            made = config(asked, seed, base, archives)
+            if steps is not None:
+                made["data"]["stride"] = TRIAL_STRIDE
+            part = f"{cell.name}/seed{seed}"
+            write_text(out / f"{part}.yaml", dumps(made))
+            sys.stdout.write(f"{part}\n")
 
 
 if __name__ == "__main__":
-    archives, out = map(Path, sys.argv[1:3])
-    main(archives, out, int(sys.argv[3]) if sys.argv[3:] else None)
+    archives, out, results = map(Path, sys.argv[1:4])
+    main(archives, out, results, int(sys.argv[4]) if sys.argv[4:] else None)

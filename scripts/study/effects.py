@@ -1,8 +1,9 @@
 """Effects of the methods, with intervals, tests and verdicts.
 
-``python -m scripts.study.effects OUT`` writes ``OUT/effects.csv``, a line for each effect that
-docs/study.md names. An effect is the mean over seeds of the difference of logarithms from the
-reference, in per cent; below 0 is better, or less monosemantic.
+``python -m scripts.study.effects RESULTS [SEEDS]`` writes ``RESULTS/effects.csv``, a line for each
+effect that docs/study.md names, of the cells whose table has all seeds (or so many). An effect is
+the mean over seeds of the difference of logarithms from the reference, in per cent; below 0 is
+better, or less monosemantic.
 """
 
 import csv
@@ -21,7 +22,7 @@ from nowcast.core.scoring.interval import t_interval
 from nowcast.core.storage.files import write_text
 from scripts.study import outcomes
 from scripts.study.design import CELLS, METHODS, PRIMARY, REFERENCE, Cell
-from scripts.study.outcomes import BySeed, Outcome
+from scripts.study.outcomes import HOME, BySeed, Outcome, Row
 
 BOUND = 0.5  # per cent: an effect that is smaller is none
 LEVEL = 0.05
@@ -200,19 +201,28 @@ def slopes(along: str, cells: Sequence[Cell], errors: Sequence[Outcome]) -> list
         seeds = set.intersection(*(set(of) for of in differences))
         fitted = [
             float(np.polyfit(np.log2(sizes), [of[seed] for of in differences], 1)[0])
-            for seed in sorted(seeds, key=int)
+            for seed in sorted(seeds)
         ]
         found.append(effect(fitted, "H4", along, "P", method, REFERENCE, "home"))
     return judged(found)
 
 
-def effects(out: Path) -> Iterator[Effect]:
-    """All effects of the cells that are finished."""
-    finished = [cell for cell in CELLS if (out / cell.name / "scores.json").is_file()]
-    errors = {cell: outcomes.home(out / cell.name) for cell in finished}
+def effects(results: Path, seeds: int | None = None) -> Iterator[Effect]:
+    """All effects of the cells that are finished.
+
+    Args:
+        results: folder of tables.
+        seeds: how many make a cell finished; None: as many as it has.
+    """
+    finished: dict[Cell, list[Row]] = {}
+    for cell in CELLS:
+        rows = outcomes.read(results / cell.file)
+        if len({row.seed for row in rows}) >= (seeds or cell.seeds):
+            finished[cell] = rows
+    errors = {cell: outcomes.of_column(rows, HOME) for cell, rows in finished.items()}
     for cell, at_home in errors.items():
-        folder = out / cell.name
-        away, apart = outcomes.abroad(folder), outcomes.monosemanticity(folder)
+        away = outcomes.away(finished[cell])
+        apart = outcomes.of_column(finished[cell], "top_phi")
         yield from against_original("H1", cell.name, "P", "top_phi", apart)
         yield from shams(cell.name, at_home)
         for stage in STAGES:
@@ -241,11 +251,12 @@ def as_csv(found: Sequence[Effect]) -> str:
 
 
 if __name__ == "__main__":
-    found = list(effects(Path(sys.argv[1])))
+    results = Path(sys.argv[1])
+    found = list(effects(results, int(sys.argv[2]) if sys.argv[2:] else None))
     if not found:
-        sys.exit(f"{sys.argv[1]}: expected a finished comparison of a cell, found none")
-    write_text(Path(sys.argv[1]) / "effects.csv", as_csv(found))
+        sys.exit(f"{results}: expected a table of a cell with all its seeds, found none")
+    write_text(results / "effects.csv", as_csv(found))
     sys.stdout.write(as_csv(found))
-    primary = Path(sys.argv[1]) / PRIMARY.name
-    if (primary / "scores.json").is_file():
-        sys.stdout.write(f"{PRIMARY.name} needs {seeds_needed(outcomes.home(primary))} seeds\n")
+    primary = outcomes.of_column(outcomes.read(results / PRIMARY.file), HOME)
+    if primary:
+        sys.stdout.write(f"{PRIMARY.name} needs {seeds_needed(primary)} seeds\n")

@@ -1,58 +1,147 @@
-"""What the runs of a cell came to: errors at home and abroad, and how monosemantic sites are."""
+"""What the runs of the study came to, a table a cell: errors at home, by block and abroad, how
+monosemantic sites are, and how much the loss rises when neurons are silenced.
 
+``python -m scripts.study.outcomes OUT RESULTS CELL/seedN`` scores the runs of one seed abroad and
+adds them to ``RESULTS/CELL.csv``. The tables are all that the effects are made of, and small: a
+study that moves to another machine takes them along, and no seed in them is trained again.
+"""
+
+import csv
+import io
 import json
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nowcast.core.comparison.stored import read_results
+from nowcast.core.scoring.pooling import pooled
+from nowcast.core.scoring.sums import Sums, load_blocks
+from nowcast.core.storage.files import write_text
 from nowcast.core.storage.runs import Run
+from nowcast.precipitation.verification.scores import read_scores
 from scripts.release.scores import error
-from scripts.study.abroad import FILE, runs_of
+from scripts.study import abroad
 from scripts.study.coarse import ABROAD
 
-BySeed = dict[str, float]
+BySeed = dict[int, float]
 Outcome = dict[str, BySeed]  # variant -> seed -> value
 
+HOME, BLOCK, AWAY = "home", "home/", "abroad/"  # columns; of a block or archive with its name
+SITES = ("top_phi", "tail", "kurtosis")
+RISE, SILENCED = "rise_percent", "silenced"
+AUDITED, NEURONS = "P-Original", Path("premise/neurons.json")  # of a seed's folder
+SUMS = "sums_valid.safetensors"
+SITE = "candidate"
+STEP_MINUTES = 5  # of home; the mean over lead times does not depend on it
 
-def home(cell: Path) -> Outcome:
-    """Logarithm of B-MSE + B-MAE on the days that are scored, of the radar that is trained on."""
-    found: Outcome = {}
-    for row in read_results(cell).table.rows:
-        for seed, scores in row.scores.items():
-            if seed is not None:
-                found.setdefault(row.name, {})[str(seed)] = math.log(error(scores.values))
+
+@dataclass(frozen=True)
+class Row:
+    """What one run came to.
+
+    Args:
+        variant: of the comparison.
+        seed: its.
+        values: column -> value.
+    """
+
+    variant: str
+    seed: int
+    values: Mapping[str, float]
+
+
+def rows_of(part: Path) -> list[Row]:
+    """Those of a finished comparison that `abroad` has scored."""
+    away = json.loads((part / abroad.FILE).read_text())
+    found = []
+    for variant, seed, folder in abroad.runs_of(part):
+        blocks = load_blocks(folder / SUMS)
+        values = {HOME: _error(pooled(list(blocks.values())))}
+        values |= {BLOCK + name: _error(sums) for name, sums in blocks.items()}
+        values |= {AWAY + name: of[variant][seed]["error"] for name, of in away.items()}
+        values |= _of_sites(Run(folder).history()[-1])  # of the only validation
+        if (audited := part / NEURONS).is_file() and variant == AUDITED:
+            values |= rise(audited)
+        found.append(Row(variant, int(seed), values))
     return found
 
 
-def abroad(cell: Path) -> Outcome:
+def rise(neurons: Path) -> dict[str, float]:
+    """The paper's premise in one run: by how many per cent the loss of a neuron's own group rises
+    when it is silenced, mean over the neurons that stand out for one group, and of how many."""
+    rows = [row for row in json.loads(neurons.read_text())["rows"] if row["stands_out"]]
+    rises = [100 * row["increase"] / row["loss"] for row in rows]
+    return {SILENCED: len(rises)} | ({RISE: float(np.mean(rises))} if rises else {})
+
+
+def _error(sums: Sums) -> float:
+    return error(read_scores(sums, STEP_MINUTES).values)
+
+
+def _of_sites(last: Mapping[str, Any]) -> dict[str, float]:
+    """Geometric means over the sites that the candidate state has in all variants."""
+    sites = [of for site, of in last.get("monosemanticity", {}).items() if site.endswith(SITE)]
+    return {
+        number: math.exp(float(np.mean([math.log(of[number]) for of in sites])))
+        for number in (SITES if sites else ())
+    }
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """A table of a cell, in the order of seeds and variants."""
+    columns = sorted({column for row in rows for column in row.values})
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["variant", "seed", *columns])
+    for row in sorted(rows, key=lambda row: (row.seed, row.variant)):
+        values = [row.values.get(column) for column in columns]
+        table.writerow(
+            [row.variant, row.seed, *("" if value is None else f"{value:.8g}" for value in values)]
+        )
+    write_text(path, text.getvalue())
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a table; none where there is no table yet."""
+    if not path.is_file():
+        return []
+    return [
+        Row(
+            line.pop("variant"),
+            int(line.pop("seed")),
+            {column: float(value) for column, value in line.items() if value},
+        )
+        for line in csv.DictReader(path.read_text().splitlines())
+    ]
+
+
+def of_column(rows: Sequence[Row], column: str) -> Outcome:
+    """Logarithms of a column, of the runs that have it."""
+    found: Outcome = {}
+    for row in rows:
+        if column in row.values:
+            found.setdefault(row.variant, {})[row.seed] = math.log(row.values[column])
+    return found
+
+
+def away(rows: Sequence[Row]) -> Outcome:
     """Logarithm of B-MSE + B-MAE on radars that were not trained on: the mean over archives of a
     radar, and over radars."""
     by_radar: dict[str, list[Outcome]] = {}
-    stored = json.loads((cell / FILE).read_text())
-    radar_of = {each.name: each.radar for each in ABROAD}
-    for archive, variants in stored.items():
-        logs = {
-            variant: {seed: math.log(of["error"]) for seed, of in seeds.items()}
-            for variant, seeds in variants.items()
-        }
-        by_radar.setdefault(radar_of[archive], []).append(logs)
+    for each in ABROAD:
+        if found := of_column(rows, AWAY + each.name):
+            by_radar.setdefault(each.radar, []).append(found)
     return _mean([_mean(archives) for archives in by_radar.values()])
 
 
-def monosemanticity(cell: Path, number: str = "top_phi") -> Outcome:
-    """Logarithm of one number of `monosemanticity` at the last validation, in the mean over the
-    sites that the candidate state has in all variants."""
-    found: Outcome = {}
-    for variant, seed, folder in runs_of(cell):
-        last = Run(folder).history()[-1]  # the only validation's
-        sites: Mapping[str, Mapping[str, float]] = last.get("monosemanticity", {})
-        logs = [math.log(of[number]) for site, of in sites.items() if site.endswith("candidate")]
-        if logs:
-            found.setdefault(variant, {})[seed] = float(np.mean(logs))
-    return found
+def by_block(rows: Sequence[Row]) -> dict[str, Outcome]:
+    """Logarithm of B-MSE + B-MAE at home, block by block."""
+    blocks = sorted({column for row in rows for column in row.values if column.startswith(BLOCK)})
+    return {block.removeprefix(BLOCK): of_column(rows, block) for block in blocks}
 
 
 def less(one: Outcome, other: Outcome) -> Outcome:
@@ -64,8 +153,21 @@ def less(one: Outcome, other: Outcome) -> Outcome:
     }
 
 
-def _mean(outcomes: list[Outcome]) -> Outcome:
+def _mean(outcomes: Sequence[Outcome]) -> Outcome:
     return {
         variant: {seed: float(np.mean([of[variant][seed] for of in outcomes])) for seed in seeds}
         for variant, seeds in outcomes[0].items()
     }
+
+
+def main(out: Path, results: Path, part: str) -> None:
+    """Score the runs of a seed abroad, and add what they came to."""
+    abroad.score(out / part, out / abroad.FOLDER)
+    path = results / f"{part.partition('/')[0]}.csv"
+    new = rows_of(out / part)
+    seeds = {row.seed for row in new}
+    write(path, [*(row for row in read(path) if row.seed not in seeds), *new])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

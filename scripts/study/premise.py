@@ -1,31 +1,28 @@
 """The paper's premise: do neurons that stand out matter less in a wider network?
 
-``python -m scripts.study.premise OUT`` reads what ``nowcast audit neurons`` has left in
-``OUT/premise/CELL/SEED`` and writes ``OUT/premise.csv``: for each run the mean rise of the loss of
-a neuron's own group when it is silenced, per cent, over the neurons that stand out for one group.
+``python -m scripts.study.premise RESULTS`` says how the rise of the loss (`outcomes.rise`) changes
+with the width, from the tables of `outcomes`.
 """
 
-import csv
-import io
-import json
-import math
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from nowcast.core.storage.files import write_text
 from scripts.study.effects import WIDTHS, Effect, effect
-from scripts.study.outcomes import BySeed
-
-FOLDER = "premise"
+from scripts.study.outcomes import AUDITED, RISE, BySeed, read
 
 
-def rise(neurons: Path) -> tuple[float, int]:
-    """Of a run's ``neurons.json``: the mean, NaN where no neuron stands out, and of how many."""
-    rows = [row for row in json.loads(neurons.read_text())["rows"] if row["stands_out"]]
-    rises = [100 * row["increase"] / row["loss"] for row in rows]
-    return (float(np.mean(rises)) if rises else math.nan), len(rises)
+def rises(results: Path) -> dict[float, BySeed]:
+    """Width -> seed -> per cent, of the runs in which a neuron stands out."""
+    return {
+        cell.width: {
+            row.seed: row.values[RISE]
+            for row in read(results / cell.file)
+            if row.variant == AUDITED and RISE in row.values
+        }
+        for cell in sorted(WIDTHS, key=lambda cell: cell.width)
+    }
 
 
 def slope(by_width: dict[float, BySeed]) -> Effect | None:
@@ -33,36 +30,26 @@ def slope(by_width: dict[float, BySeed]) -> Effect | None:
     seeds = set.intersection(*(set(of) for of in by_width.values()))
     fitted = [
         float(np.polyfit(np.log2(list(by_width)), [of[seed] for of in by_width.values()], 1)[0])
-        for seed in sorted(seeds, key=int)
+        for seed in sorted(seeds)
     ]
     if len(fitted) < 2:
         return None
     return effect(fitted, "premise", "width", "P", "Original", "", "rise")
 
 
-def main(out: Path) -> None:
-    """Write the table, and say the slope."""
-    text, by_width = io.StringIO(), {}
-    table = csv.writer(text)
-    table.writerow(["width", "seed", "rise_percent", "neurons"])
-    for cell in sorted(WIDTHS, key=lambda cell: cell.width):
-        found: BySeed = {}
-        for path in sorted((out / FOLDER / cell.name).glob("*/neurons.json")):
-            value, neurons = rise(path)
-            table.writerow([cell.width, path.parent.name, f"{value:.4g}", neurons])
-            if not math.isnan(value):
-                found[path.parent.name] = value
-        by_width[cell.width] = found
-    write_text(out / "premise.csv", text.getvalue())
-    told = slope(by_width)
-    if told is None:
-        sys.stdout.write("premise: too few seeds with neurons that stand out at every width\n")
-    else:
-        sys.stdout.write(
-            f"premise: {told.mean:+.3g} % per doubling of the width (95 % {told.low:.3g} to "
-            f"{told.high:.3g}), {told.seeds} seeds\n"
-        )
+def sentence(found: Effect | None) -> str:
+    """The slope, for people."""
+    if found is None:
+        return "too few seeds with neurons that stand out at every width"
+    return (
+        f"{found.mean:+.3g} % per doubling of the width (95 % {found.low:.3g} to "
+        f"{found.high:.3g}), {found.seeds} seeds"
+    )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    by_width = rises(Path(sys.argv[1]))
+    for width, seeds in by_width.items():
+        mean = f"{np.mean(list(seeds.values())):.3g} %" if seeds else "none"
+        sys.stdout.write(f"width {width:g}: {mean} ({len(seeds)} seeds)\n")
+    sys.stdout.write(f"premise: {sentence(slope(by_width))}\n")

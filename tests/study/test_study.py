@@ -15,26 +15,27 @@ from nowcast.core.storage.yaml_files import loads
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import write_frame, write_mask
 from nowcast.precipitation.archive.tree import Archive
-from scripts.study import coarse, design, effects, premise
+from scripts.study import coarse, design, effects, outcomes, premise
 from scripts.study.coarse import ABROAD
 from scripts.study.design import CELLS, PRIMARY, Cell
+from scripts.study.outcomes import Outcome, Row
 
 BASE = loads(design.BASE.read_text())
 
 
 def test_cells_differ_in_what_their_names_say(tmp_path: Path):
-    primary = design.config(PRIMARY, BASE, tmp_path)
-    assert {key: primary[key] for key in ("model", "optim", "train", "compare")} == {
-        key: BASE[key] for key in ("model", "optim", "train", "compare")
+    primary = design.config(PRIMARY, 3, BASE, tmp_path)
+    assert {key: primary[key] for key in ("model", "optim", "train")} == {
+        key: BASE[key] for key in ("model", "optim", "train")
     }
+    assert primary["compare"] == {**BASE["compare"], "seeds": [3]}
     assert len({cell.name for cell in CELLS}) == len(CELLS)
     for cell in CELLS:
-        made = design.config(cell, BASE, tmp_path)
+        made = design.config(cell, 0, BASE, tmp_path)
         compare = CompareSettings.model_validate(made["compare"])
         hidden = [stage["hidden"] for stage in made["model"]["stages"]]
         assert hidden == [32 * cell.width, 64 * cell.width]
         assert made["train"]["steps"] == cell.steps == made["train"]["validate_every"]
-        assert len(compare.seeds) == cell.seeds
         for name, variant in compare.variants.items():
             assert ("start_from" in variant.model_fields_set) == name.startswith("T-")
             if name.startswith("T-"):
@@ -72,12 +73,12 @@ def test_other_radars_are_the_middle_of_their_frames_in_means_of_blocks(tmp_path
     assert coarse.made(ABROAD[0], tmp_path, tmp_path / "out") is None
 
 
-def outcome(rng: np.random.Generator, **means: float) -> dict[str, dict[str, float]]:
+def outcome(rng: np.random.Generator, **means: float) -> Outcome:
     """Ten seeds that share what each adds, and differ by a tenth of a per cent."""
     shared = rng.normal(0, 0.1, 10)
     return {
         name.replace("_", "-"): {
-            str(seed): mean + shared[seed] + rng.normal(0, 0.001) for seed in range(10)
+            seed: mean + shared[seed] + rng.normal(0, 0.001) for seed in range(10)
         }
         for name, mean in means.items()
     }
@@ -86,7 +87,7 @@ def outcome(rng: np.random.Generator, **means: float) -> dict[str, dict[str, flo
 def test_verdicts_of_effects_that_are_known():
     values = outcome(np.random.default_rng(0), P_Original=5, P_MEmeL=4.98, P_share=5.03)
     values["P-penalty"] = {
-        seed: value + 0.001 * (-1) ** int(seed) for seed, value in values["P-Original"].items()
+        seed: value + 0.001 * (-1) ** seed for seed, value in values["P-Original"].items()
     }
     found = effects.against_original("H2", "cell", "P", "home", values)
     assert [each.method for each in found] == ["MEmeL", "share", "penalty"]
@@ -103,7 +104,7 @@ def test_verdicts_of_effects_that_are_known():
     (one,) = effects.against_original("H2", "cell", "P", "home", small)
     assert one.verdict == "lower, by less than 0.5 %"
     wide = {
-        name: {seed: value + (-1) ** int(seed) * (name == "P-share") for seed, value in of.items()}
+        name: {seed: value + (-1) ** seed * (name == "P-share") for seed, value in of.items()}
         for name, of in values.items()
     }
     assert effects.against_original("H2", "c", "P", "home", wide)[1].verdict == "cannot be told"
@@ -145,42 +146,71 @@ def test_methods_are_set_against_the_sham_of_their_size():
 
 
 def test_a_trial_has_few_steps_and_two_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    design.main(tmp_path, tmp_path / "out", 4)
+    design.main(tmp_path, tmp_path / "out", tmp_path / "results", 4)
     names = capsys.readouterr().out.split()
-    assert names == [cell.name for cell in CELLS]
-    made = loads((tmp_path / "out" / f"{names[0]}.yaml").read_text())
-    assert made["train"]["steps"] == 4 and made["compare"]["seeds"] == [0, 1]
+    assert names == [f"{cell.name}/seed{seed}" for cell in CELLS for seed in range(2)]
+    made = loads((tmp_path / "out" / f"{names[1]}.yaml").read_text())
+    assert made["train"]["steps"] == 4 and made["compare"]["seeds"] == [1]
     assert Cell(1.0, 800, 10).name == PRIMARY.name
 
 
-def test_the_premise_is_read_from_audits(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_what_a_table_has_is_not_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [Row("P-Original", seed, {"home": 0.1 + seed, "top_phi": 2.5}) for seed in (0, 3)]
+    rows.append(Row("P-MEmeL", 3, {"home": 1 / 3}))
+    outcomes.write(tmp_path / PRIMARY.file, rows)
+    read = outcomes.read(tmp_path / PRIMARY.file)
+    assert [(row.seed, row.variant) for row in read] == [
+        (0, "P-Original"),
+        (3, "P-MEmeL"),
+        (3, "P-Original"),
+    ]
+    assert outcomes.of_column(read, "home")["P-MEmeL"][3] == pytest.approx(math.log(1 / 3), 1e-7)
+    assert outcomes.of_column(read, "top_phi").keys() == {"P-Original"}
+    design.main(tmp_path, tmp_path / "out", tmp_path)
+    found = [name for name in capsys.readouterr().out.split() if name.startswith(PRIMARY.name)]
+    assert found == [f"{PRIMARY.name}/seed{seed}" for seed in (1, 2, 4, 5, 6, 7, 8, 9)]
+
+
+def test_the_error_abroad_is_a_mean_over_archives_of_a_radar_then_over_radars():
+    logs = {each.name: float(place) for place, each in enumerate(ABROAD)}
+    values = {outcomes.AWAY + name: math.exp(value) for name, value in logs.items()}
+    radars = {each.radar for each in ABROAD}
+    means = [
+        np.mean([logs[each.name] for each in ABROAD if each.radar == radar]) for radar in radars
+    ]
+    found = outcomes.away([Row("P-share", 1, values)])
+    assert found["P-share"][1] == pytest.approx(np.mean(means)) != np.mean(list(logs.values()))
+
+
+def test_the_premise_is_read_from_audits(tmp_path: Path):
+    audited = [
+        {"stands_out": True, "increase": 0.01, "loss": 1.0},
+        {"stands_out": True, "increase": 0.03, "loss": 0.5},
+        {"stands_out": False, "increase": 9.0, "loss": 1.0},
+    ]
+    (tmp_path / "neurons.json").write_text(json.dumps({"rows": audited}))
+    assert outcomes.rise(tmp_path / "neurons.json") == {"silenced": 2, "rise_percent": 3.5}
+    (tmp_path / "neurons.json").write_text(json.dumps({"rows": audited[2:]}))
+    assert outcomes.rise(tmp_path / "neurons.json") == {"silenced": 0}
     for cell in effects.WIDTHS:
-        for seed in range(3):
-            rows = [
-                {"stands_out": True, "increase": 0.01 / cell.width, "loss": 1.0},
-                {"stands_out": True, "increase": (0.03 + 0.001 * seed) / cell.width, "loss": 1.0},
-                {"stands_out": False, "increase": 9.0, "loss": 1.0},
-            ]
-            folder = tmp_path / premise.FOLDER / cell.name / str(seed)
-            folder.mkdir(parents=True)
-            (folder / "neurons.json").write_text(json.dumps({"rows": rows}))
-    premise.main(tmp_path)
-    lines = list(csv.DictReader((tmp_path / "premise.csv").read_text().splitlines()))
-    assert [float(line["width"]) for line in lines] == [0.25] * 3 + [0.5] * 3 + [1.0] * 3
-    assert float(lines[1]["rise_percent"]) == pytest.approx(8.2)
-    assert lines[0]["neurons"] == "2"
-    assert "-3.07 % per doubling" in capsys.readouterr().out  # about 8, 4, 2 %
-    (folder / "neurons.json").write_text(json.dumps({"rows": rows[2:]}))
-    assert math.isnan(premise.rise(folder / "neurons.json")[0])
+        values = [2 / cell.width, 2.1 / cell.width, 2.2 / cell.width]
+        rows = [Row("P-Original", seed, {"rise_percent": of}) for seed, of in enumerate(values)]
+        outcomes.write(tmp_path / cell.file, [*rows, Row("P-Original", 3, {"home": 1.0})])
+    by_width = premise.rises(tmp_path)
+    assert list(by_width) == [0.25, 0.5, 1.0] and len(by_width[0.5]) == 3
+    told = premise.slope(by_width)
+    assert told is not None and told.mean == pytest.approx(-3.15, abs=0.01)  # about 8, 4, 2 %
+    assert "per doubling" in premise.sentence(told)
+    assert "too few" in premise.sentence(premise.slope({0.25: {0: 1.0}, 0.5: {}, 1.0: {0: 1.0}}))
 
 
 @pytest.mark.parametrize(("spread", "count"), [(0.1, 10), (0.5, 13), (2.0, 20)])
 def test_the_primary_cell_has_the_seeds_that_its_spread_asks_for(spread: float, count: int):
     apart = np.array([-1, 1, -1, 1, 0]) * spread / 100  # standard deviation: the spread, per cent
-    values = {"P-Original": {str(seed): 5.0 for seed in range(6)}}
+    values = {"P-Original": dict.fromkeys(range(6), 5.0)}
     for name in ("share", "penalty"):
         values[f"P-{name}"] = dict(values["P-Original"])
-    values["P-MEmeL"] = {str(seed): 5.0 + by for seed, by in enumerate((*apart, 1.0))}
+    values["P-MEmeL"] = {seed: 5.0 + by for seed, by in enumerate((*apart, 1.0))}
     assert effects.seeds_needed(values) == count
     if count < 20:
         assert stats.t.ppf(0.95, count - 1) * spread / math.sqrt(count) <= 0.25
