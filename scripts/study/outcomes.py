@@ -59,15 +59,22 @@ def rows_of(part: Path) -> list[Row]:
     away = json.loads((part / abroad.FILE).read_text())
     found = []
     for variant, seed, folder in abroad.runs_of(part):
-        blocks = load_blocks(folder / SUMS)
-        values = {HOME: _error(pooled(list(blocks.values())))}
-        values |= {BLOCK + name: _error(sums) for name, sums in blocks.items()}
+        values = at_home(load_blocks(folder / SUMS))
         values |= {AWAY + name: of[variant][seed]["error"] for name, of in away.items()}
         values |= _of_sites(Run(folder).history()[-1])  # of the only validation
         if (audited := part / NEURONS).is_file() and variant == AUDITED:
             values |= rise(audited)
         found.append(Row(variant, int(seed), values))
     return found
+
+
+def at_home(blocks: Mapping[str, Sums]) -> dict[str, float]:
+    """B-MSE + B-MAE, and what each block adds to it."""
+    whole = pooled(list(blocks.values()))
+    return {HOME: _error(whole)} | {
+        BLOCK + name: _error(sums) * float(sums["clips"] / whole["clips"])
+        for name, sums in blocks.items()
+    }
 
 
 def rise(neurons: Path) -> dict[str, float]:
@@ -138,10 +145,26 @@ def away(rows: Sequence[Row]) -> Outcome:
     return _mean([_mean(archives) for archives in by_radar.values()])
 
 
-def by_block(rows: Sequence[Row]) -> dict[str, Outcome]:
-    """Logarithm of B-MSE + B-MAE at home, block by block."""
-    blocks = sorted({column for row in rows for column in row.values if column.startswith(BLOCK)})
-    return {block.removeprefix(BLOCK): of_column(rows, block) for block in blocks}
+def by_block(rows: Sequence[Row], variant: str, reference: str) -> list[float]:
+    """Of each block, how many per cent of the reference's error at home it would add to it if all
+    blocks were alike, mean over seeds; their mean is the effect."""
+    runs = {(row.variant, row.seed): row.values for row in rows}
+    seeds = [seed for name, seed in runs if name == variant and (reference, seed) in runs]
+    blocks = sorted(column for column in runs[variant, seeds[0]] if column.startswith(BLOCK))
+    return [
+        100
+        * len(blocks)
+        * float(
+            np.mean(
+                [
+                    (runs[variant, seed][block] - runs[reference, seed][block])
+                    / runs[reference, seed][HOME]
+                    for seed in seeds
+                ]
+            )
+        )
+        for block in blocks
+    ]
 
 
 def less(one: Outcome, other: Outcome) -> Outcome:

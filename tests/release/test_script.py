@@ -47,12 +47,12 @@ def test_from_archives_to_cards(tmp_path: Path):
     archives, out = tmp_path / "archives", tmp_path / "out"
     dwd = ["20180510", "20180517", "20180519", "20180511"]
     for name, days, side in (
-        ("dwd", dwd, 144),
-        ("knmi_2010", ["20100826"], 144),
+        ("dwd", dwd, 176),
+        ("knmi_2010", ["20100826"], 176),
         ("taasrad64", ["20151005", "20160501", "20170301"], 64),
         ("taasrad64_valid", ["20160601"], 64),
-        ("dpc_north_20250416", ["20250416"], 144),
-        ("meteoswiss", ["20150515", "20160711"], 144),
+        ("dpc_north_20250416", ["20250416"], 176),
+        ("meteoswiss", ["20150515", "20160711"], 176),
     ):
         archive(archives / name, days, side)
     command = ["bash", str(ROOT / "scripts" / "train_release.sh"), str(archives)]

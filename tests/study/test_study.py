@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nowcast.core.scoring.sums import Sums
 from nowcast.core.settings import CompareSettings
 from nowcast.core.storage.yaml_files import loads
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import write_frame, write_mask
 from nowcast.precipitation.archive.tree import Archive
+from nowcast.precipitation.verification.scores import COUNTS
 from scripts.study import coarse, design, effects, outcomes, premise
 from scripts.study.coarse import ABROAD
 from scripts.study.design import CELLS, PRIMARY, Cell
@@ -214,3 +216,21 @@ def test_the_primary_cell_has_the_seeds_that_its_spread_asks_for(spread: float, 
     assert effects.seeds_needed(values) == count
     if count < 20:
         assert stats.t.ppf(0.95, count - 1) * spread / math.sqrt(count) <= 0.25
+
+
+def sums(clips: int, error: float) -> Sums:
+    """Of so many clips with that B-MSE and B-MAE at each of two lead times."""
+    each = np.full(2, clips * error)
+    counts = {name: np.zeros((5, 2), dtype=np.int64) for name in COUNTS}
+    errors = dict.fromkeys(("b_mse", "b_mae", "mse", "mae"), each)
+    return Sums({"clips": np.array(clips), "pixels": np.full(2, 9 * clips), **errors, **counts})
+
+
+def test_blocks_add_up_to_the_error_at_home_and_to_the_effect():
+    of_original = outcomes.at_home({"a": sums(1, 3.0), "b": sums(3, 5.0)})
+    assert of_original == pytest.approx({"home": 9.0, "home/a": 1.5, "home/b": 7.5})
+    of_method = outcomes.at_home({"a": sums(1, 3.0), "b": sums(3, 4.0)})
+    rows = [Row("P-Original", 0, of_original), Row("P-share", 0, of_method)]
+    found = outcomes.by_block(rows, "P-share", "P-Original")
+    assert found == pytest.approx([0.0, 2 * -100 * 1.5 / 9])
+    assert np.mean(found) == pytest.approx(100 * (of_method["home"] / 9 - 1))
