@@ -23,8 +23,8 @@ def windows(windows: Sequence[dict[str, Any]], batch_size: int) -> str:
     )
 
 
-def template(name: str) -> Template:
-    """Of this folder; what it names must be given."""
-    loader = FileSystemLoader(Path(__file__).parent)
+def template(name: str, folder: Path = Path(__file__).parent) -> Template:
+    """Of a folder; what it names must be given."""
+    loader = FileSystemLoader(folder)
     made = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
     return made.get_template(name)

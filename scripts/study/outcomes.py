@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nowcast.core.scoring.pooling import pooled
 from nowcast.core.scoring.sums import Sums, load_blocks
@@ -145,26 +146,25 @@ def away(rows: Sequence[Row]) -> Outcome:
     return _mean([_mean(archives) for archives in by_radar.values()])
 
 
-def by_block(rows: Sequence[Row], variant: str, reference: str) -> list[float]:
-    """Of each block, how many per cent of the reference's error at home it would add to it if all
-    blocks were alike, mean over seeds; their mean is the effect."""
+def by_block(rows: Sequence[Row], variant: str, reference: str) -> NDArray[np.float64]:
+    """A value a block, in per cent, whose mean is by how much the error at home differs from the
+    reference's, mean over seeds, and whose spread is that of the blocks: of a ratio of sums, what
+    a block departs from it, so that blocks of much rain and of little may have the same effect."""
     runs = {(row.variant, row.seed): row.values for row in rows}
     seeds = [seed for name, seed in runs if name == variant and (reference, seed) in runs]
     blocks = sorted(column for column in runs[variant, seeds[0]] if column.startswith(BLOCK))
-    return [
-        100
-        * len(blocks)
-        * float(
-            np.mean(
-                [
-                    (runs[variant, seed][block] - runs[reference, seed][block])
-                    / runs[reference, seed][HOME]
-                    for seed in seeds
-                ]
-            )
-        )
-        for block in blocks
-    ]
+    mine, other = (
+        np.array(
+            [
+                [runs[name, seed][block] / runs[reference, seed][HOME] for block in blocks]
+                for seed in seeds
+            ]
+        ).mean(0)
+        for name in (variant, reference)
+    )
+    whole = float((mine - other).sum())
+    found: NDArray[np.float64] = 100 * (whole + len(blocks) * (mine - other - whole * other))
+    return found
 
 
 def less(one: Outcome, other: Outcome) -> Outcome:

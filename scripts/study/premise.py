@@ -1,10 +1,8 @@
 """The paper's premise: do neurons that stand out matter less in a wider network?
 
-``python -m scripts.study.premise RESULTS`` says how the rise of the loss (`outcomes.rise`) changes
-with the width, from the tables of `outcomes`.
+How the rise of the loss (`outcomes.rise`) changes with the width, from the tables of `outcomes`.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +44,3 @@ def sentence(found: Effect | None) -> str:
         f"{found.high:.3g}), {found.seeds} seeds"
     )
 
-
-if __name__ == "__main__":
-    by_width = rises(Path(sys.argv[1]))
-    for width, seeds in by_width.items():
-        mean = f"{np.mean(list(seeds.values())):.3g} %" if seeds else "none"
-        sys.stdout.write(f"width {width:g}: {mean} ({len(seeds)} seeds)\n")
-    sys.stdout.write(f"premise: {sentence(slope(by_width))}\n")

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.archive.frames import write_frame, write_mask
 from nowcast.precipitation.archive.tree import Archive
 from nowcast.precipitation.verification.scores import COUNTS
-from scripts.study import coarse, design, effects, outcomes, premise
+from scripts.study import coarse, design, effects, outcomes, page, premise
 from scripts.study.coarse import ABROAD
 from scripts.study.design import CELLS, PRIMARY, Cell
 from scripts.study.outcomes import Outcome, Row
@@ -232,5 +234,46 @@ def test_blocks_add_up_to_the_error_at_home_and_to_the_effect():
     of_method = outcomes.at_home({"a": sums(1, 3.0), "b": sums(3, 4.0)})
     rows = [Row("P-Original", 0, of_original), Row("P-share", 0, of_method)]
     found = outcomes.by_block(rows, "P-share", "P-Original")
-    assert found == pytest.approx([0.0, 2 * -100 * 1.5 / 9])
     assert np.mean(found) == pytest.approx(100 * (of_method["home"] / 9 - 1))
+    assert found[0] > found[1]
+    alike = [Row("P-share", 0, {key: 0.98 * value for key, value in of_original.items()})]
+    assert outcomes.by_block([*alike, rows[0]], "P-share", "P-Original") == pytest.approx([-2, -2])
+
+
+def made_tables(folder: Path, cells: Sequence[Cell], seeds: int) -> None:
+    """As of runs in which share helps by 2 % and nothing else does anything."""
+    rng = np.random.default_rng(4)
+    for cell in cells:
+        rows = []
+        for seed in range(seeds):
+            shared = rng.normal(0, 0.02)
+            for method in ("Original", *design.METHODS, "sham"):
+                for stage in ("P", "T"):
+                    error = 300 * math.exp(shared - 0.02 * (method == "share"))
+                    error *= math.exp(rng.normal(0, 0.0005))
+                    values = {"home": error, "home/a": error / 4, "home/b": 3 * error / 4}
+                    values |= {outcomes.AWAY + each.name: error for each in ABROAD}
+                    if stage == "P":
+                        values["top_phi"] = 5 - (method == "share") + 0.1 * rng.random()
+                    if (stage, method) == ("P", "Original"):
+                        values["rise_percent"] = 4 / cell.width + rng.random()
+                    rows.append(Row(f"{stage}-{method}", seed, values))
+        outcomes.write(folder / cell.file, rows)
+
+
+def test_the_page_says_what_the_tables_do_and_no_more(tmp_path: Path):
+    made_tables(tmp_path, CELLS, 10)
+    text = page.page(tmp_path)
+    assert "share in pretraining: lower, -2." in text
+    assert "MEmeL in pretraining: no effect (within 0.5 %), " in text
+    assert "per doubling of the width" in text and "not finished" not in text
+    for cell in CELLS:
+        assert f"[{cell.name}]({cell.name}.csv) | 10 |" in text
+    for name in re.findall(r"\]\((\S+\.svg)\)", text):
+        assert b"<svg" in (tmp_path / name).read_bytes()
+    few = tmp_path / "few"
+    made_tables(few, [PRIMARY], 4)
+    text = page.page(few)
+    assert "so there is no verdict yet" in text and "In words" not in text
+    assert not list(few.glob("*.svg"))
+    assert "| 4 | 10 |" in text
