@@ -1,6 +1,6 @@
 """The precipitation task: HKO-7-like archives, encoder-forecasters, balanced scores."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -258,6 +258,19 @@ class PrecipitationTask:
         prediction = _forecast(model, batch)
         return score_frames(prediction, batch.truth, batch.truth_mask, self.archive.calibration)
 
+    def score_parts(
+        self, model: nn.Module, batch: RadarBatch, parts: Sequence[NDArray[np.intp]]
+    ) -> list[Sums]:
+        """See `ScoresParts`."""
+        if self.settings.loss.members:
+            return [self.verify(model, batch.take(part)) for part in parts]
+        prediction, truth, mask = _forecast(model, batch), batch.truth, batch.truth_mask
+        calibration = self.archive.calibration
+        return [
+            score_frames(prediction[which], truth[which], mask[which], calibration)
+            for which in map(torch.from_numpy, parts)
+        ]
+
     def verify(self, model: nn.Module, batch: RadarBatch) -> Sums:
         """As `score`, with FSS, spectra, image scores, rain rates and levels too, and of an
         `Ensemble` the scores of its members."""
@@ -267,18 +280,18 @@ class PrecipitationTask:
             clips = (batch.take(np.array([clip])) for clip in range(len(batch.times)))
             return pooled([self._verify_members(ensemble, clip) for clip in clips])
         prediction = _forecast(model, batch)
-        frames = prediction, batch.truth, batch.truth_mask
+        # Once: most of it is computed on the CPU, frame by frame.
+        truth = batch.truth.cpu(), batch.truth_mask.cpu(), self.archive.calibration
         with one_thread():
-            return verify_frames(*frames, self.archive.calibration)
+            return verify_frames(prediction.cpu(), *truth)
 
     def _verify_members(self, ensemble: Ensemble, batch: RadarBatch) -> Sums:
         members = ensemble.members(batch.inputs, batch.input_mask)
-        truth = batch.truth, batch.truth_mask, self.archive.calibration
+        single = ensemble.single(members, batch.inputs, batch.input_mask).cpu()
+        truth = batch.truth.cpu(), batch.truth_mask.cpu(), self.archive.calibration
         with one_thread():
-            of_single = verify_frames(
-                ensemble.single(members, batch.inputs, batch.input_mask), *truth
-            )
-            of_members = member_sums(members, *truth, batch.times[:, 0].tolist())
+            of_single = verify_frames(single, *truth)
+            of_members = member_sums(members.cpu(), *truth, batch.times[:, 0].tolist())
         return Sums({**of_single.values, **of_members.values})
 
     def read_columns(self, sums: Sums) -> Mapping[str, float | None]:

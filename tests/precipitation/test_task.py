@@ -162,3 +162,15 @@ def test_clips_of_a_run_on_a_cpu_are_not_pinned_for_a_gpu(
         made.training_batches(0, Ranks())
         made.evaluation_batches("test", Ranks())
     assert pinned == [False, False, True, True, True, True]
+
+
+def test_a_batch_is_forecast_once_for_all_its_blocks(synthetic: Path):
+    made = task(synthetic)
+    flow, batch = made.baseline("flow"), next(made.evaluation_batches("test", Ranks()))
+    parts = [np.arange(1), np.arange(1, len(batch.times))]  # two clips
+    calls = []
+    flow.register_forward_hook(lambda *_: calls.append(1))
+    for part, sums in zip(parts, made.score_parts(flow, batch, parts), strict=True):
+        for name, value in made.score(flow, batch.take(part)).values.items():
+            np.testing.assert_array_equal(sums[name], value, err_msg=name)
+    assert len(calls) == 1 + len(parts)

@@ -3,8 +3,11 @@
 Scores are of forecasts in float32 as IEEE has it, whatever a run trains in.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from nowcast.core.errors import ConfigError
@@ -13,7 +16,7 @@ from nowcast.core.scoring.sums import Scores, Sums
 from nowcast.core.system.devices import arithmetic
 from nowcast.core.system.distributed import Ranks, any_rank
 from nowcast.core.terminal.progress import Line, line
-from nowcast.core.training.task import Batch, Compared, Task
+from nowcast.core.training.task import Batch, Compared, ScoresParts, Task
 
 FORECASTER = "the forecaster"  # where a message has no better name for it
 
@@ -93,26 +96,42 @@ def evaluate_blocks(
     Raises:
         ConfigError, RunError: as `evaluate`.
     """
-    measure = task.verify if full else task.score
     found: dict[str, Sums] = {}
     title = f"scoring {name} on {split}"
     scored = line(title, task.samples(split), unit="samples")
     with evaluating(model), arithmetic(), scored as scoring:
         for batch in task.evaluation_batches(split, ranks):
             blocks_of = np.array(task.blocks(split, batch))
-            for block in dict.fromkeys(blocks_of.tolist()):
-                part = batch.take(np.flatnonzero(blocks_of == block))
-                sums = measure(model, part.to(device))
+            blocks = list(dict.fromkeys(blocks_of.tolist()))
+            parts = [np.flatnonzero(blocks_of == block) for block in blocks]
+            for block, sums in zip(
+                blocks, _measured(task, model, batch, parts, device, full), strict=True
+            ):
                 found[block] = found[block] + sums if block in found else sums
             _count(scoring, batch, ranks)
     _check_all_had_some(bool(found), split, ranks, device)
     nothing = next(iter(found.values())).zero()
-    blocks = {
+    whole = {
         block: found.get(block, nothing).over_ranks(device) for block in task.block_names(split)
     }
-    for sums in blocks.values():
+    for sums in whole.values():
         sums.check_finite(name)
-    return blocks
+    return whole
+
+
+def _measured(
+    task: Compared,
+    model: nn.Module,
+    batch: Batch,
+    parts: Sequence[NDArray[np.intp]],
+    device: torch.device,
+    full: bool,
+) -> Iterable[Sums]:
+    """The sums of each part of a batch."""
+    if isinstance(task, ScoresParts) and not full:
+        return task.score_parts(model, batch.to(device), parts)
+    measure = task.verify if full else task.score
+    return (measure(model, batch.take(part).to(device)) for part in parts)
 
 
 def _count(scoring: Line, batch: Batch, ranks: Ranks) -> None:

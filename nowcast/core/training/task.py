@@ -137,6 +137,17 @@ class Compared(Task, Protocol):
 
 
 @runtime_checkable
+class ScoresParts(Protocol):
+    """A task that forecasts a batch once for all the blocks that it has samples of."""
+
+    def score_parts(
+        self, model: nn.Module, batch: Any, parts: Sequence[NDArray[np.intp]]
+    ) -> list[Sums]:
+        """As `score` of the samples at the places of each part."""
+        ...
+
+
+@runtime_checkable
 class ReadsCurves(Protocol):
     """A task that reads the scores of its columns faster than all that `verify` sums."""
 
