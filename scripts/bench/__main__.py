@@ -31,7 +31,7 @@ def main(
     name: Annotated[
         str,
         typer.Argument(
-            help="training, memel, ranks, growth, latency, loader, scores, start, or all."
+            help="training, memel, ranks, growth, latency, members, loader, scores, start, or all."
         ),
     ],
     root: Annotated[

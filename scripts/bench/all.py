@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from nowcast.core.training.precision import computes_bf16
-from scripts.bench import growth, latency, loader, memel, ranks, scores, start, training
+from scripts.bench import growth, latency, loader, members, memel, ranks, scores, start, training
 from scripts.bench.benchmark import Asked, Benchmark, Row
 from scripts.bench.instructions import in_use
 
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ranks": ranks.BENCHMARK,
     "growth": growth.BENCHMARK,
     "latency": latency.BENCHMARK,
+    "members": members.BENCHMARK,
     "loader": loader.BENCHMARK,
     "scores": scores.BENCHMARK,
     "start": start.BENCHMARK,

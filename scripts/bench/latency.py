@@ -15,6 +15,7 @@ from nowcast.core.errors import RunError
 from nowcast.core.system.allocator import keep_freed_memory
 from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.forecasters.baselines import Setting, baseline
+from nowcast.precipitation.forecasters.comoving.forecaster import Comoving
 from nowcast.precipitation.forecasters.encoder_forecaster import PAPER_STAGES, EncoderForecaster
 from nowcast.precipitation.forecasters.lagrangian import Lagrangian
 from nowcast.precipitation.forecasters.through_pysteps import ThroughPysteps
@@ -38,8 +39,8 @@ LEAST_WET = 0.1  # share of the pixels with rain, in every frame
 
 CONVGRU, TRAJGRU, LAGRANGIAN = "ConvGRU", "TrajGRU", "Lagrangian ConvGRU"
 NETWORKS = (CONVGRU, TRAJGRU, LAGRANGIAN)
-FLOW, SPROG = "optical flow", "S-PROG"
-FORECASTERS = (*NETWORKS, FLOW)
+COMOVING, FLOW, SPROG = "comoving", "optical flow", "S-PROG"
+FORECASTERS = (*NETWORKS, COMOVING, FLOW)
 _BASELINES = {FLOW: "flow", SPROG: "sprog"}
 
 
@@ -121,6 +122,8 @@ def make(
     cv2.setNumThreads(torch.get_num_threads())
     if name in NETWORKS:
         model = network(name, out_len)
+    elif name == COMOVING:
+        model = Comoving(out_len)  # untrained, which takes as long
     else:
         size = clip.shape[-1]
         archive = Description("rain", "synthetic", STEP_MINUTES, size, size, HKO7_ZR_A, HKO7_ZR_B)
