@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from nowcast.core.errors import ConfigError
 from nowcast.core.storage.files import write_text
 from nowcast.core.storage.runs import Run
 from nowcast.precipitation.archive.days import days_path, read_days
@@ -21,13 +20,12 @@ from nowcast.precipitation.forecasting.released.weights import CARD, FOLDER
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 from nowcast.precipitation.loss import AREA_MM_H
 from scripts.release import members, memel, scores
-from scripts.release.pieces import table, template, windows
+from scripts.release.pieces import insert, table, template, windows
 from scripts.release.recipe import (
     ALL,
     DAYS,
     FIRST,
     HALVES,
-    MEMBERS,
     ONE_IN,
     OPEN,
     SECOND_STEPS,
@@ -52,7 +50,6 @@ BIASES = ("0.5", "2", "5", "10", "30")
 WANTED_RATIO, WANTED_BIAS, FINE_POWER = 1.0, (0.8, 1.25), 0.5
 SURE = 0.05
 NOT_MEASURED = "Not measured."
-BEGIN, END = "<!-- weights -->", "<!-- /weights -->"
 
 
 def errors(scored: list[Scored], name: str) -> str:
@@ -212,18 +209,6 @@ def summary(out: Path, whole: bool) -> str:
     return text
 
 
-def insert(path: Path, text: str) -> None:
-    """Put a text between the marks of a page."""
-    before, begins, rest = path.read_text().partition(BEGIN)
-    _, ends, after = rest.partition(END)
-    if not (begins and ends):
-        raise ConfigError(
-            f"{path}: expected {BEGIN} and after it {END} around what the scores say, found no "
-            "such pair; put them there"
-        )
-    write_text(path, f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
 def _mean(ratios: dict[str, float]) -> float:
     return float(np.mean(list(ratios.values())))
 
@@ -339,7 +324,7 @@ if __name__ == "__main__":
     results = Path(sys.argv[1])
     for name in NAMES:
         write_text(FOLDER / name / CARD, card(results, name))
-    if (results / "scores" / "members").is_dir():
-        write_text(FOLDER / MEMBERS / CARD, members.card(results))
+    if (results / members.SCORES).is_dir():
+        members.write(results)
     for page, whole in (("README.md", False), ("docs/results.md", True)):
         insert(Path(page), summary(results, whole))

@@ -5,18 +5,23 @@ weights that it was trained from, on the days of a split, one file of scores an 
 where it stopped.
 """
 
+import json
 import math
 import sys
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from nowcast.core.scoring.interval import t_interval
+from nowcast.core.storage.files import write_text, write_whole
 from nowcast.core.storage.runs import Run
+from nowcast.precipitation.forecasting.released.weights import CARD, FOLDER
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
-from scripts.release.pieces import table, template, windows
+from nowcast.precipitation.pictures.ensembles import Diagrams, reliability_diagram
+from scripts.release.pieces import insert, table, template, windows
 from scripts.release.recipe import ALL, MEMBERS
 from scripts.release.scores import Scored, read, score
 
@@ -43,6 +48,9 @@ KEPT = (
     *("brier", "roc_area", "reliability_gap", "spread_skill_mm_h", "spread_skill_pixel"),
     *("coverage", "member_spectrum", "ensemble_fss", "csi_matched", "bias"),
 )
+SCORES = Path("scores/members")  # of a release
+PAGE, PICTURE = Path("docs/probabilities.md"), "reliability.png"
+DPI = 80
 CLIPS = 4  # of an archive of large frames: STEPS takes a minute for each
 
 
@@ -137,7 +145,7 @@ def limits(scored: list[Scored]) -> list[str]:
 def card(out: Path) -> str:
     """The card of the ensemble, from its run and scores."""
     run = Run(out / "release" / "runs" / MEMBERS / "seed0")
-    config, scored = run.config(), read(out / "scores" / "members")
+    config, scored = run.config(), read(out / SCORES)
     model = trained_forecaster(run, settings_of_run(run), 10)
     blocks = {unit: over_blocks(scored, unit) for unit in CRPS}
     singles = [one.error(MEMBERS) / one.error(ALL) for one in scored]
@@ -161,6 +169,57 @@ def card(out: Path) -> str:
         **{"from": ALL},
     )
     return text
+
+
+def pooled(scores: Path) -> Diagrams:
+    """The reliability of this and of STEPS over all archives' pixels."""
+    boards = [
+        json.loads((scores / "boards" / one.source.name / "ensembles.json").read_text())
+        for one in read(scores)
+    ]
+    found = {}
+    for name in (MEMBERS, STEPS):
+        by_threshold = {}
+        for threshold, first in boards[0][name]["reliability"].items():
+            each = [board[name]["reliability"][threshold] for board in boards]
+            cases = np.array([of["cases"] for of in each])
+            rates = np.array([of["observed"] for of in each], float)  # NaN where there is no case
+            events = np.nansum(cases * rates, 0)
+            total = cases.sum(0)
+            by_threshold[threshold] = {
+                "probability": first["probability"],
+                "cases": total.tolist(),
+                "observed": np.divide(
+                    events, total, out=np.full(len(total), np.nan), where=total > 0
+                ).tolist(),
+            }
+        found[name] = {"reliability": by_threshold}
+    return found
+
+
+def section(scored: list[Scored]) -> str:
+    """What the page of probabilities says of how well they are calibrated."""
+    missed = "\n".join(f"- {limit}" for limit in limits(scored))
+    return "\n\n".join(
+        [
+            f"On test days of radar (card: `released/{MEMBERS}/README.md`), 24 members beside 24 of "
+            "pysteps' STEPS; a ratio below 1 is better:",
+            crps(scored),
+            "In brackets STEPS:",
+            calibration(scored),
+            f"![Reliability over all these archives]({PICTURE})",
+            "What is not as it should be:",
+            missed,
+        ]
+    )
+
+
+def write(out: Path) -> None:
+    """The card, and the page's section with its picture."""
+    write_text(FOLDER / MEMBERS / CARD, card(out))
+    drawn = reliability_diagram(pooled(out / SCORES))
+    write_whole(PAGE.parent / PICTURE, partial(drawn.savefig, format="png", dpi=DPI))
+    insert(PAGE, section(read(out / SCORES)), "calibration")
 
 
 def _shown(value: float | None, digits: int = 3) -> str:

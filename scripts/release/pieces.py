@@ -6,6 +6,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from nowcast.core.errors import ConfigError
+from nowcast.core.storage.files import write_text
+
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Markdown, the first column to the left."""
@@ -21,6 +24,19 @@ def windows(windows: Sequence[dict[str, Any]], batch_size: int) -> str:
         f"{100 * window['weight'] / weights:.0f} %"
         for window in windows
     )
+
+
+def insert(path: Path, text: str, mark: str = "weights") -> None:
+    """Put a text between the marks of a page: ``<!-- mark -->`` and ``<!-- /mark -->``."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    before, begins, rest = path.read_text().partition(begin)
+    _, ends, after = rest.partition(end)
+    if not (begins and ends):
+        raise ConfigError(
+            f"{path}: expected {begin} and after it {end} around what the scores say, found no "
+            "such pair; put them there"
+        )
+    write_text(path, f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def template(name: str, folder: Path = Path(__file__).parent) -> Template:

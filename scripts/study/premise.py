@@ -43,4 +43,3 @@ def sentence(found: Effect | None) -> str:
         f"{found.mean:+.3g} % per doubling of the width (95 % {found.low:.3g} to "
         f"{found.high:.3g}), {found.seeds} seeds"
     )
-

@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 
@@ -38,3 +39,16 @@ def test_crps_beside_steps_by_archive_and_over_blocks(tmp_path: Path):
     table = "\n".join(members.lines(scored))
     assert "dwd: crps_mm_h 0.800  crps_pixel 1.000" in table
     assert "reliability_gap/10 – (–)" in table
+
+
+def test_reliability_is_pooled_over_pixels(tmp_path: Path):
+    tables = {"dwd": ([6, 0, 2], [0.0, None, 1.0]), "meteoswiss": ([2, 4, 0], [0.5, 0.25, None])}
+    for archive, (cases, observed) in tables.items():
+        of = {"probability": [0, 0.5, 1], "cases": cases, "observed": observed}
+        folder = tmp_path / "boards" / archive
+        folder.mkdir(parents=True)
+        both = {name: {"reliability": {"5": of}} for name in (MEMBERS, members.STEPS)}
+        (folder / "ensembles.json").write_text(json.dumps(both))
+        (tmp_path / f"{archive}.json").write_text("{}")
+    found = members.pooled(tmp_path)[MEMBERS]["reliability"]["5"]
+    assert found["cases"] == [8, 4, 2] and found["observed"] == [1 / 8, 1 / 4, 1]

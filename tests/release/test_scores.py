@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nowcast.core.errors import ConfigError
-from scripts.release import card, memel, scores
+from scripts.release import card, memel, pieces, scores
 from scripts.release.recipe import ALL, HALVES, OPEN
 from scripts.release.scores import Scored
 from scripts.release.sources import SOURCES, Source
@@ -111,15 +111,17 @@ def test_tables_have_a_row_an_archive():
 
 def test_pages_keep_what_stands_around(tmp_path: Path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{card.BEGIN}\nold\n{card.END}\nafter\n")
-    card.insert(page, "new")
-    assert page.read_text() == f"before\n{card.BEGIN}\nnew\n{card.END}\nafter\n"
-    (tmp_path / "bare.md").write_text(f"before\n{card.END}\n{card.BEGIN}\n")
+    page.write_text("before\n<!-- weights -->\nold\n<!-- /weights -->\nafter\n")
+    pieces.insert(page, "new")
+    assert page.read_text() == "before\n<!-- weights -->\nnew\n<!-- /weights -->\nafter\n"
+    (tmp_path / "bare.md").write_text("before\n<!-- /weights -->\n<!-- weights -->\n")
     with pytest.raises(ConfigError, match=r"bare.md: expected <!-- weights --> and after it"):
-        card.insert(tmp_path / "bare.md", "new")
+        pieces.insert(tmp_path / "bare.md", "new")
     for name in ("README.md", "docs/results.md"):
         text = (ROOT / name).read_text()
-        assert text.count(card.BEGIN) == text.count(card.END) == 1
+        assert text.count("<!-- weights -->") == text.count("<!-- /weights -->") == 1
+    text = (ROOT / "docs" / "probabilities.md").read_text()
+    assert text.count("<!-- calibration -->") == text.count("<!-- /calibration -->") == 1
 
 
 def test_no_number_is_no_error_of_nothing():
