@@ -42,7 +42,7 @@ from nowcast.precipitation.forecasting.forecast import DRY_MM_H, Choice, beyond
 from nowcast.precipitation.forecasting.frames_needed import takers
 from nowcast.precipitation.forecasting.outages import STRONG_MM_H, WEAK_MM_H, find_outages, reach_px
 from nowcast.precipitation.forecasting.probabilities.members import Draw, drawn
-from nowcast.precipitation.forecasting.released.weights import DEFAULT
+from nowcast.precipitation.forecasting.released.weights import default
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
 
 METHOD = "nowcast"  # what pysteps calls it
@@ -101,7 +101,7 @@ def forecast(
             of a comoving forecaster use it.
         timesteps: how many, or which whole ones, ascending.
         weights: a name of weights that come with nowcast, the folder of a run, or
-            ``hf://OWNER/NAME``; None: the default ones.
+            ``hf://OWNER/NAME``; None: the default ones, with ``n_ens_members`` those with members.
         zr_a: of the Z-R relation of the archive that the network was trained on; HKO-7's by
             default. A comoving forecaster was trained on many and does not depend on it.
         zr_b: the same relation's exponent.
@@ -128,7 +128,7 @@ def forecast(
     steps = _steps(timesteps)
     motion = None if velocity is None else np.asarray(velocity, dtype=np.float32)
     check_keywords(others, timestep, kmperpixel)
-    network = _network(weights, steps[-1], Calibration(zr_a, zr_b))
+    network = _network(weights or default(n_ens_members), steps[-1], Calibration(zr_a, zr_b))
     _check(rates, motion, network)
     draw = network.draw(n_ens_members, seed)
     if draw is None:
@@ -255,8 +255,7 @@ def _clip(values: NDArray[np.generic], model: nn.Module) -> Tensor:
     return torch.from_numpy(values)[None, :, None].to(device)
 
 
-def _network(weights: str | None, out_len: int, calibration: Calibration) -> _Network:
-    name = weights or DEFAULT
+def _network(name: str, out_len: int, calibration: Calibration) -> _Network:
     written = run_of(name).best_weights.stat().st_mtime_ns
     return _read(name, written, out_len, calibration)
 

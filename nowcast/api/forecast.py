@@ -36,7 +36,7 @@ from nowcast.precipitation.forecasting.products.widths import (
     WIDTH,
 )
 from nowcast.precipitation.forecasting.products.written import Format, write
-from nowcast.precipitation.forecasting.released.weights import DEFAULT
+from nowcast.precipitation.forecasting.released.weights import default
 from nowcast.precipitation.sources.feed.reader import Reading
 from nowcast.precipitation.sources.stack.xarray_object import read_xarray
 
@@ -112,7 +112,7 @@ class Nowcast:
             DataError: too many frames are missing or damaged.
             RunError: the weights cannot be loaded, or give no numbers.
         """
-        loaded = load(DEFAULT if weights is None else weights)
+        loaded = load(default(members) if weights is None else weights)
         moment = init_time(at) if isinstance(at, str) else at
         minutes = None if lead is None else lead_minutes(lead)
         began = time.perf_counter()

@@ -18,7 +18,7 @@ from nowcast.precipitation.archive.description import Description
 from nowcast.precipitation.forecasters.baselines import BASELINES, Setting, baseline
 from nowcast.precipitation.forecasters.scale import Scale
 from nowcast.precipitation.forecasting.forecast import Choice
-from nowcast.precipitation.forecasting.released.weights import DEFAULT, located, meant, shipped
+from nowcast.precipitation.forecasting.released.weights import SINGLE, located, meant, shipped
 from nowcast.precipitation.forecasting.trained import trained_forecaster
 from nowcast.precipitation.settings import PrecipitationSettings
 from nowcast.precipitation.units import HKO7_ZR_A, HKO7_ZR_B, Calibration
@@ -137,7 +137,7 @@ def run_of(name: str) -> Run:
     return hub.fetched(name) if hub.is_at_hub(name) else located(name)
 
 
-def load(name: str | Path | Run | LoadedForecaster = DEFAULT) -> LoadedForecaster:
+def load(name: str | Path | Run | LoadedForecaster = SINGLE) -> LoadedForecaster:
     """A forecaster, ready to use.
 
     Args:

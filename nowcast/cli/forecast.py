@@ -84,7 +84,7 @@ def forecast(
 
     Example: `nowcast forecast incoming/*.h5 --zr 200,1.6 --out forecast`
 
-    Example: `nowcast forecast data/dwd --weights steps --members 24 --probability 0.5,5 --out out`
+    Example: `nowcast forecast data/dwd --members 24 --probability 0.5,5 --out out`
     """
     from nowcast.core.errors import ConfigError
     from nowcast.precipitation.forecasting.init_time import seconds
@@ -130,9 +130,9 @@ def forecast(
         raise ConfigError("--keep: only --watch makes several forecasts; leave it out")
     with uncollected():  # these wait for torch
         from nowcast.api.forecasters import load
-        from nowcast.precipitation.forecasting.released.weights import DEFAULT
+        from nowcast.precipitation.forecasting.released.weights import default
 
-    loaded = load(weights or DEFAULT)
+    loaded = load(weights or default(ensemble.members))
     replaced = _check_out(out, overwrite)
     _once(places, read, loaded, at, minutes, out, read_formats(formats), ensemble, size)
     if replaced is not None:

@@ -161,14 +161,14 @@ def follow(
     from nowcast.core.system.signals import stop_signals
     from nowcast.precipitation.forecasting.init_time import seconds
     from nowcast.precipitation.forecasting.products.words import lead_in_words
-    from nowcast.precipitation.forecasting.released.weights import DEFAULT
+    from nowcast.precipitation.forecasting.released.weights import default
     from nowcast.precipitation.forecasting.service.alarms.rule import read_rules
     from nowcast.precipitation.forecasting.service.alarms.sending import targets
 
     service = Service(
         feed,
         out,
-        load(weights or DEFAULT),
+        load(weights or default(ensemble.members)),
         read_formats(formats),
         lead_minutes=None if lead is None else seconds("--lead", lead, "min") / 60,
         every_seconds=seconds("--every", every, "s"),

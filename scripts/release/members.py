@@ -202,7 +202,7 @@ def section(scored: list[Scored]) -> str:
     missed = "\n".join(f"- {limit}" for limit in limits(scored))
     return "\n\n".join(
         [
-            f"On test days of radar (card: `released/{MEMBERS}/README.md`), 24 members beside 24 of "
+            f"Test days of radar (card: `released/{MEMBERS}/README.md`), 24 members beside 24 of "
             "pysteps' STEPS; a ratio below 1 is better:",
             crps(scored),
             "In brackets STEPS:",

@@ -320,7 +320,7 @@ def test_points_need_no_members(run: Run, root: Path, tmp_path: Path):
     [
         (["--probability", "2"], "--probability: expected --members beside it"),
         (["--members", "24"], "1 to 6 members"),
-        (["--members", "6", "--weights", "flow"], "which has one forecast; choose lagged-flow"),
+        (["--members", "6", "--weights", "flow"], "which has one forecast; choose comoving"),
         (["--members", "6", "--window", "max:7"], "a multiple of 6 minutes"),
         (["--members", "6", "--at-point", "px:64,0"], "within the 64x64 frame"),
         (["--members", "6", "--quantiles", "half"], "--quantiles: expected numbers"),

@@ -92,11 +92,11 @@ PEAK = """
 import resource, sys
 import numpy as np
 import torch
-from nowcast.precipitation.forecasting.released.weights import DEFAULT, located
+from nowcast.precipitation.forecasting.released.weights import SINGLE, located
 from nowcast.precipitation.forecasting.trained import settings_of_run, trained_forecaster
 
 height, width, in_len, out_len = map(int, sys.argv[1:])
-run = located(DEFAULT)
+run = located(SINGLE)
 model = trained_forecaster(run, settings_of_run(run), out_len)
 rows, columns = np.mgrid[:height, :width]
 levels = np.empty((1, in_len, 1, height, width), np.uint8)

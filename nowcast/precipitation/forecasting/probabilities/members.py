@@ -97,8 +97,8 @@ def ensemble_of(model: nn.Module, name: str, draw: Draw, in_len: int) -> Ensembl
     if ensemble is None:
         raise ConfigError(
             f"members: expected a forecaster with members, found {name}, which has one forecast; "
-            "choose lagged-flow (at most 6 members), steps (with pysteps), or weights of kind "
-            "comoving-ensemble, or leave members out"
+            "choose comoving-ensemble, lagged-flow (at most 6 members), steps (with pysteps), or "
+            "leave members out"
         )
     dry = torch.zeros(1, in_len, 1, TRIED_PX, TRIED_PX)
     with collected(), torch.inference_mode():  # a count that cannot be is told before it rains

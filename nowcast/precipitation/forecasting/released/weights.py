@@ -9,7 +9,12 @@ from nowcast.core.storage.runs import Run
 
 FOLDER = Path(__file__).parent
 CARD = "README.md"
-DEFAULT = "comoving-memel"  # of `nowcast forecast` without --weights
+SINGLE, MEMBERS = "comoving-memel", "comoving-ensemble"
+
+
+def default(members: int | None) -> str:
+    """What forecasts where no weights are named: those with members, if members are asked for."""
+    return SINGLE if members is None else MEMBERS
 
 
 def shipped() -> list[str]:

@@ -63,7 +63,7 @@ def test_dry_frames_have_dry_members():
 
 def test_a_forecaster_without_members_says_which_have_them():
     flow = Choice("flow", PrecipitationSettings())
-    with pytest.raises(ConfigError, match="found flow, which has one forecast; choose lagged-flow"):
+    with pytest.raises(ConfigError, match="found flow, which has one forecast; choose comoving"):
         Forecaster(flow, of(inputs()), members=6).load()
 
 
