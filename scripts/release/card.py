@@ -26,6 +26,7 @@ from scripts.release.recipe import (
     DAYS,
     FIRST,
     HALVES,
+    MEMBERS,
     ONE_IN,
     OPEN,
     SECOND_STEPS,
@@ -163,7 +164,8 @@ def limits(test: list[Scored], long: list[Scored], name: str) -> list[str]:
         "4 to 8 pixels on the test archives."
     )
     found.append(
-        "New rain far from any it does not foresee. It has no ensemble and no probabilities."
+        "New rain far from any it does not foresee. Members and probabilities are those of "
+        f"[`{MEMBERS}`](../{MEMBERS}/README.md)."
     )
     found.append(
         "Radars, climates and seasons are few, and most of them are a day or less: see the table "

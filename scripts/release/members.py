@@ -29,6 +29,7 @@ STEPS = "steps"
 BESIDE = (STEPS, "lagged-flow")
 CRPS = ("crps_mm_h", "crps_pixel")
 RATES = ("0.5", "2", "5", "10")  # mm/h
+NAMES = {"crps_mm_h": "CRPS in mm/h", "crps_pixel": "CRPS in pixel units"}
 CALIBRATION = {  # score -> its title
     "coverage/90": "coverage of 90 %",
     "spread_skill_mm_h": "spread / skill, mm/h",
@@ -79,6 +80,15 @@ def over_blocks(scored: list[Scored], unit: str) -> tuple[float, float, float, i
     return middle, low, high, len(logs)
 
 
+def over_all_blocks(scored: list[Scored]) -> str:
+    """The same of both units, in words."""
+    found = ((unit, over_blocks(scored, unit)) for unit in CRPS)
+    return "; ".join(
+        f"{NAMES[unit]} {middle:.3f} ({low:.3f} to {high:.3f}, {count} blocks)"
+        for unit, (middle, low, high, count) in found
+    )
+
+
 def lines(scored: list[Scored]) -> Iterator[str]:
     """A table for people."""
     for one in scored:
@@ -113,7 +123,7 @@ def calibration(scored: list[Scored]) -> str:
     """A row an archive: this, and STEPS in brackets."""
     rows = [
         [
-            one.title,
+            _short(one),
             *(
                 f"{_shown(one.of(MEMBERS)[name], 2)} ({_shown(one.of(STEPS)[name], 2)})"
                 for name in CALIBRATION
@@ -128,17 +138,20 @@ def limits(scored: list[Scored]) -> list[str]:
     """What missed what was asked, and by how much."""
     found = []
     for unit in CRPS:
-        above = [f"{ratio(one, unit):.2f} on {one.title}" for one in scored if ratio(one, unit) > 1]
+        above = [
+            f"{ratio(one, unit):.2f} on {_short(one)}" for one in scored if ratio(one, unit) > 1
+        ]
         if above:
-            found.append(f"CRPS ({unit}) above STEPS': {'; '.join(above)}.")
+            found.append(f"{NAMES[unit]} above STEPS': {'; '.join(above)}.")
     for name, (low, high) in WANTED.items():
         off = [
-            f"{value:.2f} on {one.title}"
+            f"{value:.2f} on {_short(one)}"
             for one in scored
             if (value := one.of(MEMBERS)[name]) is not None and not low <= value <= high
         ]
         if off:
-            found.append(f"{CALIBRATION[name]} outside {low} to {high}: {'; '.join(off)}.")
+            title = CALIBRATION[name][0].upper() + CALIBRATION[name][1:]
+            found.append(f"{title} outside {low:g} to {high:g}: {'; '.join(off)}.")
     return found
 
 
@@ -147,7 +160,6 @@ def card(out: Path) -> str:
     run = Run(out / "release" / "runs" / MEMBERS / "seed0")
     config, scored = run.config(), read(out / SCORES)
     model = trained_forecaster(run, settings_of_run(run), 10)
-    blocks = {unit: over_blocks(scored, unit) for unit in CRPS}
     singles = [one.error(MEMBERS) / one.error(ALL) for one in scored]
     text: str = template("members.md.jinja").render(
         name=MEMBERS,
@@ -157,10 +169,7 @@ def card(out: Path) -> str:
         windows=windows(config["data"]["windows"], config["train"]["batch_size"]),
         count=config["loss"]["members"],
         crps=crps(scored),
-        blocks="; ".join(
-            f"{unit} {middle:.3f} ({low:.3f} to {high:.3f}, {count} blocks)"
-            for unit, (middle, low, high, count) in blocks.items()
-        ),
+        blocks=over_all_blocks(scored),
         calibration=calibration(scored),
         single=f"{min(singles):.3f} to {max(singles):.3f}, mean {np.mean(singles):.3f}",
         limits=limits(scored),
@@ -199,17 +208,18 @@ def pooled(scores: Path) -> Diagrams:
 
 def section(scored: list[Scored]) -> str:
     """What the page of probabilities says of how well they are calibrated."""
-    missed = "\n".join(f"- {limit}" for limit in limits(scored))
+    blocks = over_all_blocks(scored)
     return "\n\n".join(
         [
             f"Test days of radar (card: `released/{MEMBERS}/README.md`), 24 members beside 24 of "
             "pysteps' STEPS; a ratio below 1 is better:",
             crps(scored),
+            f"Geometric mean of the ratio over blocks of at most 6 hours (95 %): {blocks}.",
             "In brackets STEPS:",
             calibration(scored),
             f"![Reliability over all these archives]({PICTURE})",
             "What is not as it should be:",
-            missed,
+            "\n".join(f"- {limit}" for limit in limits(scored)),
         ]
     )
 
@@ -220,6 +230,12 @@ def write(out: Path) -> None:
     drawn = reliability_diagram(pooled(out / SCORES))
     write_whole(PAGE.parent / PICTURE, partial(drawn.savefig, format="png", dpi=DPI))
     insert(PAGE, section(read(out / SCORES)), "calibration")
+
+
+def _short(one: Scored) -> str:
+    """A radar's name; of several archives of one the place too."""
+    place = one.source.name.partition("_r")[2] if one.source.radar == "MRMS" else ""
+    return f"{one.source.radar} r{place}" if place else one.source.radar
 
 
 def _shown(value: float | None, digits: int = 3) -> str:

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from nowcast.api import config
 from nowcast.core.errors import ConfigError
 from nowcast.core.storage.runs import Run
+from nowcast.precipitation.forecasters.comoving.ensemble import ComovingEnsembleSettings
 from nowcast.precipitation.forecasters.comoving.forecaster import ComovingSettings
 from nowcast.precipitation.forecasters.encoder_forecaster import EncoderForecasterSettings
 from nowcast.precipitation.forecasters.kinds import KINDS
 from nowcast.precipitation.forecasters.lagrangian import LagrangianSettings
-from nowcast.precipitation.forecasting.released.weights import located, shipped
+from nowcast.precipitation.forecasting.released.weights import MEMBERS, located, shipped
 from nowcast.precipitation.settings import PrecipitationSettings
 
 STAGE = {"channels": 2, "hidden": 4, "kernel": 3, "down": [3, 2, 1], "up": [4, 2, 1]}
@@ -71,7 +72,8 @@ def test_released_weights_are_comoving_as_their_configs_say():
         settings = PrecipitationSettings.model_validate(
             located(name).config(), context={"evaluating": True}
         )
-        assert settings.model == ComovingSettings()
+        kind = ComovingEnsembleSettings if name == MEMBERS else ComovingSettings
+        assert settings.model == kind()
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,10 @@ def test_fewer_frames_do_where_the_forecaster_can_do_with_them(write_archive: Wr
     assert note.startswith("5 input frames, from 2020-01-01T00:00 on: older ones are missing, of")
     with pytest.raises(DataError, match=r"expected 10 frames \(6 in a row would do\)") as error:
         newest(source, 10, least=6)
-    assert "weights for 5: comoving-memel, comoving-open, persistence, flow" in str(error.value)
+    assert (
+        "weights for 5: comoving-ensemble, comoving-memel, comoving-open, persistence, flow"
+        in str(error.value)
+    )
 
 
 def test_as_many_frames_as_can_be_are_taken_after_a_gap(root: Path):
