@@ -103,11 +103,11 @@ def lines(scored: list[Scored]) -> Iterator[str]:
         yield f"{unit}: {middle:.3f} ({low:.3f} to {high:.3f}) over {count} blocks"
 
 
-def crps(scored: list[Scored]) -> str:
-    """A row an archive."""
+def crps(scored: list[Scored], short: bool = False) -> str:
+    """A row an archive, by its title or by a short name."""
     rows = [
         [
-            one.title,
+            _short(one) if short else one.title,
             one.document["facts"]["clips"],
             one.document["facts"]["blocks"],
             *(f"{float(one.of(name)[CRPS[0]]):.3f}" for name in (MEMBERS, *BESIDE)),
@@ -213,7 +213,7 @@ def section(scored: list[Scored]) -> str:
         [
             f"Test days of radar (card: `released/{MEMBERS}/README.md`), 24 members beside 24 of "
             "pysteps' STEPS; a ratio below 1 is better:",
-            crps(scored),
+            crps(scored, short=True),
             f"Geometric mean of the ratio over blocks of at most 6 hours (95 %): {blocks}.",
             "In brackets STEPS:",
             calibration(scored),
