@@ -53,7 +53,7 @@ class Cell:
         return f"{self.name}.csv"
 
 
-PRIMARY = Cell(1.0, 800, 10, None)
+PRIMARY = Cell(1.0, 800, 20, None)  # as many as the rule gives for its first five seeds
 CELLS = (
     PRIMARY,
     Cell(0.25, 800, 10),

@@ -172,7 +172,7 @@ def test_what_a_table_has_is_not_run_again(tmp_path: Path, capsys: pytest.Captur
     assert outcomes.of_column(read, "top_phi").keys() == {"P-Original"}
     design.main(tmp_path, tmp_path / "out", tmp_path)
     found = [name for name in capsys.readouterr().out.split() if name.startswith(PRIMARY.name)]
-    assert found == [f"{PRIMARY.name}/seed{seed}" for seed in (1, 2, 4, 5, 6, 7, 8, 9)]
+    assert found == [f"{PRIMARY.name}/seed{seed}" for seed in range(20) if seed not in (0, 3)]
 
 
 def test_the_error_abroad_is_a_mean_over_archives_of_a_radar_then_over_radars():
@@ -262,13 +262,13 @@ def made_tables(folder: Path, cells: Sequence[Cell], seeds: int) -> None:
 
 
 def test_the_page_says_what_the_tables_do_and_no_more(tmp_path: Path):
-    made_tables(tmp_path, CELLS, 10)
+    made_tables(tmp_path, CELLS, 20)
     text = page.page(tmp_path)
     assert "share in pretraining: lower, -2." in text
     assert "MEmeL in pretraining: no effect (within 0.5 %), " in text
     assert "per doubling of the width" in text and "not finished" not in text
     for cell in CELLS:
-        assert f"[{cell.name}]({cell.name}.csv) | 10 |" in text
+        assert f"[{cell.name}]({cell.name}.csv) | 20 |" in text
     for name in re.findall(r"\]\((\S+\.svg)\)", text):
         assert b"<svg" in (tmp_path / name).read_bytes()
     few = tmp_path / "few"
@@ -276,4 +276,4 @@ def test_the_page_says_what_the_tables_do_and_no_more(tmp_path: Path):
     text = page.page(few)
     assert "so there is no verdict yet" in text and "In words" not in text
     assert not list(few.glob("*.svg"))
-    assert "| 4 | 10 |" in text
+    assert "| 4 | 20 |" in text
