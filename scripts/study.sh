@@ -24,7 +24,6 @@ for part in $(python -m scripts.study.design "$archives" "$out" "$results" ${STE
   esac
   python -m scripts.study.outcomes "$out" "$results" "$part"
 done
-python -m scripts.study.effects "$results" ${STEPS:+2}
 python -m scripts.study.page "$results" ${STEPS:+2}
 [ -z "${STEPS:-}" ] || exit 0  # the other tasks train by epochs
 CONFIG=configs/glue/study_bert.yaml OUT="$out" bash scripts/reproduce_table1.sh

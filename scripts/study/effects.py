@@ -1,15 +1,13 @@
 """Effects of the methods, with intervals, tests and verdicts.
 
-``python -m scripts.study.effects RESULTS [SEEDS]`` writes ``RESULTS/effects.csv``, a line for each
-effect that docs/study.md names, of the cells whose table has all seeds (or so many). An effect is
-the mean over seeds of the difference of logarithms from the reference, in per cent; below 0 is
-better, or less monosemantic.
+An effect is the mean over seeds of the difference of logarithms from the reference, in per cent;
+below 0 is better, or less monosemantic. Those that docs/study.md names are of cells whose table has
+all seeds.
 """
 
 import csv
 import io
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +17,6 @@ from scipy import stats
 
 from nowcast.core.comparison.statistics.holm import holm
 from nowcast.core.scoring.interval import t_interval
-from nowcast.core.storage.files import write_text
 from scripts.study import outcomes
 from scripts.study.design import CELLS, METHODS, PRIMARY, REFERENCE, Cell
 from scripts.study.outcomes import HOME, BySeed, Outcome, Row
@@ -255,15 +252,3 @@ def as_csv(found: Sequence[Effect]) -> str:
             }
         )
     return text.getvalue()
-
-
-if __name__ == "__main__":
-    results = Path(sys.argv[1])
-    found = list(effects(results, int(sys.argv[2]) if sys.argv[2:] else None))
-    if not found:
-        sys.exit(f"{results}: expected a table of a cell with all its seeds, found none")
-    write_text(results / "effects.csv", as_csv(found))
-    sys.stdout.write(as_csv(found))
-    primary = outcomes.of_column(outcomes.read(results / PRIMARY.file), HOME)
-    if primary:
-        sys.stdout.write(f"{PRIMARY.name} needs {seeds_needed(primary)} seeds\n")

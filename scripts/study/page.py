@@ -73,11 +73,15 @@ def page(results: Path, seeds: int | None = None) -> str:
     found = list(effects.effects(results, seeds))
     if finished:
         _draw(results, finished, found)
+        write_text(results / "effects.csv", effects.as_csv(found))
+    primary = outcomes.of_column(tables[PRIMARY], outcomes.HOME)
+    enough = _seeds(tables[PRIMARY]) >= effects.FIRST_SEEDS
     rises = premise.rises(results)
     text: str = template("page.md.jinja", Path(__file__).parent).render(
         going=[(cell.name, _seeds(rows), cell.seeds) for cell, rows in tables.items()],
         finished=[cell.name for cell in finished],
         primary=PRIMARY in finished,
+        needed=effects.seeds_needed(primary) if enough else None,
         sentences=sentences(found),
         bound=BOUND,
         hypotheses={
@@ -114,4 +118,5 @@ def _draw(results: Path, finished: dict[Cell, list[outcomes.Row]], found: Sequen
 
 if __name__ == "__main__":
     results = Path(sys.argv[1])
-    write_text(results / "index.md", page(results, int(sys.argv[2]) if sys.argv[2:] else None))
+    seeds = int(sys.argv[2]) if sys.argv[2:] else None
+    write_text(results / "index.md", page(results, seeds))

@@ -28,6 +28,7 @@ from scripts.bench.latency import (
     network,
 )
 from tests import ROOT
+from tests.bench.here import Here
 
 CONFIGS = ROOT / "configs" / "precipitation"
 
@@ -110,19 +111,6 @@ def test_extrapolation_does_not_pass_for_sprog():
     dry[0, -1, 0, 20:40, 20:40] = 0.5
     with pytest.raises(RunError, match="extrapolation in its place"):
         make(SPROG, None, dry, 2)()
-
-
-class Here:
-    """In this process, where `Apart` has one of its own."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.function = function
-
-    def __call__(self) -> None:
-        self.function()
-
-    def peak_mib(self) -> float:
-        return 1.0
 
 
 def test_without_pysteps_the_table_says_so(monkeypatch: pytest.MonkeyPatch):

@@ -9,19 +9,7 @@ import torch
 from scripts.bench import members
 from scripts.bench.benchmark import Asked
 from scripts.bench.members import LAGGED, OURS, make, measure
-
-
-class Here:
-    """In this process, where `Apart` has one of its own."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.function = function
-
-    def __call__(self) -> None:
-        self.function()
-
-    def peak_mib(self) -> float:
-        return 1.0
+from tests.bench.here import Here
 
 
 def test_without_pysteps_the_table_says_so(monkeypatch: pytest.MonkeyPatch):
